@@ -1,0 +1,3 @@
+//! The HTTP interface of a running engine: health, metrics, and what the command line asks.
+
+pub mod view;

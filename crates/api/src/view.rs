@@ -1,0 +1,87 @@
+//! What a running engine shows: its own state, shared for reading.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use jiff::Timestamp;
+use reconcile::command::Command;
+use reconcile::limits::TooFar;
+use reconcile::{Deferred, Desired, Name, Observed};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a running engine shows. The engine's loop is the only writer; a reader never holds the lock across an await.
+#[derive(Debug, Default)]
+pub struct View {
+    /// What is in force.
+    pub desired: Arc<Desired>,
+    /// What was seen.
+    pub observed: Observed,
+    /// What each Deployment's last plan put off.
+    pub deferred: BTreeMap<Name, Vec<Deferred>>,
+    /// Where desired state comes from.
+    pub source: SourceView,
+    /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
+    pub not_ready: Option<String>,
+    /// Passes of the loop since the start.
+    pub passes: u64,
+    /// Steps under way, by id, with the instant they were started here.
+    pub in_flight: usize,
+}
+
+/// Where desired state comes from, and how that went last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceView {
+    /// URL or directory, without credentials.
+    pub url: String,
+    /// The commit in force.
+    pub in_force: String,
+    /// Its author.
+    pub author: String,
+    /// When the source was last asked.
+    pub checked_at: Option<Timestamp>,
+    /// What is wrong with the source or with a newer commit, if anything.
+    pub problem: Option<String>,
+    /// A commit that waits for approval.
+    pub too_far: Option<TooFar>,
+    /// Findings in the files of the commit in force, rendered as text, bounded.
+    pub findings: Vec<String>,
+}
+
+/// The view, shared.
+pub type SharedView = Arc<RwLock<View>>;
+
+/// What a person asks of the engine.
+#[derive(Debug)]
+pub struct Request {
+    /// What.
+    pub what: Ask,
+    /// Who, as the interface knows them.
+    pub by: String,
+    /// Gets a word for the person, or why it was refused.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ask {
+    /// Something about a rollout.
+    Rollout {
+        /// The Deployment.
+        deployment: Name,
+        /// What.
+        command: Command,
+    },
+    /// Let a commit through that went beyond the limits.
+    Admit {
+        /// The id that was shown.
+        id: String,
+    },
+    /// Ask the source now.
+    Sync,
+}
+
+/// Where requests go.
+pub type Requests = mpsc::Sender<Request>;

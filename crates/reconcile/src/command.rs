@@ -1,0 +1,114 @@
+//! What a person asks of a rollout. Every command becomes a plan of one step, recorded like any other.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::Desired;
+use crate::name::{Name, Target};
+use crate::observed::Observed;
+use crate::plan::{Deferred, Plan, PlanId, Step, WaitingOn};
+use crate::rollout::{RevisionResult, Rollout, RolloutChange};
+
+/// What a person asks of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Command {
+    /// Begin nothing new.
+    Pause,
+    /// Go on; a stopped revision is tried again.
+    Resume,
+    /// Agree to what waits for it.
+    Approve {
+        /// The id that was shown.
+        id: String,
+    },
+    /// Go back, and stay there until Git changes.
+    Undo {
+        /// To this revision; `None`: the last one that was complete.
+        to: Option<u32>,
+    },
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no such Deployment.
+    #[error("deployment/{0} does not exist, or has never been rolled out")]
+    Unknown(Name),
+    /// There is nothing that the command could change.
+    #[error("{0}")]
+    Nothing(String),
+}
+
+/// Plans what a person asks for. `waiting` is what the last plan put off: only what waits can be approved.
+pub fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    unit: &Name,
+    command: &Command,
+    by: &str,
+    waiting: &[Deferred],
+) -> Result<Plan, Error> {
+    let rollout = observed.rollouts.get(unit).ok_or_else(|| Error::Unknown(unit.clone()))?;
+    let by = by.to_owned();
+    let change = match command {
+        Command::Pause if rollout.paused.is_some() => return Err(Error::Nothing("it is paused already".into())),
+        Command::Pause => RolloutChange::Pause { by: by.clone() },
+        Command::Resume => resume(rollout, by.clone())?,
+        Command::Approve { id } => approve(unit, waiting, id, by.clone())?,
+        Command::Undo { to } => undo(rollout, *to, &by)?,
+    };
+    let step = Step::rollout(unit, rollout.version, change, format!("asked by {by}"));
+    let id = PlanId::of(&desired.revision, std::slice::from_ref(&step));
+    Ok(Plan { id, revision: desired.revision.clone(), steps: vec![step], deferred: Vec::new(), look_again: None::<Timestamp> })
+}
+
+fn resume(rollout: &Rollout, by: String) -> Result<RolloutChange, Error> {
+    let stopped = rollout.current().is_some_and(|record| record.result == RevisionResult::Stopped);
+    if rollout.paused.is_none() && !stopped {
+        return Err(Error::Nothing("it is not paused (a pause in Git is taken back in Git)".into()));
+    }
+    Ok(RolloutChange::Resume { by })
+}
+
+fn approve(unit: &Name, waiting: &[Deferred], id: &str, by: String) -> Result<RolloutChange, Error> {
+    let target = Target::Deployment(unit.clone());
+    let ids = || {
+        waiting.iter().filter(|deferred| deferred.unit == target).filter_map(|deferred| match &deferred.waiting_on {
+            WaitingOn::Approval { id } => Some(id.as_str()),
+            _ => None,
+        })
+    };
+    if ids().any(|waits| waits == id) {
+        return Ok(RolloutChange::Approve { approval: id.to_owned(), by });
+    }
+    Err(Error::Nothing(match ids().next() {
+        Some(other) => format!("{id} does not wait for approval; {other} does"),
+        None => "nothing of it waits for approval".into(),
+    }))
+}
+
+fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, Error> {
+    let current = rollout.current().ok_or_else(|| Error::Nothing("it has no revisions yet".into()))?;
+    if matches!(current.result, RevisionResult::RollingBack { .. }) {
+        return Err(Error::Nothing(format!("revision {} is being taken back already", current.number)));
+    }
+    let target = match to {
+        Some(number) => rollout.revision(number).ok_or_else(|| {
+            let kept = rollout.history.iter().map(|record| record.number.to_string()).collect::<Vec<_>>().join(", ");
+            Error::Nothing(format!("revision {number} is not in the history, which has {kept}"))
+        })?,
+        None => rollout
+            .stable_before(current.number)
+            .ok_or_else(|| Error::Nothing(format!("no revision before {} was complete", current.number)))?,
+    };
+    if target.number == current.number {
+        return Err(Error::Nothing(format!("revision {} is in force", target.number)));
+    }
+    Ok(RolloutChange::RollBack {
+        number: current.number,
+        last_batch_only: false,
+        to: Some(target.number),
+        reason: format!("undone by {by}"),
+    })
+}

@@ -1,0 +1,46 @@
+//! Templates of files, rendered per device. Strict: a variable that does not exist is an error, never an empty string.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior};
+
+use crate::content::{Content, FileSource};
+use crate::desired::Device;
+
+/// Work that one template may cause; far more than any configuration file needs.
+const FUEL: u64 = 100_000;
+/// Bytes that one template may render to.
+const MAX_BYTES: usize = 1 << 20;
+
+impl Content {
+    /// This content with its templates rendered for a device. The error names the file and says what is wrong, in one line.
+    pub fn render(&self, device: &Device) -> Result<Self, String> {
+        let mut rendered = self.clone();
+        for file in &mut rendered.files {
+            if let FileSource::Template(template) = &file.source {
+                let text = render(template, device).map_err(|error| format!("{}: {error}", file.path))?;
+                file.source = FileSource::Text(text);
+            }
+        }
+        Ok(rendered)
+    }
+}
+
+fn render(template: &str, device: &Device) -> Result<String, String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the default delimiters");
+    environment.set_syntax(syntax);
+    let context = minijinja::context! {
+        device => minijinja::context! {
+            name => device.name.name(), namespace => device.name.namespace(),
+            address => &device.address, labels => minijinja::Value::from(minijinja::value::Serde(&device.labels)),
+        },
+        vars => minijinja::Value::from(minijinja::value::Serde(&device.vars)),
+    };
+    let text = environment.render_str(template, context).map_err(|error| {
+        let line = error.line().map(|line| format!(" (template line {line})")).unwrap_or_default();
+        format!("{error}{line}").replace('\n', " ")
+    })?;
+    if text.len() > MAX_BYTES { Err(format!("renders to more than {MAX_BYTES} bytes")) } else { Ok(text) }
+}

@@ -1,0 +1,79 @@
+//! Limits on what one commit may do: beyond them it waits for a person instead of wiping a fleet.
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::Digest;
+use crate::desired::{Desired, Share};
+use crate::name::Name;
+
+/// What one commit may do without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Devices that it may delete.
+    pub deletions: usize,
+    /// Devices that it may touch.
+    pub devices: Share,
+}
+
+/// What a commit would do to the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reach {
+    /// Devices that it deletes.
+    pub deleted: Vec<Name>,
+    /// Devices whose content or access it changes, or that it adds.
+    pub touched: Vec<Name>,
+    /// Devices in force before.
+    pub of: usize,
+}
+
+/// A commit that goes too far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TooFar {
+    /// What to approve it by: bound to the commit and to what it would do.
+    pub id: String,
+    /// What it would do.
+    pub reach: Reach,
+    /// Which limit it breaks, in words.
+    pub reason: String,
+}
+
+/// What going from one desired state to another would do to the fleet.
+pub fn reach(in_force: &Desired, next: &Desired) -> Reach {
+    let deleted = in_force.devices.keys().filter(|name| !next.devices.contains_key(*name)).cloned().collect();
+    let touched = next.devices.keys().filter(|name| is_touched(in_force, next, name)).cloned().collect();
+    Reach { deleted, touched, of: in_force.devices.len() }
+}
+
+/// Whether a commit stays within the limits. The first one of all has nothing to compare with and always does.
+pub fn check(in_force: &Desired, next: &Desired, limits: Limits) -> Result<(), Box<TooFar>> {
+    if in_force.revision.commit.is_empty() {
+        return Ok(());
+    }
+    let reach = reach(in_force, next);
+    let reason = if reach.deleted.len() > limits.deletions {
+        format!("deletes {} devices, more than {}", reach.deleted.len(), limits.deletions)
+    } else if reach.of > 0 && reach.touched.len() > limits.devices.ceil_of(reach.of) {
+        format!("touches {} of {} devices, more than {}", reach.touched.len(), reach.of, limits.devices.ceil_of(reach.of))
+    } else {
+        return Ok(());
+    };
+    let id = Digest::of_json(&(&next.revision.commit, &reach)).as_str()[..12].to_owned();
+    Err(Box::new(TooFar { id, reach, reason }))
+}
+
+/// It is new, or is reached differently, or something else belongs on it.
+fn is_touched(in_force: &Desired, next: &Desired, name: &Name) -> bool {
+    let (Some(old), Some(new)) = (in_force.devices.get(name), next.devices.get(name)) else { return true };
+    if (&old.address, &old.access) != (&new.address, &new.access) {
+        return true;
+    }
+    contents(in_force, name) != contents(next, name)
+}
+
+/// What belongs on a device, as the digests of its contents by Deployment.
+fn contents<'a>(desired: &'a Desired, device: &Name) -> Vec<(&'a Name, &'a Digest)> {
+    let units = desired.selected_by.get(device).into_iter().flatten();
+    units.filter_map(|unit| Some((unit, desired.deployments.get(unit)?.content_for(device).1))).collect()
+}

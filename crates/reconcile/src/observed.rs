@@ -1,0 +1,245 @@
+//! What was seen, and when.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::content::{Digest, short};
+use crate::name::Name;
+use crate::rollout::Rollout;
+
+/// What was seen, and when; each item known, absent or unreachable, never silently missing.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Devices, by name. One that is missing here has never been tried.
+    pub devices: HashMap<Name, Arc<DeviceSeen>>,
+    /// What the store remembers of each Deployment's rollouts.
+    pub rollouts: BTreeMap<Name, Arc<Rollout>>,
+}
+
+/// What was last seen of one device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DeviceSeen {
+    /// Whether it can be acted on.
+    pub contact: Contact,
+    /// When `items`, `facts` and `bootId` were read.
+    pub seen_at: Option<Timestamp>,
+    /// Changes with each boot; proof that a reboot happened.
+    pub boot_id: String,
+    /// The device says that it needs a reboot.
+    pub reboot_required: bool,
+    /// What kind of machine it is.
+    pub facts: Facts,
+    /// State of what Deployments decide on it; an item that is missing here has not been looked at.
+    pub items: BTreeMap<ItemKey, ItemSeen>,
+    /// Probes by name.
+    pub probes: BTreeMap<String, ProbeSeen>,
+}
+
+/// Whether a device can be acted on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Contact {
+    /// Not tried yet.
+    #[default]
+    Never,
+    /// It answered when it was last tried.
+    Known,
+    /// It did not answer.
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in the words of the transport.
+        reason: String,
+    },
+}
+
+/// What kind of machine it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Facts {
+    /// Distribution, such as `debian`.
+    pub os: String,
+    /// Its version, such as `12`.
+    pub os_version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine architecture as `uname -m` has it.
+    pub arch: String,
+    /// Online processors.
+    pub cpus: i32,
+    /// Memory in bytes.
+    pub memory_bytes: i64,
+    /// Serial number, if it can be read.
+    pub serial: String,
+}
+
+/// An item of a device: `apt:nginx`, `archive:/opt/app`, `file:/etc/motd`, `unit:nginx.service`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ItemKey(pub String);
+
+impl ItemKey {
+    /// A Debian package.
+    pub fn apt(name: &str) -> Self {
+        Self(format!("apt:{name}"))
+    }
+    /// An archive's directory.
+    pub fn archive(into: &str) -> Self {
+        Self(format!("archive:{into}"))
+    }
+    /// A file.
+    pub fn file(path: &str) -> Self {
+        Self(format!("file:{path}"))
+    }
+    /// A systemd unit.
+    pub fn unit(name: &str) -> Self {
+        Self(format!("unit:{name}"))
+    }
+    /// The part before the colon and the part after it.
+    pub fn split(&self) -> (&str, &str) {
+        self.0.split_once(':').unwrap_or(("", &self.0))
+    }
+}
+
+impl fmt::Display for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an item was found to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ItemSeen {
+    /// It is not there.
+    Absent,
+    /// An installed package.
+    Package {
+        /// Its version.
+        version: String,
+        /// Held at that version.
+        #[serde(default)]
+        held: bool,
+        /// Half-installed, unpacked only, or failed to configure.
+        #[serde(default)]
+        broken: bool,
+    },
+    /// The archive that `current` points at.
+    Archive {
+        /// Hash of the archive that was unpacked.
+        sha256: String,
+    },
+    /// A file.
+    File {
+        /// Hash of its bytes.
+        sha256: String,
+        /// Octal, four digits.
+        mode: String,
+        /// User name.
+        owner: String,
+        /// Group name.
+        group: String,
+    },
+    /// A unit.
+    Unit {
+        /// `ActiveState` is `active`.
+        active: bool,
+        /// `ActiveState` and `SubState`, such as `failed/failed`.
+        state: String,
+    },
+}
+
+impl ItemSeen {
+    /// A few words for people; `None` when absent.
+    pub fn shown(&self) -> Option<String> {
+        Some(match self {
+            Self::Absent => return None,
+            Self::Package { version, held, broken } => {
+                let mut text = version.clone();
+                if *held {
+                    text.push_str(" (held)");
+                }
+                if *broken {
+                    text.push_str(" (broken)");
+                }
+                text
+            }
+            Self::Archive { sha256 } => short(sha256).to_owned(),
+            Self::File { sha256, mode, owner, group } => format!("{} {mode} {owner}:{group}", short(sha256)),
+            Self::Unit { state, .. } => state.clone(),
+        })
+    }
+}
+
+/// A probe's answer has three values to the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProbeState {
+    /// Passed often enough in a row.
+    Ok,
+    /// Failed often enough in a row.
+    Fail,
+    /// Never ran, or could not be run; says nothing about the device.
+    #[default]
+    Unknown,
+}
+
+/// What was last seen of one probe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ProbeSeen {
+    /// After counting failures and successes.
+    pub state: ProbeState,
+    /// When it came into this state.
+    pub since: Option<Timestamp>,
+    /// When it last ran to an end: what makes a result count for a gate.
+    pub seen_at: Option<Timestamp>,
+    /// When it last passed.
+    pub last_ok: Option<Timestamp>,
+    /// Why it is in this state.
+    pub reason: String,
+}
+
+/// Are we able to see it, and is it well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// Reachable and every probe passes.
+    Healthy,
+    /// Reachable and some probe fails.
+    Degraded,
+    /// Not reachable.
+    Unreachable,
+    /// Not known yet.
+    Unknown,
+}
+
+impl DeviceSeen {
+    /// Whether it answered when it was last tried.
+    pub fn is_reachable(&self) -> bool {
+        self.contact == Contact::Known
+    }
+
+    /// A digest of the named items as they were seen: what a step expects to find.
+    pub fn fingerprint(&self, items: impl Iterator<Item = ItemKey>) -> Digest {
+        // Units come and go by themselves; a step is about content.
+        let state: BTreeMap<ItemKey, Option<&ItemSeen>> =
+            items.filter(|key| key.split().0 != "unit").map(|key| (key.clone(), self.items.get(&key))).collect();
+        Digest::of_json(&state)
+    }
+
+    /// Are we able to see it, and is it well.
+    pub fn health(&self) -> Health {
+        match self.contact {
+            Contact::Never => Health::Unknown,
+            Contact::Unreachable { .. } => Health::Unreachable,
+            Contact::Known if self.probes.values().any(|probe| probe.state == ProbeState::Fail) => Health::Degraded,
+            Contact::Known if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
+            Contact::Known => Health::Healthy,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! From what should be true and what was seen to what to do now.
+//!
+//! A plan is made per Deployment. What Deployments share (who holds a device, who is out) is one value, [`shared::Shared`],
+//! which sees everything that is in flight and everything that this pass has planned so far.
+
+use jiff::Timestamp;
+
+use crate::desired::Desired;
+use crate::name::Name;
+use crate::observed::Observed;
+use crate::plan::Plan;
+
+mod back;
+mod device;
+mod draft;
+mod forward;
+mod gate;
+mod shared;
+mod steady;
+mod unit;
+
+/// Plans every Deployment.
+pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    plan_units(desired, observed, now, desired.deployments.keys())
+}
+
+/// Plans some Deployments, in the order given. Planning those whose input changed is the same as planning all, since what the
+/// others would do is in `observed` already.
+pub fn plan_units<'a>(
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+    units: impl IntoIterator<Item = &'a Name>,
+) -> Plan {
+    let mut shared = shared::Shared::new(desired, observed);
+    let mut draft = draft::Draft::new(now);
+    for name in units {
+        if let Some(deployment) = desired.deployments.get(name) {
+            unit::plan(&mut unit::Unit::new(desired, observed, deployment, now), &mut shared, &mut draft);
+        }
+    }
+    draft.finish(&desired.revision)
+}

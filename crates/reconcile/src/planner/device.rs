@@ -1,0 +1,287 @@
+//! One device's turn within a Deployment: everything that can say "not now", and the step if nothing does.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::draft::Draft;
+use super::shared::{Group, Shared};
+use super::unit::Unit;
+use crate::desired::{Access, Device};
+use crate::name::Target;
+use crate::observed::{Contact, DeviceSeen, Health};
+use crate::plan::{Action, Step, StepId, WaitingOn, Work};
+use crate::rollout::{Phase, Placement, RevisionRecord, WayBackSeen};
+use crate::window::{self, Opening};
+
+/// Tries at one revision on one device before a person has to look.
+pub(super) const ATTEMPTS: u32 = 5;
+/// Time after which a way back that was missing is looked for again.
+const WAY_BACK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// A device on which something is wanted.
+pub(super) struct Wanted<'u, 'a> {
+    unit: &'u Unit<'a>,
+    pub(super) device: &'a Device,
+    pub(super) seen: Option<&'a DeviceSeen>,
+    /// What was done on it for this Deployment, for whichever revision.
+    pub(super) placement: Option<&'a Placement>,
+    record: &'u RevisionRecord,
+    batch: u32,
+    revert: bool,
+}
+
+impl<'u, 'a> Wanted<'u, 'a> {
+    pub(super) fn new(unit: &'u Unit<'a>, device: &'a Device, record: &'u RevisionRecord) -> Self {
+        let seen = unit.observed.devices.get(&device.name).map(|seen| &**seen);
+        let placement = unit.rollout.placements.get(&device.name);
+        Self { unit, device, seen, placement, record, batch: 0, revert: record.revert }
+    }
+
+    pub(super) fn in_batch(mut self, batch: u32) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    pub(super) fn reverting(mut self) -> Self {
+        self.revert = true;
+        self
+    }
+
+    fn target(&self) -> Target {
+        Target::Device(self.device.name.clone())
+    }
+
+    fn defer(&self, draft: &mut Draft, wants: &str, waiting_on: WaitingOn) {
+        draft.defer(self.unit.name(), self.target(), wants, waiting_on);
+    }
+
+    /// This revision's placement.
+    pub(super) fn here(&self) -> Option<&'a Placement> {
+        self.placement.filter(|placement| placement.revision == self.record.number)
+    }
+
+    /// Brings the content onto the device: proves the way back first, if that is needed.
+    pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) {
+        let wants = format!("{} revision {}", if self.revert { "revert to" } else { "update to" }, self.record.number);
+        if let Some(waiting) = self.blocked(shared) {
+            return self.defer(draft, &wants, waiting);
+        }
+        let here = self.here();
+        if let Some(waiting) = here.and_then(|placement| self.backing_off(placement, draft)) {
+            return self.defer(draft, &wants, waiting);
+        }
+        match here.filter(|_| prove).map(|placement| (&placement.way_back, placement.since)) {
+            _ if !prove => {}
+            Some((WayBackSeen::Proven, _)) => {}
+            Some((WayBackSeen::Missing(reason), since)) => {
+                let again = since.saturating_add(WAY_BACK_AGAIN).unwrap_or(Timestamp::MAX);
+                if self.unit.deployment.way_back == crds::WayBack::Require {
+                    if self.unit.now >= again {
+                        return self.then(shared, draft, "look for a way back again", Action::Prepare);
+                    }
+                    draft.look_at(Some(again));
+                    return self.defer(draft, &wants, WaitingOn::NoWayBack { reason: reason.clone() });
+                }
+            }
+            Some((WayBackSeen::Unknown, _)) | None => return self.then(shared, draft, "prove the way back", Action::Prepare),
+        }
+        if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+            return self.defer(draft, &wants, waiting);
+        }
+        self.then(shared, draft, &wants, Action::Apply);
+    }
+
+    /// Takes the revision off the device again. Returns whether that is still to be waited for.
+    pub(super) fn backward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, to: Option<&RevisionRecord>) -> bool {
+        let Some(placement) = self.placement else { return false };
+        let wants = format!("take back revision {}", placement.revision);
+        if placement.phase.is_in_flight() {
+            return true;
+        }
+        if placement.restore_failures >= ATTEMPTS {
+            let reason = format!("could not be taken back {ATTEMPTS} times: {}", placement.failure);
+            self.defer(draft, &wants, WaitingOn::Health { reason, until: None });
+            return false;
+        }
+        let until = backoff(placement.since, placement.restore_failures);
+        if placement.restore_failures > 0 && self.unit.now < until {
+            let reason = format!("could not be taken back: {}", placement.failure);
+            self.defer(draft, &wants, WaitingOn::Health { reason, until: Some(until) });
+            return true;
+        }
+        if let Some(waiting) = self.blocked(shared) {
+            let pending = matches!(waiting, WaitingOn::Lock { .. } | WaitingOn::Dependency { .. });
+            self.defer(draft, &wants, waiting);
+            return pending;
+        }
+        if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+            self.defer(draft, &wants, waiting);
+            return true;
+        }
+        let direct = to.is_none_or(|to| placement.from.is_none_or(|from| from == to.number));
+        match (&placement.undo, to) {
+            (Some(undo), _) if direct => {
+                let undo = undo.clone();
+                self.then(shared, draft, &wants, |work| Action::Restore { work, undo });
+            }
+            (_, Some(to)) => {
+                let back = Wanted { record: to, batch: 0, revert: true, ..*self };
+                back.then(shared, draft, &wants, Action::Apply);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Reboots the device, as its change asks for.
+    pub(super) fn reboot(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, boot_id: &str) {
+        if let Some(waiting) = self.blocked(shared).or_else(|| budget.refuse(self.unit, shared, self.device)) {
+            return self.defer(draft, "reboot", waiting);
+        }
+        let boot_id = boot_id.to_owned();
+        self.then(shared, draft, "reboot, as the change needs", |work| Action::Reboot { work, boot_id });
+    }
+
+    /// What says "not now" to anything on this device, whatever it is.
+    fn blocked(&self, shared: &Shared<'_>) -> Option<WaitingOn> {
+        if self.device.suspend {
+            return Some(WaitingOn::Suspended { by: format!("device/{} spec.suspend", self.device.name) });
+        }
+        if self.device.access == Access::None {
+            return Some(WaitingOn::Suspended { by: format!("device/{} has no access", self.device.name) });
+        }
+        match self.seen.map(|seen| &seen.contact) {
+            Some(Contact::Known) => {}
+            Some(Contact::Unreachable { since, reason }) => {
+                return Some(WaitingOn::Unreachable { since: Some(*since), reason: reason.clone() });
+            }
+            Some(Contact::Never) | None => {
+                return Some(WaitingOn::Unreachable { since: None, reason: "not tried yet".into() });
+            }
+        }
+        if let Some((step, holder)) = shared.holder(&self.device.name) {
+            return Some(WaitingOn::Lock { step, holder });
+        }
+        if let Opening::Open { until, reason } = window::opening(&self.device.maintenance, self.unit.now) {
+            return Some(WaitingOn::Maintenance { until: Some(until), reason });
+        }
+        if let Some(parent) = self.device.parents.iter().find(|parent| shared.holder(parent).is_some()) {
+            return Some(WaitingOn::Dependency { on: Target::Device(parent.clone()) });
+        }
+        let missing = self.unit.deployment.depends_on.iter().find(|other| !self.has(other));
+        missing.map(|other| WaitingOn::Dependency { on: Target::Deployment(other.clone()) })
+    }
+
+    /// Whether another Deployment's wanted revision is on this device.
+    fn has(&self, other: &crate::name::Name) -> bool {
+        let Some(deployment) = self.unit.desired.deployments.get(other) else { return false };
+        if deployment.members.binary_search(&self.device.name).is_err() {
+            return true;
+        }
+        let (content, _) = deployment.content_for(&self.device.name);
+        let settled = self.unit.observed.rollouts.get(other).and_then(|rollout| rollout.placements.get(&self.device.name));
+        settled.is_none_or(|placement| placement.phase == Phase::Applied)
+            && self.seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
+    }
+
+    /// The last try failed or was refused: wait longer each time, and give up after some.
+    fn backing_off(&self, placement: &Placement, draft: &mut Draft) -> Option<WaitingOn> {
+        let failed = !placement.failure.is_empty() || placement.phase == Phase::Restored;
+        // Prepared without a complaint is a step on the way, not a try that ended.
+        if !failed && (placement.attempt < 2 || placement.phase == Phase::Prepared) {
+            return None;
+        }
+        let reason = if placement.failure.is_empty() { "changed again behind our back".to_owned() } else { placement.failure.clone() };
+        if failed && placement.attempt >= ATTEMPTS && placement.phase != Phase::Prepared {
+            let reason = format!("failed {ATTEMPTS} times: {reason}");
+            return Some(WaitingOn::Health { reason, until: None });
+        }
+        let until = backoff(placement.since, placement.attempt);
+        draft.look_at(Some(until));
+        (self.unit.now < until).then_some(WaitingOn::Health { reason, until: Some(until) })
+    }
+
+    /// Plans the step.
+    pub(super) fn then(&self, shared: &mut Shared<'_>, draft: &mut Draft, reason: &str, action: impl FnOnce(Work) -> Action) {
+        let action = action(self.work());
+        let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version);
+        let prepares = matches!(action, Action::Prepare(_));
+        shared.take(&self.device.name, id.clone(), self.unit.name(), !prepares);
+        let (content, _) = self.unit.content_for(self.record, &self.device.name);
+        let changes = match &action {
+            Action::Apply(_) => self.seen.and_then(|seen| content.changes(seen)).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let expects = matches!(action, Action::Apply(_)).then(|| self.seen.map(|seen| seen.fingerprint(content.items()))).flatten();
+        draft.step(Step {
+            id,
+            unit: self.unit.target(),
+            target: self.target(),
+            action,
+            expects_version: self.unit.rollout.version,
+            expects,
+            changes,
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn work(&self) -> Work {
+        let (content, digest) = self.unit.content_for(self.record, &self.device.name);
+        let here = self.here();
+        let calm = |placement: &Placement| self.unit.now.duration_since(placement.since) > SignedDuration::from_hours(24);
+        let attempt = match here {
+            None => 1,
+            Some(placement) if placement.phase == Phase::Prepared && placement.failure.is_empty() => placement.attempt,
+            Some(placement) if calm(placement) => 1,
+            Some(placement) => placement.attempt.saturating_add(1),
+        };
+        let from = match here {
+            Some(placement) => placement.from,
+            None => self.placement.filter(|placement| placement.phase == Phase::Applied).map(|placement| placement.revision),
+        };
+        Work {
+            deployment: self.unit.name().clone(),
+            revision: self.record.number,
+            digest,
+            content,
+            batch: if self.batch > 0 { self.batch } else { here.map_or(0, |placement| placement.batch) },
+            attempt,
+            revert: self.revert,
+            healthy_before: self.seen.is_some_and(|seen| seen.health() != Health::Degraded),
+            from,
+            deadline_seconds: self.unit.deployment.strategy.deadline.as_secs(),
+        }
+    }
+}
+
+/// 30 seconds, doubled with each try, an hour at most.
+fn backoff(since: Timestamp, attempt: u32) -> Timestamp {
+    let seconds = (30_i64 << attempt.saturating_sub(1).min(7)).min(3600);
+    since.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// How many devices of each group may still go out; counted when first asked for, since most passes ask for nothing.
+#[derive(Default)]
+pub(super) struct Budget {
+    groups: Option<BTreeMap<String, Group>>,
+}
+
+impl Budget {
+    /// Takes a place in the device's group, or says why there is none. A device that is out already takes none.
+    pub(super) fn refuse(&mut self, unit: &Unit<'_>, shared: &Shared<'_>, device: &Device) -> Option<WaitingOn> {
+        if shared.is_out(&device.name) {
+            return None;
+        }
+        let groups = self.groups.get_or_insert_with(|| shared.groups(unit.deployment));
+        let key = shared.group_of(unit.deployment, &device.name);
+        let group = groups.entry(key.clone()).or_default();
+        let limit = unit.deployment.strategy.max_unavailable.floor_of(group.size);
+        if group.out.len() >= limit {
+            let out = group.out.iter().take(5).cloned().collect();
+            return Some(WaitingOn::Budget { group: key, limit, out });
+        }
+        group.out.push(device.name.clone());
+        None
+    }
+}

@@ -1,0 +1,148 @@
+//! Nothing is on its way: drift is corrected, and devices that were away catch up, to the newest revision only.
+
+use super::device::{Budget, Wanted};
+use super::draft::Draft;
+use super::gate::{self, Gate};
+use super::shared::Shared;
+use super::unit::Unit;
+use crate::name::{Name, Target};
+use crate::observed::Contact;
+use crate::plan::WaitingOn;
+use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult};
+
+/// Holds every member at the revision in force; `None`: there is none, since the first one was taken back.
+pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, goal: Option<&RevisionRecord>) {
+    let mut pass = Pass { closed: unit.closed(), told: false, budget: Budget::default() };
+    // Most passes change nothing: this loop costs little for a device that is as it should be.
+    let plain = goal.filter(|record| !record.content.is_templated()).map(|record| record.content.matcher());
+    let mut placements = unit.rollout.placements.iter().peekable();
+    for name in &unit.deployment.members {
+        while placements.next_if(|(other, _)| *other < name).is_some() {}
+        let placement = placements.next_if(|(other, _)| *other == name).map(|(_, placement)| placement);
+        if placement.is_some_and(|placement| placement.phase.is_in_flight()) {
+            continue;
+        }
+        let seen = unit.observed.devices.get(name).map(|seen| &**seen);
+        if placement.is_some_and(|placement| is_straggler(unit, goal, placement)) {
+            pass.straggler(unit, shared, draft, goal, name);
+            continue;
+        }
+        let Some(goal) = goal else { continue };
+        let matches = match (&plain, seen) {
+            (_, None) => None,
+            (Some(matcher), Some(seen)) => matcher.matches(seen),
+            (None, Some(seen)) => unit.content_for(goal, name).0.matcher().matches(seen),
+        };
+        let quiet = matches == Some(true)
+            && placement.is_none_or(|placement| placement.phase != Phase::Applied || (placement.batch > 0 && placement.reboot_from.is_none()));
+        if !quiet {
+            pass.device(unit, shared, draft, goal, name, matches);
+        }
+    }
+}
+
+/// It still holds a revision that was taken back while it was away.
+fn is_straggler(unit: &Unit<'_>, goal: Option<&RevisionRecord>, placement: &Placement) -> bool {
+    placement.phase.is_touched()
+        && goal.is_none_or(|goal| placement.revision != goal.number)
+        && unit.rollout.revision(placement.revision).is_some_and(|record| matches!(record.result, RevisionResult::RolledBack { .. }))
+}
+
+struct Pass {
+    closed: Option<WaitingOn>,
+    told: bool,
+    budget: Budget,
+}
+
+impl Pass {
+    fn straggler(&mut self, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, goal: Option<&RevisionRecord>, name: &Name) {
+        let placement = unit.rollout.placements.get(name).and_then(|placement| unit.rollout.revision(placement.revision));
+        if let (Some(device), Some(record)) = (unit.desired.devices.get(name), placement) {
+            Wanted::new(unit, device, record).backward(shared, &mut self.budget, draft, goal);
+        }
+    }
+
+    fn device(
+        &mut self,
+        unit: &Unit<'_>,
+        shared: &mut Shared<'_>,
+        draft: &mut Draft,
+        goal: &RevisionRecord,
+        name: &Name,
+        matches: Option<bool>,
+    ) {
+        let Some(device) = unit.desired.devices.get(name) else { return };
+        let wanted = Wanted::new(unit, device, goal);
+        let (seen, here) = (wanted.seen, wanted.here());
+        if let Some(placement) = here.filter(|placement| placement.phase == Phase::Applied) {
+            if let Some(boot_id) = &placement.reboot_from {
+                return wanted.reboot(shared, &mut self.budget, draft, boot_id);
+            }
+            if placement.batch == 0 && self.caught_up_badly(unit, shared, draft, goal, &wanted) {
+                return;
+            }
+        }
+        match matches {
+            // A restored placement that matches is one that nothing has to be done for.
+            Some(true) => return,
+            Some(false) => {}
+            None => {
+                let away = seen.is_some_and(|seen| matches!(seen.contact, Contact::Unreachable { .. }));
+                if away && here.is_none() {
+                    wanted.forward(shared, &mut self.budget, draft, true);
+                }
+                return;
+            }
+        }
+        let drifted = here.is_some_and(|placement| placement.applied_at.is_some() && placement.digest == unit.content_for(goal, name).1);
+        // What was seen before the last step ended says nothing about what that step did.
+        let stale = here.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since));
+        if stale && here.is_some_and(|placement| placement.phase == Phase::Applied) {
+            return;
+        }
+        if drifted && unit.deployment.drift != crds::Drift::Correct {
+            return;
+        }
+        if let Some(waiting) = &self.closed {
+            if !self.told {
+                let wants = if drifted { "correct drift" } else { "catch up" };
+                unit.defer(draft, wants, waiting.clone());
+                self.told = true;
+            }
+            return;
+        }
+        let undone = here.filter(|placement| placement.phase == Phase::Failed && placement.undo.is_some());
+        if undone.is_some_and(|placement| placement.restore_failures < super::device::ATTEMPTS && !drifted) {
+            wanted.backward(shared, &mut self.budget, draft, None);
+            return;
+        }
+        // What is in force is in force, also where a higher version was put in by hand.
+        wanted.reverting().forward(shared, &mut self.budget, draft, !drifted);
+    }
+
+    /// A device that caught up alone is judged alone: the revision stays, the device goes back. Returns whether there is nothing
+    /// else to do on it now.
+    fn caught_up_badly(
+        &mut self,
+        unit: &Unit<'_>,
+        shared: &mut Shared<'_>,
+        draft: &mut Draft,
+        goal: &RevisionRecord,
+        wanted: &Wanted<'_, '_>,
+    ) -> bool {
+        let (Some(placement), Some(seen)) = (wanted.placement, wanted.seen) else { return false };
+        let (content, _) = unit.content_for(goal, &wanted.device.name);
+        match gate::judge(unit.deployment, &content, wanted.device, seen, placement, unit.now) {
+            Gate::Waiting(reason, until) => {
+                let waiting = WaitingOn::Health { reason, until: Some(until) };
+                draft.defer(unit.name(), Target::Device(wanted.device.name.clone()), "count as updated", waiting);
+                true
+            }
+            Gate::Failed(_) if placement.undo.is_some() && placement.attempt <= 1 && unit.deployment.on_failure != crds::OnFailure::Pause => {
+                wanted.backward(shared, &mut self.budget, draft, None);
+                true
+            }
+            Gate::Passed(_) | Gate::Failed(_) | Gate::NoWord(_) => false,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! One Deployment's turn: which revision is wanted, and what stage its rollout is in.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::draft::Draft;
+use super::shared::Shared;
+use super::{back, device, forward, steady};
+use crate::content::{Content, Digest};
+use crate::desired::{Deployment, Desired};
+use crate::name::{Name, Target};
+use crate::observed::Observed;
+use crate::plan::{Action, Step, WaitingOn};
+use crate::rollout::{RevisionRecord, RevisionResult, Rollout, RolloutChange};
+use crate::window::{self, Opening};
+
+/// One Deployment with everything that its plan is made from.
+pub(super) struct Unit<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) observed: &'a Observed,
+    pub(super) deployment: &'a Deployment,
+    pub(super) rollout: &'a Rollout,
+    pub(super) now: Timestamp,
+}
+
+static NEVER_ROLLED_OUT: std::sync::LazyLock<Rollout> = std::sync::LazyLock::new(Rollout::default);
+
+impl<'a> Unit<'a> {
+    pub(super) fn new(desired: &'a Desired, observed: &'a Observed, deployment: &'a Deployment, now: Timestamp) -> Self {
+        let rollout = observed.rollouts.get(&deployment.name).map_or(&*NEVER_ROLLED_OUT, |rollout| &**rollout);
+        Self { desired, observed, deployment, rollout, now }
+    }
+
+    pub(super) fn name(&self) -> &'a Name {
+        &self.deployment.name
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target::Deployment(self.deployment.name.clone())
+    }
+
+    /// A revision's content for one device, with its digest.
+    pub(super) fn content_for(&self, record: &RevisionRecord, device: &Name) -> (Arc<Content>, Digest) {
+        if record.digest == self.deployment.digest {
+            let (content, digest) = self.deployment.content_for(device);
+            return (content.clone(), digest.clone());
+        }
+        match self.desired.devices.get(device) {
+            Some(of) if record.content.is_templated() => match record.content.render(of) {
+                Ok(content) => {
+                    let digest = content.digest();
+                    (Arc::new(content), digest)
+                }
+                Err(_) => (record.content.clone(), record.digest.clone()),
+            },
+            _ => (record.content.clone(), record.digest.clone()),
+        }
+    }
+
+    /// Why nothing new may begin just now, if so: somebody said stop, or no window is open.
+    pub(super) fn closed(&self) -> Option<WaitingOn> {
+        if let Some(pause) = &self.rollout.paused {
+            return Some(WaitingOn::Suspended { by: format!("{} (rollout resume)", pause.by) });
+        }
+        if self.deployment.paused {
+            return Some(WaitingOn::Suspended { by: "spec.paused".into() });
+        }
+        if self.deployment.windows.is_empty() {
+            return None;
+        }
+        match window::opening(&self.deployment.windows, self.now) {
+            Opening::Open { .. } => None,
+            Opening::Closed { opens } => Some(WaitingOn::Window { opens }),
+        }
+    }
+
+    pub(super) fn change(&self, change: RolloutChange, reason: impl Into<String>) -> Step {
+        Step::rollout(self.name(), self.rollout.version, change, reason.into())
+    }
+
+    pub(super) fn defer(&self, draft: &mut Draft, wants: impl Into<String>, waiting_on: WaitingOn) {
+        draft.defer(self.name(), self.target(), wants, waiting_on);
+    }
+
+    /// The content that is wanted: what Git says, or the revision of the history that it names.
+    fn wanted(&self) -> Result<(Arc<Content>, Digest), String> {
+        match self.deployment.rollback_to {
+            None => Ok((self.deployment.content.clone(), self.deployment.digest.clone())),
+            Some(number) => match self.rollout.revision(number) {
+                Some(record) => Ok((record.content.clone(), record.digest.clone())),
+                None => Err(format!("spec.rollbackTo: revision {number} is not in the history")),
+            },
+        }
+    }
+
+    /// Some device holds this revision with other template values than are wanted now.
+    fn renders_differently(&self, record: &RevisionRecord) -> bool {
+        record.content.is_templated()
+            && self.rollout.placements.iter().any(|(device, placement)| {
+                placement.revision == record.number && placement.digest != self.content_for(record, device).1
+            })
+    }
+}
+
+/// Plans one Deployment.
+pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    if unit.deployment.suspend {
+        unit.defer(draft, "reconcile", WaitingOn::Suspended { by: "spec.suspend".into() });
+        return;
+    }
+    leavers(unit, shared, draft);
+    let (content, digest) = match unit.wanted() {
+        Ok(wanted) => wanted,
+        Err(reason) => return unit.defer(draft, "roll back", WaitingOn::Health { reason, until: None }),
+    };
+    let current = unit.rollout.current();
+    let another = current.is_none_or(|record| record.digest != digest || unit.renders_differently(record));
+    let Some(current) = current else { return start(unit, draft, content, digest) };
+    match &current.result {
+        // What is broken is mended before anything new begins.
+        RevisionResult::RollingBack { last_batch_only, to } => {
+            back::plan(unit, shared, draft, current, *last_batch_only, *to);
+        }
+        _ if another => start(unit, draft, content, digest),
+        RevisionResult::Progressing => forward::plan(unit, shared, draft, current),
+        RevisionResult::Complete | RevisionResult::Superseded => steady::plan(unit, shared, draft, Some(current)),
+        RevisionResult::RolledBack { to } => {
+            let goal = to.and_then(|number| unit.rollout.revision(number));
+            steady::plan(unit, shared, draft, goal);
+        }
+        RevisionResult::Stopped => {
+            let by = format!("revision {} failed ({}): a new commit, or rollout resume", current.number, current.reason);
+            unit.defer(draft, "go on", WaitingOn::Suspended { by });
+        }
+    }
+}
+
+fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Digest) {
+    let newest = unit.rollout.current();
+    let number = newest.map_or(1, |record| record.number + 1);
+    let summary = content.summary();
+    if unit.deployment.members.is_empty() && newest.is_none() {
+        return;
+    }
+    if let Some(WaitingOn::Suspended { by }) = unit.closed() {
+        return unit.defer(draft, format!("start revision {number} ({summary})"), WaitingOn::Suspended { by });
+    }
+    let revert = unit.rollout.history.iter().any(|record| record.digest == digest && record.result == RevisionResult::Complete)
+        && newest.is_some_and(|record| record.digest != digest);
+    let change = RolloutChange::Start {
+        number,
+        content,
+        digest,
+        commit: unit.desired.revision.commit.clone(),
+        author: unit.desired.revision.author.clone(),
+        revert,
+        history_limit: unit.deployment.history_limit,
+    };
+    let what = if revert { "returns to what was complete before" } else { "wanted by the commit" };
+    draft.step(unit.change(change, format!("{summary}: {what}")));
+}
+
+/// Devices that have a placement and are no members any more.
+fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    for (name, placement) in &unit.rollout.placements {
+        if placement.phase.is_in_flight() || unit.deployment.members.binary_search(name).is_ok() {
+            continue;
+        }
+        let remove = unit.deployment.on_delete == crds::OnDelete::Remove && placement.phase.is_touched();
+        match unit.desired.devices.get(name).filter(|_| remove) {
+            None => {
+                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, "no longer selected");
+                step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version);
+                draft.step(step);
+            }
+            Some(of) => {
+                let Some(record) = unit.rollout.revision(placement.revision) else { continue };
+                device::Wanted::new(unit, of, record).then(shared, draft, "remove", |work| Action::Remove(work));
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Audit before acting: a plan is checked and written down, and only what was written down can be acted on.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use jiff::Timestamp;
+
+use crate::desired::Device;
+use crate::name::{Name, Target};
+use crate::observed::{DeviceSeen, ItemKey, Observed};
+use crate::outcome::Outcome;
+use crate::plan::{Plan, Step, Work};
+
+/// Who is behind an act.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Actor {
+    /// `commit`, `user` or `engine`.
+    pub kind: String,
+    /// The commit's author, the user's name, or `evenkeel`.
+    pub name: String,
+    /// The verified signer of the commit, if any.
+    pub signer: Option<String>,
+}
+
+/// The port to whatever keeps plans: the store, or a fake of it.
+pub trait Record {
+    /// What can go wrong there.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// In one transaction: check that each unit's rollout is at the version that the plan expects, write the plan, its steps
+    /// and their audit entries, apply the rollout changes and mark device steps as begun.
+    fn commit(&self, plan: &Plan, actor: &Actor, now: Timestamp) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Device steps that were recorded and have no outcome yet: what an actor takes up again after a restart.
+    fn unfinished(&self) -> impl Future<Output = Result<Vec<Step>, Self::Error>> + Send;
+
+    /// In one transaction: write the step's outcome, complete its audit entry and settle it in its rollout. Doing it twice
+    /// is the same as doing it once.
+    fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// The port to devices, reading: one look at one device.
+pub trait Observe {
+    /// Reads the named items, facts and boot id; never fails, since not being able to see is an answer too. `probes` stay empty here.
+    fn observe(&self, device: &Device, items: &[ItemKey]) -> impl Future<Output = DeviceSeen> + Send;
+}
+
+/// The port to devices, changing.
+pub trait Act {
+    /// Does the step, or finds it again and waits for its end: the same step id never runs twice on a device. `None`: the
+    /// device was lost from sight with the step perhaps under way; ask again later.
+    fn act(&self, device: &Device, step: &RecordedStep) -> impl Future<Output = Option<Outcome>> + Send;
+}
+
+/// A device step that is written down; what [`Act`] wants to see.
+#[derive(Clone, Debug)]
+pub struct RecordedStep(Step);
+
+impl RecordedStep {
+    /// The step.
+    pub fn step(&self) -> &Step {
+        &self.0
+    }
+
+    /// What to work with.
+    pub fn work(&self) -> &Work {
+        self.0.action.work().expect("only device steps become recorded steps")
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> &Name {
+        self.0.target.name()
+    }
+}
+
+/// Takes up what was recorded before a restart and has no outcome yet.
+pub async fn resume<R: Record>(store: &R) -> Result<Vec<RecordedStep>, R::Error> {
+    let steps = store.unfinished().await?;
+    Ok(steps.into_iter().filter(|step| step.action.work().is_some()).map(RecordedStep).collect())
+}
+
+/// A plan that is written down. Only [`record`] makes one, so acting on an unrecorded plan does not compile.
+#[derive(Clone, Debug)]
+pub struct Recorded(Plan);
+
+impl Recorded {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.0
+    }
+
+    /// The steps that an actor has to do; the store has done the others already.
+    pub fn device_steps(&self) -> impl Iterator<Item = RecordedStep> {
+        self.0.steps.iter().filter(|step| step.action.work().is_some()).cloned().map(RecordedStep)
+    }
+}
+
+/// Why a plan was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<E: std::error::Error + 'static> {
+    /// The plan breaks an invariant: a defect in the planner, and nothing happened.
+    #[error("plan {plan} breaks an invariant: {what}")]
+    Invariant {
+        /// Which plan.
+        plan: String,
+        /// Which invariant.
+        what: String,
+    },
+    /// The store did not take it.
+    #[error("plan could not be recorded")]
+    Store(#[source] E),
+}
+
+/// Checks the plan's invariants and writes it down.
+pub async fn record<R: Record>(
+    plan: Plan,
+    observed: &Observed,
+    actor: &Actor,
+    now: Timestamp,
+    store: &R,
+) -> Result<Recorded, Error<R::Error>> {
+    if let Err(what) = check(&plan, observed) {
+        return Err(Error::Invariant { plan: plan.id.to_string(), what });
+    }
+    store.commit(&plan, actor, now).await.map_err(Error::Store)?;
+    Ok(Recorded(plan))
+}
+
+/// No step twice, one step per device, no device that already has a step in flight, and no removal of the engine's own way in.
+pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
+    let mut ids = BTreeSet::new();
+    let mut devices = BTreeSet::new();
+    for step in &plan.steps {
+        if !ids.insert(&step.id) {
+            return Err(format!("step {} occurs twice", step.id));
+        }
+        let Some(work) = step.action.work() else { continue };
+        let Target::Device(device) = &step.target else {
+            return Err(format!("step {} works on {}, which is no device", step.id, step.target));
+        };
+        if !devices.insert(device) {
+            return Err(format!("two steps on {device}"));
+        }
+        for (unit, rollout) in &observed.rollouts {
+            if let Some(placement) = rollout.placements.get(device)
+                && placement.phase.is_in_flight()
+            {
+                return Err(format!("{device} already has step {} of {unit} in flight", placement.step));
+            }
+        }
+        for file in &work.content.files {
+            if PROTECTED.iter().any(|prefix| file.path.starts_with(prefix)) {
+                return Err(format!("{} is the engine's own record on {device}", file.path));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What no plan may write to on a device: the engine's own state there.
+const PROTECTED: [&str; 1] = ["/var/lib/evenkeel/"];

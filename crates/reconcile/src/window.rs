@@ -1,0 +1,107 @@
+//! Windows in time: when something may happen, or when people are at work.
+
+use std::str::FromStr;
+
+use croner::Cron;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Serialize, Serializer};
+
+/// A window that opens by a cron schedule and stays open for a while.
+#[derive(Clone, Debug)]
+pub struct Window {
+    cron: Cron,
+    zone: TimeZone,
+    /// How long it stays open.
+    pub duration: SignedDuration,
+    /// Why, in the words of who wrote it.
+    pub reason: String,
+    text: String,
+}
+
+impl PartialEq for Window {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, self.duration, &self.reason) == (&other.text, other.duration, &other.reason)
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{} for {:#}", self.text, self.duration))
+    }
+}
+
+/// Whether a set of windows is open, and until or from when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Open until then.
+    Open {
+        /// When the window closes.
+        until: Timestamp,
+        /// The window's reason.
+        reason: String,
+    },
+    /// Closed; opens then, if ever.
+    Closed {
+        /// When the next window opens.
+        opens: Option<Timestamp>,
+    },
+}
+
+impl Window {
+    /// Reads a five-field cron schedule, an IANA time zone (UTC if none) and a duration.
+    pub fn new(schedule: &str, zone: Option<&str>, duration: SignedDuration, reason: &str) -> Result<Self, String> {
+        let cron = Cron::from_str(schedule).map_err(|error| format!("schedule `{schedule}`: {error}"))?;
+        let name = zone.unwrap_or("UTC");
+        let zone = TimeZone::get(name).map_err(|_| format!("`{name}` is no IANA time zone such as Europe/Amsterdam"))?;
+        let text = format!("{schedule} {name}");
+        Ok(Self { cron, zone, duration, reason: reason.to_owned(), text })
+    }
+
+    /// When the window that contains `now` opened, if one does.
+    fn opened(&self, now: Timestamp) -> Option<Timestamp> {
+        let earliest = now.checked_sub(self.duration).ok()?.to_zoned(self.zone.clone());
+        let start = self.cron.find_next_occurrence(&earliest, false).ok()?.timestamp();
+        (start <= now).then_some(start)
+    }
+
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.cron.find_next_occurrence(&now.to_zoned(self.zone.clone()), false).ok()?.timestamp())
+    }
+}
+
+/// Whether any of the windows is open at `now`.
+pub fn opening(windows: &[Window], now: Timestamp) -> Opening {
+    let open = windows.iter().filter_map(|window| {
+        let until = window.opened(now)?.checked_add(window.duration).ok()?;
+        Some((until, &window.reason))
+    });
+    match open.max_by_key(|(until, _)| *until) {
+        Some((until, reason)) => Opening::Open { until, reason: reason.clone() },
+        None => Opening::Closed { opens: windows.iter().filter_map(|window| window.next(now)).min() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_open_from_its_start_for_its_duration_in_its_zone() {
+        let nightly = Window::new("0 2 * * *", Some("Europe/Amsterdam"), SignedDuration::from_hours(2), "").unwrap();
+        let windows = [nightly];
+        let at = |text: &str| opening(&windows, text.parse().unwrap());
+        assert_eq!(at("2026-11-24T00:59:59Z"), Opening::Closed { opens: Some("2026-11-24T01:00:00Z".parse().unwrap()) });
+        let until: Timestamp = "2026-11-24T03:00:00Z".parse().unwrap();
+        assert_eq!(at("2026-11-24T01:00:00Z"), Opening::Open { until, reason: String::new() });
+        assert_eq!(at("2026-11-24T02:59:59Z"), Opening::Open { until, reason: String::new() });
+        assert!(matches!(at("2026-11-24T03:00:00Z"), Opening::Closed { .. }));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_would_be_right() {
+        let hour = SignedDuration::from_hours(1);
+        assert!(Window::new("every night", None, hour, "").unwrap_err().contains("every night"));
+        assert!(Window::new("0 2 * * *", Some("Mars/Base"), hour, "").unwrap_err().contains("Europe/Amsterdam"));
+    }
+}
