@@ -12,9 +12,13 @@ use crate::name::Name;
 use crate::plan::Revision;
 use crate::window::Window;
 
-mod build;
+pub(crate) mod build;
 mod check;
 mod template;
+
+pub use build::share;
+pub(crate) use build::windows;
+pub(crate) use check::Findings;
 
 /// What should be true at one revision: parsed, validated, defaults filled in.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,215 @@
+//! Status, computed once: a pure function of desired, observed and what the plan put off.
+
+use std::collections::BTreeMap;
+
+use crds::{DeploymentStatus, DeviceStatus, DeviationStatus, FactsStatus, HistoryStatus, PackageStatus, PlainStatus, ProbeStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::desired::{Deployment, Desired};
+use crate::name::{Name, Target};
+use crate::observed::{DeviceSeen, Health, Observed, ProbeState};
+use crate::plan::{Deferred, WaitingOn};
+use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout};
+
+/// Lists in a status are cut at this length; the full ones are behind the API.
+const LIST: usize = 20;
+
+/// What we know of a device.
+pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStatus {
+    let seen = observed.devices.get(name).map(|seen| (**seen).clone()).unwrap_or_default();
+    let mut status = DeviceStatus {
+        health: format!("{:?}", seen.health()),
+        probes: seen.probes.iter().take(LIST).map(|(name, probe)| probe_status(name, probe)).collect(),
+        facts: (!seen.facts.os.is_empty()).then(|| facts(&seen)),
+        ..DeviceStatus::default()
+    };
+    let mut update = Update::UpToDate;
+    for unit in desired.selected_by.get(name).into_iter().flatten() {
+        let Some(deployment) = desired.deployments.get(unit) else { continue };
+        let rollout = observed.rollouts.get(unit).map(|rollout| (**rollout).clone()).unwrap_or_default();
+        update = update.max(on_device(deployment, &rollout, &seen, name, &mut status));
+    }
+    status.packages.truncate(LIST);
+    status.deviations.truncate(LIST);
+    status.update = format!("{update:?}");
+    let ready = seen.health() == Health::Healthy && update == Update::UpToDate;
+    status.plain = plain(ready, &format!("{}{}", status.health, status.update), &seen.contact_word());
+    status
+}
+
+/// Is it what Git says; the worst of its Deployments counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Update {
+    UpToDate,
+    Unknown,
+    OutOfDate,
+    Updating,
+    Blocked,
+}
+
+fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name: &Name, status: &mut DeviceStatus) -> Update {
+    let placement = rollout.placements.get(name);
+    let (wanted, _) = deployment.content_for(name);
+    let in_force = in_force(rollout).map_or_else(|| wanted.clone(), |record| if record.digest == deployment.digest { wanted.clone() } else { record.content.clone() });
+    let revision = placement.map_or(0, |placement| i32::try_from(placement.revision).unwrap_or(i32::MAX));
+    for item in in_force.items().filter(|item| item.split().0 != "unit") {
+        let version = seen.items.get(&item).and_then(|item| item.shown()).unwrap_or_else(|| "-".into());
+        status.packages.push(PackageStatus { deployment: deployment.name.to_string(), name: item.to_string(), version, revision });
+    }
+    let changes = in_force.changes(seen);
+    for change in changes.iter().flatten() {
+        status.deviations.push(DeviationStatus {
+            deployment: deployment.name.to_string(),
+            path: change.item.to_string(),
+            desired: change.to.clone().unwrap_or_else(|| "absent".into()),
+            actual: change.from.clone().unwrap_or_else(|| "absent".into()),
+            reason: placement.map(|placement| placement.failure.clone()).unwrap_or_default(),
+        });
+    }
+    match (placement.map(|placement| placement.phase), changes) {
+        (Some(phase), _) if phase.is_in_flight() => Update::Updating,
+        (Some(Phase::Failed), _) => Update::Blocked,
+        (_, None) => Update::Unknown,
+        (_, Some(changes)) if changes.is_empty() => Update::UpToDate,
+        _ => Update::OutOfDate,
+    }
+}
+
+/// The revision that devices are held to.
+fn in_force(rollout: &Rollout) -> Option<&RevisionRecord> {
+    let current = rollout.current()?;
+    match current.result {
+        RevisionResult::RolledBack { to } | RevisionResult::RollingBack { to, .. } => to.and_then(|number| rollout.revision(number)),
+        _ => Some(current),
+    }
+}
+
+fn facts(seen: &DeviceSeen) -> FactsStatus {
+    let facts = seen.facts.clone();
+    FactsStatus {
+        os: facts.os,
+        os_version: facts.os_version,
+        kernel: facts.kernel,
+        arch: facts.arch,
+        cpus: facts.cpus,
+        memory_bytes: facts.memory_bytes,
+        serial: facts.serial,
+    }
+}
+
+fn probe_status(name: &str, probe: &crate::observed::ProbeSeen) -> ProbeStatus {
+    let state = match probe.state {
+        ProbeState::Ok => "ok",
+        ProbeState::Fail => "fail",
+        ProbeState::Unknown => "unknown",
+    };
+    ProbeStatus { name: name.to_owned(), state: state.into(), since: probe.since.map(|at| at.to_string()), reason: probe.reason.clone() }
+}
+
+impl DeviceSeen {
+    fn contact_word(&self) -> String {
+        match &self.contact {
+            crate::observed::Contact::Unreachable { reason, .. } => reason.clone(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// How far a Deployment is. `deferred` is what its last plan put off.
+pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &Name) -> DeploymentStatus {
+    let rollout = observed.rollouts.get(name).map(|rollout| (**rollout).clone()).unwrap_or_default();
+    let Some(deployment) = desired.deployments.get(name) else {
+        return DeploymentStatus { phase: "Pending".into(), plain: plain(false, "Stalled", "it has errors: evenkeel check"), ..DeploymentStatus::default() };
+    };
+    let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == Target::Deployment(name.clone())).collect();
+    let phase = phase(&rollout, &own);
+    let first = own.iter().find(|deferred| deferred.target == deferred.unit).or_else(|| own.first());
+    let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
+    let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
+    DeploymentStatus {
+        plain: plain(phase == "Complete", phase, &waiting_on),
+        phase: phase.into(),
+        revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
+        batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
+        counts: counts(deployment, &rollout, observed),
+        waiting_on,
+        history,
+    }
+}
+
+fn phase(rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
+    let waits = |of: fn(&WaitingOn) -> bool| deferred.iter().any(|deferred| of(&deferred.waiting_on));
+    let suspended = rollout.paused.is_some() || deferred.iter().any(|deferred| deferred.target == deferred.unit && matches!(deferred.waiting_on, WaitingOn::Suspended { .. }));
+    match rollout.current().map(|record| &record.result) {
+        None => "Pending",
+        Some(RevisionResult::RollingBack { .. }) => "RollingBack",
+        Some(RevisionResult::RolledBack { .. }) => "RolledBack",
+        Some(RevisionResult::Stopped) => "Failed",
+        Some(_) if suspended => "Paused",
+        Some(RevisionResult::Complete | RevisionResult::Superseded) => "Complete",
+        Some(RevisionResult::Progressing) if waits(|waiting| matches!(waiting, WaitingOn::Approval { .. })) => "AwaitingApproval",
+        Some(RevisionResult::Progressing) if waits(|waiting| matches!(waiting, WaitingOn::Soak { .. })) => "Soaking",
+        Some(RevisionResult::Progressing) => "Progressing",
+    }
+}
+
+fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BTreeMap<String, i32> {
+    let mut counts: BTreeMap<String, i32> = ["total", "updated", "failed", "unreachable", "pending"].map(|key| (key.to_owned(), 0)).into();
+    let goal = in_force(rollout);
+    for member in &deployment.members {
+        let seen = observed.devices.get(member);
+        let placement = rollout.placements.get(member);
+        let content = match goal {
+            Some(record) if record.digest != deployment.digest => &record.content,
+            _ => deployment.content_for(member).0,
+        };
+        let key = match seen.map(|seen| seen.health()) {
+            _ if placement.is_some_and(|placement: &Placement| placement.phase == Phase::Failed) => "failed",
+            Some(Health::Unreachable) => "unreachable",
+            _ if seen.and_then(|seen| content.matcher().matches(seen)) == Some(true) && placement.is_none_or(|placement| !placement.phase.is_in_flight()) => "updated",
+            _ => "pending",
+        };
+        *counts.entry(key.to_owned()).or_default() += 1;
+        *counts.entry("total".to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn history_status(record: &RevisionRecord) -> HistoryStatus {
+    HistoryStatus {
+        revision: i32::try_from(record.number).unwrap_or(i32::MAX),
+        version: record.content.summary(),
+        commit: record.commit.clone(),
+        started_at: record.started_at.to_string(),
+        finished_at: record.finished_at.map(|at| at.to_string()),
+        result: record.result.word().to_owned(),
+        reason: record.reason.clone(),
+    }
+}
+
+impl RevisionResult {
+    /// The bare word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Progressing => "Progressing",
+            Self::Complete => "Complete",
+            Self::RollingBack { .. } => "RollingBack",
+            Self::RolledBack { .. } => "RolledBack",
+            Self::Stopped => "Stopped",
+            Self::Superseded => "Superseded",
+        }
+    }
+}
+
+/// `Ready` always; the transition time is the writer's to fill in, since this function knows no clock.
+fn plain(ready: bool, reason: &str, message: &str) -> PlainStatus {
+    let condition = Condition {
+        type_: "Ready".into(),
+        status: if ready { "True" } else { "False" }.into(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+        observed_generation: None,
+    };
+    PlainStatus { conditions: vec![condition], ..PlainStatus::default() }
+}

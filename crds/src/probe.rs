@@ -1,0 +1,206 @@
+//! Probes of a device, and checks of a Deployment.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::{Duration, Percent};
+
+/// One probe: exactly one of its kinds, and how often and how patiently it runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.icmp), has(self.tcp), has(self.http), has(self.tls), has(self.dns), has(self.snmp), has(self.ssh)].filter(x, x).size() == 1").message("exactly one of icmp, tcp, http, tls, dns, snmp, ssh"))]
+pub struct ProbeSpec {
+    /// Unique on its device; what other objects call it.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Echo requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpProbe>,
+    /// A TCP connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpProbe>,
+    /// An HTTP request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpProbe>,
+    /// A TLS handshake and its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsProbe>,
+    /// A DNS question to the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsProbe>,
+    /// An SNMP value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snmp: Option<SnmpProbe>,
+    /// A command on the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshProbe>,
+    /// Time between two runs; 30s if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// Time limit of one run; 5s if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Failures in a row until it counts as failed; 3 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failures: Option<i32>,
+    /// Successes in a row until it counts as passed again; 2 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub successes: Option<i32>,
+}
+
+/// Echo requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IcmpProbe {
+    /// How many; 4 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 20))]
+    pub count: Option<i32>,
+    /// Share of lost ones that is still accepted; 50% if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_loss: Option<Percent>,
+    /// Average round trip that is still accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rtt: Option<Duration>,
+}
+
+/// A TCP connection.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TcpProbe {
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Sent after connecting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub send: Option<String>,
+    /// Must appear in what comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub expect: Option<String>,
+}
+
+/// `http` or `https`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpProbe {
+    /// `http` (if none) or `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Path with its query; `/` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = "^/"))]
+    pub path: Option<String>,
+    /// Method; GET if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+    /// Request headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub headers: BTreeMap<String, String>,
+    /// Accepted status codes; 200 to 299 if none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(range(min = 100, max = 599)))]
+    pub status: Vec<i32>,
+    /// Must appear in the first 64 KiB of the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub contains: Option<String>,
+}
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// POST
+    Post,
+    /// OPTIONS
+    Options,
+}
+
+/// A TLS handshake and its certificate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsProbe {
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// The certificate must be valid for at least this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_validity: Option<Duration>,
+    /// The name that it must be for; the device's address if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+}
+
+/// A DNS question to the device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsProbe {
+    /// The name asked for.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Record type; A if none.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    #[schemars(length(min = 1, max = 10))]
+    pub record_type: Option<String>,
+    /// Must be among the answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub answer: Option<String>,
+}
+
+/// An SNMP value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnmpProbe {
+    /// The object identifier, in numbers; sysUpTime if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[0-9]+(\.[0-9]+)*$"))]
+    pub oid: Option<String>,
+    /// The value that it must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub expect: Option<String>,
+    /// Community or user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<crate::SecretRef>,
+}
+
+/// A command on the device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SshProbe {
+    /// Run by `sh -c`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub command: String,
+    /// The exit code that means well; 0 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub exit_code: Option<i32>,
+}

@@ -1,0 +1,282 @@
+//! AlertRule, Receiver and Silence: what is worth waking somebody for, and how.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::meta::{PlainStatus, SecretRef, Selector};
+use crate::quantity::Duration;
+
+/// A condition over devices that is worth telling somebody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "evenkeel.dev", version = "v1alpha1", kind = "AlertRule", namespaced, derive = "PartialEq",
+    shortname = "arule", category = "evenkeel", status = "PlainStatus", plural = "alertrules",
+    printcolumn(name = "Severity", type_ = "string", json_path = ".spec.severity"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlertRuleSpec {
+    /// The devices; all of the namespace if none.
+    #[serde(default, skip_serializing_if = "Selector::is_empty")]
+    pub selector: Selector,
+    /// CEL over `device`, `usage`, `probes`, `logs`, `deployments`; true means that something is wrong.
+    #[schemars(length(min = 1, max = 2048))]
+    pub expr: String,
+    /// CEL that says when it is well again; `!(expr)` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub recover: Option<String>,
+    /// It must hold this long before the alert fires; 0s if none.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold_for: Option<Duration>,
+    /// It goes on firing this long after it is well; 0s if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_firing_for: Option<Duration>,
+    /// What missing data means; Keep if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data: Option<NoData>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Labels of its alerts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub labels: BTreeMap<String, String>,
+    /// One line for people, a Jinja template over `device` and `value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub summary: Option<String>,
+    /// Who is told, and how often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifySpec>,
+    /// Run by `evenkeel check` in virtual time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub tests: Vec<AlertTest>,
+    /// Don't evaluate it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// What missing data means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NoData {
+    /// The alert stays as it is.
+    Keep,
+    /// It fires.
+    Fire,
+    /// It resolves.
+    Resolve,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Wake somebody.
+    Critical,
+    /// Look at it today.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// Who is told, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NotifySpec {
+    /// Receivers by name.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
+    pub receivers: Vec<String>,
+    /// Alerts with the same values of these labels come in one message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    pub group_by: Vec<String>,
+    /// Wait for others of the group before the first message; 30s if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Duration>,
+    /// Time before a message about news of the group; 5m if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// Say it again after this long; 4h if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Duration>,
+}
+
+/// One test of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlertTest {
+    /// Series by name, in promtool's notation, such as `device.usage.memory.ratio: 0.5+0.1x5`.
+    #[schemars(extend("maxProperties" = 32))]
+    pub given: BTreeMap<String, String>,
+    /// Time since the start.
+    pub at: Duration,
+    /// The state that is expected then.
+    pub expect: AlertState,
+}
+
+/// State of an alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Nothing is wrong.
+    #[default]
+    Inactive,
+    /// Something is wrong, not long enough yet.
+    Pending,
+    /// Somebody is told.
+    Firing,
+    /// It is well again.
+    Resolved,
+}
+
+/// Where notifications go; exactly one of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "evenkeel.dev", version = "v1alpha1", kind = "Receiver", namespaced, derive = "PartialEq",
+    shortname = "recv", category = "evenkeel", status = "PlainStatus", plural = "receivers",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.email), has(self.sms), has(self.webhook)].filter(x, x).size() == 1").message("exactly one of email, sms, webhook"))]
+pub struct ReceiverSpec {
+    /// By e-mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailSpec>,
+    /// By SMS through an HTTP gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sms: Option<SmsSpec>,
+    /// By an HTTP request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookSpec>,
+    /// Send nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// By e-mail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmailSpec {
+    /// To whom.
+    #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 320)))]
+    pub to: Vec<String>,
+    /// From whom.
+    #[schemars(length(min = 3, max = 320))]
+    pub from: String,
+    /// The mail server, as `host` or `host:port`.
+    #[schemars(length(min = 1, max = 260))]
+    pub server: String,
+    /// How the connection is secured; StartTls if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<MailSecurity>,
+    /// User name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+}
+
+/// How a connection to a mail server is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MailSecurity {
+    /// Upgraded after the greeting; required.
+    StartTls,
+    /// From the start.
+    Tls,
+    /// Not at all.
+    None,
+}
+
+/// By SMS through an HTTP gateway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SmsSpec {
+    /// To whom, in international form.
+    #[schemars(length(min = 1, max = 32), inner(regex(pattern = r"^\+[0-9]{6,15}$")))]
+    pub to: Vec<String>,
+    /// The gateway.
+    pub gateway: GatewaySpec,
+}
+
+/// An SMS gateway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewaySpec {
+    /// Where.
+    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
+    pub url: String,
+    /// Method; POST if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 10))]
+    pub method: Option<String>,
+    /// Body, a Jinja template over `to` and `text`.
+    #[schemars(length(min = 1, max = 8192))]
+    pub body: String,
+    /// Credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+    /// CEL over `status` and `body` that means delivered; `status >= 200 && status < 300` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub success: Option<String>,
+}
+
+/// By an HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookSpec {
+    /// Where.
+    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
+    pub url: String,
+    /// Key of the HMAC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+    /// Shape of the body; Generic if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<WebhookFormat>,
+}
+
+/// Shape of a webhook's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WebhookFormat {
+    /// Our own JSON.
+    Generic,
+    /// A Slack message.
+    Slack,
+    /// A Microsoft Teams card.
+    Teams,
+    /// Alertmanager's version 2 API.
+    Alertmanager,
+    /// PagerDuty's Events version 2.
+    PagerDuty,
+}
+
+/// Mutes matching alerts, always with an end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "evenkeel.dev", version = "v1alpha1", kind = "Silence", namespaced, derive = "PartialEq",
+    shortname = "sil", category = "evenkeel", status = "PlainStatus", plural = "silences",
+    printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.matchLabels) || has(self.devices)").message("matchLabels or devices: a silence must say what it mutes"))]
+pub struct SilenceSpec {
+    /// Labels that the alerts must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub match_labels: BTreeMap<String, String>,
+    /// The devices that they are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Selector>,
+    /// When it ends.
+    pub until: jiff::Timestamp,
+    /// Why.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+}
