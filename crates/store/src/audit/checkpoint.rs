@@ -1,0 +1,169 @@
+//! Signed checkpoints of the audit tree, in the C2SP formats `tlog-checkpoint` and `signed-note`.
+//!
+//! ```text
+//! evenkeel/audit
+//! 1234
+//! base64(root)
+//!
+//! — evenkeel/audit base64(key hash ‖ signature)
+//! ```
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use sha2::{Digest, Sha256};
+
+use super::tree::Hash;
+
+/// Name of the log, and of the key that signs it.
+pub const ORIGIN: &str = "evenkeel/audit";
+/// Algorithm byte of ed25519 in a signed note.
+const ED25519_NOTE: u8 = 1;
+
+/// What can be wrong with a checkpoint or a key.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a checkpoint at all.
+    #[error("not a checkpoint: {0}")]
+    Shape(&'static str),
+    /// Signed by nobody that we know, or changed after it was signed.
+    #[error("the checkpoint's signature is wrong: it was changed, or signed by another key")]
+    Signature,
+    /// The key file can't be used.
+    #[error("not an ed25519 key: {0}")]
+    Key(&'static str),
+}
+
+/// The key that signs checkpoints.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    seed: [u8; 32],
+}
+
+/// The key that checkpoints are verified by, as 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicKey([u8; 32]);
+
+/// A tree's size and root, signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Number of entries.
+    pub size: u64,
+    /// Root of the tree of that size.
+    pub root: Hash,
+    /// The whole signed note.
+    pub note: String,
+}
+
+impl SigningKey {
+    /// A new key.
+    pub fn generate() -> Self {
+        let mut seed = [0; 32];
+        aws_lc_rs::rand::fill(&mut seed).expect("the system's random source works");
+        Self::from_seed(seed).expect("any 32 bytes are a seed")
+    }
+
+    /// The key with this seed.
+    pub fn from_seed(seed: [u8; 32]) -> Result<Self, Error> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| Error::Key("not a seed"))?;
+        Ok(Self { pair, seed })
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Self, Error> {
+        let bytes = STANDARD.decode(text.trim()).map_err(|_| Error::Key("not base64"))?;
+        Self::from_seed(bytes.try_into().map_err(|_| Error::Key("not 32 bytes"))?)
+    }
+
+    /// The seed, for a file that nobody else can read.
+    pub fn to_text(&self) -> String {
+        format!("{}\n", STANDARD.encode(self.seed))
+    }
+
+    /// What verifies it.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.pair.public_key().as_ref().try_into().expect("an ed25519 public key has 32 bytes"))
+    }
+
+    /// Signs a tree's size and root.
+    pub fn sign(&self, size: u64, root: Hash) -> Checkpoint {
+        let body = format!("{ORIGIN}\n{size}\n{}\n", STANDARD.encode(root));
+        let mut signature = self.public().note_hash().to_vec();
+        signature.extend_from_slice(self.pair.sign(body.as_bytes()).as_ref());
+        let note = format!("{body}\n\u{2014} {ORIGIN} {}\n", STANDARD.encode(signature));
+        Checkpoint { size, root, note }
+    }
+}
+
+impl PublicKey {
+    /// Reads what [`Self::to_text`] wrote: `name+hash+base64(algorithm ‖ key)`, a signed note's verifier key.
+    pub fn from_text(text: &str) -> Result<Self, Error> {
+        let mut parts = text.trim().splitn(3, '+');
+        let (Some(ORIGIN), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Error::Key("not a verifier key such as evenkeel/audit+1234abcd+AQ…"));
+        };
+        let bytes = STANDARD.decode(key).map_err(|_| Error::Key("not base64"))?;
+        let [ED25519_NOTE, key @ ..] = bytes.as_slice() else { return Err(Error::Key("not ed25519")) };
+        let key = Self(key.try_into().map_err(|_| Error::Key("not 32 bytes"))?);
+        if hex::encode(key.note_hash()) == hash { Ok(key) } else { Err(Error::Key("its hash does not fit")) }
+    }
+
+    /// A signed note's verifier key.
+    pub fn to_text(&self) -> String {
+        let mut bytes = vec![ED25519_NOTE];
+        bytes.extend_from_slice(&self.0);
+        format!("{ORIGIN}+{}+{}", hex::encode(self.note_hash()), STANDARD.encode(bytes))
+    }
+
+    /// Four bytes that tell keys apart: SHA-256 of name, newline, algorithm and key.
+    fn note_hash(&self) -> [u8; 4] {
+        let hash = Sha256::new().chain_update(ORIGIN).chain_update("\n").chain_update([ED25519_NOTE]).chain_update(self.0).finalize();
+        [hash[0], hash[1], hash[2], hash[3]]
+    }
+}
+
+impl Checkpoint {
+    /// Reads a signed note and verifies it.
+    pub fn open(note: &str, key: &PublicKey) -> Result<Self, Error> {
+        let (body, signatures) = note.split_once("\n\n").ok_or(Error::Shape("no empty line before the signature"))?;
+        let body = format!("{body}\n");
+        let mut lines = body.lines();
+        if lines.next() != Some(ORIGIN) {
+            return Err(Error::Shape("its first line is not evenkeel/audit"));
+        }
+        let size = lines.next().and_then(|line| line.parse().ok()).ok_or(Error::Shape("its second line is no size"))?;
+        let root = lines.next().and_then(|line| STANDARD.decode(line).ok()).and_then(|root| root.try_into().ok());
+        let root = root.ok_or(Error::Shape("its third line is no root"))?;
+        let prefix = format!("\u{2014} {ORIGIN} ");
+        let signed = signatures.lines().take(16).filter_map(|line| STANDARD.decode(line.strip_prefix(&prefix)?).ok()).any(|signature| {
+            let (hash, signature) = signature.split_at(4.min(signature.len()));
+            hash == key.note_hash() && UnparsedPublicKey::new(&ED25519, &key.0).verify(body.as_bytes(), signature).is_ok()
+        });
+        if signed { Ok(Self { size, root, note: note.to_owned() }) } else { Err(Error::Signature) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_verified_by_its_key_only() {
+        let key = SigningKey::generate();
+        let checkpoint = key.sign(7, [9; 32]);
+        assert_eq!(Checkpoint::open(&checkpoint.note, &key.public()).unwrap(), checkpoint);
+        assert!(matches!(Checkpoint::open(&checkpoint.note.replace("\n7\n", "\n8\n"), &key.public()), Err(Error::Signature)));
+        assert!(matches!(Checkpoint::open(&checkpoint.note, &SigningKey::generate().public()), Err(Error::Signature)));
+        for garbage in ["", "\n\n", "evenkeel/audit\n\n", "x\n1\nAAAA\n\n— x y\n"] {
+            assert!(Checkpoint::open(garbage, &key.public()).is_err(), "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn keys_survive_being_written_down() {
+        let key = SigningKey::generate();
+        assert_eq!(SigningKey::from_text(&key.to_text()).unwrap().public(), key.public());
+        assert_eq!(PublicKey::from_text(&key.public().to_text()).unwrap(), key.public());
+        assert!(PublicKey::from_text("evenkeel/audit+00000000+AQ==").is_err());
+    }
+}
