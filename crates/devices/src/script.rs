@@ -1,0 +1,47 @@
+//! Scripts for targets: POSIX sh and coreutils, nothing else.
+//!
+//! Every absolute path is prefixed by `$R`, which is empty on a real machine; a simulated device sets `EVENKEEL_ROOT`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// First lines of every script.
+pub(crate) const HEADER: &str = r#"R="${EVENKEEL_ROOT:-}"
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+E="$R/var/lib/evenkeel"
+umask 022
+die() { echo "evenkeel: $*"; exit 1; }
+"#;
+
+/// A word that the shell takes as it is.
+pub(crate) fn quote(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Words that the shell takes as they are.
+pub(crate) fn quote_all<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Lines that write bytes into a file by way of standard input, so that they are in no argument list.
+pub(crate) fn write_file(path: &str, bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    let lines: Vec<&str> = text.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("base64 -d > {path} <<'EVENKEEL_END'\n{}\nEVENKEEL_END\n", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever comes in, the shell sees one word with exactly these bytes.
+    #[test]
+    fn quoting_survives_a_real_shell() {
+        for text in ["plain-1.0", "", "a b", "$(id)", "`id`", "it's", "a\nb", "\\", "*", "~", "'; rm -rf / '", "-n", "é"] {
+            let script = format!("printf %s {}", quote(text));
+            let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), text);
+        }
+    }
+}
