@@ -1,7 +1,17 @@
 //! One device: SSH, probes, facts and package drivers.
+//!
+//! [`Devices`] is the real one of the core's ports `Observe` and `Act`. Targets need sshd, a POSIX shell and coreutils, nothing else.
 
+mod act;
 mod detached;
+mod devices;
 mod drivers;
+mod fetch;
+pub mod probe;
 mod read;
 mod script;
+mod secrets;
 pub mod ssh;
+
+pub use devices::Devices;
+pub use secrets::Secrets;

@@ -1,0 +1,198 @@
+//! The port `Act`: a recorded step becomes a detached script on its device, and its end becomes an outcome.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reconcile::rollout::WayBackSeen;
+use reconcile::{Act, Action, Device, FileSource, ItemKey, Observe as _, Outcome, RecordedStep, Verdict, Work};
+
+use crate::detached::{self, Progress};
+use crate::devices::Devices;
+use crate::drivers::{self, files::Bytes};
+use crate::probe;
+
+/// Time limit of one exec that waits for a step; the device itself waits less.
+const WAIT: Duration = Duration::from_secs(60);
+/// Bytes of a message that an outcome carries.
+const MESSAGE: usize = 4096;
+/// Time between two tries of a check after a change.
+const CHECK_AGAIN: Duration = Duration::from_secs(2);
+
+impl Act for Devices {
+    async fn act(&self, device: &Device, step: &RecordedStep) -> Option<Outcome> {
+        let work = step.work();
+        // A step that has begun is only waited for; one that has not is looked at twice before it begins.
+        match self.progress(device, &detached::poll(&step.step().id)).await {
+            Ok(Progress::Absent) => {}
+            Ok(progress) => return self.follow(device, step, progress).await,
+            // Not reached: it may have begun earlier, so nothing can be said yet.
+            Err(_) => return None,
+        }
+        if let Action::Reboot { boot_id, .. } = &step.step().action {
+            return self.reboot(device, step, boot_id).await;
+        }
+        let body = match self.body(device, step).await {
+            Ok(body) => body,
+            Err(outcome) => return Some(outcome),
+        };
+        let script = detached::start(&step.step().id, &body, work.deadline_seconds.max(60));
+        match self.progress(device, &script).await {
+            Ok(progress) => self.follow(device, step, progress).await,
+            Err(_) => None,
+        }
+    }
+}
+
+impl Devices {
+    async fn progress(&self, device: &Device, script: &str) -> Result<Progress, String> {
+        let output = self.run(device, script, WAIT).await.map_err(|error| error.to_string())?;
+        detached::parse(&output.stdout).map_err(|error| format!("{error} {}", crate::devices::words(&output)))
+    }
+
+    /// Waits for the end of a step that has begun.
+    async fn follow(&self, device: &Device, step: &RecordedStep, mut progress: Progress) -> Option<Outcome> {
+        loop {
+            match progress {
+                Progress::Running => {}
+                Progress::Absent => return None,
+                Progress::Lost(tail) => {
+                    return Some(Outcome::failed(Timestamp::now(), format!("interrupted: the device went down in the middle of it. {}", message(&tail))));
+                }
+                Progress::Done(code, tail) => return Some(self.ended(device, step, code, &tail).await),
+            }
+            // Each look waits on the device; the deadline there bounds how often this goes round.
+            progress = self.progress(device, &detached::poll(&step.step().id)).await.ok()?;
+        }
+    }
+
+    async fn ended(&self, device: &Device, step: &RecordedStep, code: i32, tail: &str) -> Outcome {
+        let mut outcome = Outcome::done(Timestamp::now(), message(tail));
+        if code != 0 {
+            outcome.verdict = Verdict::Failed;
+            if outcome.message.is_empty() {
+                outcome.message = format!("exit code {code}");
+            }
+            return outcome;
+        }
+        for line in tail.lines() {
+            match line.trim_end().split_once(' ') {
+                Some(("::wayback", "proven")) => outcome.way_back = WayBackSeen::Proven,
+                Some(("::wayback", why)) => outcome.way_back = WayBackSeen::Missing(why.trim_start_matches("missing ").chars().filter(|c| !c.is_control()).take(500).collect()),
+                Some(("::reboot", boot_id)) => outcome.reboot_from = Some(boot_id.chars().filter(|c| !c.is_control()).take(64).collect()),
+                _ => {}
+            }
+        }
+        if let Action::Apply(work) = &step.step().action
+            && let Err(error) = self.after(device, work).await
+        {
+            outcome.verdict = Verdict::Failed;
+            outcome.message = error;
+        }
+        outcome.at = Timestamp::now();
+        outcome
+    }
+
+    /// What the step does, or why it must not begin.
+    async fn body(&self, device: &Device, step: &RecordedStep) -> Result<String, Outcome> {
+        let refused = |reason: String| Outcome::refused(Timestamp::now(), reason);
+        let failed = |reason: String| Outcome::failed(Timestamp::now(), reason);
+        let work = step.work();
+        if let Some(expected) = &step.step().expects {
+            let items: Vec<ItemKey> = work.content.items().collect();
+            let seen = self.observe(device, &items).await;
+            if !seen.is_reachable() {
+                return Err(refused("not reachable any more".into()));
+            }
+            if seen.fingerprint(items.into_iter()) != *expected {
+                return Err(refused("the device is not as it was when this was planned".into()));
+            }
+        }
+        match &step.step().action {
+            Action::Prepare(work) => {
+                for check in &work.content.before {
+                    probe::once(self, device, check).await.map_err(|error| failed(format!("check {} before the change: {error}", check.name)))?;
+                }
+                self.bring(device, work).await.map_err(failed)?;
+                Ok(drivers::prepare(&work.content))
+            }
+            Action::Apply(work) => {
+                self.bring(device, work).await.map_err(refused)?;
+                let bytes = self.bytes(work).map_err(refused)?;
+                Ok(drivers::apply(&work.content, &bytes, work.revert))
+            }
+            Action::Restore { work, undo } => Ok(drivers::restore(&work.content, undo)),
+            Action::Remove(work) => Ok(drivers::remove(&work.content)),
+            Action::Reboot { .. } | Action::Rollout(_) | Action::Admit { .. } => Err(refused("not a script's work".into())),
+        }
+    }
+
+    /// Brings everything that has a URL to the device's cache.
+    async fn bring(&self, device: &Device, work: &Work) -> Result<(), String> {
+        let archives = drivers::archives(&work.content).into_iter().map(|archive| (&archive.url, &archive.sha256));
+        let files = work.content.files.iter().filter_map(|file| match &file.source {
+            FileSource::Url { url, sha256 } => Some((url, sha256)),
+            _ => None,
+        });
+        for (url, sha256) in archives.chain(files) {
+            let bytes = self.fetcher.get(url, sha256).await?;
+            self.upload(device, sha256, &bytes).await?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, work: &Work) -> Result<Vec<Bytes>, String> {
+        let bytes = work.content.files.iter().map(|file| match &file.source {
+            FileSource::Text(text) => Ok(Bytes::Here(text.clone().into_bytes())),
+            FileSource::Url { sha256, .. } => Ok(Bytes::Cached(sha256.clone())),
+            FileSource::Secret { name, key } => self.secrets.read(name, key).map(|value| Bytes::Here(value.to_vec())),
+            FileSource::Template(_) => Err(format!("{}: a template that was never rendered", file.path)),
+        });
+        bytes.collect()
+    }
+
+    /// The checks after a change, until they pass or the deadline is over.
+    async fn after(&self, device: &Device, work: &Work) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::try_from(work.deadline_seconds).unwrap_or(600));
+        for check in &work.content.after {
+            while let Err(error) = probe::once(self, device, check).await {
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(format!("check {} after the change: {error}", check.name));
+                }
+                tokio::time::sleep(CHECK_AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the reboot once, then waits for another boot id.
+    async fn reboot(&self, device: &Device, step: &RecordedStep, boot_id: &str) -> Option<Outcome> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::try_from(step.work().deadline_seconds).unwrap_or(600).max(60));
+        let before = self.observe(device, &[]).await;
+        if before.is_reachable() && before.boot_id == boot_id {
+            let script = "(sleep 1; systemctl reboot || reboot) </dev/null >/dev/null 2>&1 &\nexit 0\n";
+            if let Err(error) = self.run(device, script, WAIT).await {
+                tracing::debug!(device = %device.name, %error, "the connection went with the reboot");
+            }
+        }
+        loop {
+            let seen = self.observe(device, &[]).await;
+            if seen.is_reachable() && seen.boot_id != boot_id {
+                return Some(Outcome::done(Timestamp::now(), "came back with another boot id"));
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Some(Outcome::failed(Timestamp::now(), "did not come back from the reboot in time"));
+            }
+            tokio::time::sleep(CHECK_AGAIN).await;
+        }
+    }
+}
+
+/// The tail of what a step printed, without our own marks.
+fn message(tail: &str) -> String {
+    let lines: Vec<&str> = tail.lines().filter(|line| !line.starts_with("::") && !line.trim().is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(12)..].join("\n");
+    let clean: String = last.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    let start = clean.len().saturating_sub(MESSAGE);
+    let start = (start..=clean.len()).find(|at| clean.is_char_boundary(*at)).unwrap_or(0);
+    clean[start..].to_owned()
+}
