@@ -3,7 +3,9 @@
 pub mod finding;
 pub mod folder;
 pub mod read;
+pub mod git;
 mod schema;
+pub mod verify;
 pub mod yaml;
 
 use std::path::Path;
