@@ -1,3 +1,7 @@
 //! The HTTP interface of a running engine: health, metrics, and what the command line asks.
 
+pub mod client;
+pub mod explain;
+mod metrics;
+pub mod server;
 pub mod view;

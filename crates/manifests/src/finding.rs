@@ -48,6 +48,11 @@ pub enum Format {
 }
 
 impl Finding {
+    /// A file that was left out, and why.
+    pub fn skipped(path: &str, why: &str) -> Self {
+        Self { file: printable(path, 300), ..Self::new(Severity::Warning, "skipped", "", why, "") }
+    }
+
     pub(crate) fn at(self, file: &str, place: Place, text: &str) -> Self {
         let source = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
         Self { file: file.to_owned(), line: place.line, column: place.column, source: printable(source, 200), ..self }

@@ -37,6 +37,15 @@ struct Parsed {
 }
 
 impl Reader {
+    /// Calls back for every file whose blob has not been read: what [`Self::update`] will ask for.
+    pub fn missing(&self, tree: &BTreeMap<String, String>, mut each: impl FnMut(&str, &str)) {
+        for (path, id) in tree {
+            if self.files.get(path).is_none_or(|(known, _)| known != id) {
+                each(path, id);
+            }
+        }
+    }
+
     /// Brings the objects to another tree: `tree` maps paths to blob ids, and `read` is asked for those that are new only.
     /// Returns how many files were read.
     pub fn update(&mut self, tree: &BTreeMap<String, String>, mut read: impl FnMut(&str, &str) -> Result<Vec<u8>, String>) -> usize {

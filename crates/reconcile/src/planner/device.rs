@@ -97,7 +97,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let Some(placement) = self.placement else { return false };
         let wants = format!("take back revision {}", placement.revision);
         if placement.phase.is_in_flight() {
-            return true;
+            draft.look_at(Some(self.unit.patience(placement)));
+            return !self.unit.lost(&self.device.name, placement);
         }
         if placement.restore_failures >= ATTEMPTS {
             let reason = format!("could not be taken back {ATTEMPTS} times: {}", placement.failure);

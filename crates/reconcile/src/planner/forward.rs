@@ -22,8 +22,8 @@ enum Standing {
     Settled(Option<Timestamp>),
     /// It was changed and nothing can be said of it, without blame.
     NoWord,
-    /// A step is under way.
-    InFlight,
+    /// A step is under way, and waited for until then.
+    InFlight(Timestamp),
     /// It was changed; its health is not known yet.
     Waiting(String, Timestamp),
     /// It must be rebooted.
@@ -183,7 +183,8 @@ impl<'a> Survey<'a> {
                     let waiting = WaitingOn::Health { reason: "not looked at yet".into(), until: None };
                     draft.defer(unit.name(), crate::name::Target::Device((*name).clone()), "update", waiting);
                 }
-                Standing::InFlight | Standing::Settled(_) | Standing::NoWord | Standing::Failed(_) => {}
+                Standing::InFlight(patience) => draft.look_at(Some(*patience)),
+                Standing::Settled(_) | Standing::NoWord | Standing::Failed(_) => {}
             }
         }
         busy
@@ -205,8 +206,11 @@ impl<'a> Survey<'a> {
 fn standing(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> Standing {
     let Some(device) = unit.desired.devices.get(name) else { return Standing::Away };
     let placement = unit.rollout.placements.get(name);
-    if placement.is_some_and(|placement| placement.phase.is_in_flight()) {
-        return Standing::InFlight;
+    if let Some(placement) = placement.filter(|placement| placement.phase.is_in_flight()) {
+        return match unit.lost(name, placement) {
+            true => Standing::NoWord,
+            false => Standing::InFlight(unit.patience(placement)),
+        };
     }
     let placement = placement.filter(|placement| placement.revision == record.number);
     let (content, digest) = unit.content_for(record, name);

@@ -12,7 +12,7 @@ use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::plan::{Action, Step, WaitingOn};
-use crate::rollout::{RevisionRecord, RevisionResult, Rollout, RolloutChange};
+use crate::rollout::{Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
 use crate::window::{self, Opening};
 
 /// One Deployment with everything that its plan is made from.
@@ -81,6 +81,18 @@ impl<'a> Unit<'a> {
 
     pub(super) fn defer(&self, draft: &mut Draft, wants: impl Into<String>, waiting_on: WaitingOn) {
         draft.defer(self.name(), self.target(), wants, waiting_on);
+    }
+
+    /// Until when a step that is under way is waited for.
+    pub(super) fn patience(&self, placement: &Placement) -> Timestamp {
+        placement.since.saturating_add(self.deployment.strategy.deadline).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A step is under way on a device that has been out of sight for longer than it may take: nobody waits for it any more,
+    /// and what came of it is read when the device is back.
+    pub(super) fn lost(&self, device: &Name, placement: &Placement) -> bool {
+        let away = self.observed.devices.get(device).is_none_or(|seen| !seen.is_reachable());
+        away && self.now >= self.patience(placement)
     }
 
     /// The content that is wanted: what Git says, or the revision of the history that it names.

@@ -1,0 +1,112 @@
+//! The command line's way to a running engine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::server::Problem;
+use crate::view::Ask;
+
+/// The socket's name in the data directory.
+pub const SOCKET: &str = "evenkeel.sock";
+
+/// A running engine.
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+    place: String,
+}
+
+/// Why the engine gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody is there.
+    #[error("no engine answers at {place} ({reason}): start one with `evenkeel run`, or name it with --data or --server")]
+    NoEngine {
+        /// Where.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// It said no.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Client {
+    /// The engine whose data directory this is.
+    pub fn local(data: &Path) -> Result<Self, Error> {
+        let socket = data.join(SOCKET);
+        let place = socket.display().to_string();
+        let http = reqwest::Client::builder().unix_socket(socket).timeout(Duration::from_secs(30)).build();
+        let http = http.map_err(|error| Error::NoEngine { place: place.clone(), reason: error.to_string() })?;
+        Ok(Self { http, base: "http://localhost".into(), token: None, place })
+    }
+
+    /// The engine at a URL.
+    pub fn remote(url: &str, token: Option<String>) -> Result<Self, Error> {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build();
+        let http = http.map_err(|error| Error::NoEngine { place: url.into(), reason: error.to_string() })?;
+        Ok(Self { http, base: url.trim_end_matches('/').into(), token, place: url.into() })
+    }
+
+    /// Gets a document.
+    pub async fn get(&self, path: &str) -> Result<Value, Error> {
+        let answer = self.send(self.http.get(format!("{}{path}", self.base))).await?;
+        answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))
+    }
+
+    /// Gets a text, with the header that says where its next page begins.
+    pub async fn text(&self, path: &str) -> Result<(String, Option<String>), Error> {
+        let answer = self.send(self.http.get(format!("{}{path}", self.base))).await?;
+        let next = answer.headers().get("x-evenkeel-next").and_then(|next| next.to_str().ok()).filter(|next| !next.is_empty()).map(str::to_owned);
+        let text = answer.text().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))?;
+        Ok((text, next))
+    }
+
+    /// Gets every page of a list.
+    pub async fn list(&self, path: &str) -> Result<Vec<Value>, Error> {
+        let mut items = Vec::new();
+        let mut after = String::new();
+        // A bound on pages, as on everything else.
+        for _ in 0..10_000 {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page = self.get(&if after.is_empty() { path.to_owned() } else { format!("{path}{joint}after={after}") }).await?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["after"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => break,
+            }
+        }
+        Ok(items)
+    }
+
+    /// Asks for something.
+    pub async fn ask(&self, ask: &Ask) -> Result<String, Error> {
+        let answer = self.send(self.http.post(format!("{}/v1/ask", self.base)).json(ask)).await?;
+        let value: Value = answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))?;
+        Ok(value["message"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await.map_err(|error| {
+            let mut inner: &dyn std::error::Error = &error;
+            while let Some(source) = inner.source() {
+                inner = source;
+            }
+            Error::NoEngine { place: self.place.clone(), reason: inner.to_string() }
+        })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let problem = answer.json::<Problem>().await.map(|problem| problem.error);
+        Err(Error::Refused(problem.unwrap_or_else(|_| format!("the engine answered {status}"))))
+    }
+}

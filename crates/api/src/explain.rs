@@ -1,0 +1,93 @@
+//! Why something is as it is: every gate, since when, and who can clear it.
+
+use std::fmt::Write as _;
+
+use reconcile::{Deferred, Name, Target, WaitingOn, report};
+
+use crate::view::View;
+
+/// Explains a device or a Deployment; `None` if there is no such thing.
+pub fn explain(view: &View, target: &Target) -> Option<String> {
+    match target {
+        Target::Device(name) => device(view, name),
+        Target::Deployment(name) => deployment(view, name),
+        _ => None,
+    }
+}
+
+fn device(view: &View, name: &Name) -> Option<String> {
+    view.desired.devices.get(name)?;
+    let status = report::device(&view.desired, &view.observed, name);
+    let mut text = format!("device/{name} is {} and {}\n", status.health, status.update);
+    let seen = view.observed.devices.get(name);
+    if let Some(reconcile::Contact::Unreachable { since, reason }) = seen.map(|seen| &seen.contact) {
+        let _ = writeln!(text, "  unreachable since {since:.0}: {reason}");
+    }
+    for probe in &status.probes {
+        let since = probe.since.clone().unwrap_or_default();
+        let _ = writeln!(text, "  probe {}: {} since {since} {}", probe.name, probe.state, probe.reason);
+    }
+    for package in &status.packages {
+        let _ = writeln!(text, "  {} is {} (deployment/{} revision {})", package.name, package.version, package.deployment, package.revision);
+    }
+    for deviation in &status.deviations {
+        let _ = writeln!(text, "  {} should be {} and is {} (deployment/{}) {}", deviation.path, deviation.desired, deviation.actual, deviation.deployment, deviation.reason);
+    }
+    let target = Target::Device(name.clone());
+    let own: Vec<&Deferred> = view.deferred.values().flatten().filter(|deferred| deferred.target == target).collect();
+    gates(&mut text, &own);
+    Some(text)
+}
+
+fn deployment(view: &View, name: &Name) -> Option<String> {
+    let key = (crds::Kind::Deployment, name.clone());
+    view.desired.objects.get(&key)?;
+    let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
+    let status = report::deployment(&view.desired, &view.observed, deferred, name);
+    let count = |key: &str| status.counts.get(key).copied().unwrap_or(0);
+    let mut text = format!("deployment/{name} is {}", status.phase);
+    if let Some(revision) = status.history.last() {
+        let _ = write!(text, ": revision {} ({})", revision.revision, revision.version);
+        if let Some(batch) = status.batch {
+            let _ = write!(text, ", batch {batch}");
+        }
+    }
+    let _ = writeln!(text, "\n  {} of {} devices updated, {} pending, {} unreachable, {} failed", count("updated"), count("total"), count("pending"), count("unreachable"), count("failed"));
+    for revision in status.history.iter().rev().take(5) {
+        let reason = if revision.reason.is_empty() { String::new() } else { format!(": {}", revision.reason) };
+        let _ = writeln!(text, "  revision {} ({}) {}{reason}", revision.revision, revision.version, revision.result);
+    }
+    let steps: Vec<_> = view.observed.rollouts.get(name).map(|rollout| rollout.in_flight().take(20).map(|(device, placement)| format!("  step {} on {device}: {:?} since {:.0}", placement.step, placement.phase, placement.since)).collect()).unwrap_or_default();
+    for step in steps {
+        let _ = writeln!(text, "{step}");
+    }
+    gates(&mut text, &deferred.iter().collect::<Vec<_>>());
+    Some(text)
+}
+
+fn gates(text: &mut String, deferred: &[&Deferred]) {
+    for deferred in deferred.iter().take(50) {
+        let _ = writeln!(text, "  waits: {} {} on {}\n         cleared by {}", deferred.target, deferred.wants, deferred.waiting_on, clears(&deferred.waiting_on));
+    }
+    if deferred.is_empty() {
+        text.push_str("  waits for nothing\n");
+    }
+}
+
+/// Who or what ends this kind of waiting.
+fn clears(waiting: &WaitingOn) -> &'static str {
+    match waiting {
+        WaitingOn::Unreachable { .. } => "the device coming back; it then catches up to the newest revision",
+        WaitingOn::Budget { .. } => "the devices that are out coming back, or a larger strategy.maxUnavailable",
+        WaitingOn::Window { .. } => "time, or another window in Git",
+        WaitingOn::Approval { .. } => "a person: evenkeel rollout approve",
+        WaitingOn::Soak { .. } => "time",
+        WaitingOn::Health { .. } => "the device getting well; or time, after which the batch fails",
+        WaitingOn::Alert { .. } => "the alert being resolved",
+        WaitingOn::Dependency { .. } => "that being done first",
+        WaitingOn::Lock { .. } => "that step coming to its end",
+        WaitingOn::Maintenance { .. } => "the end of the maintenance window",
+        WaitingOn::NoWayBack { .. } => "making the old version fetchable again, or wayBack: BestEffort",
+        WaitingOn::Suspended { .. } => "whoever suspended it",
+    }
+}

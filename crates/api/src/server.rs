@@ -1,0 +1,299 @@
+//! The server: on a unix socket for the command line on the same machine, and on TCP with a token.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request as HttpRequest, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use reconcile::{Name, Target, report};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::{Filter, Store};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
+use crate::view::{Ask, Request, Requests, SharedView};
+
+/// The largest request.
+const BODY: usize = 1 << 20;
+/// Objects in one answer; more come with `after`.
+const PAGE: usize = 1000;
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct Shared {
+    /// What the engine shows.
+    pub view: SharedView,
+    /// Where requests go.
+    pub requests: Requests,
+    /// The store, for what is not in the view.
+    pub store: Arc<Store>,
+}
+
+/// Where to listen.
+pub enum Listen {
+    /// A unix socket that only its owner can use.
+    Unix(PathBuf),
+    /// TCP; everything below `/v1` wants this token.
+    Tcp(std::net::SocketAddr, String),
+}
+
+/// Who asks, as the listener knows them.
+#[derive(Clone)]
+struct Caller(String);
+
+/// An answer that says no.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong, and what to do.
+    pub error: String,
+}
+
+/// Serves until told to stop.
+pub async fn serve(shared: Shared, listen: Listen, stop: CancellationToken) -> std::io::Result<()> {
+    match listen {
+        Listen::Unix(path) => {
+            let listener = unix(&path)?;
+            let app = router(shared).layer(Extension(Caller(owner())));
+            axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+        }
+        Listen::Tcp(address, token) => {
+            let listener = tokio::net::TcpListener::bind(address).await?;
+            let token = Arc::new(token);
+            let app = router(shared).layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next))).layer(Extension(Caller("token".into())));
+            axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+        }
+    }
+}
+
+/// All routes, without a guard.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/plan", get(plan))
+        .route("/v1/devices", get(devices))
+        .route("/v1/deployments", get(deployments))
+        .route("/v1/objects/{kind}", get(objects))
+        .route("/v1/rollouts/{namespace}/{name}", get(rollout))
+        .route("/v1/explain/{kind}/{namespace}/{name}", get(explain))
+        .route("/v1/audit", get(audit))
+        .route("/v1/audit/checkpoint", get(checkpoint))
+        .route("/v1/audit/export", get(export))
+        .route("/v1/audit/{index}", get(audit_entry))
+        .route("/v1/ask", post(ask))
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(shared)
+}
+
+fn unix(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // The data directory is locked by us: a socket in it is left over from one that is gone.
+    let _ = std::fs::remove_file(path);
+    let listener = tokio::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn owner() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|name| !name.is_empty()));
+    name.unwrap_or_else(|| "local".into())
+}
+
+async fn guard(token: Arc<String>, request: HttpRequest, next: Next) -> Response {
+    if !request.uri().path().starts_with("/v1") {
+        return next.run(request).await;
+    }
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    if same(given.as_bytes(), token.as_bytes()) {
+        return next.run(request).await;
+    }
+    problem(StatusCode::UNAUTHORIZED, "a token is needed: put it into EVENKEEL_TOKEN")
+}
+
+/// Compares in a time that does not depend on where they differ.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+}
+
+fn problem(status: StatusCode, error: impl Into<String>) -> Response {
+    (status, Json(Problem { error: error.into() })).into_response()
+}
+
+fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
+    look(&shared.view.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    match read(&shared, |view| view.not_ready.clone()) {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let text = read(&shared, metrics::render);
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+async fn status(State(shared): State<Shared>) -> Response {
+    let value = read(&shared, |view| {
+        json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.len(), "deployments": view.desired.deployments.len(), "passes": view.passes})
+    });
+    Json(value).into_response()
+}
+
+async fn plan(State(shared): State<Shared>) -> Response {
+    let value = read(&shared, |view| {
+        let in_flight: Vec<Value> = view.observed.rollouts.iter().flat_map(|(unit, rollout)| {
+            rollout.in_flight().map(move |(device, placement)| json!({"deployment": unit, "device": device, "step": placement.step, "phase": placement.phase, "since": placement.since}))
+        }).take(PAGE).collect();
+        let deferred: Vec<_> = view.deferred.values().flatten().take(PAGE).collect();
+        json!({"revision": view.desired.revision, "inFlight": in_flight, "deferred": deferred})
+    });
+    Json(value).into_response()
+}
+
+/// Which objects, and from where on.
+#[derive(Debug, Default, Deserialize)]
+pub struct Page {
+    /// `key=value,key=value`.
+    #[serde(default)]
+    selector: String,
+    /// Only those after this name.
+    after: Option<String>,
+}
+
+impl Page {
+    fn labels(&self) -> Vec<(&str, &str)> {
+        self.selector.split(',').filter_map(|pair| pair.split_once('=')).collect()
+    }
+}
+
+async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
+    let items: Vec<Value> = read(&shared, |view| {
+        let wanted = page.labels();
+        let after = page.after.as_deref().map(Name::parse);
+        let devices = view.desired.devices.values().filter(|device| after.as_ref().is_none_or(|after| device.name > *after));
+        let devices = devices.filter(|device| wanted.iter().all(|(key, value)| device.labels.get(*key).is_some_and(|found| found == value)));
+        devices.take(PAGE).map(|device| json!({"name": device.name, "spec": &**device, "status": report::device(&view.desired, &view.observed, &device.name)})).collect()
+    });
+    list(items)
+}
+
+async fn deployments(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
+    let items: Vec<Value> = read(&shared, |view| {
+        let after = page.after.as_deref().map(Name::parse);
+        let names = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
+        let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
+        let show = |name: &Name| {
+            let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
+            json!({"name": name, "status": report::deployment(&view.desired, &view.observed, deferred, name)})
+        };
+        names.take(PAGE).map(show).collect()
+    });
+    list(items)
+}
+
+async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Query(page): Query<Page>) -> Response {
+    let Some(kind) = crds::Kind::parse(&kind) else { return problem(StatusCode::NOT_FOUND, format!("there is no kind {kind}")) };
+    let items: Vec<Value> = read(&shared, |view| {
+        let after = page.after.as_deref().map(Name::parse);
+        let objects = view.desired.objects.iter().filter(|((of, name), _)| *of == kind && after.as_ref().is_none_or(|after| name > after));
+        objects.take(PAGE).map(|((_, name), object)| json!({"name": name, "object": object.to_value()})).collect()
+    });
+    list(items)
+}
+
+fn list(items: Vec<Value>) -> Response {
+    let more = (items.len() == PAGE).then(|| items.last().map(|item| item["name"].clone())).flatten();
+    Json(json!({"items": items, "after": more})).into_response()
+}
+
+async fn rollout(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPath<(String, String)>) -> Response {
+    let name = Name::new(&namespace, &name);
+    match read(&shared, |view| view.observed.rollouts.get(&name).cloned()) {
+        Some(rollout) => Json(json!({"history": rollout.history, "paused": rollout.paused, "placements": rollout.placements})).into_response(),
+        None => problem(StatusCode::NOT_FOUND, format!("deployment/{name} has never been rolled out")),
+    }
+}
+
+async fn explain(State(shared): State<Shared>, UrlPath((kind, namespace, name)): UrlPath<(String, String, String)>) -> Response {
+    let name = Name::new(&namespace, &name);
+    let target = match crds::Kind::parse(&kind) {
+        Some(crds::Kind::Device) => Target::Device(name),
+        Some(crds::Kind::Deployment) => Target::Deployment(name),
+        _ => return problem(StatusCode::BAD_REQUEST, "devices and deployments can be explained: device/NAME or deployment/NAME"),
+    };
+    match read(&shared, |view| crate::explain::explain(view, &target)) {
+        Some(text) => text.into_response(),
+        None => problem(StatusCode::NOT_FOUND, format!("there is no {target}")),
+    }
+}
+
+/// Which entries.
+#[derive(Debug, Deserialize)]
+pub struct Entries {
+    about: Option<String>,
+    before: Option<u64>,
+    limit: Option<usize>,
+    /// For an export: from this entry on.
+    from: Option<u64>,
+}
+
+async fn audit(State(shared): State<Shared>, Query(query): Query<Entries>) -> Response {
+    let filter = Filter { about: query.about, before: query.before, limit: query.limit.unwrap_or(50).min(PAGE) };
+    answer(shared.store.entries(&filter).await)
+}
+
+async fn audit_entry(State(shared): State<Shared>, UrlPath(index): UrlPath<u64>) -> Response {
+    match shared.store.entry(index).await {
+        Ok(None) => problem(StatusCode::NOT_FOUND, format!("there is no entry {index}")),
+        other => answer(other),
+    }
+}
+
+async fn checkpoint(State(shared): State<Shared>) -> Response {
+    match shared.store.checkpoint().await {
+        Ok(Some(checkpoint)) => checkpoint.note.into_response(),
+        Ok(None) => problem(StatusCode::NOT_FOUND, "the log is empty"),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// One page of the export; `x-evenkeel-next` says where the next one begins.
+async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> Response {
+    match shared.store.export(query.from.unwrap_or(0)).await {
+        Ok((lines, next)) => {
+            let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap_or_default() + "\n").collect();
+            ([("x-evenkeel-next", next.map(|next| next.to_string()).unwrap_or_default())], text).into_response()
+        }
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Json(what): Json<Ask>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if shared.requests.send(Request { what, by, reply }).await.is_err() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
+    }
+    match answer.await {
+        Ok(Ok(text)) => Json(json!({"message": text})).into_response(),
+        Ok(Err(error)) => problem(StatusCode::CONFLICT, error),
+        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"),
+    }
+}
+
+fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line.
+
+mod audit;
+mod check;
+mod get;
+mod plan;
+mod rollout;
+mod run;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use api::client::Client;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+/// Brings servers, network devices and storage boxes to the state that Git declares, in batches, and back when it hurts.
+#[derive(Parser)]
+#[command(name = "evenkeel", version, max_term_width = 120, after_help = "Examples:\n  evenkeel check fleet/                        what is wrong with these manifests?\n  evenkeel run --repo https://git.example.com/fleet.git --data /var/lib/evenkeel --secrets /etc/evenkeel/secrets\n  evenkeel get devices                         is it well?\n  evenkeel explain deployment/web              why does it wait, and who can clear it?\n  evenkeel rollout undo deployment/web         back to the last good revision")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the engine
+    Run(run::RunArgs),
+    /// Check manifests as a compiler reads code: exit 0 fine, 1 findings, 2 could not run
+    Check(check::CheckArgs),
+    /// Show what would be done: exit 0 nothing to do, 2 changes, 1 error
+    Plan(plan::PlanArgs),
+    /// Bring the fleet to the declared state once, and end: exit 0 if it is there
+    Apply(run::ApplyArgs),
+    /// Show objects of a running engine
+    Get(get::GetArgs),
+    /// Say why something is as it is: every gate, since when, who can clear it
+    Explain(get::ExplainArgs),
+    /// See and steer a rollout
+    Rollout(rollout::RolloutArgs),
+    /// Let a commit through that went beyond the limits
+    Approve(rollout::ApproveArgs),
+    /// Read, export and prove the audit log
+    Audit(audit::AuditArgs),
+    /// Show how the engine is, or watch rollouts go on
+    Status(get::StatusArgs),
+    /// Ask a server for its host keys, as YAML to be pinned
+    Scan(run::ScanArgs),
+    /// Print the kinds' definitions
+    Crds,
+    /// Print a completion script
+    Completion {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which engine to talk to.
+#[derive(Args, Clone)]
+pub(crate) struct Where {
+    /// Data directory of an engine on this machine
+    #[arg(long, env = "EVENKEEL_DATA", default_value = "evenkeel-data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// URL of an engine elsewhere; its token comes from EVENKEEL_TOKEN
+    #[arg(long, env = "EVENKEEL_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+}
+
+impl Where {
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        Ok(match &self.server {
+            Some(url) => Client::remote(url, std::env::var("EVENKEEL_TOKEN").ok())?,
+            None => Client::local(&self.data)?,
+        })
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// Text with more columns
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// Does what was asked for.
+pub(crate) async fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Run(args) => run::run(args).await,
+        Command::Check(args) => return check::run(&args),
+        Command::Plan(args) => plan::run(&args).await,
+        Command::Apply(args) => run::apply(args).await,
+        Command::Get(args) => get::run(&args).await,
+        Command::Explain(args) => get::explain(&args).await,
+        Command::Rollout(args) => rollout::run(&args).await,
+        Command::Approve(args) => rollout::approve(&args).await,
+        Command::Audit(args) => audit::run(&args).await,
+        Command::Status(args) => get::status(&args).await,
+        Command::Scan(args) => run::scan(&args).await,
+        Command::Crds => {
+            for definition in crds::all() {
+                print!("---\n{}", crds::yaml(&definition));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "evenkeel", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("evenkeel: {}", show::clean(&format!("{error:#}")));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,179 @@
+//! `evenkeel get`, `explain` and `status`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use reconcile::{Name, Target};
+use serde_json::Value;
+
+use super::{Output, Where, show};
+
+/// What to show.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  evenkeel get devices -l site=ams1\n  evenkeel get deployment web -o yaml\n  evenkeel get devices -w")]
+pub(crate) struct GetArgs {
+    /// devices, deployments, or another kind
+    kind: String,
+    /// Only this one
+    name: Option<String>,
+    /// How it is printed
+    #[arg(long, short, value_enum, default_value = "text")]
+    output: Output,
+    /// Only devices with these labels: key=value,key=value
+    #[arg(long, short = 'l', default_value = "", hide_default_value = true)]
+    selector: String,
+    /// Print again whenever something changes
+    #[arg(long, short)]
+    watch: bool,
+    #[command(flatten)]
+    engine: Where,
+}
+
+pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
+    let Some(kind) = crds::Kind::parse(&args.kind) else {
+        let kinds: Vec<&str> = crds::Kind::ALL.iter().map(|kind| kind.plural()).collect();
+        bail!("there is no kind {}; there are {}", args.kind, kinds.join(", "));
+    };
+    let client = args.engine.client()?;
+    let path = match kind {
+        crds::Kind::Device => format!("/v1/devices?selector={}", args.selector),
+        crds::Kind::Deployment => "/v1/deployments".into(),
+        kind => format!("/v1/objects/{}", kind.as_str()),
+    };
+    let mut last = None;
+    loop {
+        let mut items = client.list(&path).await?;
+        if let Some(name) = &args.name {
+            let name = Name::parse(name).to_string();
+            items.retain(|item| item["name"] == name.as_str());
+            if items.is_empty() {
+                bail!("there is no {}/{name}", kind.as_str().to_lowercase());
+            }
+        }
+        if last.as_ref() != Some(&items) {
+            print(kind, &items, args)?;
+            last = Some(items);
+        }
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()> {
+    let wide = args.output == Output::Wide;
+    if matches!(args.output, Output::Json | Output::Yaml) {
+        return if args.name.is_some() { show::document(&items[0], args.output) } else { show::document(&items, args.output) };
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
+    match kind {
+        crds::Kind::Device => {
+            let row = |item: &Value| {
+                let status = &item["status"];
+                let packages = status["packages"].as_array().into_iter().flatten().map(|package| format!("{} {}", text(&package["name"]), text(&package["version"])));
+                let mut row = vec![text(&item["name"]), text(&status["health"]), text(&status["update"]), packages.take(3).collect::<Vec<_>>().join(", ")];
+                if wide {
+                    let labels = item["spec"]["labels"].as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
+                    row.extend([text(&item["spec"]["address"]), format!("{} {}", text(&status["facts"]["os"]), text(&status["facts"]["osVersion"])), labels.collect::<Vec<_>>().join(",")]);
+                }
+                row
+            };
+            let head = ["NAME", "HEALTH", "UPDATE", "HAS", "ADDRESS", "OS", "LABELS"];
+            show::table(&head[..if wide { 7 } else { 4 }], &items.iter().map(row).collect::<Vec<_>>());
+        }
+        crds::Kind::Deployment => {
+            let row = |item: &Value| {
+                let status = &item["status"];
+                let count = |key: &str| status["counts"][key].as_i64().unwrap_or(0);
+                let version = status["history"].as_array().and_then(|history| history.last()).map(|revision| text(&revision["version"])).unwrap_or_default();
+                vec![
+                    text(&item["name"]),
+                    text(&status["phase"]),
+                    text(&status["revision"]),
+                    version,
+                    format!("{}/{}", count("updated"), count("total")),
+                    count("failed").to_string(),
+                    count("unreachable").to_string(),
+                    text(&status["waitingOn"]),
+                ]
+            };
+            show::table(&["NAME", "PHASE", "REV", "WANTS", "UPDATED", "FAILED", "AWAY", "WAITING ON"], &items.iter().map(row).collect::<Vec<_>>());
+        }
+        _ => show::table(&["NAME"], &items.iter().map(|item| vec![text(&item["name"])]).collect::<Vec<_>>()),
+    }
+    Ok(())
+}
+
+/// What to explain.
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// device/NAME or deployment/NAME
+    target: String,
+    #[command(flatten)]
+    engine: Where,
+}
+
+pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let Some(target) = Target::parse(&args.target) else { bail!("{}: write device/NAME or deployment/NAME", args.target) };
+    let name = target.name();
+    let path = format!("/v1/explain/{}/{}/{}", target.kind().as_str(), name.namespace(), name.name());
+    print!("{}", show::clean(&args.engine.client()?.text(&path).await?.0));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How to show it.
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Show progress bars until every rollout has come to its end
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    engine: Where,
+}
+
+pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let client = args.engine.client()?;
+    let status = client.get("/v1/status").await?;
+    let text = |value: &Value| show::clean(value.as_str().unwrap_or("-"));
+    println!("source     {}", text(&status["source"]["url"]));
+    println!("in force   {} by {}", text(&status["source"]["inForce"]), text(&status["source"]["author"]));
+    println!("fleet      {} devices, {} deployments", status["devices"], status["deployments"]);
+    for key in ["problem"] {
+        if let Some(problem) = status["source"][key].as_str() {
+            println!("problem    {}", show::clean(problem));
+        }
+    }
+    println!("engine     {}", status["notReady"].as_str().map_or("ready".into(), |reason| format!("not ready: {}", show::clean(reason))));
+    for finding in status["source"]["findings"].as_array().into_iter().flatten().take(10) {
+        println!("finding    {}", text(finding));
+    }
+    if !args.watch {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bars = MultiProgress::new();
+    let style = ProgressStyle::with_template("{prefix:24} [{bar:30}] {pos}/{len} {msg}")?.progress_chars("=> ");
+    let mut shown: std::collections::BTreeMap<String, ProgressBar> = std::collections::BTreeMap::new();
+    loop {
+        let items = client.list("/v1/deployments").await?;
+        let mut moving = false;
+        for item in &items {
+            let (name, status) = (text(&item["name"]), &item["status"]);
+            let count = |key: &str| status["counts"][key].as_u64().unwrap_or(0);
+            let bar = shown.entry(name.clone()).or_insert_with(|| bars.add(ProgressBar::new(count("total")).with_style(style.clone()).with_prefix(name)));
+            bar.set_length(count("total"));
+            bar.set_position(count("updated"));
+            let phase = text(&status["phase"]);
+            let waits = status["waitingOn"].as_str().map(show::clean).unwrap_or_default();
+            bar.set_message(format!("{phase} {}", waits.chars().take(80).collect::<String>()));
+            moving |= ["Pending", "Progressing", "Soaking", "RollingBack"].contains(&phase.as_str());
+        }
+        if !moving {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

@@ -1,0 +1,244 @@
+//! `evenkeel run`, `apply` and `scan`
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use api::server::{Listen, Shared, serve};
+use clap::{Args, ValueEnum};
+use devices::{Devices, Secrets};
+use manifests::git::{Follow, Source};
+use manifests::verify::Keys;
+use reconcile::limits::Limits;
+use store::{Options, Store};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{self, Parts, source::Origin};
+
+/// How the engine runs.
+#[derive(Args, Clone)]
+#[command(after_help = "The store is a SQLite file in the data directory, or PostgreSQL if DATABASE_URL is set.")]
+pub(crate) struct RunArgs {
+    /// Git repository (URL or path), or a plain folder of manifests to try things out
+    #[arg(long, value_name = "URL|DIR")]
+    repo: String,
+    /// Branch to follow
+    #[arg(long, default_value = "main")]
+    branch: String,
+    /// Folder in the repository
+    #[arg(long, default_value = "", value_name = "DIR")]
+    path: String,
+    /// Where state is kept; one engine at a time
+    #[arg(long, env = "EVENKEEL_DATA", default_value = "evenkeel-data", value_name = "DIR")]
+    data: PathBuf,
+    /// Secrets: one directory each, one file per key, as Kubernetes mounts them
+    #[arg(long, env = "EVENKEEL_SECRETS", value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// Only apply commits that a key in this directory (*.pub) signed
+    #[arg(long, value_name = "DIR")]
+    verify_keys: Option<PathBuf>,
+    /// Time between two looks at the repository
+    #[arg(long, default_value = "30s")]
+    interval: crds::Duration,
+    /// Time between two looks at a device, unless something happens there
+    #[arg(long, default_value = "60s")]
+    look_interval: crds::Duration,
+    /// A commit that deletes more devices waits for `evenkeel approve`
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    max_deletions: usize,
+    /// A commit that touches more devices (a number or a share) waits for `evenkeel approve`
+    #[arg(long, default_value = "100%", value_name = "SHARE")]
+    max_touched: crds::Share,
+    /// Listen for HTTP too: health and metrics for everybody, the rest with a token
+    #[arg(long, requires = "token_file", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// File with the token for HTTP
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How to bring the fleet to the declared state once.
+#[derive(Args)]
+pub(crate) struct ApplyArgs {
+    /// Needed: running for ever is what `evenkeel run` does
+    #[arg(long, required = true)]
+    once: bool,
+    /// End after this time at the latest
+    #[arg(long, default_value = "1h")]
+    timeout: crds::Duration,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// A running engine with its way to be stopped.
+struct Running {
+    view: api::view::SharedView,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    _lock: std::fs::File,
+}
+
+pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    logging(args.log_format);
+    let running = start(&args).await?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut task = running.task;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        ended = &mut task => {
+            ended??;
+            bail!("the engine ended by itself");
+        }
+    }
+    running.stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(8), task).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn apply(args: ApplyArgs) -> anyhow::Result<ExitCode> {
+    logging(args.run.log_format);
+    let running = start(&args.run).await?;
+    let limit = Duration::try_from(args.timeout.0)?;
+    let reached = tokio::time::timeout(limit, async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let view = running.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if view.not_ready.is_some() {
+                continue;
+            }
+            let phase = |name| reconcile::report::deployment(&view.desired, &view.observed, view.deferred.get(name).map(Vec::as_slice).unwrap_or_default(), name).phase;
+            let phases: Vec<String> = view.desired.deployments.keys().map(phase).collect();
+            if phases.iter().all(|phase| phase == "Complete") {
+                return true;
+            }
+            if phases.iter().any(|phase| ["RolledBack", "Failed"].contains(&phase.as_str())) {
+                return false;
+            }
+        }
+    })
+    .await;
+    running.stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(8), running.task).await;
+    match reached {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => bail!("a rollout failed: evenkeel audit list, or run it again with `evenkeel run` and use `explain`"),
+        Err(_) => bail!("not there after {}", args.timeout),
+    }
+}
+
+async fn start(args: &RunArgs) -> anyhow::Result<Running> {
+    std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
+    let lock = lock(&args.data)?;
+    let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
+    let store = Arc::new(Store::open(&options).await?);
+    let secrets = Secrets::new(args.secrets.clone().unwrap_or_else(|| args.data.join("secrets")));
+    let devices = Arc::new(Devices::new(secrets, &args.data.join("cache")));
+    let (requests, inbox) = mpsc::channel(64);
+    let view = engine::new_view();
+    let stop = CancellationToken::new();
+    let shared = Shared { view: view.clone(), requests, store: store.clone() };
+    let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
+    if let (Some(address), Some(file)) = (args.listen, &args.token_file) {
+        let token = std::fs::read_to_string(file).with_context(|| file.display().to_string())?.trim().to_owned();
+        if token.len() < 16 {
+            bail!("{}: a token has at least 16 characters", file.display());
+        }
+        listeners.push(Listen::Tcp(address, token));
+    }
+    for listener in listeners {
+        let (shared, stop) = (shared.clone(), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serve(shared, listener, stop).await {
+                tracing::error!(%error, "the HTTP interface can't be served");
+            }
+        });
+    }
+    let parts = Parts {
+        store,
+        devices,
+        origin: origin(args)?,
+        interval: Duration::try_from(args.interval.0)?.max(Duration::from_secs(1)),
+        look_interval: Duration::try_from(args.look_interval.0)?.max(Duration::from_secs(1)),
+        limits: Limits { deletions: args.max_deletions, devices: reconcile::desired::share(args.max_touched) },
+        requests: inbox,
+        view: view.clone(),
+    };
+    let task = tokio::spawn(engine::run(parts, stop.clone()));
+    Ok(Running { view, stop, task, _lock: lock })
+}
+
+fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
+    let path = Path::new(&args.repo);
+    let is_git = path.join(".git").exists() || path.join("objects").exists() || args.repo.contains("://");
+    if !is_git {
+        if !path.is_dir() {
+            bail!("--repo {}: neither a Git repository nor a folder", args.repo);
+        }
+        if args.verify_keys.is_some() {
+            bail!("--verify-keys needs a Git repository: a plain folder has no signatures");
+        }
+        return Ok(Origin::Folder(path.join(&args.path)));
+    }
+    let keys = args.verify_keys.as_ref().map(|directory| Keys::load(directory).map_err(anyhow::Error::msg)).transpose()?;
+    let url = if path.exists() { path.canonicalize()?.display().to_string() } else { args.repo.clone() };
+    Ok(Origin::Git(Source::new(&url, Follow::Branch(args.branch.clone()), &args.path, &args.data.join("repository.git"), keys)))
+}
+
+/// One engine per data directory. The lock goes with the process, however it ends.
+fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
+    use std::io::{Read as _, Seek as _, Write as _};
+    let path = data.join("lock");
+    let mut file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).with_context(|| path.display().to_string())?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        file.read_to_string(&mut holder)?;
+        bail!("{}: another engine runs on this data directory: {}", data.display(), super::show::clean(holder.trim()));
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "process {}, since {}", std::process::id(), jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"))?;
+    Ok(file)
+}
+
+fn logging(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(console::colors_enabled_stderr()).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Which server to ask.
+#[derive(Args)]
+pub(crate) struct ScanArgs {
+    /// Host name or address
+    address: String,
+    /// TCP port
+    #[arg(long, default_value_t = 22)]
+    port: u16,
+}
+
+pub(crate) async fn scan(args: &ScanArgs) -> anyhow::Result<ExitCode> {
+    let keys = devices::ssh::scan(&args.address, args.port).await?;
+    println!("# Compare the fingerprints with what the machine itself says: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
+    println!("access:\n  ssh:\n    port: {}\n    hostKeys:", args.port);
+    for (line, fingerprint) in keys {
+        println!("      - {}  # SHA256:{fingerprint}", super::show::clean(&line));
+    }
+    Ok(ExitCode::SUCCESS)
+}

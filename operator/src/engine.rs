@@ -1,0 +1,431 @@
+//! The loop: one writer of what is known, one planner; observers, probes and actors around it, each with its bounds.
+//!
+//! ```text
+//! source ─┐
+//! looks  ─┼─► events ─► what is known ─► plan the Deployments concerned ─► record ─► actors ─► outcomes ─► events
+//! probes ─┘
+//! ```
+
+mod actor;
+mod looks;
+mod pass;
+pub(crate) mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use api::view::{Ask, Request, SharedView, View};
+use devices::Devices;
+use devices::probe::{Ran, Scheduler};
+use jiff::Timestamp;
+use reconcile::limits::{self, Limits};
+use reconcile::record::{Actor, RecordedStep};
+use reconcile::{Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
+use store::Store;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use source::Candidate;
+
+/// Events that wait for the loop; who sends more has to wait.
+const QUEUE: usize = 4096;
+/// Findings that are shown for the commit in force.
+const FINDINGS: usize = 100;
+
+/// What the loop is told.
+pub(crate) enum Event {
+    /// What was in force before the restart, read again.
+    InForce(Box<Candidate>),
+    /// The source has another revision.
+    Candidate(Box<Candidate>),
+    /// The source was looked at, and has nothing new.
+    Unchanged,
+    /// The source can't be read.
+    SourceFailed(String),
+    /// A device was looked at.
+    Seen(Name, Box<DeviceSeen>),
+    /// A probe ran.
+    Probe(Ran),
+    /// A step came to its end, and that is stored.
+    Ended(Box<RecordedStep>, Box<Outcome>),
+    /// Somebody asks for something.
+    Ask(Request),
+}
+
+/// What the engine is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Store>,
+    pub(crate) devices: Arc<Devices>,
+    pub(crate) origin: source::Origin,
+    pub(crate) interval: Duration,
+    pub(crate) look_interval: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) view: SharedView,
+}
+
+/// The engine's own state; the loop is its only writer.
+pub(crate) struct Engine {
+    store: Arc<Store>,
+    devices: Arc<Devices>,
+    url: String,
+    limits: Limits,
+    view: SharedView,
+    scheduler: Scheduler,
+    looks: looks::Looks,
+    actors: actor::Actors,
+    /// Asks the source to look now.
+    ask: Arc<Notify>,
+    /// Deployments whose input changed since they were planned.
+    dirty: BTreeSet<Name>,
+    /// When time alone could change a Deployment's plan.
+    look_again: BTreeMap<Name, Timestamp>,
+    /// A revision that waits: for approval, or for the store.
+    held: Option<Box<Candidate>>,
+    /// The store refused: nothing is done until it takes writes again.
+    store_away: bool,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let (events, mut inbox) = mpsc::channel(QUEUE);
+    let (probes, mut ran) = mpsc::channel(QUEUE);
+    let in_force = parts.store.in_force(&parts.origin.url()).await?;
+    let url = parts.origin.url();
+    let ask = Arc::new(Notify::new());
+    let mut engine = Engine {
+        scheduler: Scheduler::new(parts.devices.clone(), probes),
+        looks: looks::Looks::new(parts.devices.clone(), events.clone(), parts.look_interval),
+        actors: actor::Actors::new(parts.store.clone(), parts.devices.clone(), events.clone()),
+        store: parts.store,
+        devices: parts.devices,
+        url: url.clone(),
+        limits: parts.limits,
+        view: parts.view,
+        ask: ask.clone(),
+        dirty: BTreeSet::new(),
+        look_again: BTreeMap::new(),
+        held: None,
+        store_away: false,
+    };
+    engine.restore(&url).await?;
+    let follow = tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, ask, events.clone()));
+    let mut requests = parts.requests;
+    loop {
+        let wake = engine.next_look();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            event = inbox.recv() => engine.take(event).await,
+            ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
+            request = requests.recv() => engine.take(request.map(Event::Ask)).await,
+            () = tokio::time::sleep(wake) => engine.time_passed().await,
+        }
+        // Whatever else has come in meanwhile belongs to the same pass.
+        for _ in 0..QUEUE {
+            match inbox.try_recv().ok().or_else(|| ran.try_recv().ok().map(Event::Probe)) {
+                Some(event) => engine.take(Some(event)).await,
+                None => break,
+            }
+        }
+        engine.pass().await;
+    }
+    // Detached steps go on by themselves and are found again.
+    tracing::info!("stopping: no new plans; steps that are under way on devices go on there");
+    follow.abort();
+    engine.actors.stop();
+    engine.looks.stop();
+    Ok(())
+}
+
+impl Engine {
+    async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
+        let rollouts = self.store.rollouts().await;
+        let mut view = self.write();
+        view.observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
+        url.clone_into(&mut view.source.url);
+        view.not_ready = Some("the source has not been read yet".into());
+        Ok(())
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn desired(&self) -> Arc<Desired> {
+        self.read().desired.clone()
+    }
+
+    fn next_look(&self) -> Duration {
+        let now = Timestamp::now();
+        let away = self.store_away.then(|| Duration::from_secs(2));
+        let next = self.look_again.values().min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::from_millis(20)));
+        let latest = Duration::from_secs(3600);
+        next.unwrap_or(latest).min(away.unwrap_or(latest)).max(Duration::from_millis(20))
+    }
+
+    async fn time_passed(&mut self) {
+        let now = Timestamp::now();
+        let due: Vec<Name> = self.look_again.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.look_again.remove(&name);
+            self.dirty.insert(name);
+        }
+        if self.store_away && self.store.health().await.is_ok() {
+            tracing::info!("the store takes writes again");
+            self.store_away = false;
+            self.reload().await;
+            if let Some(held) = self.held.take() {
+                self.candidate(held).await;
+            }
+        }
+    }
+
+    async fn take(&mut self, event: Option<Event>) {
+        match event {
+            None => {}
+            Some(Event::InForce(candidate)) => {
+                let (revision, problem) = (candidate.desired.revision.clone(), None);
+                self.put_in_force(*candidate, problem).await;
+                tracing::info!(commit = revision.commit, "in force again after the restart");
+                self.resume().await;
+            }
+            Some(Event::Candidate(candidate)) => {
+                self.write().source.checked_at = Some(Timestamp::now());
+                self.candidate(candidate).await;
+            }
+            Some(Event::Unchanged) => {
+                let mut view = self.write();
+                view.source.checked_at = Some(Timestamp::now());
+                if view.source.too_far.is_none() {
+                    view.source.problem = None;
+                }
+            }
+            Some(Event::SourceFailed(error)) => {
+                let mut view = self.write();
+                view.source.checked_at = Some(Timestamp::now());
+                if view.source.problem.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "the source gives nothing new; what is in force stays");
+                    view.source.problem = Some(error.clone());
+                }
+                if view.desired.revision.commit.is_empty() {
+                    view.not_ready = Some(error);
+                }
+            }
+            Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
+            Some(Event::Probe(ran)) => self.probe(ran),
+            Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
+            Some(Event::Ask(request)) => self.asked(request).await,
+        }
+    }
+
+    /// Another revision: it comes in force if it stays within the limits, or was let through.
+    async fn candidate(&mut self, candidate: Box<Candidate>) {
+        let first = self.desired().revision.commit.is_empty();
+        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, self.limits) {
+            let approved = self.store.is_approved(&self.url, &too_far.id).await.unwrap_or(false);
+            if !approved {
+                tracing::warn!(id = too_far.id, reason = too_far.reason, commit = candidate.desired.revision.commit, "the commit goes too far and waits: evenkeel approve");
+                let mut view = self.write();
+                view.source.problem = Some(format!("commit {} {}: evenkeel approve {}", candidate.desired.revision.commit, too_far.reason, too_far.id));
+                view.source.too_far = Some(*too_far);
+                drop(view);
+                self.held = Some(candidate);
+                return;
+            }
+        }
+        let revision = candidate.desired.revision.clone();
+        let entry = self.entry("admit", &revision, if candidate.forced { "the branch was rewritten (force-push)" } else { "" });
+        if let Err(error) = self.store.put_in_force(&self.url, &revision, entry).await {
+            self.store_failed(&error);
+            self.held = Some(candidate);
+            return;
+        }
+        tracing::info!(commit = revision.commit, author = revision.author, "in force");
+        self.put_in_force(*candidate, None).await;
+        if first {
+            self.resume().await;
+        }
+    }
+
+    async fn put_in_force(&mut self, candidate: Candidate, problem: Option<String>) {
+        let desired = Arc::new(candidate.desired);
+        let old = self.desired();
+        for finding in candidate.findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).take(20) {
+            tracing::warn!(file = finding.file, line = finding.line, code = finding.code, object = finding.object, "{}", finding.message);
+        }
+        {
+            let mut view = self.write();
+            view.source.in_force.clone_from(&desired.revision.commit);
+            view.source.author.clone_from(&desired.revision.author);
+            view.source.problem = problem;
+            view.source.too_far = None;
+            view.source.findings = candidate.findings.iter().take(FINDINGS).map(|finding| format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)).collect();
+            view.desired = desired.clone();
+            view.not_ready = None;
+            view.observed.devices.retain(|name, _| desired.devices.contains_key(name));
+            view.deferred.retain(|name, _| desired.deployments.contains_key(name));
+        }
+        self.held = None;
+        self.devices.update(desired.clone()).await;
+        self.scheduler.update(&desired.devices);
+        self.looks.update(&desired, &old);
+        self.dirty.extend(desired.deployments.keys().cloned());
+    }
+
+    fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {
+        let actor = Actor { kind: "commit".into(), name: revision.author.clone(), signer: revision.signer.clone() };
+        audit(actor, verb, &format!("commit/{}", revision.commit), message)
+    }
+
+    /// Steps that were recorded before a restart and have no outcome yet.
+    async fn resume(&mut self) {
+        match reconcile::record::resume(&*self.store).await {
+            Ok(steps) => {
+                let desired = self.desired();
+                for step in steps {
+                    tracing::info!(step = %step.step().id, device = %step.device(), "taken up again");
+                    self.actors.start(&desired, step);
+                }
+            }
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
+        let mut view = self.write();
+        let Some(units) = view.desired.selected_by.get(name).cloned().or_else(|| view.desired.devices.contains_key(name).then(Vec::new)) else { return };
+        let old = view.observed.devices.get(name).cloned().unwrap_or_default();
+        seen.probes.clone_from(&old.probes);
+        if let reconcile::Contact::Unreachable { since, .. } = &mut seen.contact {
+            if let reconcile::Contact::Unreachable { since: earlier, .. } = &old.contact {
+                *since = *earlier;
+            }
+            // What was last known of it stays known; that it can't be seen now is said by the contact.
+            (seen.items, seen.facts, seen.boot_id, seen.seen_at) = (old.items.clone(), old.facts.clone(), old.boot_id.clone(), old.seen_at);
+        }
+        let changed = (&old.contact, &old.items, &old.boot_id) != (&seen.contact, &seen.items, &seen.boot_id);
+        if old.contact != seen.contact {
+            match &seen.contact {
+                reconcile::Contact::Unreachable { reason, .. } => tracing::warn!(device = %name, reason, "unreachable"),
+                _ => tracing::info!(device = %name, "reachable"),
+            }
+        }
+        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
+        view.observed.devices.insert(name.clone(), Arc::new(seen));
+        drop(view);
+        if changed || settling {
+            self.dirty.extend(units);
+        }
+    }
+
+    fn probe(&mut self, ran: Ran) {
+        let mut view = self.write();
+        let units = view.desired.selected_by.get(&ran.device).cloned().unwrap_or_default();
+        if !view.desired.devices.contains_key(&ran.device) {
+            return;
+        }
+        let mut seen = view.observed.devices.get(&ran.device).map(|seen| (**seen).clone()).unwrap_or_default();
+        let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).map_or(ProbeState::Unknown, |before| before.state);
+        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
+        view.observed.devices.insert(ran.device.clone(), Arc::new(seen));
+        drop(view);
+        if before != ran.seen.state {
+            tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
+        }
+        if before != ran.seen.state || settling {
+            self.dirty.extend(units);
+        }
+    }
+
+    fn ended(&mut self, step: &RecordedStep, outcome: &Outcome) {
+        let unit = step.step().unit.name().clone();
+        let word = step.step().action.word();
+        tracing::info!(step = %step.step().id, device = %step.device(), deployment = %unit, verdict = ?outcome.verdict, "{word}: {}", outcome.message.lines().last().unwrap_or_default());
+        {
+            let mut view = self.write();
+            if let Some(rollout) = view.observed.rollouts.get_mut(&unit) {
+                Arc::make_mut(rollout).settle(step.step(), outcome);
+            }
+        }
+        self.actors.ended(step);
+        self.looks.now(step.device());
+        let selected = self.desired().selected_by.get(step.device()).cloned().unwrap_or_default();
+        self.dirty.extend(selected);
+        self.dirty.insert(unit);
+    }
+
+    async fn asked(&mut self, request: Request) {
+        let answer = match &request.what {
+            Ask::Sync => {
+                self.ask.notify_one();
+                Ok("the source is being looked at".into())
+            }
+            Ask::Admit { id } => self.admit(id, &request.by).await,
+            Ask::Rollout { deployment, command } => self.command(deployment, command, &request.by).await,
+        };
+        let _ = request.reply.send(answer);
+    }
+
+    async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
+        let waits = self.read().source.too_far.as_ref().map(|too_far| too_far.id.clone());
+        if waits.as_deref() != Some(id) {
+            return Err(waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does")));
+        }
+        let actor = Actor { kind: "user".into(), name: by.to_owned(), signer: None };
+        let entry = audit(actor, "approve", &format!("commit/{}", self.held.as_ref().map(|held| held.desired.revision.commit.clone()).unwrap_or_default()), id);
+        self.store.approve_source(&self.url, id, entry).await.map_err(|error| error.to_string())?;
+        if let Some(held) = self.held.take() {
+            self.candidate(held).await;
+        }
+        Ok("approved".into())
+    }
+
+    async fn reload(&mut self) {
+        let rollouts = self.store.rollouts().await;
+        self.write().observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
+        let all: Vec<Name> = self.desired().deployments.keys().cloned().collect();
+        self.dirty.extend(all);
+    }
+
+    fn store_failed(&mut self, error: &store::Error) {
+        if !self.store_away {
+            tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
+        }
+        self.store_away = true;
+        self.write().not_ready = Some(format!("the store: {error}"));
+    }
+}
+
+/// Something is on its way, so that even a look that found nothing new counts.
+fn is_moving(rollout: &Rollout) -> bool {
+    use reconcile::RevisionResult::{Progressing, RollingBack};
+    let open = rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }));
+    open || rollout.placements.values().any(|placement| placement.batch == 0)
+}
+
+fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {
+    store::audit::Entry {
+        index: 0,
+        at: Timestamp::now(),
+        actor,
+        verb: verb.to_owned(),
+        target: target.to_owned(),
+        unit: String::new(),
+        plan: String::new(),
+        step: String::new(),
+        changes: Vec::new(),
+        message: message.to_owned(),
+        outcome: "done".into(),
+        refers_to: None,
+    }
+}
+
+/// An empty view, to be shared.
+pub(crate) fn new_view() -> SharedView {
+    Arc::new(RwLock::new(View { not_ready: Some("starting".into()), ..View::default() }))
+}

@@ -1,0 +1,87 @@
+//! Actors: each recorded step is done, or found again, until its outcome is stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use devices::Devices;
+use jiff::Timestamp;
+use reconcile::record::{Record as _, RecordedStep};
+use reconcile::{Act as _, Desired, Outcome, StepId};
+use store::Store;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::Event;
+
+/// Steps that are worked on at once; more wait in line, recorded.
+const AT_ONCE: usize = 64;
+/// Longest time between two tries to see a device again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does recorded steps.
+pub(super) struct Actors {
+    store: Arc<Store>,
+    devices: Arc<Devices>,
+    events: mpsc::Sender<Event>,
+    permits: Arc<Semaphore>,
+    running: BTreeMap<StepId, JoinHandle<()>>,
+}
+
+impl Actors {
+    pub(super) fn new(store: Arc<Store>, devices: Arc<Devices>, events: mpsc::Sender<Event>) -> Self {
+        Self { store, devices, events, permits: Arc::new(Semaphore::new(AT_ONCE)), running: BTreeMap::new() }
+    }
+
+    /// Begins with a step; one that is being worked on already is left to that.
+    pub(super) fn start(&mut self, desired: &Arc<Desired>, step: RecordedStep) {
+        let id = step.step().id.clone();
+        if self.running.contains_key(&id) {
+            return;
+        }
+        let work = work(self.store.clone(), self.devices.clone(), self.permits.clone(), self.events.clone(), desired.clone(), step);
+        self.running.insert(id, tokio::spawn(work));
+    }
+
+    pub(super) fn ended(&mut self, step: &RecordedStep) {
+        self.running.remove(&step.step().id);
+    }
+
+    pub(super) fn stop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+async fn work(store: Arc<Store>, devices: Arc<Devices>, permits: Arc<Semaphore>, events: mpsc::Sender<Event>, desired: Arc<Desired>, step: RecordedStep) {
+    let outcome = match desired.devices.get(step.device()).cloned() {
+        None => Outcome::failed(Timestamp::now(), "the device was deleted before the step came to its end"),
+        Some(device) => {
+            let mut pause = Duration::from_secs(1);
+            loop {
+                let Ok(permit) = permits.acquire().await else { return };
+                let outcome = devices.act(&device, &step).await;
+                drop(permit);
+                match outcome {
+                    Some(outcome) => break outcome,
+                    // Lost from sight, with the step perhaps under way: the planner waits for it no longer than the deadline,
+                    // and we read what came of it when the device is back.
+                    None => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(PATIENCE);
+                    }
+                }
+            }
+        }
+    };
+    let mut told = false;
+    while let Err(error) = store.finish(&step, &outcome).await {
+        if !told {
+            tracing::warn!(%error, step = %step.step().id, "the outcome can't be stored yet");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let _ = events.send(Event::Ended(Box::new(step), Box::new(outcome))).await;
+}

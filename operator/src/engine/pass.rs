@@ -1,0 +1,134 @@
+//! One pass: plan what changed, write it down, hand it to the actors.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reconcile::command::{self, Command};
+use reconcile::record::Actor;
+use reconcile::{Action, Name, Plan, Recorded, Target, plan_units};
+
+use super::Engine;
+
+/// Rounds of one pass: changes of rollouts are done at once, and what follows from them is planned at once too.
+const ROUNDS: usize = 64;
+
+impl Engine {
+    /// Plans the Deployments whose input changed, until nothing follows any more.
+    pub(super) async fn pass(&mut self) {
+        for _ in 0..ROUNDS {
+            if self.dirty.is_empty() || self.store_away {
+                return;
+            }
+            let dirty = std::mem::take(&mut self.dirty);
+            let now = Timestamp::now();
+            let plan = {
+                let view = self.read();
+                plan_units(&view.desired, &view.observed, now, &dirty)
+            };
+            self.show(&plan, &dirty);
+            if plan.steps.is_empty() {
+                return;
+            }
+            let actor = Actor { kind: "commit".into(), name: plan.revision.author.clone(), signer: plan.revision.signer.clone() };
+            match self.record(plan, &actor, now).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "not recorded; planned again");
+                    self.dirty.extend(dirty);
+                    if self.store_away {
+                        return;
+                    }
+                    // Outcomes that are stored already are still in our queue.
+                    self.reload().await;
+                }
+            }
+        }
+    }
+
+    /// Writes a plan down, and does it.
+    pub(super) async fn record(&mut self, plan: Plan, actor: &Actor, now: Timestamp) -> Result<(), String> {
+        let store = self.store.clone();
+        // Only what the invariants look at is needed, and a lock must not be held while the store writes.
+        let observed = self.read().observed.clone();
+        let recorded = match reconcile::record(plan, &observed, actor, now, &*store).await {
+            Ok(recorded) => recorded,
+            Err(reconcile::record::Error::Store(error)) => {
+                if !matches!(error, store::Error::Conflict { .. }) {
+                    self.store_failed(&error);
+                }
+                return Err(error.to_string());
+            }
+            Err(error) => {
+                tracing::error!(%error, "a plan was refused");
+                return Err(error.to_string());
+            }
+        };
+        self.apply(&recorded, now);
+        let desired = self.desired();
+        for step in recorded.device_steps() {
+            self.actors.start(&desired, step);
+        }
+        Ok(())
+    }
+
+    /// Takes the recorded plan into what is known, as the store has done.
+    fn apply(&mut self, recorded: &Recorded, now: Timestamp) {
+        let mut touched = BTreeSet::new();
+        let mut view = self.write();
+        view.passes += 1;
+        for step in &recorded.plan().steps {
+            let unit = step.unit.name();
+            let rollout = Arc::make_mut(view.observed.rollouts.entry(unit.clone()).or_default());
+            match &step.action {
+                Action::Rollout(change) => {
+                    tracing::info!(deployment = %unit, "{}: {}", change.word(), step.reason);
+                    rollout.apply(change, now);
+                }
+                action => {
+                    tracing::info!(deployment = %unit, step = %step.id, "{} {}: {}", action.word(), step.target, step.reason);
+                    rollout.begin(step, now);
+                }
+            }
+            touched.insert(unit.clone());
+            if let Target::Device(device) = &step.target {
+                touched.extend(view.desired.selected_by.get(device).into_iter().flatten().cloned());
+            }
+        }
+        drop(view);
+        self.dirty.extend(touched);
+    }
+
+    /// What was put off is shown, and when to look again is kept.
+    fn show(&mut self, plan: &Plan, units: &BTreeSet<Name>) {
+        let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        view.not_ready = None;
+        for unit in units {
+            let target = Target::Deployment(unit.clone());
+            let deferred: Vec<_> = plan.deferred.iter().filter(|deferred| deferred.unit == target).cloned().collect();
+            if deferred.is_empty() {
+                view.deferred.remove(unit);
+            } else {
+                view.deferred.insert(unit.clone(), deferred);
+            }
+            self.look_again.remove(unit);
+            // One instant for all of them: waking too early for one costs one plan that changes nothing.
+            if let Some(at) = plan.look_again {
+                self.look_again.insert(unit.clone(), at);
+            }
+        }
+    }
+
+    /// What a person asks of a rollout.
+    pub(super) async fn command(&mut self, unit: &Name, command: &Command, by: &str) -> Result<String, String> {
+        let plan = {
+            let view = self.read();
+            let waiting = view.deferred.get(unit).map(Vec::as_slice).unwrap_or_default();
+            command::plan(&view.desired, &view.observed, unit, command, by, waiting).map_err(|error| error.to_string())?
+        };
+        let actor = Actor { kind: "user".into(), name: by.to_owned(), signer: None };
+        let id = plan.id.clone();
+        self.record(plan, &actor, Timestamp::now()).await?;
+        Ok(format!("done, as plan {id}"))
+    }
+}
