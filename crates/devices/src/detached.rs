@@ -2,7 +2,8 @@
 //!
 //! On the device each step has a directory `/var/lib/evenkeel/steps/<id>`:
 //! `script` what it does · `started/` made by the runner; making it is the lock · `pid`, `boot` who runs it · `out` what it
-//! printed · `code` how it ended, written last, by rename.
+//! printed · `code` how it ended, written last, by rename · `before/` what an apply step saved.
+//! Beside them `undo/<deployment>` names, by revision, the steps whose `before/` is a way back: those are never pruned.
 
 use std::fmt::Write as _;
 
@@ -14,8 +15,8 @@ use crate::script::{HEADER, write_file};
 const WAIT: u32 = 20;
 /// Bytes of what the step printed that are brought back.
 const TAIL: u32 = 16_384;
-/// Step directories that are kept: plain ones, and ones that hold a way back.
-const KEEP: (u32, u32) = (50, 20);
+/// Step directories that are kept, beside those that `undo/` names as a way back.
+const KEEP: u32 = 50;
 
 /// How far a step on a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,6 @@ pub(crate) enum Progress {
 /// A script that starts the step if it has not begun, and then waits a while for its end.
 pub(crate) fn start(id: &StepId, body: &str, seconds: i64) -> String {
     let mut script = dir(id);
-    let (plain, ways) = KEEP;
     let _ = write!(
         script,
         r#"umask 077
@@ -45,27 +45,28 @@ if [ ! -d "$D/started" ] && [ ! -f "$D/code" ]; then
     let _ = write!(
         script,
         r#"mv "$D/script.$$" "$D/script"
-cat > "$D/run.$$" <<'EVENKEEL_RUN'
+cat > "$D/run.$$" <<'EVENKEEL_RUN' || die "cannot write $D/run"
 D="$1"
 mkdir "$D/started" 2>/dev/null || exit 0
 echo $$ > "$D/pid.tmp"; mv "$D/pid.tmp" "$D/pid"
-cat /proc/sys/kernel/random/boot_id > "$D/boot"
+printf '%s\n' "$2" > "$D/boot"
 timeout -k 30 {seconds} sh "$D/script" > "$D/out" 2>&1 < /dev/null
 code=$?
 [ "$code" = 124 ] && echo "evenkeel: took longer than {seconds} s" >> "$D/out"
-echo "$code" > "$D/code.tmp"
+i=0
+until echo "$code" > "$D/code.tmp"; do i=$((i+1)); [ "$i" -lt 60 ] || exit 1; sleep 5; done
 sync "$D/code.tmp" 2>/dev/null
 mv "$D/code.tmp" "$D/code"
 rm -f "$D/script"
 EVENKEEL_RUN
 mv "$D/run.$$" "$D/run"
 if [ -z "$R" ] && [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
-  systemd-run --quiet --collect --unit="evenkeel-step-{id}" --property=KillMode=process sh "$D/run" "$D" || die "systemd-run failed"
+  systemd-run --quiet --collect --unit="evenkeel-step-{id}" --property=KillMode=process sh "$D/run" "$D" "$(boot_id)" || die "systemd-run failed"
 else
-  setsid sh "$D/run" "$D" </dev/null >/dev/null 2>&1 &
+  setsid sh "$D/run" "$D" "$(boot_id)" </dev/null >/dev/null 2>&1 &
 fi
-ls -1t "$E/steps" | while read -r d; do [ -d "$E/steps/$d/before" ] || echo "$d"; done | tail -n +{plain} | while read -r d; do rm -rf "$E/steps/$d"; done
-ls -1t "$E/steps" | while read -r d; do [ -d "$E/steps/$d/before" ] && echo "$d"; done | tail -n +{ways} | while read -r d; do rm -rf "$E/steps/$d"; done
+cat "$E"/undo/* 2>/dev/null | cut -d' ' -f2 > "$D/kept"
+ls -1t "$E/steps" | grep -vxF -f "$D/kept" | tail -n +{KEEP} | while read -r d; do [ "$d" = {id} ] || rm -rf "$E/steps/$d"; done
 fi
 "#
     );
@@ -86,7 +87,7 @@ fn wait(quarters: u32) -> String {
     format!(
         r#"alive() {{
   [ -f "$D/pid" ] || {{ [ -z "$(find "$D/started" -maxdepth 0 -mmin +1 2>/dev/null)" ]; return; }}
-  [ "$(cat "$D/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] && kill -0 "$(cat "$D/pid")" 2>/dev/null
+  [ "$(cat "$D/boot" 2>/dev/null)" = "$(boot_id)" ] && kill -0 "$(cat "$D/pid")" 2>/dev/null
 }}
 i=0
 while [ -d "$D" ] && [ ! -f "$D/code" ] && [ "$i" -lt {quarters} ] && {{ [ ! -d "$D/started" ] || alive; }}; do sleep 0.25; i=$((i+1)); done

@@ -25,7 +25,7 @@ printf 'F\tkernel\t%s\nF\tarch\t%s\n' "$(uname -r)" "$(uname -m)"
 printf 'F\tcpus\t%s\n' "$(nproc 2>/dev/null)"
 printf 'F\tmemory\t%s\n' "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
 printf 'F\tserial\t%s\n' "$(cat "$R/sys/class/dmi/id/product_serial" 2>/dev/null | head -c 64)"
-printf 'B\t%s\n' "$(cat "$R/etc/evenkeel-boot-id" 2>/dev/null || cat /proc/sys/kernel/random/boot_id)"
+printf 'B\t%s\n' "$(boot_id)"
 [ -e "$R/run/reboot-required" ] && printf 'R\n'
 "#;
 
@@ -36,9 +36,8 @@ pub(crate) fn script(items: &[ItemKey]) -> String {
     let packages = of("apt");
     if !packages.is_empty() {
         let names = quote_all(packages);
-        let _ = writeln!(script, "dpkg-query -W -f='P\\t${{Package}}\\t${{db:Status-Abbrev}}\\t${{Version}}\\n' {names} 2>/dev/null");
-        // Says that dpkg was there to be asked: else nothing would look like everything being absent.
-        script.push_str("command -v dpkg-query >/dev/null && printf 'D\\n'\n");
+        let _ = writeln!(script, "dpkg-query -W -f='P\\t${{Package}}\\t${{db:Status-Abbrev}}\\t${{Version}}\\n' {names} 2>/dev/null; [ $? -le 1 ] && printf 'D\\n'");
+        // `D` says that dpkg answered (1: some are not known to it; 2 and more: trouble): else trouble would look like absence.
     }
     for path in of("file") {
         let path = quote(path);
@@ -80,6 +79,8 @@ pub(crate) fn parse(items: &[ItemKey], output: &[u8]) -> Result<Sight, String> {
             ["D"] => dpkg = true,
             ["E"] => whole = true,
             ["P", name, status, version] => insert(&mut sight, items, ItemKey::apt(name), package(status, version)),
+            // A file that may not be read has no hash: then nothing is known of it.
+            ["L", _, "", _] => {}
             ["L", path, sha256, attributes] => {
                 let mut words = attributes.split(' ').map(clean);
                 let mut word = || words.next().unwrap_or_default();
@@ -182,6 +183,25 @@ mod tests {
     #[test]
     fn what_was_not_asked_for_is_left_out_and_without_dpkg_nothing_is_absent() {
         let sight = parse(&items(), b"P\tother\tii \t1\nL\t/etc/shadow\taa\t0600 root root\nE\n").unwrap();
+        assert!(sight.items.is_empty());
+    }
+
+    /// A broken dpkg, or a file that may not be read, is not the same as nothing being there.
+    #[test]
+    fn what_could_not_be_seen_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let query = root.path().join("dpkg-query");
+        let run = |code: i32| {
+            std::fs::write(&query, format!("#!/bin/sh\nexit {code}\n")).unwrap();
+            std::process::Command::new("chmod").arg("+x").arg(&query).status().unwrap();
+            let path = format!("{}:{}", root.path().display(), std::env::var("PATH").unwrap());
+            let items = [ItemKey::apt("nginx")];
+            let output = std::process::Command::new("sh").arg("-c").arg(script(&items)).env("PATH", path).env("EVENKEEL_ROOT", root.path()).output().unwrap();
+            parse(&items, &output.stdout).unwrap().items.into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(run(1), [ItemSeen::Absent]);
+        assert_eq!(run(2), []);
+        let sight = parse(&items(), b"L\t/etc/motd\t\t0600 root root\nE\n").unwrap();
         assert!(sight.items.is_empty());
     }
 

@@ -158,14 +158,7 @@ impl client::Handler for Pinned {
 impl Connection {
     /// Connects over TCP and logs in.
     pub async fn open(endpoint: &Endpoint<'_>) -> Result<Self, Error> {
-        let address = format!("{}:{}", endpoint.address.0, endpoint.address.1);
-        let failed = |reason: String| Error::Connect { address: address.clone(), reason };
-        let stream = timeout(CONNECT, tokio::net::TcpStream::connect(endpoint.address))
-            .await
-            .map_err(|_| failed(format!("no answer within {CONNECT:?}")))?
-            .map_err(|error| failed(error.to_string()))?;
-        let _ = stream.set_nodelay(true);
-        Self::over(stream, endpoint).await
+        Self::over(dial(endpoint.address).await?, endpoint).await
     }
 
     /// Connects through another connection, and logs in.
@@ -220,21 +213,29 @@ impl Connection {
     async fn run(&self, command: &str, input: &[u8]) -> Result<Output, russh::Error> {
         let mut channel = self.handle.channel_open_session().await?;
         channel.exec(true, command).await?;
-        // Writing and reading go on at once: a command may well answer before it has read everything.
         let mut writer = channel.make_writer();
-        let input = input.to_vec();
         let feed = async move {
             use tokio::io::AsyncWriteExt as _;
-            let _ = writer.write_all(&input).await;
+            let _ = writer.write_all(input).await;
             let _ = writer.shutdown().await;
         };
-        let feed = tokio::spawn(feed);
+        tokio::pin!(feed);
+        let mut fed = false;
         let mut output = Output { code: None, stdout: Vec::new(), stderr: Vec::new(), truncated: false };
         let mut ended = false;
-        while let Some(message) = channel.wait().await {
+        loop {
+            // Writing and reading go on at once: a command may well answer before it has read everything.
+            let message = tokio::select! {
+                () = &mut feed, if !fed => {
+                    fed = true;
+                    continue;
+                }
+                message = channel.wait() => message,
+            };
+            let Some(message) = message else { break };
             match message {
-                ChannelMsg::Data { data } => output.truncated |= keep_tail(&mut output.stdout, &data),
-                ChannelMsg::ExtendedData { data, ext: 1 } => output.truncated |= keep_tail(&mut output.stderr, &data),
+                ChannelMsg::Data { data } => output.truncated |= keep_tail(&mut output.stdout, &data, 2 * OUTPUT),
+                ChannelMsg::ExtendedData { data, ext: 1 } => output.truncated |= keep_tail(&mut output.stderr, &data, 2 * OUTPUT),
                 ChannelMsg::ExitStatus { exit_status } => {
                     output.code = Some(exit_status);
                     ended = true;
@@ -244,7 +245,9 @@ impl Connection {
                 _ => {}
             }
         }
-        feed.abort();
+        for kept in [&mut output.stdout, &mut output.stderr] {
+            output.truncated |= keep_tail(kept, &[], OUTPUT);
+        }
         // The channel closed without a word on how the command ended: the connection broke.
         if ended { Ok(output) } else { Err(russh::Error::Disconnect) }
     }
@@ -255,22 +258,29 @@ impl Connection {
     }
 }
 
-/// Appends, keeping the last [`OUTPUT`] bytes. Returns whether something was dropped.
-fn keep_tail(kept: &mut Vec<u8>, more: &[u8]) -> bool {
+/// Appends, and keeps the last [`OUTPUT`] bytes once there are more than `limit`: dropping the head costs what is kept, so it is
+/// done in large pieces only. Returns whether something was dropped.
+pub(crate) fn keep_tail(kept: &mut Vec<u8>, more: &[u8], limit: usize) -> bool {
     kept.extend_from_slice(more);
-    let too_much = kept.len().saturating_sub(OUTPUT);
-    // Dropping the head costs what is kept, so it is done in large pieces only.
-    if too_much > OUTPUT / 2 || kept.len() > 2 * OUTPUT {
-        kept.drain(..too_much);
+    if kept.len() <= limit {
+        return false;
     }
-    too_much > 0
+    kept.drain(..kept.len() - OUTPUT);
+    true
+}
+
+async fn dial(address: (&str, u16)) -> Result<tokio::net::TcpStream, Error> {
+    let failed = |reason: String| Error::Connect { address: format!("{}:{}", address.0, address.1), reason };
+    let stream = timeout(CONNECT, tokio::net::TcpStream::connect(address))
+        .await
+        .map_err(|_| failed(format!("no answer within {CONNECT:?}")))?
+        .map_err(|error| failed(error.to_string()))?;
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 fn config(keys: Vec<Algorithm>) -> Arc<client::Config> {
-    let mut preferred = Preferred::default();
-    if !keys.is_empty() {
-        preferred.key = Cow::Owned(keys);
-    }
+    let preferred = if keys.is_empty() { Preferred::default() } else { Preferred { key: Cow::Owned(keys), ..Preferred::default() } };
     Arc::new(client::Config {
         preferred,
         nodelay: true,
@@ -281,7 +291,8 @@ fn config(keys: Vec<Algorithm>) -> Arc<client::Config> {
     })
 }
 
-/// The algorithms of the pinned keys: a server with several keys shows one that can be compared.
+/// The algorithms of the pinned keys first, so that a server with several keys shows one that can be compared; then the others,
+/// so that a server with none of those shows what it has, and we can say so.
 fn algorithms(keys: &[PublicKey]) -> Vec<Algorithm> {
     let mut algorithms = Vec::new();
     for key in keys {
@@ -293,6 +304,10 @@ fn algorithms(keys: &[PublicKey]) -> Vec<Algorithm> {
             other => algorithms.push(other),
         }
     }
+    if !algorithms.is_empty() {
+        let others = Preferred::default().key.iter().filter(|other| !algorithms.contains(other)).cloned().collect::<Vec<_>>();
+        algorithms.extend(others);
+    }
     algorithms
 }
 
@@ -302,17 +317,13 @@ fn pins(lines: &[String]) -> Result<Vec<PublicKey>, Error> {
 
 fn rejected(endpoint: &Endpoint<'_>, keys: &[PublicKey], seen: &Mutex<Option<PublicKey>>, error: &russh::Error) -> Error {
     let seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let address = endpoint.address.0.to_owned();
+    let (host, port) = endpoint.address;
+    let address = if port == 22 { host.to_owned() } else { format!("{host}:{port}") };
     match (seen, error) {
         (Some(key), russh::Error::UnknownKey) => {
             let (seen, fingerprint) = describe(&key);
             if keys.is_empty() { Error::NotPinned { address, seen, fingerprint } } else { Error::OtherKey { address, seen, fingerprint } }
         }
-        (_, russh::Error::NoCommonAlgo { .. }) if !keys.is_empty() => Error::OtherKey {
-            address,
-            seen: "no key of a pinned type".into(),
-            fingerprint: "unknown".into(),
-        },
         (_, error) => Error::Broken(error.to_string()),
     }
 }
@@ -332,11 +343,8 @@ pub async fn scan(host: &str, port: u16) -> Result<Vec<(String, String)>, Error>
     for algorithm in wanted {
         let seen = Arc::new(Mutex::new(None));
         let handler = Pinned { keys: Vec::new(), seen: seen.clone() };
-        let connecting = async {
-            let stream = tokio::net::TcpStream::connect((host, port)).await?;
-            client::connect_stream(config(vec![algorithm]), stream, handler).await
-        };
-        match timeout(CONNECT, connecting).await {
+        let stream = dial((host, port)).await?;
+        match timeout(CONNECT, client::connect_stream(config(vec![algorithm]), stream, handler)).await {
             Err(_) => last = Some(format!("no answer within {CONNECT:?}")),
             Ok(Err(error)) => last = Some(error.to_string()),
             Ok(Ok(_)) => {}

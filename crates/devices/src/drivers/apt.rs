@@ -10,24 +10,52 @@ use crate::script::{quote, quote_all};
 const LOCK: u32 = 300;
 
 /// Functions that the pieces below use.
-pub(crate) const FUNCTIONS: &str = r#"W="$E/wayback"
-apt() { apt-get -q -y -o DPkg::Lock::Timeout="$LOCK" -o APT::Get::Show-Upgraded=true $CONF "$@"; }
+const FUNCTIONS: &str = r#"W="$E/wayback"
+apt() { apt-get -q -y -o DPkg::Lock::Timeout="$LOCK" $CONF "$@" </dev/null; }
 # Where the old package file of $1 at version $2 is kept.
-kept() { printf '%s/%s_%s.deb' "$W" "$1" "$(printf %s "$2" | sed 's/:/%3a/g')"; }
-# An interrupted dpkg refuses everything: it is brought to its end first.
-mend() { [ -z "$(dpkg --audit)" ] || { echo "evenkeel: dpkg was interrupted, configuring what is left"; dpkg --configure -a --force-confdef --force-confold; }; }
-# What apt would change, one line each: name, old version or -, new version.
-would() { apt -s --allow-downgrades --allow-change-held-packages install "$@" > "$D/simulated" 2>&1 || return 1
-  sed -n 's/^Inst \([^ ]*\) \[\([^]]*\)\] (\([^ ]*\) .*/\1 \2 \3/p; s/^Inst \([^ ]*\) (\([^ ]*\) .*/\1 - \2/p' "$D/simulated"
-  sed -n 's/^Remv \([^ ]*\) \[\([^]]*\)\].*/\1 \2 -/p' "$D/simulated"; }
+kept() { printf '%s/%s.deb' "$W" "$(printf '%s_%s' "$1" "$2" | sed 's/:/%3a/g')"; }
+unfinished() { [ -n "$(dpkg --audit 2>&1)" ] || [ -n "$(ls "$R/var/lib/dpkg/updates" 2>/dev/null)" ]; }
+# An interrupted dpkg refuses everything, so it is brought to its end first. It waits for nobody: that is done here.
+mend() {
+  t=0
+  while unfinished; do
+    if dpkg --configure -a --force-confdef --force-confold > "$D/mend" 2>&1 </dev/null; then
+      echo "evenkeel: dpkg had been interrupted and was brought to its end"; return 0
+    fi
+    grep -q 'lock' "$D/mend" && [ "$t" -lt "$LOCK" ] || { tail -n 20 "$D/mend"; return 1; }
+    t=$((t+2)); sleep 2
+  done
+}
+# What apt would change, one line each: name, old version or -, new version or -.
+would() {
+  apt -s --no-remove $ALLOW install "$@" > "$D/simulated" 2>&1 || return 1
+  sed -n 's/^Inst \([^ ]*\) \[\([^]]*\)\] (\([^ ]*\) .*/\1 \2 \3/p; s/^Inst \([^ ]*\) (\([^ ]*\) .*/\1 - \2/p; s/^Remv \([^ ]*\) \[\([^]]*\)\].*/\1 \2 -/p' "$D/simulated"
+}
+# The same, with one look for newer lists where a version is not known.
+decide() {
+  would "$@" || { apt update > "$D/update" 2>&1; would "$@"; } || {
+    tail -n 20 "$D/simulated" >&2
+    if grep -qE 'Version .* was not found|Unable to locate package|has no installation candidate' "$D/simulated"; then echo "evenkeel: VersionUnavailable: no repository of the device has it" >&2; fi
+    return 1
+  }
+}
+hold() { while read -r name; do [ -z "$name" ] || echo "$name $1"; done | dpkg --set-selections; }
+held() { for name in "$@"; do dpkg-query -W -f='${db:Status-Want} ${Package}\n' "$name" 2>/dev/null; done | sed -n 's/^hold //p'; }
+there() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^.[^nc]'; }
 "#;
 
 /// Shell variables: the wait for the lock, and what happens to configuration files that were changed by hand.
-fn settings(packages: &[&Apt]) -> String {
+fn settings(packages: &[&Apt], downgrade: bool) -> String {
     // One answer for one transaction: the file of the machine's owner stays unless every package says otherwise.
     let replace = packages.iter().all(|apt| apt.replace_conffiles);
     let option = if replace { "--force-confnew" } else { "--force-confdef -o Dpkg::Options::=--force-confold" };
-    format!("LOCK={LOCK}\nCONF=\"-o Dpkg::Options::={option}\"\n{FUNCTIONS}")
+    let downgrade = downgrade || packages.iter().any(|apt| apt.allow_downgrade);
+    let allow = if downgrade { "--allow-downgrades" } else { "" };
+    format!("LOCK={LOCK}\nALLOW={allow}\nCONF=\"-o Dpkg::Options::={option}\"\n{FUNCTIONS}")
+}
+
+fn names(packages: &[&Apt]) -> String {
+    quote_all(packages.iter().map(|apt| apt.name.as_str()))
 }
 
 fn wanted(packages: &[&Apt]) -> String {
@@ -36,60 +64,75 @@ fn wanted(packages: &[&Apt]) -> String {
 }
 
 /// Proves the way back: the exact set that would change, the old version of each at hand, the new ones fetched.
-pub(crate) fn prepare(packages: &[&Apt]) -> String {
+///
+/// Holds of the named packages are ours to change, and only the simulation may ignore them here.
+pub(crate) fn prepare(packages: &[&Apt], revert: bool) -> String {
     if packages.is_empty() {
         return String::new();
     }
-    let mut script = settings(packages);
-    let wanted = wanted(packages);
+    let mut script = settings(packages, revert);
+    let (wanted, names) = (wanted(packages), names(packages));
     let _ = write!(
         script,
-        r#"mkdir -p "$W"
-set="$(would {wanted})" || {{ apt update > "$D/update" 2>&1; set="$(would {wanted})"; }} || {{ tail -n 20 "$D/simulated"; die "these versions can't be installed (VersionUnavailable)"; }}
-printf '%s\n' "$set" > "$D/set"
+        r#"mkdir -p "$W" || die "cannot make $W"
+[ -z "$(held {names})" ] || ALLOW="$ALLOW --allow-change-held-packages"
+decide {wanted} > "$D/set" 2> "$D/why" || {{ cat "$D/why"; die "the packages can't be installed"; }}
 while read -r name old new; do
   [ -n "$name" ] && [ "$old" != - ] || continue
   deb="$(kept "$name" "$old")"
   dpkg-deb --info "$deb" >/dev/null 2>&1 && continue
-  file="$(printf '%s_%s_*.deb' "$name" "$(printf %s "$old" | sed 's/:/%3a/g')")"
+  file="$(printf '%s_%s_*.deb' "${{name%%:*}}" "$(printf %s "$old" | sed 's/:/%3a/g')")"
   rm -rf "$D/fetch"; mkdir -p "$D/fetch"
   found="$(find "$R/var/cache/apt/archives" -maxdepth 1 -name "$file" 2>/dev/null | head -n 1)"
-  if [ -n "$found" ]; then cp "$found" "$D/fetch/"; else (cd "$D/fetch" && apt-get -q download "$name=$old" >> "$D/download" 2>&1); fi
+  if [ -n "$found" ]; then cp "$found" "$D/fetch/"; else (cd "$D/fetch" && apt-get -q download "$name=$old" >> "$D/download" 2>&1 </dev/null); fi
   found="$(find "$D/fetch" -name '*.deb' | head -n 1)"
-  if [ -n "$found" ] && [ "$(dpkg-deb --field "$found" Version)" = "$old" ] && [ "$(dpkg-deb --field "$found" Package)" = "$name" ]; then
-    mv "$found" "$deb.tmp" && sync "$deb.tmp" 2>/dev/null; mv "$deb.tmp" "$deb"
+  if [ -n "$found" ] && [ "$(dpkg-deb --field "$found" Version)" = "$old" ] && [ "$(dpkg-deb --field "$found" Package)" = "${{name%%:*}}" ]; then
+    {{ sync "$found" 2>/dev/null; mv "$found" "$deb.tmp" && mv "$deb.tmp" "$deb"; }} || die "$name $old cannot be kept"
   else
     missing="${{missing:+$missing; }}$name $old is installed, but neither in a repository nor in the cache"
   fi
 done < "$D/set"
-apt --download-only --allow-downgrades --allow-change-held-packages install {wanted} > "$D/download" 2>&1 || {{ tail -n 20 "$D/download"; die "the new packages can't be fetched"; }}
+rm -rf "$D/fetch"
+apt --no-remove --download-only $ALLOW install {wanted} > "$D/download" 2>&1 || {{ tail -n 20 "$D/download"; die "the new packages can't be fetched"; }}
+# Old package files that no step refers to any more are not needed.
+cat "$E"/steps/*/set "$E"/steps/*/before/set 2>/dev/null | sed -n 's/^\([^ ]*\) \([^ -][^ ]*\) .*/\1_\2.deb/p' | sed 's/:/%3a/g' > "$D/needed"
+ls -1 "$W" | grep -vxF -f "$D/needed" | while read -r file; do rm -f "$W/$file"; done
 "#
     );
     script
 }
 
-/// Brings the packages to their versions, having written down the set that this changes.
-pub(crate) fn apply(packages: &[&Apt], revert: bool) -> String {
+/// Writes down the set that will change and the holds on it.
+pub(crate) fn save(packages: &[&Apt], revert: bool) -> String {
     if packages.is_empty() {
         return String::new();
     }
-    let mut script = settings(packages);
-    let wanted = wanted(packages);
-    let names = quote_all(packages.iter().map(|apt| apt.name.as_str()));
-    let downgrade = if revert || packages.iter().any(|apt| apt.allow_downgrade) { "--allow-downgrades" } else { "" };
+    let mut script = settings(packages, revert);
+    let (wanted, names) = (wanted(packages), names(packages));
     let _ = write!(
         script,
-        r#"mend || die "dpkg can't be brought to an end"
-would {wanted} > "$S/set.tmp" || {{ apt update > "$D/update" 2>&1; would {wanted} > "$S/set.tmp"; }} || {{ tail -n 20 "$D/simulated"; die "these versions can't be installed (VersionUnavailable)"; }}
-for name in {names}; do dpkg-query -W -f='${{db:Status-Want}} ${{Package}}\n' "$name" 2>/dev/null; done | sed -n 's/^hold //p' > "$S/held"
-sync "$S/set.tmp" 2>/dev/null; mv "$S/set.tmp" "$S/set"
-# Our own holds are ours to change; others' are not.
-for name in {names}; do echo "$name install"; done | dpkg --set-selections
-apt --no-remove {downgrade} install {wanted} || die "apt-get failed"
+        r#"mend || die "dpkg was interrupted and can't be brought to its end"
+held {names} > "$S/held" || die "cannot write $S/held"
+[ ! -s "$S/held" ] || ALLOW="$ALLOW --allow-change-held-packages"
+decide {wanted} > "$S/set" 2> "$D/why" || {{ cat "$D/why"; die "the packages can't be installed"; }}
 "#
     );
+    script
+}
+
+/// Brings the packages to their versions. Holds on the named packages are lifted for it; a hold on any other one stops it.
+///
+/// Stands after [`save`] in one script and uses its variables.
+pub(crate) fn change(packages: &[&Apt]) -> String {
+    if packages.is_empty() {
+        return String::new();
+    }
+    let mut script = format!(
+        "hold install < \"$S/held\"\nALLOW=\"${{ALLOW%--allow-change-held-packages}}\"\napt --no-remove $ALLOW install {} || die \"apt-get failed\"\n",
+        wanted(packages)
+    );
     for apt in packages.iter().filter(|apt| apt.hold) {
-        let _ = writeln!(script, "echo {} hold | dpkg --set-selections", quote(&apt.name));
+        let _ = writeln!(script, "echo {} | hold hold", quote(&apt.name));
     }
     script
 }
@@ -99,46 +142,54 @@ pub(crate) fn restore(packages: &[&Apt]) -> String {
     if packages.is_empty() {
         return String::new();
     }
-    let mut script = settings(packages);
-    let names = quote_all(packages.iter().map(|apt| apt.name.as_str()));
+    let mut script = settings(packages, true);
+    let names = names(packages);
     let _ = write!(
         script,
-        r#"if [ -f "$S/set" ]; then
-  set --
-  while read -r name old new; do
-    [ -n "$name" ] || continue
-    if [ "$old" = - ]; then
-      dpkg-query -W -f='${{db:Status-Abbrev}}' "$name" 2>/dev/null | grep -q '^.[^nc]' && set -- "$@" "$name-"
-    else
-      deb="$(kept "$name" "$old")"
-      [ -f "$deb" ] && set -- "$@" "$deb" || set -- "$@" "$name=$old"
-    fi
-  done < "$S/set"
-  for name in {names}; do echo "$name install"; done | dpkg --set-selections
-  if [ $# -gt 0 ]; then
-    if ! apt --allow-downgrades --allow-change-held-packages install "$@"; then
-      # A half-configured package can keep apt from seeing the way; dpkg puts the old files over it.
-      echo "evenkeel: apt-get failed, putting the old packages over it with dpkg"
-      for arg in "$@"; do case "$arg" in *.deb) printf '%s\n' "$arg";; esac; done > "$D/debs"
-      [ -s "$D/debs" ] && xargs dpkg -i --force-downgrade --force-confdef --force-confold < "$D/debs"
-      apt --allow-downgrades --allow-change-held-packages install "$@" || die "the old packages can't be brought back"
-    fi
+        r#"# What can't be configured is about to be replaced, so this may fail.
+mend || echo "evenkeel: going on with the way back"
+set --
+while read -r name old new; do
+  [ -n "$name" ] || continue
+  if [ "$old" = - ]; then there "$name" && set -- "$@" "$name-"
+  else
+    deb="$(kept "$name" "$old")"
+    if [ -f "$deb" ]; then set -- "$@" "$deb"; else set -- "$@" "$name=$old"; fi
   fi
-  while read -r name; do echo "$name hold" | dpkg --set-selections; done < "$S/held"
+done < "$S/set"
+held {names} | hold install
+if [ $# -gt 0 ] && ! apt --allow-downgrades --allow-change-held-packages install "$@"; then
+  # A half-configured package can keep apt from seeing the way; dpkg puts the old files over it.
+  echo "evenkeel: apt-get failed, putting the old packages over it with dpkg"
+  for arg in "$@"; do case "$arg" in *.deb) printf '%s\n' "$arg";; esac; done > "$D/debs"
+  [ ! -s "$D/debs" ] || xargs dpkg -i --force-downgrade --force-confdef --force-confold < "$D/debs"
+  apt --allow-downgrades --allow-change-held-packages install "$@" || die "the old packages can't be brought back"
 fi
+hold hold < "$S/held"
 "#
     );
     script
 }
 
-/// Takes the packages off; their configuration files stay.
+/// Takes the packages off, and nothing that needs them; their configuration files stay.
 pub(crate) fn remove(packages: &[&Apt]) -> String {
     if packages.is_empty() {
         return String::new();
     }
-    let names = quote_all(packages.iter().map(|apt| apt.name.as_str()));
+    let names = names(packages);
     format!(
-        "{}for name in {names}; do echo \"$name install\"; done | dpkg --set-selections\napt remove {names} || die \"apt-get failed\"\n",
-        settings(packages)
+        r#"{}mend || die "dpkg was interrupted and can't be brought to its end"
+set --
+for name in {names}; do there "$name" && set -- "$@" "$name"; done
+if [ $# -gt 0 ]; then
+  held "$@" | hold install
+  apt -s remove "$@" > "$D/simulated" 2>&1 || {{ tail -n 20 "$D/simulated"; die "the packages can't be removed"; }}
+  printf '%s\n' "$@" > "$D/ours"
+  others="$(sed -n 's/^Remv \([^ ]*\) .*/\1/p' "$D/simulated" | grep -vxF -f "$D/ours" | tr '\n' ' ')"
+  [ -z "$others" ] || die "other packages need them: $others"
+  apt remove "$@" || die "apt-get failed"
+fi
+"#,
+        settings(packages, false)
     )
 }

@@ -15,21 +15,32 @@ pub(crate) fn unpack(archive: &Archive) -> String {
 if [ ! -e "$p/releases/{sha256}/.evenkeel-complete" ]; then
   t="$p/releases/{sha256}.tmp"
   rm -rf "$t" "$p/releases/{sha256}"; mkdir -p "$t" || die {into}: cannot make the folder
-  tar -xf "$E/cache/{sha256}" -C "$t" --no-same-owner || die {into}: cannot be unpacked
-  : > "$t/.evenkeel-complete"
-  mv -T "$t" "$p/releases/{sha256}" || die {into}: cannot be put in place
+  tar -xf "$E/cache/{sha256}" -C "$t" --no-same-owner || {{ rm -rf "$t"; die {into}: cannot be unpacked; }}
+  sync -f "$t" 2>/dev/null
+  : > "$t/.evenkeel-complete" && mv -T "$t" "$p/releases/{sha256}" || die {into}: cannot be put in place
 fi
 "#
     )
 }
 
-/// Switches to the release, having written down which one was in force.
-pub(crate) fn apply(number: usize, archive: &Archive) -> String {
+/// Writes down which release is in force.
+pub(crate) fn save(number: usize, archive: &Archive) -> String {
+    let into = quote(&archive.into);
+    format!(
+        r#"p="$R"{into}
+[ ! -e "$p/current" ] || [ -L "$p/current" ] || die {into}/current is not a symlink
+: > "$S/archive.{number}" && {{ [ ! -L "$p/current" ] || readlink "$p/current" > "$S/archive.{number}"; }} || die {into}: cannot be saved
+"#
+    )
+}
+
+/// Switches to the release. The one that was in force stays, and some before it.
+pub(crate) fn change(archive: &Archive) -> String {
     let (into, sha256) = (quote(&archive.into), quote(&archive.sha256));
     format!(
-        r#"{}readlink "$p/current" > "$S/archive.{number}.tmp" 2>/dev/null; mv "$S/archive.{number}.tmp" "$S/archive.{number}"
+        r#"{}was="$(readlink "$p/current")"
 ln -sfn "releases/{sha256}" "$p/current.evenkeel" && mv -fT "$p/current.evenkeel" "$p/current" || die {into}: cannot be switched
-ls -1t "$p/releases" | grep -vx {sha256} | grep -vxF "$(basename "$(cat "$S/archive.{number}")")" | tail -n +{KEEP} | while read -r old; do rm -rf "$p/releases/$old"; done
+ls -1t "$p/releases" | grep -vx {sha256} | grep -vxF -e "${{was##*/}}" | tail -n +{KEEP} | while read -r old; do rm -rf "$p/releases/$old"; done
 "#,
         unpack(archive)
     )
@@ -40,11 +51,12 @@ pub(crate) fn restore(number: usize, archive: &Archive) -> String {
     let into = quote(&archive.into);
     format!(
         r#"p="$R"{into}
-if [ -f "$S/archive.{number}" ]; then
-  old="$(cat "$S/archive.{number}")"
-  if [ -z "$old" ]; then rm -f "$p/current"
-  else [ -d "$p/$old" ] || die {into}: "$old" is gone; ln -sfn "$old" "$p/current.evenkeel" && mv -fT "$p/current.evenkeel" "$p/current" || die {into}: cannot be switched back; fi
-fi
+old="$(cat "$S/archive.{number}")"
+case "$old" in
+  '') rm -f "$p/current" ;;
+  *) [ -d "$p/$old" ] || [ -d "$old" ] || die {into}: "$old" is gone
+     ln -sfn "$old" "$p/current.evenkeel" && mv -fT "$p/current.evenkeel" "$p/current" || die {into}: cannot be switched back ;;
+esac
 "#
     )
 }

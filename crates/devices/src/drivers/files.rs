@@ -14,15 +14,25 @@ pub(crate) enum Bytes {
     Cached(String),
 }
 
-/// Saves what is there and puts the new file in its place.
-pub(crate) fn apply(number: usize, file: &File, bytes: &Bytes) -> String {
+/// Saves what is there, or that nothing is.
+pub(crate) fn save(number: usize, file: &File) -> String {
+    let path = quote(&file.path);
+    format!(
+        r#"p="$R"{path}
+[ ! -d "$p" ] || [ -L "$p" ] || die {path} is a folder
+if [ -e "$p" ] || [ -L "$p" ]; then cp -a "$p" "$S/file.{number}" || die {path}: cannot be saved; fi
+"#
+    )
+}
+
+/// Puts the new file in its place.
+pub(crate) fn change(number: usize, file: &File, bytes: &Bytes) -> String {
     let path = quote(&file.path);
     let mut script = format!(
         r#"p="$R"{path}
-if [ -e "$p" ] || [ -L "$p" ]; then cp -a "$p" "$S/file.{number}.tmp" && mv -T "$S/file.{number}.tmp" "$S/file.{number}"; else : > "$S/file.{number}.absent"; fi
-mkdir -p "$(dirname "$p")" || die "cannot make the folder of {path}"
+mkdir -p "$(dirname "$p")" || die {path}: cannot make its folder
 t="$p.evenkeel-{number}"
-rm -f "$t"; (umask 077; : > "$t")
+rm -f "$t"; (umask 077; : > "$t") || die {path}: cannot be written
 "#
     );
     match bytes {
@@ -34,10 +44,9 @@ rm -f "$t"; (umask 077; : > "$t")
     let (mode, owner, group) = (quote(&file.mode), quote(&file.owner), quote(&file.group));
     let _ = write!(
         script,
-        r#"if [ "$(id -u)" = 0 ]; then chown {owner}:{group} "$t" || {{ rm -f "$t"; die "{path}: no such user or group as "{owner}:{group}; }}; fi
+        r#"if [ "$(id -u)" = 0 ]; then chown {owner}:{group} "$t" || {{ rm -f "$t"; die {path}: no such user or group as {owner}:{group}; }}; fi
 chmod {mode} "$t" || die {path}: chmod failed
 sync "$t" 2>/dev/null
-[ ! -d "$p" ] || [ -L "$p" ] || die {path} is a folder
 mv -fT "$t" "$p" || die {path}: cannot be put in place
 "#
     );
@@ -49,8 +58,10 @@ pub(crate) fn restore(number: usize, file: &File) -> String {
     let path = quote(&file.path);
     format!(
         r#"p="$R"{path}
-if [ -e "$S/file.{number}" ] || [ -L "$S/file.{number}" ]; then cp -a "$S/file.{number}" "$p.evenkeel-{number}" && mv -fT "$p.evenkeel-{number}" "$p" || die {path}: cannot be put back
-elif [ -e "$S/file.{number}.absent" ]; then rm -f "$p"; fi
+if [ -e "$S/file.{number}" ] || [ -L "$S/file.{number}" ]; then
+  mkdir -p "$(dirname "$p")"
+  cp -a "$S/file.{number}" "$p.evenkeel-{number}" && mv -fT "$p.evenkeel-{number}" "$p" || die {path}: cannot be put back
+else rm -f "$p"; fi
 "#
     )
 }

@@ -27,6 +27,28 @@ well() {
 }
 "#;
 
+const RETURN: &str = r#"return_to() {
+  [ "$(state "$1" LoadState)" = loaded ] || return 0
+  while read -r unit was; do
+    [ "$unit" = "$1" ] || continue
+    case "$was" in
+      ''|inactive|failed|deactivating) systemctl stop "$1" ;;
+      *) systemctl reset-failed "$1" 2>/dev/null; systemctl restart "$1" || { words "$1"; exit 1; }; well "$1" ;;
+    esac
+  done < "$S/units"
+}
+"#;
+
+/// Writes down which units are active.
+pub(crate) fn save(services: &[ServiceUse]) -> String {
+    let mut script = String::new();
+    for service in services {
+        let unit = quote(&service.unit);
+        let _ = writeln!(script, "printf '%s %s\\n' {unit} \"$(systemctl show -p ActiveState {unit} 2>/dev/null | sed 's/^[^=]*=//')\" >> \"$S/units\" || die cannot write \"$S/units\"");
+    }
+    script
+}
+
 /// Tells the units of the change and waits until they are well.
 pub(crate) fn after(services: &[ServiceUse]) -> String {
     if services.is_empty() {
@@ -48,18 +70,14 @@ pub(crate) fn after(services: &[ServiceUse]) -> String {
     script
 }
 
-/// After a way back: units that exist are started again and must be well; those that the way back took away are none of it.
+/// After a way back: units that were active are started again and must be well; the others are stopped, if they are there at all.
 pub(crate) fn after_restore(services: &[ServiceUse]) -> String {
     if services.is_empty() {
         return String::new();
     }
-    let mut script = format!("UNTIL={UNTIL}\nSTAYS={STAYS}\n{FUNCTIONS}systemctl daemon-reload\n");
+    let mut script = format!("UNTIL={UNTIL}\nSTAYS={STAYS}\n{FUNCTIONS}{RETURN}systemctl daemon-reload\n");
     for service in services {
-        let unit = quote(&service.unit);
-        let _ = writeln!(
-            script,
-            "if [ \"$(state {unit} LoadState)\" = loaded ]; then systemctl reset-failed {unit} 2>/dev/null; systemctl restart {unit} || {{ words {unit}; exit 1; }}; well {unit}; fi"
-        );
+        let _ = writeln!(script, "return_to {}", quote(&service.unit));
     }
     script
 }
