@@ -1,1 +1,85 @@
-fn main() {}
+//! Tasks for developers: `cargo xtask test | generate | tidy`.
+
+mod install;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+
+/// Tasks for developers of Evenkeel.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run everything that decides whether a change may land
+    Test(test::TestArgs),
+    /// Write the generated files
+    Generate,
+    /// Check what a machine can check of our style
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test(args) => test::run_all(&args),
+        Task::Generate => generate(),
+        Task::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate() -> anyhow::Result<()> {
+    run(cargo().args(["run", "--quiet", "-p", "crds", "--example", "generate"]))
+}
+
+/// The checkout.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Where builds and root file systems are kept, outside of the checkout.
+fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var("HOME").unwrap_or_else(|_| "/root".into()));
+    std::env::var("EVENKEEL_CACHE").map_or_else(|_| home().join(".cache/evenkeel"), PathBuf::from)
+}
+
+/// The build directory: shared by all checkouts on this machine, unless somebody chose another one.
+fn target() -> PathBuf {
+    std::env::var("CARGO_TARGET_DIR").map_or_else(|_| cache().join("target"), PathBuf::from)
+}
+
+/// Cargo in the checkout, building into the shared directory.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.current_dir(root()).env("CARGO_TARGET_DIR", target());
+    command
+}
+
+/// Runs a command and wants it to succeed.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let shown = format!(
+        "{:?} {}",
+        command.get_program(),
+        command.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    );
+    let status = command.status().with_context(|| shown.clone())?;
+    if !status.success() {
+        bail!("{shown}: {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! What a machine can check of STYLE.md.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use crate::{cargo, root};
+
+/// Lines of one source file: files are split by what they own.
+const LINES: usize = 600;
+/// Words that say nothing about what a type is.
+const EMPTY_NAMES: [&str; 8] = ["Manager", "Helper", "Util", "Utils", "Common", "Service", "Handler", "Impl"];
+/// Crates that only one crate of ours may use.
+const OWNERS: [(&str, &str); 5] =
+    [("git2", "manifests"), ("serde-saphyr", "manifests"), ("sqlx", "store"), ("surge-ping", "devices"), ("kube", "crds")];
+/// What must not be in the core's tree.
+const NOT_IN_CORE: [&str; 5] = ["tokio v", "reqwest v", "russh v", "sqlx v", "git2 v"];
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    for path in sources(&root()) {
+        let text = std::fs::read_to_string(&path)?;
+        let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        source(&shown, &text, &mut wrong);
+    }
+    dependencies(&mut wrong)?;
+    core(&mut wrong)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("not tidy:\n  {}", wrong.join("\n  "))
+}
+
+fn source(shown: &str, text: &str, wrong: &mut Vec<String>) {
+    let lines = text.lines().count();
+    if lines > LINES {
+        wrong.push(format!("{shown}: {lines} lines, more than {LINES}: split it by what it owns"));
+    }
+    // Put together here so that this file does not find itself.
+    let marks = [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["FIX", "ME"].concat(), ["#[ig", "nore"].concat()];
+    for (number, line) in (1..).zip(text.lines()) {
+        let at = format!("{shown}:{number}");
+        if line.trim_start().starts_with("use ") && line.contains("::*") {
+            wrong.push(format!("{at}: a use of everything; name what is used"));
+        }
+        if let Some(mark) = marks.iter().find(|mark| line.contains(mark.as_str())) {
+            wrong.push(format!("{at}: {mark} is left in the code"));
+        }
+        let name = ["struct ", "enum ", "trait "]
+            .iter()
+            .find_map(|word| line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ").strip_prefix(word));
+        let name = name.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default());
+        if let Some(empty) = name.and_then(|name| EMPTY_NAMES.iter().find(|empty| name.ends_with(**empty))) {
+            wrong.push(format!("{at}: `{empty}` says nothing about what it is"));
+        }
+    }
+}
+
+/// Nothing points left or sideways: reconcile knows crds only, and what is behind it knows no neighbour.
+fn dependencies(wrong: &mut Vec<String>) -> anyhow::Result<()> {
+    let allowed: [(&str, &[&str]); 8] = [
+        ("crds", &[]),
+        ("crates/reconcile", &["crds"]),
+        ("crates/manifests", &["crds", "reconcile"]),
+        ("crates/devices", &["crds", "reconcile"]),
+        ("crates/store", &["crds", "reconcile"]),
+        ("crates/simfleet", &["crds", "reconcile"]),
+        ("crates/api", &["crds", "reconcile", "store"]),
+        ("tests/e2e", &[]),
+    ];
+    let ours = ["crds", "reconcile", "manifests", "devices", "store", "api", "simfleet", "operator"];
+    for (folder, allowed) in allowed {
+        let Ok(text) = std::fs::read_to_string(root().join(folder).join("Cargo.toml")) else { continue };
+        let normal = text.split("[dev-dependencies]").next().unwrap_or_default();
+        for dependency in normal.lines().filter_map(|line| line.split_once(".workspace").map(|(name, _)| name)) {
+            if ours.contains(&dependency) && !allowed.contains(&dependency) {
+                wrong.push(format!("{folder}: must not know {dependency}"));
+            }
+            if let Some((_, owner)) = OWNERS.iter().find(|(name, owner)| *name == dependency && !folder.ends_with(owner)) {
+                wrong.push(format!("{folder}: only {owner} may use {dependency}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The core does no I/O: nothing that could is in its tree.
+fn core(wrong: &mut Vec<String>) -> anyhow::Result<()> {
+    let output = cargo().args(["tree", "--quiet", "--offline", "-p", "reconcile", "-e", "normal", "--prefix", "none"]).output()?;
+    let tree = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for name in NOT_IN_CORE {
+        if tree.lines().any(|line| line.starts_with(name)) {
+            wrong.push(format!("crates/reconcile: {} is in its tree", name.trim_end_matches(" v")));
+        }
+    }
+    Ok(())
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|suffix| suffix == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
