@@ -11,6 +11,8 @@ use crate::devices::Devices;
 use crate::drivers::{self, files::Bytes};
 use crate::probe;
 
+/// Time that a step may take beyond its deadline to say how it ended.
+const GRACE: Duration = Duration::from_secs(300);
 /// Time limit of one exec that waits for a step; the device itself waits less.
 const WAIT: Duration = Duration::from_secs(60);
 /// Bytes of a message that an outcome carries.
@@ -26,7 +28,10 @@ impl Act for Devices {
             Ok(Progress::Absent) => {}
             Ok(progress) => return self.follow(device, step, progress).await,
             // Not reached: it may have begun earlier, so nothing can be said yet.
-            Err(_) => return None,
+            Err(error) => {
+                tracing::debug!(device = %device.name, step = %step.step().id, %error, "cannot be looked at");
+                return None;
+            }
         }
         if let Action::Reboot { boot_id, .. } = &step.step().action {
             return self.reboot(device, step, boot_id).await;
@@ -38,7 +43,12 @@ impl Act for Devices {
         let script = detached::start(&step.step().id, &body, work.deadline_seconds.max(60));
         match self.progress(device, &script).await {
             Ok(progress) => self.follow(device, step, progress).await,
-            Err(_) => None,
+            // What was said instead may tell why it could not begin; whether it did is asked again.
+            Err(said) => match self.progress(device, &detached::poll(&step.step().id)).await {
+                Ok(Progress::Absent) => Some(Outcome::refused(Timestamp::now(), format!("could not be started: {said}"))),
+                Ok(progress) => self.follow(device, step, progress).await,
+                Err(_) => None,
+            },
         }
     }
 }
@@ -51,22 +61,27 @@ impl Devices {
 
     /// Waits for the end of a step that has begun.
     async fn follow(&self, device: &Device, step: &RecordedStep, mut progress: Progress) -> Option<Outcome> {
+        let until = tokio::time::Instant::now() + deadline(step.work()) + GRACE;
         loop {
             match progress {
+                Progress::Running if tokio::time::Instant::now() >= until => return None,
                 Progress::Running => {}
                 Progress::Absent => return None,
                 Progress::Lost(tail) => {
-                    return Some(Outcome::failed(Timestamp::now(), format!("interrupted: the device went down in the middle of it. {}", message(&tail))));
+                    return Some(Outcome::failed(
+                        Timestamp::now(),
+                        format!("interrupted: the device went down in the middle of it. {}", self.message(step.work(), &tail)),
+                    ));
                 }
                 Progress::Done(code, tail) => return Some(self.ended(device, step, code, &tail).await),
             }
-            // Each look waits on the device; the deadline there bounds how often this goes round.
+            // Each look waits on the device.
             progress = self.progress(device, &detached::poll(&step.step().id)).await.ok()?;
         }
     }
 
     async fn ended(&self, device: &Device, step: &RecordedStep, code: i32, tail: &str) -> Outcome {
-        let mut outcome = Outcome::done(Timestamp::now(), message(tail));
+        let mut outcome = Outcome::done(Timestamp::now(), self.message(step.work(), tail));
         if code != 0 {
             outcome.verdict = Verdict::Failed;
             if outcome.message.is_empty() {
@@ -74,10 +89,14 @@ impl Devices {
             }
             return outcome;
         }
-        for line in tail.lines() {
+        // Only what the step itself has to say counts, and that comes last: packages print what they like.
+        for line in tail.lines().filter(|line| line.starts_with(mark(&step.step().action))) {
             match line.trim_end().split_once(' ') {
                 Some(("::wayback", "proven")) => outcome.way_back = WayBackSeen::Proven,
-                Some(("::wayback", why)) => outcome.way_back = WayBackSeen::Missing(why.trim_start_matches("missing ").chars().filter(|c| !c.is_control()).take(500).collect()),
+                Some(("::wayback", why)) => {
+                    outcome.way_back =
+                        WayBackSeen::Missing(why.trim_start_matches("missing ").chars().filter(|c| !c.is_control()).take(500).collect());
+                }
                 Some(("::reboot", boot_id)) => outcome.reboot_from = Some(boot_id.chars().filter(|c| !c.is_control()).take(64).collect()),
                 _ => {}
             }
@@ -110,34 +129,50 @@ impl Devices {
         match &step.step().action {
             Action::Prepare(work) => {
                 for check in &work.content.before {
-                    probe::once(self, device, check).await.map_err(|error| failed(format!("check {} before the change: {error}", check.name)))?;
+                    probe::once(self, device, check)
+                        .await
+                        .map_err(|error| failed(format!("check {} before the change: {error}", check.name)))?;
                 }
-                self.bring(device, work).await.map_err(failed)?;
-                Ok(drivers::prepare(&work.content))
+                self.supply(device, work).await.map_err(failed)?;
+                Ok(drivers::prepare(work))
             }
             Action::Apply(work) => {
-                self.bring(device, work).await.map_err(refused)?;
+                self.supply(device, work).await.map_err(refused)?;
                 let bytes = self.bytes(work).map_err(refused)?;
-                Ok(drivers::apply(&work.content, &bytes, work.revert))
+                Ok(drivers::apply(work, &bytes))
             }
-            Action::Restore { work, undo } => Ok(drivers::restore(&work.content, undo)),
+            Action::Restore { work, undo } => Ok(drivers::restore(work, undo)),
             Action::Remove(work) => Ok(drivers::remove(&work.content)),
             Action::Reboot { .. } | Action::Rollout(_) | Action::Admit { .. } => Err(refused("not a script's work".into())),
         }
     }
 
     /// Brings everything that has a URL to the device's cache.
-    async fn bring(&self, device: &Device, work: &Work) -> Result<(), String> {
+    async fn supply(&self, device: &Device, work: &Work) -> Result<(), String> {
         let archives = drivers::archives(&work.content).into_iter().map(|archive| (&archive.url, &archive.sha256));
         let files = work.content.files.iter().filter_map(|file| match &file.source {
             FileSource::Url { url, sha256 } => Some((url, sha256)),
             _ => None,
         });
         for (url, sha256) in archives.chain(files) {
-            let bytes = self.fetcher.get(url, sha256).await?;
-            self.upload(device, sha256, &bytes).await?;
+            self.bring(device, url, sha256).await?;
         }
         Ok(())
+    }
+
+    /// The tail of what a step printed, with the values of the content's secrets masked.
+    fn message(&self, work: &Work, tail: &str) -> String {
+        let mut text = message(tail);
+        for file in &work.content.files {
+            let FileSource::Secret { name, key } = &file.source else { continue };
+            let Ok(value) = self.secrets.read(name, key) else { continue };
+            let value = zeroize::Zeroizing::new(String::from_utf8_lossy(&value).into_owned());
+            // Shorter lines would mask what is no secret.
+            for line in value.lines().map(str::trim).filter(|line| line.len() >= 6) {
+                text = text.replace(line, "***");
+            }
+        }
+        text
     }
 
     fn bytes(&self, work: &Work) -> Result<Vec<Bytes>, String> {
@@ -152,7 +187,7 @@ impl Devices {
 
     /// The checks after a change, until they pass or the deadline is over.
     async fn after(&self, device: &Device, work: &Work) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::try_from(work.deadline_seconds).unwrap_or(600));
+        let deadline = tokio::time::Instant::now() + deadline(work);
         for check in &work.content.after {
             while let Err(error) = probe::once(self, device, check).await {
                 if tokio::time::Instant::now() >= deadline {
@@ -166,7 +201,7 @@ impl Devices {
 
     /// Asks for the reboot once, then waits for another boot id.
     async fn reboot(&self, device: &Device, step: &RecordedStep, boot_id: &str) -> Option<Outcome> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::try_from(step.work().deadline_seconds).unwrap_or(600).max(60));
+        let deadline = tokio::time::Instant::now() + deadline(step.work()).max(WAIT);
         let before = self.observe(device, &[]).await;
         if before.is_reachable() && before.boot_id == boot_id {
             let script = "(sleep 1; systemctl reboot || reboot) </dev/null >/dev/null 2>&1 &\nexit 0\n";
@@ -184,6 +219,19 @@ impl Devices {
             }
             tokio::time::sleep(CHECK_AGAIN).await;
         }
+    }
+}
+
+fn deadline(work: &Work) -> Duration {
+    Duration::from_secs(u64::try_from(work.deadline_seconds).unwrap_or(600))
+}
+
+/// How a step's own last word begins; what never occurs, where it has none.
+fn mark(action: &Action) -> &'static str {
+    match action {
+        Action::Prepare(_) => "::wayback ",
+        Action::Apply(_) => "::reboot ",
+        Action::Restore { .. } | Action::Reboot { .. } | Action::Remove(_) | Action::Rollout(_) | Action::Admit { .. } => "\n",
     }
 }
 

@@ -48,8 +48,9 @@ if [ ! -d "$D/started" ] && [ ! -f "$D/code" ]; then
 cat > "$D/run.$$" <<'EVENKEEL_RUN' || die "cannot write $D/run"
 D="$1"
 mkdir "$D/started" 2>/dev/null || exit 0
-echo $$ > "$D/pid.tmp"; mv "$D/pid.tmp" "$D/pid"
 printf '%s\n' "$2" > "$D/boot"
+# Last: who sees a pid must see its boot too.
+echo $$ > "$D/pid.tmp"; mv "$D/pid.tmp" "$D/pid"
 timeout -k 30 {seconds} sh "$D/script" > "$D/out" 2>&1 < /dev/null
 code=$?
 [ "$code" = 124 ] && echo "evenkeel: took longer than {seconds} s" >> "$D/out"
@@ -124,7 +125,8 @@ mod tests {
     use super::*;
 
     fn run(root: &Path, script: &str) -> Progress {
-        let mut child = Command::new("sh").arg("-s").env("EVENKEEL_ROOT", root).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new("sh").arg("-s").env("EVENKEEL_ROOT", root).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         parse(&child.wait_with_output().unwrap().stdout).unwrap()
     }

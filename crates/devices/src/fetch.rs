@@ -1,10 +1,13 @@
 //! What devices need from elsewhere is fetched by the engine, checked, kept on disk by its hash, and brought to the device.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+/// Tells apart what is written at once.
+static FETCHED: AtomicU64 = AtomicU64::new(0);
 /// The largest file that is fetched.
 const MAX: usize = 512 << 20;
 /// Time limit of one fetch.
@@ -38,7 +41,8 @@ impl Fetcher {
         }
         let write = async {
             tokio::fs::create_dir_all(&self.cache).await?;
-            let beside = self.cache.join(format!("{sha256}.{}", std::process::id()));
+            let number = FETCHED.fetch_add(1, Ordering::Relaxed);
+            let beside = self.cache.join(format!("{sha256}.{}.{number}", std::process::id()));
             tokio::fs::write(&beside, &bytes).await?;
             tokio::fs::rename(&beside, &path).await
         };
@@ -49,7 +53,13 @@ impl Fetcher {
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
-        let mut answer = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(|error| error.without_url().to_string())?;
+        let mut answer = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(|error| error.without_url().to_string())?;
         let mut bytes = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| error.without_url().to_string())? {
             if bytes.len() + piece.len() > MAX {

@@ -7,6 +7,8 @@ mod detached;
 mod devices;
 mod drivers;
 mod fetch;
+mod local;
+mod pool;
 pub mod probe;
 mod read;
 mod script;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +15,8 @@ use crate::devices::Devices;
 
 /// Probes that run at once.
 const AT_ONCE: usize = 256;
+/// Tells apart pings to one host that run at once.
+static PINGS: AtomicU16 = AtomicU16::new(1);
 /// Bytes of an answer that are looked at.
 const ANSWER: usize = 64 << 10;
 
@@ -79,7 +82,8 @@ pub(crate) async fn once(devices: &Devices, device: &Device, probe: &Probe) -> R
 /// Runs a probe once, within its time limit.
 pub async fn run(devices: &Devices, device: &Device, probe: &Probe) -> Run {
     let limit = Duration::try_from(probe.timeout).unwrap_or(Duration::from_secs(5));
-    let result = tokio::time::timeout(limit, check(devices, device, &probe.check, limit)).await;
+    // A command ends by its own limit, a little earlier: it then gives up its connection.
+    let result = tokio::time::timeout(limit, check(devices, device, &probe.check, limit.mul_f32(0.95))).await;
     result.unwrap_or_else(|_| Run::Failed(format!("no answer within {limit:?}")))
 }
 
@@ -87,13 +91,17 @@ async fn check(devices: &Devices, device: &Device, check: &Check, limit: Duratio
     let failed = |result: Result<(), String>| result.map_or_else(Run::Failed, |()| Run::Passed);
     match check {
         Check::Tcp { port, send, expect } => failed(tcp(&device.address, *port, send.as_deref(), expect.as_deref()).await),
-        Check::Http { .. } => failed(http(&device.address, check, limit).await),
+        Check::Http { .. } => failed(http(&devices.prober, &device.address, check, limit).await),
         Check::Icmp { count, max_loss_percent, max_rtt } => {
             icmp(&device.address, *count, *max_loss_percent, max_rtt.and_then(|rtt| Duration::try_from(rtt).ok()), limit).await
         }
         Check::Ssh { command, exit_code } => match devices.run(device, command, limit).await {
             Ok(output) if output.code == u32::try_from(*exit_code).ok() => Run::Passed,
-            Ok(output) => Run::Failed(format!("exit code {}: {}", output.code.map_or("none".into(), |code| code.to_string()), crate::devices::words(&output))),
+            Ok(output) => Run::Failed(format!(
+                "exit code {}: {}",
+                output.code.map_or("none".into(), |code| code.to_string()),
+                crate::devices::words(&output)
+            )),
             Err(error) if error.is_transient() => Run::Failed(error.to_string()),
             Err(error) => Run::NotRun(error.to_string()),
         },
@@ -123,14 +131,11 @@ async fn tcp(address: &str, port: u16, send: Option<&str>, expect: Option<&str>)
     Err(format!("the answer does not contain `{expect}`"))
 }
 
-async fn http(address: &str, check: &Check, limit: Duration) -> Result<(), String> {
+async fn http(client: &reqwest::Client, address: &str, check: &Check, limit: Duration) -> Result<(), String> {
     let Check::Http { scheme, port, path, method, headers, status, contains: wanted } = check else { return Ok(()) };
     let host = if address.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{address}]") } else { address.to_owned() };
-    // A probe asks the device itself: it follows no redirects to others and uses no proxy.
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(limit).pool_max_idle_per_host(0).build();
-    let client = client.map_err(|error| error.to_string())?;
     let method = reqwest::Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-    let mut request = client.request(method, format!("{scheme}://{host}:{port}{path}"));
+    let mut request = client.request(method, format!("{scheme}://{host}:{port}{path}")).timeout(limit);
     for (key, value) in headers {
         request = request.header(key, value);
     }
@@ -181,9 +186,11 @@ async fn icmp(address: &str, count: u32, max_loss_percent: u32, max_rtt: Option<
     };
     let client = match surge_ping::Client::new(&config) {
         Ok(client) => client,
-        Err(error) => return Run::NotRun(format!("the kernel refuses ICMP sockets ({error}): allow our group in net.ipv4.ping_group_range")),
+        Err(error) => {
+            return Run::NotRun(format!("the kernel refuses ICMP sockets ({error}): allow our group in net.ipv4.ping_group_range"));
+        }
     };
-    let mut pinger = client.pinger(host, surge_ping::PingIdentifier(std::process::id() as u16)).await;
+    let mut pinger = client.pinger(host, surge_ping::PingIdentifier(PINGS.fetch_add(1, Ordering::Relaxed))).await;
     let each = (limit / count.max(1)).max(Duration::from_millis(20));
     pinger.timeout(each.mul_f32(0.9));
     let (mut lost, mut total) = (0, Duration::ZERO);
@@ -232,7 +239,9 @@ impl Scheduler {
     /// These devices are in force: only those that changed begin anew.
     pub fn update(&mut self, devices: &BTreeMap<Name, Arc<Device>>) {
         self.running.retain(|name, (device, task)| {
-            let same = devices.get(name).is_some_and(|now| now.probes == device.probes && now.address == device.address && now.access == device.access && now.suspend == device.suspend);
+            let same = devices.get(name).is_some_and(|now| {
+                now.probes == device.probes && now.address == device.address && now.access == device.access && now.suspend == device.suspend
+            });
             if !same {
                 task.abort();
             }
@@ -304,7 +313,14 @@ mod tests {
 
     fn probe() -> Probe {
         let check = Check::Tcp { port: 1, send: None, expect: None };
-        Probe { name: "web".into(), check, interval: SignedDuration::from_secs(1), timeout: SignedDuration::from_secs(1), failures: 3, successes: 2 }
+        Probe {
+            name: "web".into(),
+            check,
+            interval: SignedDuration::from_secs(1),
+            timeout: SignedDuration::from_secs(1),
+            failures: 3,
+            successes: 2,
+        }
     }
 
     /// Runs as letters (p passed, f failed, n not run) and the states after each of them.

@@ -36,7 +36,10 @@ pub(crate) fn script(items: &[ItemKey]) -> String {
     let packages = of("apt");
     if !packages.is_empty() {
         let names = quote_all(packages);
-        let _ = writeln!(script, "dpkg-query -W -f='P\\t${{Package}}\\t${{db:Status-Abbrev}}\\t${{Version}}\\n' {names} 2>/dev/null; [ $? -le 1 ] && printf 'D\\n'");
+        let _ = writeln!(
+            script,
+            "dpkg-query -W -f='P\\t${{Package}}\\t${{db:Status-Abbrev}}\\t${{Version}}\\n' {names} 2>/dev/null; [ $? -le 1 ] && printf 'D\\n'"
+        );
         // `D` says that dpkg answered (1: some are not known to it; 2 and more: trouble): else trouble would look like absence.
     }
     for path in of("file") {
@@ -160,7 +163,13 @@ mod tests {
     use super::*;
 
     fn items() -> Vec<ItemKey> {
-        vec![ItemKey::apt("nginx"), ItemKey::apt("gone"), ItemKey::file("/etc/motd"), ItemKey::archive("/opt/app"), ItemKey::unit("nginx.service")]
+        vec![
+            ItemKey::apt("nginx"),
+            ItemKey::apt("gone"),
+            ItemKey::file("/etc/motd"),
+            ItemKey::archive("/opt/app"),
+            ItemKey::unit("nginx.service"),
+        ]
     }
 
     #[test]
@@ -196,7 +205,13 @@ mod tests {
             std::process::Command::new("chmod").arg("+x").arg(&query).status().unwrap();
             let path = format!("{}:{}", root.path().display(), std::env::var("PATH").unwrap());
             let items = [ItemKey::apt("nginx")];
-            let output = std::process::Command::new("sh").arg("-c").arg(script(&items)).env("PATH", path).env("EVENKEEL_ROOT", root.path()).output().unwrap();
+            let output = std::process::Command::new("sh")
+                .arg("-c")
+                .arg(script(&items))
+                .env("PATH", path)
+                .env("EVENKEEL_ROOT", root.path())
+                .output()
+                .unwrap();
             parse(&items, &output.stdout).unwrap().items.into_values().collect::<Vec<_>>()
         };
         assert_eq!(run(1), [ItemSeen::Absent]);

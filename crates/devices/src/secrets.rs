@@ -21,31 +21,48 @@ impl Secrets {
 
     /// One value. The error names the file and never what is in it.
     pub fn read(&self, name: &str, key: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-        let part = |text: &str| !text.is_empty() && text != "." && text != ".." && !text.contains(['/', '\0']);
-        if !part(name) || !part(key) {
+        if !is_name(name) || !is_name(key) {
             return Err(format!("`{name}/{key}` is not the name of a secret's key"));
         }
         let path = self.0.join(name).join(key);
         read(&path).map(Zeroizing::new).map_err(|error| format!("secret {}: {error}", path.display()))
     }
 
-    /// The private key of a secret: under `ssh-privatekey`, `identity` or `id_ed25519`.
+    /// The private key of a secret: under `ssh-privatekey`, `identity` or `id_ed25519`, or its only file.
     pub fn private_key(&self, name: &str) -> Result<Arc<PrivateKey>, String> {
         let mut first = None;
-        for key in ["ssh-privatekey", "identity", "id_ed25519"] {
+        let only = self.only_file(name);
+        for key in ["ssh-privatekey", "identity", "id_ed25519"].into_iter().chain(only.as_deref()) {
             match self.read(name, key) {
                 Ok(bytes) => {
                     let text = std::str::from_utf8(&bytes).map_err(|_| format!("secret {name}/{key} is not a private key"))?;
-                    let key_pair = russh::keys::decode_secret_key(text, None).map_err(|error| {
-                        format!("secret {name}/{key} can't be used as a private key ({error}); a key with a passphrase can't be used either")
-                    })?;
-                    return Ok(Arc::new(key_pair));
+                    return match russh::keys::decode_secret_key(text, None) {
+                        Ok(key_pair) => Ok(Arc::new(key_pair)),
+                        Err(russh::keys::Error::KeyIsEncrypted) => Err(format!(
+                            "secret {name}/{key} is protected by a passphrase, and nobody is there to type it: give a key without one"
+                        )),
+                        Err(error) => Err(format!("secret {name}/{key} can't be used as a private key: {error}")),
+                    };
                 }
                 Err(error) => first = first.or(Some(error)),
             }
         }
         Err(first.unwrap_or_default())
     }
+
+    /// The file of a secret that has one only; public keys and what begins with a dot don't count.
+    fn only_file(&self, name: &str) -> Option<String> {
+        if !is_name(name) {
+            return None;
+        }
+        let names = std::fs::read_dir(self.0.join(name)).ok()?.take(100).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names = names.filter(|name| !name.starts_with('.') && !name.ends_with(".pub"));
+        names.next().filter(|_| names.next().is_none())
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text != "." && text != ".." && !text.contains(['/', '\0'])
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -33,7 +33,9 @@ pub enum Error {
         reason: String,
     },
     /// Nothing pinned.
-    #[error("no host key is pinned; the device shows {seen} (SHA256 {fingerprint}): compare it, and put it into spec.access.ssh.hostKeys (evenkeel scan {address} prints the YAML)")]
+    #[error(
+        "no host key is pinned; the device shows {seen} (SHA256 {fingerprint}): compare it, and put it into spec.access.ssh.hostKeys (evenkeel scan {address} prints the YAML)"
+    )]
     NotPinned {
         /// Where.
         address: String,
@@ -43,7 +45,9 @@ pub enum Error {
         fingerprint: String,
     },
     /// Another key than the pinned ones.
-    #[error("the host key is not the pinned one: the device shows {seen} (SHA256 {fingerprint}); if it was reinstalled, replace spec.access.ssh.hostKeys (evenkeel scan {address} prints the YAML), else somebody is in between")]
+    #[error(
+        "the host key is not the pinned one: the device shows {seen} (SHA256 {fingerprint}); if it was reinstalled, replace spec.access.ssh.hostKeys (evenkeel scan {address} prints the YAML), else somebody is in between"
+    )]
     OtherKey {
         /// Where.
         address: String,
@@ -337,7 +341,8 @@ fn describe(key: &PublicKey) -> (String, String) {
 
 /// Asks a server for its host keys, one of each type, without logging in: key lines with their fingerprints.
 pub async fn scan(host: &str, port: u16) -> Result<Vec<(String, String)>, Error> {
-    let wanted = [Algorithm::Ed25519, Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP256 }, Algorithm::Rsa { hash: Some(HashAlg::Sha512) }];
+    let wanted =
+        [Algorithm::Ed25519, Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP256 }, Algorithm::Rsa { hash: Some(HashAlg::Sha512) }];
     let mut found = Vec::new();
     let mut last = None;
     for algorithm in wanted {

@@ -28,16 +28,28 @@ mend() {
 }
 # What apt would change, one line each: name, old version or -, new version or -.
 would() {
-  apt -s --no-remove $ALLOW install "$@" > "$D/simulated" 2>&1 || return 1
+  apt -s --no-remove $ALLOW install "$@" $ALSO > "$D/simulated" 2>&1 || return 1
   sed -n 's/^Inst \([^ ]*\) \[\([^]]*\)\] (\([^ ]*\) .*/\1 \2 \3/p; s/^Inst \([^ ]*\) (\([^ ]*\) .*/\1 - \2/p; s/^Remv \([^ ]*\) \[\([^]]*\)\].*/\1 \2 -/p' "$D/simulated"
 }
-# The same, with one look for newer lists where a version is not known.
+# Exact versions that the packages need and apt does not choose by itself, since there are newer ones. Fails if none is new.
+needs() {
+  found=1
+  for need in $(sed -n 's/.*Depends: \([a-z0-9][a-z0-9+.:-]*\) (= \([0-9A-Za-z.+:~-]*\)) but .*/\1=\2/p' "$D/simulated" | sort -u); do
+    case " $* $ALSO " in *" $need "*) ;; *) ALSO="$ALSO $need"; found=0 ;; esac
+  done
+  return "$found"
+}
+# The same with what has to come along, and with one look for newer lists where a version is not known.
 decide() {
-  would "$@" || { apt update > "$D/update" 2>&1; would "$@"; } || {
+  ALSO=; round=0; fresh=
+  until would "$@"; do
+    round=$((round+1))
+    if [ "$round" -lt 10 ] && needs "$@"; then continue; fi
+    if [ -z "$fresh" ]; then fresh=1; apt update > "$D/update" 2>&1; continue; fi
     tail -n 20 "$D/simulated" >&2
     if grep -qE 'Version .* was not found|Unable to locate package|has no installation candidate' "$D/simulated"; then echo "evenkeel: VersionUnavailable: no repository of the device has it" >&2; fi
     return 1
-  }
+  done
 }
 hold() { while read -r name; do [ -z "$name" ] || echo "$name $1"; done | dpkg --set-selections; }
 held() { for name in "$@"; do dpkg-query -W -f='${db:Status-Want} ${Package}\n' "$name" 2>/dev/null; done | sed -n 's/^hold //p'; }
@@ -93,7 +105,7 @@ while read -r name old new; do
   fi
 done < "$D/set"
 rm -rf "$D/fetch"
-apt --no-remove --download-only $ALLOW install {wanted} > "$D/download" 2>&1 || {{ tail -n 20 "$D/download"; die "the new packages can't be fetched"; }}
+apt --no-remove --download-only $ALLOW install {wanted} $ALSO > "$D/download" 2>&1 || {{ tail -n 20 "$D/download"; die "the new packages can't be fetched"; }}
 # Old package files that no step refers to any more are not needed.
 cat "$E"/steps/*/set "$E"/steps/*/before/set 2>/dev/null | sed -n 's/^\([^ ]*\) \([^ -][^ ]*\) .*/\1_\2.deb/p' | sed 's/:/%3a/g' > "$D/needed"
 ls -1 "$W" | grep -vxF -f "$D/needed" | while read -r file; do rm -f "$W/$file"; done
@@ -128,7 +140,7 @@ pub(crate) fn change(packages: &[&Apt]) -> String {
         return String::new();
     }
     let mut script = format!(
-        "hold install < \"$S/held\"\nALLOW=\"${{ALLOW%--allow-change-held-packages}}\"\napt --no-remove $ALLOW install {} || die \"apt-get failed\"\n",
+        "hold install < \"$S/held\"\nALLOW=\"${{ALLOW%--allow-change-held-packages}}\"\napt --no-remove $ALLOW install {} $ALSO || die \"apt-get failed\"\n",
         wanted(packages)
     );
     for apt in packages.iter().filter(|apt| apt.hold) {

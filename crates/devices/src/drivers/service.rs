@@ -44,7 +44,10 @@ pub(crate) fn save(services: &[ServiceUse]) -> String {
     let mut script = String::new();
     for service in services {
         let unit = quote(&service.unit);
-        let _ = writeln!(script, "printf '%s %s\\n' {unit} \"$(systemctl show -p ActiveState {unit} 2>/dev/null | sed 's/^[^=]*=//')\" >> \"$S/units\" || die cannot write \"$S/units\"");
+        let _ = writeln!(
+            script,
+            "printf '%s %s\\n' {unit} \"$(systemctl show -p ActiveState {unit} 2>/dev/null | sed 's/^[^=]*=//')\" >> \"$S/units\" || die cannot write \"$S/units\""
+        );
     }
     script
 }
