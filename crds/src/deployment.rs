@@ -14,8 +14,15 @@ use crate::quantity::{Duration, Share};
 /// Packages, archives and files on the devices that a selector chooses, rolled out in batches and back when it hurts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "Deployment", namespaced, derive = "PartialEq",
-    shortname = "edep", category = "evenkeel", status = "DeploymentStatus", plural = "deployments",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "Deployment",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "edep",
+    category = "evenkeel",
+    status = "DeploymentStatus",
+    plural = "deployments",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision"),
     printcolumn(name = "Updated", type_ = "integer", json_path = ".status.counts.updated"),

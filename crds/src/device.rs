@@ -13,8 +13,15 @@ use crate::quantity::Duration;
 /// A server, a network device or a storage box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "Device", namespaced, derive = "PartialEq",
-    shortname = "dev", category = "evenkeel", status = "DeviceStatus", plural = "devices",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "Device",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "dev",
+    category = "evenkeel",
+    status = "DeviceStatus",
+    plural = "devices",
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
     printcolumn(name = "Update", type_ = "string", json_path = ".status.update"),
     printcolumn(name = "Address", type_ = "string", json_path = ".spec.address"),
@@ -296,8 +303,15 @@ pub struct DeviationStatus {
 /// What many devices have in common; a Device wins field by field, and probes merge by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "DeviceClass", namespaced, derive = "PartialEq",
-    shortname = "dclass", category = "evenkeel", status = "PlainStatus", plural = "deviceclasses",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "DeviceClass",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "dclass",
+    category = "evenkeel",
+    status = "PlainStatus",
+    plural = "deviceclasses",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -11,8 +11,15 @@ use crate::quantity::{Duration, Share};
 /// Who may do what to which devices: by the API, by kubectl, by commit and by login.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "Role", namespaced, derive = "PartialEq",
-    shortname = "erole", category = "evenkeel", status = "PlainStatus", plural = "roles",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "Role",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "erole",
+    category = "evenkeel",
+    status = "PlainStatus",
+    plural = "roles",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -130,8 +137,15 @@ pub struct RoleTest {
 /// A Git source of desired state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "Repository", namespaced, derive = "PartialEq",
-    shortname = "erepo", category = "evenkeel", status = "RepositoryStatus", plural = "repositories",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "Repository",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "erepo",
+    category = "evenkeel",
+    status = "RepositoryStatus",
+    plural = "repositories",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url", priority = 1),

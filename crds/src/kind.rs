@@ -146,9 +146,7 @@ pub struct Violation {
 /// Evaluates the kind's CEL rules on an object, as the API server would.
 pub fn validate_cel(kind: Kind, object: &Value) -> Vec<Violation> {
     static COMPILED: OnceLock<BTreeMap<Kind, kube::core::cel::CompiledSchema>> = OnceLock::new();
-    let compiled = COMPILED.get_or_init(|| {
-        Kind::ALL.iter().map(|kind| (*kind, kube::core::cel::compile_schema(schema(*kind)))).collect()
-    });
+    let compiled = COMPILED.get_or_init(|| Kind::ALL.iter().map(|kind| (*kind, kube::core::cel::compile_schema(schema(*kind)))).collect());
     match kube::core::cel::validate_compiled(&compiled[&kind], object, None) {
         Ok(()) => Vec::new(),
         Err(errors) => {

@@ -15,11 +15,11 @@ mod watching;
 
 pub use content::{AfterChange, AptSpec, ArchiveSpec, Conffiles, FileSpec, FileUrl, NamedPackage, PackageSpec, ServiceSpec};
 pub use deployment::{
-    Approval, BatchSpec, ChecksSpec, Deployment, DeploymentSpec, DeploymentStatus, Drift, GateSpec, HistoryStatus, OnDelete,
-    OnFailure, Reboot, StrategySpec, WayBack,
+    Approval, BatchSpec, ChecksSpec, Deployment, DeploymentSpec, DeploymentStatus, Drift, GateSpec, HistoryStatus, OnDelete, OnFailure,
+    Reboot, StrategySpec, WayBack,
 };
 pub use device::{
-    AccessSpec, Become, Device, DeviceClass, DeviceClassSpec, DeviceSpec, DeviceStatus, DeviceType, DeviationStatus, FactsStatus,
+    AccessSpec, Become, DeviationStatus, Device, DeviceClass, DeviceClassSpec, DeviceSpec, DeviceStatus, DeviceType, FactsStatus,
     LocalSpec, LogsSpec, MetricsSpec, NodeExporterSpec, PackageStatus, ProbeStatus, SnmpSpec, SnmpVersion, SshSpec,
 };
 pub use governing::{

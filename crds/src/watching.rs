@@ -12,8 +12,15 @@ use crate::quantity::Duration;
 /// A condition over devices that is worth telling somebody.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "AlertRule", namespaced, derive = "PartialEq",
-    shortname = "arule", category = "evenkeel", status = "PlainStatus", plural = "alertrules",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "AlertRule",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "arule",
+    category = "evenkeel",
+    status = "PlainStatus",
+    plural = "alertrules",
     printcolumn(name = "Severity", type_ = "string", json_path = ".spec.severity"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -137,8 +144,15 @@ pub enum AlertState {
 /// Where notifications go; exactly one of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "Receiver", namespaced, derive = "PartialEq",
-    shortname = "recv", category = "evenkeel", status = "PlainStatus", plural = "receivers",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "Receiver",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "recv",
+    category = "evenkeel",
+    status = "PlainStatus",
+    plural = "receivers",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -258,8 +272,15 @@ pub enum WebhookFormat {
 /// Mutes matching alerts, always with an end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
-    group = "evenkeel.dev", version = "v1alpha1", kind = "Silence", namespaced, derive = "PartialEq",
-    shortname = "sil", category = "evenkeel", status = "PlainStatus", plural = "silences",
+    group = "evenkeel.dev",
+    version = "v1alpha1",
+    kind = "Silence",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "sil",
+    category = "evenkeel",
+    status = "PlainStatus",
+    plural = "silences",
     printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

@@ -140,7 +140,15 @@ fn github(finding: &Finding) -> String {
 
 /// Text that can't do anything to a terminal.
 fn printable(text: &str, max: usize) -> String {
-    let shown = text.chars().take(max).map(|c| if c == '\t' { ' ' } else if c.is_control() { '\u{fffd}' } else { c });
+    let shown = text.chars().take(max).map(|c| {
+        if c == '\t' {
+            ' '
+        } else if c.is_control() {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    });
     shown.collect()
 }
 
@@ -150,7 +158,11 @@ mod tests {
 
     #[test]
     fn hostile_text_stays_text() {
-        let finding = Finding::new(Severity::Error, "x", "", "a\n::error::b\u{1b}[2J", "").at("a,b:c.yaml", Place { line: 1, column: 1 }, "\u{1b}]0;x\u{7}: 1");
+        let finding = Finding::new(Severity::Error, "x", "", "a\n::error::b\u{1b}[2J", "").at(
+            "a,b:c.yaml",
+            Place { line: 1, column: 1 },
+            "\u{1b}]0;x\u{7}: 1",
+        );
         let github = render(std::slice::from_ref(&finding), Format::Github);
         assert_eq!(github.lines().count(), 1);
         assert!(github.starts_with("::error file=a%2Cb%3Ac.yaml,line=1,col=1,"));

@@ -44,7 +44,8 @@ fn walk(root: &Path, folder: &Path, depth: usize, tree: &mut BTreeMap<String, St
         return Err(format!("{}: folders are nested more than {MAX_DEPTH} deep", folder.display()));
     }
     let wrong = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).map_err(wrong)?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).map_err(wrong)?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     entries.sort();
     for path in entries {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

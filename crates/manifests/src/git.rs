@@ -210,10 +210,7 @@ impl Source {
         }
         let refspec = format!("+{wanted}:{HEAD}");
         remote.fetch(&[&refspec], None, None).map_err(|error| self.remote(&error))?;
-        let commit = repository
-            .find_object(head, None)
-            .and_then(|object| object.peel_to_commit())
-            .map_err(|error| self.remote(&error))?;
+        let commit = repository.find_object(head, None).and_then(|object| object.peel_to_commit()).map_err(|error| self.remote(&error))?;
         // An annotated tag has an id of its own: the commit is what counts.
         if known == Some(commit.id().to_string().as_str()) {
             return Ok(None);
@@ -227,7 +224,9 @@ impl Source {
     fn files(&self, repository: &Repository, id: Oid, known: Option<&str>) -> Result<Fetched, Error> {
         let commit = repository.find_commit(id).map_err(|error| self.cached(&error))?;
         let signer = match &self.keys {
-            Some(keys) => Some(verify::head(repository, &commit, keys).map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?),
+            Some(keys) => {
+                Some(verify::head(repository, &commit, keys).map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
+            }
             None => None,
         };
         let author = commit.author();
@@ -238,9 +237,9 @@ impl Source {
             author: format!("{} <{}>", text(author.name()), text(author.email())),
             signer,
         };
-        let forced = known.and_then(|known| Oid::from_str(known).ok()).is_some_and(|known| {
-            id != known && !repository.graph_descendant_of(id, known).unwrap_or(false)
-        });
+        let forced = known
+            .and_then(|known| Oid::from_str(known).ok())
+            .is_some_and(|known| id != known && !repository.graph_descendant_of(id, known).unwrap_or(false));
         let root = commit.tree().map_err(|error| self.cached(&error))?;
         let tree = if self.path.is_empty() {
             root
@@ -254,7 +253,9 @@ impl Source {
             let path = format!("{folder}{name}");
             match (entry.kind(), entry.filemode()) {
                 (Some(ObjectType::Tree), _) if name.starts_with('.') => return TreeWalkResult::Skip,
-                (Some(ObjectType::Blob), 0o120_000) if is_yaml(name) => skipped.push((path, "a symbolic link: links are not followed".into())),
+                (Some(ObjectType::Blob), 0o120_000) if is_yaml(name) => {
+                    skipped.push((path, "a symbolic link: links are not followed".into()));
+                }
                 (Some(ObjectType::Blob), _) if entry.name().is_err() => skipped.push((path, "its name is not UTF-8".into())),
                 (Some(ObjectType::Blob), _) if is_yaml(name) => {
                     files.insert(path, entry.id().to_string());

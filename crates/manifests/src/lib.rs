@@ -2,8 +2,8 @@
 
 pub mod finding;
 pub mod folder;
-pub mod read;
 pub mod git;
+pub mod read;
 mod schema;
 pub mod verify;
 pub mod yaml;

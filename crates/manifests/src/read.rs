@@ -60,7 +60,11 @@ impl Reader {
             let before = before.map(|(_, parsed)| parsed.clone());
             let parsed = match read(path, id).and_then(|bytes| String::from_utf8(bytes).map_err(|error| not_text(&error))) {
                 Ok(text) => parse(path, text, before.as_deref()),
-                Err(error) => broken(String::new(), before.as_deref(), Finding::new(Severity::Error, "file", "", error, "").at(path, Place { line: 1, column: 1 }, "")),
+                Err(error) => broken(
+                    String::new(),
+                    before.as_deref(),
+                    Finding::new(Severity::Error, "file", "", error, "").at(path, Place { line: 1, column: 1 }, ""),
+                ),
             };
             self.files.insert(path.clone(), (id.clone(), Arc::new(parsed)));
         }
@@ -93,7 +97,8 @@ impl Reader {
                 if let Some(other) = first.insert(key, path) {
                     first.insert(key, other);
                     let message = format!("{} is defined twice: the one in {other} counts", target(key));
-                    let finding = Finding::new(Severity::Error, "duplicate-object", "metadata.name", message, "rename one of them, or delete it");
+                    let finding =
+                        Finding::new(Severity::Error, "duplicate-object", "metadata.name", message, "rename one of them, or delete it");
                     findings.push(self.place(key, "metadata.name", path, finding));
                 }
             }
@@ -125,7 +130,7 @@ impl Reader {
         let text = self.files.get(path).map(|(_, parsed)| parsed.text.as_str()).unwrap_or_default();
         // Findings are few: reading the file once more is cheaper than keeping every tree.
         let documents = yaml::parse(text).unwrap_or_default();
-        let node = documents.iter().flat_map(items).filter(|node| identity(node).as_ref() == Some(key)).last();
+        let node = documents.iter().flat_map(items).rfind(|node| identity(node).as_ref() == Some(key));
         let place = node.map_or(Place { line: 1, column: 1 }, |node| node.find(field));
         Finding { object: target(key), ..finding.at(path, place, text) }
     }
@@ -148,7 +153,8 @@ fn broken(text: String, before: Option<&Parsed>, finding: Finding) -> Parsed {
 
 fn parse(path: &str, text: String, before: Option<&Parsed>) -> Parsed {
     if text.starts_with("version https://git-lfs.github.com/spec/") {
-        let finding = Finding::new(Severity::Error, "lfs-pointer", "", "this is a Git LFS pointer, not the file itself", "keep manifests out of LFS");
+        let finding =
+            Finding::new(Severity::Error, "lfs-pointer", "", "this is a Git LFS pointer, not the file itself", "keep manifests out of LFS");
         let finding = finding.at(path, Place { line: 1, column: 1 }, &text);
         return broken(text, before, finding);
     }
@@ -185,7 +191,10 @@ fn identity(node: &Node) -> Option<Key> {
 fn document(path: &str, text: &str, node: &Node, before: Option<&Parsed>, parsed: &mut Parsed) {
     let mut add = |field: &str, finding: Finding| parsed.findings.push(finding.at(path, node.find(field), text));
     let Tree::Map(_) = node.value else {
-        return add("", Finding::new(Severity::Error, "not-an-object", "", "a document must be a map with apiVersion, kind, metadata and spec", ""));
+        return add(
+            "",
+            Finding::new(Severity::Error, "not-an-object", "", "a document must be a map with apiVersion, kind, metadata and spec", ""),
+        );
     };
     let version = node.text("apiVersion").unwrap_or_default();
     let (group, version) = version.split_once('/').unwrap_or(("", version));
@@ -198,12 +207,30 @@ fn document(path: &str, text: &str, node: &Node, before: Option<&Parsed>, parsed
         return add("apiVersion", Finding::new(severity, code, "apiVersion", message, format!("ours is `{GROUP}/{VERSION}`")));
     }
     if version != VERSION {
-        return add("apiVersion", Finding::new(Severity::Error, "api-version", "apiVersion", format!("there is no version `{version}`"), format!("write `{GROUP}/{VERSION}`")));
+        return add(
+            "apiVersion",
+            Finding::new(
+                Severity::Error,
+                "api-version",
+                "apiVersion",
+                format!("there is no version `{version}`"),
+                format!("write `{GROUP}/{VERSION}`"),
+            ),
+        );
     }
     let Some(kind) = Kind::ALL.iter().copied().find(|kind| Some(kind.as_str()) == node.text("kind")) else {
         let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         let found = node.text("kind").unwrap_or("nothing");
-        return add("kind", Finding::new(Severity::Error, "unknown-kind", "kind", format!("there is no kind `{found}`"), format!("kinds are {}", kinds.join(", "))));
+        return add(
+            "kind",
+            Finding::new(
+                Severity::Error,
+                "unknown-kind",
+                "kind",
+                format!("there is no kind `{found}`"),
+                format!("kinds are {}", kinds.join(", ")),
+            ),
+        );
     };
     let key = identity(node);
     let value = node.to_value();
@@ -233,7 +260,9 @@ mod tests {
     use super::*;
 
     fn tree(files: &[(&str, &str)]) -> (BTreeMap<String, String>, BTreeMap<String, Vec<u8>>) {
-        let ids = files.iter().map(|(path, text)| ((*path).to_owned(), format!("{:x}", text.len() * 31 + text.bytes().map(usize::from).sum::<usize>())));
+        let ids = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), format!("{:x}", text.len() * 31 + text.bytes().map(usize::from).sum::<usize>())));
         (ids.collect(), files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())
     }
 

@@ -25,7 +25,11 @@ pub(crate) fn check(kind: crds::Kind, object: &Value) -> Vec<Finding> {
     }
     // Rules may rely on types: they are worth asking only once these fit.
     if findings.is_empty() {
-        findings.extend(crds::validate_cel(kind, object).into_iter().map(|violation| Finding::new(Severity::Error, "rule", &violation.path, violation.message, "")));
+        findings.extend(
+            crds::validate_cel(kind, object)
+                .into_iter()
+                .map(|violation| Finding::new(Severity::Error, "rule", &violation.path, violation.message, "")),
+        );
     }
     if findings.len() > MAX {
         let more = findings.len() - MAX;
@@ -45,7 +49,13 @@ fn metadata(value: &Value, findings: &mut Vec<Finding>) {
                 Some(map) => {
                     for (label, value) in map.iter().filter(|(_, value)| !value.is_string()) {
                         let help = format!("quote it: {label}: \"{}\"", value.to_string().trim_matches('"'));
-                        findings.push(Finding::new(Severity::Error, "wrong-type", &format!("{path}.{label}"), format!("a text is expected, not {}", shown(value)), help));
+                        findings.push(Finding::new(
+                            Severity::Error,
+                            "wrong-type",
+                            &format!("{path}.{label}"),
+                            format!("a text is expected, not {}", shown(value)),
+                            help,
+                        ));
                     }
                 }
                 None => wrong_type(&path, "a map", value, findings),
@@ -53,7 +63,8 @@ fn metadata(value: &Value, findings: &mut Vec<Finding>) {
             "name" | "namespace" => match value.as_str() {
                 Some(name) if is_dns_name(name) => {}
                 Some(_) => {
-                    let help = "lower-case letters, digits, `-` and `.`, at most 253 characters, beginning and ending with a letter or digit";
+                    let help =
+                        "lower-case letters, digits, `-` and `.`, at most 253 characters, beginning and ending with a letter or digit";
                     findings.push(Finding::new(Severity::Error, "name", &path, format!("{} is not a name", shown(value)), help));
                 }
                 None => wrong_type(&path, "a text", value, findings),
@@ -125,7 +136,13 @@ fn object(path: &str, schema: &Value, value: &Value, findings: &mut Vec<Finding>
     }
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !map.contains_key(name) {
-            findings.push(Finding::new(Severity::Error, "missing-field", path, format!("`{name}` is missing"), properties.and_then(|p| p[name]["description"].as_str()).unwrap_or_default()));
+            findings.push(Finding::new(
+                Severity::Error,
+                "missing-field",
+                path,
+                format!("`{name}` is missing"),
+                properties.and_then(|p| p[name]["description"].as_str()).unwrap_or_default(),
+            ));
         }
     }
 }
@@ -148,7 +165,8 @@ fn array(path: &str, schema: &Value, value: &Value, findings: &mut Vec<Finding>)
         for (at, item) in items.iter().enumerate().take(1000) {
             let id: Vec<&Value> = keys.iter().map(|key| &item[*key]).collect();
             if seen.contains(&id) {
-                let message = format!("{} {} occurs twice", keys.join(", "), id.iter().map(|value| shown(value)).collect::<Vec<_>>().join(", "));
+                let message =
+                    format!("{} {} occurs twice", keys.join(", "), id.iter().map(|value| shown(value)).collect::<Vec<_>>().join(", "));
                 findings.push(Finding::new(Severity::Error, "duplicate", &format!("{path}[{at}]"), message, "give each its own"));
             }
             seen.push(id);
@@ -162,12 +180,24 @@ fn string(path: &str, schema: &Value, text: &str, findings: &mut Vec<Finding>) {
         if !values.iter().any(|value| value == text) {
             let names: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
             let help = nearest(text, names.iter().copied()).map(|best| format!("did you mean `{best}`? ")).unwrap_or_default();
-            findings.push(Finding::new(Severity::Error, "unknown-value", path, format!("{} is not allowed here", quoted(text)), format!("{help}allowed: {}", names.join(", "))));
+            findings.push(Finding::new(
+                Severity::Error,
+                "unknown-value",
+                path,
+                format!("{} is not allowed here", quoted(text)),
+                format!("{help}allowed: {}", names.join(", ")),
+            ));
         }
         return;
     }
     if schema["format"] == "date-time" && text.parse::<jiff::Timestamp>().is_err() {
-        findings.push(Finding::new(Severity::Error, "format", path, format!("{} is not an instant", quoted(text)), "such as 2026-12-31T23:59:59Z"));
+        findings.push(Finding::new(
+            Severity::Error,
+            "format",
+            path,
+            format!("{} is not an instant", quoted(text)),
+            "such as 2026-12-31T23:59:59Z",
+        ));
     }
     if let Some(pattern) = schema["pattern"].as_str().filter(|pattern| !matches(pattern, text)) {
         let wanted = crds::describe_pattern(pattern).map_or_else(|| format!("text of the form {pattern}"), str::to_owned);
@@ -209,7 +239,8 @@ fn range(path: &str, schema: &Value, number: i64, findings: &mut Vec<Finding>) {
 
 fn matches(pattern: &str, text: &str) -> bool {
     // The patterns are our own; compiled ones are few and kept.
-    static COMPILED: std::sync::Mutex<std::collections::BTreeMap<String, Option<regex::Regex>>> = std::sync::Mutex::new(std::collections::BTreeMap::new());
+    static COMPILED: std::sync::Mutex<std::collections::BTreeMap<String, Option<regex::Regex>>> =
+        std::sync::Mutex::new(std::collections::BTreeMap::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let regex = compiled.entry(pattern.to_owned()).or_insert_with(|| regex::Regex::new(pattern).ok());
     regex.as_ref().is_none_or(|regex| regex.is_match(text))
@@ -222,7 +253,13 @@ fn wrong_type(path: &str, expected: &str, found: &Value, findings: &mut Vec<Find
 fn unknown<'a>(path: &str, key: &str, known: impl Iterator<Item = &'a str>, findings: &mut Vec<Finding>) {
     let known: Vec<&str> = known.collect();
     let help = nearest(key, known.iter().copied()).map(|best| format!("did you mean `{best}`? ")).unwrap_or_default();
-    findings.push(Finding::new(Severity::Error, "unknown-field", path, format!("there is no field {}", quoted(key)), format!("{help}allowed here: {}", known.join(", "))));
+    findings.push(Finding::new(
+        Severity::Error,
+        "unknown-field",
+        path,
+        format!("there is no field {}", quoted(key)),
+        format!("{help}allowed here: {}", known.join(", ")),
+    ));
 }
 
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -23,7 +23,12 @@ impl Keys {
             let path = entry.map_err(wrong)?.path();
             match path.extension().and_then(|suffix| suffix.to_str()) {
                 Some("pub" | "sshpub") => {}
-                Some("asc" | "gpg") => return Err(format!("{}: OpenPGP keys can't be used by this version; sign with SSH keys (gpg.format = ssh)", path.display())),
+                Some("asc" | "gpg") => {
+                    return Err(format!(
+                        "{}: OpenPGP keys can't be used by this version; sign with SSH keys (gpg.format = ssh)",
+                        path.display()
+                    ));
+                }
                 _ => continue,
             }
             let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -41,7 +46,8 @@ impl Keys {
 /// Who signed the commit, if it is one of the keys; else what is wrong with its signature.
 pub(crate) fn head(repository: &Repository, commit: &Commit<'_>, keys: &Keys) -> Result<String, String> {
     let author = commit.author().email().unwrap_or("?").chars().filter(|c| !c.is_control()).take(100).collect::<String>();
-    let (signature, signed) = repository.extract_signature(&commit.id(), None).map_err(|_| format!("it is not signed (author {author})"))?;
+    let (signature, signed) =
+        repository.extract_signature(&commit.id(), None).map_err(|_| format!("it is not signed (author {author})"))?;
     let signature = std::str::from_utf8(&signature).map_err(|_| format!("its signature is not text (author {author})"))?;
     if signature.contains("BEGIN PGP") {
         return Err(format!("it is signed with OpenPGP, which this version can't verify (author {author})"));
@@ -51,6 +57,7 @@ pub(crate) fn head(repository: &Repository, commit: &Commit<'_>, keys: &Keys) ->
     let Some(key) = keys.ssh.iter().find(|key| key.key_data() == signature.public_key()) else {
         return Err(format!("it is signed by the unknown key {fingerprint} (author {author})"));
     };
-    key.verify("git", &signed, &signature).map_err(|_| format!("the signature by {fingerprint} is wrong: it was changed after it was signed (author {author})"))?;
+    key.verify("git", &signed, &signature)
+        .map_err(|_| format!("the signature by {fingerprint} is wrong: it was changed after it was signed (author {author})"))?;
     Ok(format!("{} {fingerprint}", key.comment()).trim().to_owned())
 }

@@ -127,7 +127,9 @@ impl Node {
         let mut at = self.place;
         for part in parts(path) {
             let next = match (&node.value, part) {
-                (Tree::Map(entries), Part::Key(key)) => entries.iter().find(|(name, ..)| name == key).map(|(_, place, node)| (*place, node)),
+                (Tree::Map(entries), Part::Key(key)) => {
+                    entries.iter().find(|(name, ..)| name == key).map(|(_, place, node)| (*place, node))
+                }
                 (Tree::List(items), Part::Index(index)) => items.get(index).map(|node| (node.place, node)),
                 _ => None,
             };
