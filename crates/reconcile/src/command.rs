@@ -41,14 +41,7 @@ pub enum Error {
 }
 
 /// Plans what a person asks for. `waiting` is what the last plan put off: only what waits can be approved.
-pub fn plan(
-    desired: &Desired,
-    observed: &Observed,
-    unit: &Name,
-    command: &Command,
-    by: &str,
-    waiting: &[Deferred],
-) -> Result<Plan, Error> {
+pub fn plan(desired: &Desired, observed: &Observed, unit: &Name, command: &Command, by: &str, waiting: &[Deferred]) -> Result<Plan, Error> {
     let rollout = observed.rollouts.get(unit).ok_or_else(|| Error::Unknown(unit.clone()))?;
     let by = by.to_owned();
     let change = match command {

@@ -298,9 +298,7 @@ impl Package {
 
     fn is_met(&self, seen: &ItemSeen) -> bool {
         match (self, seen) {
-            (Self::Apt(apt), ItemSeen::Package { version, held, broken }) => {
-                version == &apt.version && (!apt.hold || *held) && !broken
-            }
+            (Self::Apt(apt), ItemSeen::Package { version, held, broken }) => version == &apt.version && (!apt.hold || *held) && !broken,
             (Self::Archive(archive), ItemSeen::Archive { sha256 }) => sha256 == &archive.sha256,
             _ => false,
         }

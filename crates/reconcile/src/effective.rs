@@ -12,12 +12,14 @@ use crate::name::{Name, Target};
 pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, findings: &mut Findings) -> Device {
     let target = Target::Device(name.clone());
     let spec = &object.spec;
-    let class = spec.class.as_ref().and_then(|class| match desired.objects.get(&(Kind::DeviceClass, name.sibling(class))).map(|object| &**object) {
-        Some(Object::DeviceClass(class)) => Some(&class.spec),
-        _ => {
-            let help = format!("add a DeviceClass named {class}, or take `class` away");
-            findings.error(&target, "unknown-class", "spec.class", format!("there is no DeviceClass `{class}`"), help);
-            None
+    let class = spec.class.as_ref().and_then(|class| {
+        match desired.objects.get(&(Kind::DeviceClass, name.sibling(class))).map(|object| &**object) {
+            Some(Object::DeviceClass(class)) => Some(&class.spec),
+            _ => {
+                let help = format!("add a DeviceClass named {class}, or take `class` away");
+                findings.error(&target, "unknown-class", "spec.class", format!("there is no DeviceClass `{class}`"), help);
+                None
+            }
         }
     });
     let mut labels = class.map(|class| class.labels.clone()).unwrap_or_default();
@@ -28,8 +30,10 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
     for probe in class.map(|class| class.probes.as_slice()).unwrap_or_default().iter().chain(&spec.probes) {
         probes.insert(&probe.name, probe);
     }
-    let own_or_class = |own: &Vec<String>, class: Option<&Vec<String>>| if own.is_empty() { class.cloned().unwrap_or_default() } else { own.clone() };
-    let maintenance = if spec.maintenance.is_empty() { class.map(|class| class.maintenance.as_slice()).unwrap_or_default() } else { &spec.maintenance };
+    let own_or_class =
+        |own: &Vec<String>, class: Option<&Vec<String>>| if own.is_empty() { class.cloned().unwrap_or_default() } else { own.clone() };
+    let maintenance =
+        if spec.maintenance.is_empty() { class.map(|class| class.maintenance.as_slice()).unwrap_or_default() } else { &spec.maintenance };
     Device {
         name: name.clone(),
         device_type: spec.device_type,
@@ -110,6 +114,12 @@ fn check(spec: &crds::ProbeSpec) -> Check {
     if let Some(ssh) = &spec.ssh {
         return Check::Ssh { command: ssh.command.clone(), exit_code: ssh.exit_code.unwrap_or(0) };
     }
-    let kind = if spec.tls.is_some() { "tls" } else if spec.dns.is_some() { "dns" } else { "snmp" };
+    let kind = if spec.tls.is_some() {
+        "tls"
+    } else if spec.dns.is_some() {
+        "dns"
+    } else {
+        "snmp"
+    };
     Check::NotRun { kind: kind.into() }
 }

@@ -26,12 +26,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
 
 /// Plans some Deployments, in the order given. Planning those whose input changed is the same as planning all, since what the
 /// others would do is in `observed` already.
-pub fn plan_units<'a>(
-    desired: &Desired,
-    observed: &Observed,
-    now: Timestamp,
-    units: impl IntoIterator<Item = &'a Name>,
-) -> Plan {
+pub fn plan_units<'a>(desired: &Desired, observed: &Observed, now: Timestamp, units: impl IntoIterator<Item = &'a Name>) -> Plan {
     let mut shared = shared::Shared::new(desired, observed);
     let mut draft = draft::Draft::new(now);
     for name in units {

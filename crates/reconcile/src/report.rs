@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{DeploymentStatus, DeviceStatus, DeviationStatus, FactsStatus, HistoryStatus, PackageStatus, PlainStatus, ProbeStatus};
+use crds::{DeploymentStatus, DeviationStatus, DeviceStatus, FactsStatus, HistoryStatus, PackageStatus, PlainStatus, ProbeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::desired::{Deployment, Desired};
@@ -50,7 +50,8 @@ enum Update {
 fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name: &Name, status: &mut DeviceStatus) -> Update {
     let placement = rollout.placements.get(name);
     let (wanted, _) = deployment.content_for(name);
-    let in_force = in_force(rollout).map_or_else(|| wanted.clone(), |record| if record.digest == deployment.digest { wanted.clone() } else { record.content.clone() });
+    let in_force = in_force(rollout)
+        .map_or_else(|| wanted.clone(), |record| if record.digest == deployment.digest { wanted.clone() } else { record.content.clone() });
     let revision = placement.map_or(0, |placement| i32::try_from(placement.revision).unwrap_or(i32::MAX));
     for item in in_force.items().filter(|item| item.split().0 != "unit") {
         let version = seen.items.get(&item).and_then(|item| item.shown()).unwrap_or_else(|| "-".into());
@@ -119,7 +120,11 @@ impl DeviceSeen {
 pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &Name) -> DeploymentStatus {
     let rollout = observed.rollouts.get(name).map(|rollout| (**rollout).clone()).unwrap_or_default();
     let Some(deployment) = desired.deployments.get(name) else {
-        return DeploymentStatus { phase: "Pending".into(), plain: plain(false, "Stalled", "it has errors: evenkeel check"), ..DeploymentStatus::default() };
+        return DeploymentStatus {
+            phase: "Pending".into(),
+            plain: plain(false, "Stalled", "it has errors: evenkeel check"),
+            ..DeploymentStatus::default()
+        };
     };
     let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == Target::Deployment(name.clone())).collect();
     let phase = phase(&rollout, &own);
@@ -139,7 +144,8 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
 
 fn phase(rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
     let waits = |of: fn(&WaitingOn) -> bool| deferred.iter().any(|deferred| of(&deferred.waiting_on));
-    let suspended = rollout.paused.is_some() || deferred.iter().any(|deferred| deferred.target == deferred.unit && matches!(deferred.waiting_on, WaitingOn::Suspended { .. }));
+    let suspended = rollout.paused.is_some()
+        || deferred.iter().any(|deferred| deferred.target == deferred.unit && matches!(deferred.waiting_on, WaitingOn::Suspended { .. }));
     match rollout.current().map(|record| &record.result) {
         None => "Pending",
         Some(RevisionResult::RollingBack { .. }) => "RollingBack",
@@ -166,7 +172,11 @@ fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BT
         let key = match seen.map(|seen| seen.health()) {
             _ if placement.is_some_and(|placement: &Placement| placement.phase == Phase::Failed) => "failed",
             Some(Health::Unreachable) => "unreachable",
-            _ if seen.and_then(|seen| content.matcher().matches(seen)) == Some(true) && placement.is_none_or(|placement| !placement.phase.is_in_flight()) => "updated",
+            _ if seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
+                && placement.is_none_or(|placement| !placement.phase.is_in_flight()) =>
+            {
+                "updated"
+            }
             _ => "pending",
         };
         *counts.entry(key.to_owned()).or_default() += 1;

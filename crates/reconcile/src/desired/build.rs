@@ -30,7 +30,7 @@ impl Desired {
                 devices.insert(name.clone(), effective::device(&desired, name, device, &mut findings));
             }
         }
-        let devices = cross_check::devices(devices, &mut findings);
+        let devices = cross_check::devices(&devices, &mut findings);
         desired.devices = devices.into_iter().map(|(name, device)| (name, Arc::new(device))).collect();
         let mut deployments = BTreeMap::new();
         for ((kind, name), object) in &desired.objects {
@@ -63,7 +63,13 @@ fn deployment(desired: &Desired, name: &Name, spec: &crds::DeploymentSpec, findi
         .map(|device| device.name.clone())
         .collect();
     if members.is_empty() {
-        findings.warn(&target, "selector-matches-nothing", "spec.selector", "no device has these labels", "compare it with the labels of your devices: `evenkeel get devices -o wide`");
+        findings.warn(
+            &target,
+            "selector-matches-nothing",
+            "spec.selector",
+            "no device has these labels",
+            "compare it with the labels of your devices: `evenkeel get devices -o wide`",
+        );
     }
     let mut rendered = BTreeMap::new();
     if content.is_templated() {
@@ -229,12 +235,5 @@ fn file(spec: &crds::FileSpec) -> File {
         (content, ..) => FileSource::Text(content.clone().unwrap_or_default()),
     };
     let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
-    File {
-        path: spec.path.clone(),
-        source,
-        mode: or(&spec.mode, "0644"),
-        owner: or(&spec.owner, "root"),
-        group: or(&spec.group, "root"),
-    }
+    File { path: spec.path.clone(), source, mode: or(&spec.mode, "0644"), owner: or(&spec.owner, "root"), group: or(&spec.group, "root") }
 }
-

@@ -54,18 +54,30 @@ pub(super) mod cross_check {
     use crate::observed::ItemKey;
 
     /// Parents and jump hosts must exist and lead somewhere. A device with a wrong one stays: it is still a device.
-    pub(crate) fn devices(devices: BTreeMap<Name, Device>, findings: &mut Findings) -> BTreeMap<Name, Device> {
+    pub(crate) fn devices(devices: &BTreeMap<Name, Device>, findings: &mut Findings) -> BTreeMap<Name, Device> {
         let mut kept = devices.clone();
-        for (name, device) in &devices {
+        for (name, device) in devices {
             let target = Target::Device(name.clone());
             for (at, parent) in device.parents.iter().enumerate() {
                 if !devices.contains_key(parent) {
                     let path = format!("spec.parents[{at}]");
-                    findings.error(&target, "unknown-parent", &path, format!("there is no device `{parent}`"), nearest(parent, devices.keys()));
+                    findings.error(
+                        &target,
+                        "unknown-parent",
+                        &path,
+                        format!("there is no device `{parent}`"),
+                        nearest(parent, devices.keys()),
+                    );
                 }
             }
             if let Some(cycle) = cycle(name, |name| devices.get(name).map(|device| device.parents.clone()).unwrap_or_default()) {
-                findings.error(&target, "parent-cycle", "spec.parents", format!("is its own parent: {cycle}"), "take one of these parents away");
+                findings.error(
+                    &target,
+                    "parent-cycle",
+                    "spec.parents",
+                    format!("is its own parent: {cycle}"),
+                    "take one of these parents away",
+                );
                 kept.remove(name);
                 continue;
             }
@@ -76,15 +88,33 @@ pub(super) mod cross_check {
                         _ => Vec::new(),
                     };
                     if !devices.contains_key(via) {
-                        findings.error(&target, "unknown-via", "spec.access.ssh.via", format!("there is no device `{via}`"), nearest(via, devices.keys()));
+                        findings.error(
+                            &target,
+                            "unknown-via",
+                            "spec.access.ssh.via",
+                            format!("there is no device `{via}`"),
+                            nearest(via, devices.keys()),
+                        );
                     } else if let Some(cycle) = cycle(name, hops) {
-                        findings.error(&target, "via-cycle", "spec.access.ssh.via", format!("is reached through itself: {cycle}"), "take one of these away");
+                        findings.error(
+                            &target,
+                            "via-cycle",
+                            "spec.access.ssh.via",
+                            format!("is reached through itself: {cycle}"),
+                            "take one of these away",
+                        );
                         kept.remove(name);
                     }
                 }
                 if ssh.host_keys.is_empty() {
                     let help = format!("run `evenkeel scan {}` and paste what it prints, after comparing the fingerprint", device.address);
-                    findings.warn(&target, "no-host-key", "spec.access.ssh.hostKeys", "without a pinned host key every connection is refused", help);
+                    findings.warn(
+                        &target,
+                        "no-host-key",
+                        "spec.access.ssh.hostKeys",
+                        "without a pinned host key every connection is refused",
+                        help,
+                    );
                 }
             }
             for probe in &device.probes {
@@ -108,8 +138,17 @@ pub(super) mod cross_check {
                 for item in &items {
                     if let Some(other) = owners.get(&(member, item.clone())) {
                         let (kind, what) = item.split();
-                        let message = format!("{kind} {what} on device/{member} is owned by {}", if *other == name { "this Deployment already".into() } else { format!("deployment/{other}") });
-                        findings.error(&target, "owned-elsewhere", "spec.selector", message, "let one Deployment own it, or make the selectors disjoint");
+                        let message = format!(
+                            "{kind} {what} on device/{member} is owned by {}",
+                            if *other == name { "this Deployment already".into() } else { format!("deployment/{other}") }
+                        );
+                        findings.error(
+                            &target,
+                            "owned-elsewhere",
+                            "spec.selector",
+                            message,
+                            "let one Deployment own it, or make the selectors disjoint",
+                        );
                         wrong.insert(name.clone());
                         break 'claims;
                     }
@@ -126,12 +165,26 @@ pub(super) mod cross_check {
             for (at, other) in deployment.depends_on.iter().enumerate() {
                 if !deployments.contains_key(other) {
                     let message = format!("there is no usable Deployment `{other}`");
-                    findings.error(&target, "unknown-dependency", &format!("spec.dependsOn[{at}]"), message, nearest(other, deployments.keys()));
+                    findings.error(
+                        &target,
+                        "unknown-dependency",
+                        &format!("spec.dependsOn[{at}]"),
+                        message,
+                        nearest(other, deployments.keys()),
+                    );
                     wrong.insert(name.clone());
                 }
             }
-            if let Some(cycle) = cycle(name, |name| deployments.get(name).map(|deployment| deployment.depends_on.clone()).unwrap_or_default()) {
-                findings.error(&target, "dependency-cycle", "spec.dependsOn", format!("depends on itself: {cycle}"), "take one of these away");
+            if let Some(cycle) =
+                cycle(name, |name| deployments.get(name).map(|deployment| deployment.depends_on.clone()).unwrap_or_default())
+            {
+                findings.error(
+                    &target,
+                    "dependency-cycle",
+                    "spec.dependsOn",
+                    format!("depends on itself: {cycle}"),
+                    "take one of these away",
+                );
                 wrong.insert(name.clone());
             }
         }
@@ -149,23 +202,50 @@ pub(super) mod cross_check {
                         if !desired.objects.contains_key(&(Kind::Receiver, other.clone())) {
                             let known = desired.objects.keys().filter(|(kind, _)| *kind == Kind::Receiver).map(|(_, name)| name);
                             let path = format!("spec.notify.receivers[{at}]");
-                            findings.error(&target, "unknown-receiver", &path, format!("there is no Receiver `{receiver}`"), nearest(&other, known));
+                            findings.error(
+                                &target,
+                                "unknown-receiver",
+                                &path,
+                                format!("there is no Receiver `{receiver}`"),
+                                nearest(&other, known),
+                            );
                         }
                     }
-                    if !rule.spec.selector.is_empty() && !desired.devices.values().any(|device| rule.spec.selector.matches(&device.labels)) {
-                        findings.warn(&target, "selector-matches-nothing", "spec.selector", "no device has these labels", "the rule can never fire");
+                    if !rule.spec.selector.is_empty() && !desired.devices.values().any(|device| rule.spec.selector.matches(&device.labels))
+                    {
+                        findings.warn(
+                            &target,
+                            "selector-matches-nothing",
+                            "spec.selector",
+                            "no device has these labels",
+                            "the rule can never fire",
+                        );
                     }
                 }
                 Object::Role(role) => {
                     for (at, grant) in role.spec.allow.iter().enumerate() {
-                        let nothing = grant.devices.as_ref().is_some_and(|selector| !desired.devices.values().any(|device| selector.matches(&device.labels)));
+                        let nothing = grant
+                            .devices
+                            .as_ref()
+                            .is_some_and(|selector| !desired.devices.values().any(|device| selector.matches(&device.labels)));
                         if nothing {
                             let path = format!("spec.allow[{at}].devices");
-                            findings.warn(&target, "selector-matches-nothing", &path, "no device has these labels", "the grant allows nothing");
+                            findings.warn(
+                                &target,
+                                "selector-matches-nothing",
+                                &path,
+                                "no device has these labels",
+                                "the grant allows nothing",
+                            );
                         }
                     }
                 }
-                Object::Device(_) | Object::DeviceClass(_) | Object::Deployment(_) | Object::Receiver(_) | Object::Repository(_) | Object::Silence(_) => {}
+                Object::Device(_)
+                | Object::DeviceClass(_)
+                | Object::Deployment(_)
+                | Object::Receiver(_)
+                | Object::Repository(_)
+                | Object::Silence(_) => {}
             }
         }
     }

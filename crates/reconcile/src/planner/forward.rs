@@ -94,18 +94,13 @@ impl<'a> Survey<'a> {
             proven: false,
             lost: None,
         };
-        let listed: Vec<(u32, BTreeSet<&Name>)> = (1..)
-            .zip(&record.batches)
-            .map(|(number, batch)| (number, batch.devices.iter().flatten().collect()))
-            .collect();
+        let listed: Vec<(u32, BTreeSet<&Name>)> =
+            (1..).zip(&record.batches).map(|(number, batch)| (number, batch.devices.iter().flatten().collect())).collect();
         let open_end = record.batches.last().is_some_and(|batch| batch.devices.is_none());
         let current = u32::try_from(record.batches.len()).unwrap_or(u32::MAX);
         for name in &unit.deployment.members {
-            let batch = listed
-                .iter()
-                .find(|(_, devices)| devices.contains(name))
-                .map(|(number, _)| *number)
-                .or(open_end.then_some(current));
+            let batch =
+                listed.iter().find(|(_, devices)| devices.contains(name)).map(|(number, _)| *number).or(open_end.then_some(current));
             survey.add(unit, record, name, batch, current);
         }
         survey.batch.sort_by_key(|(_, batch, _)| *batch);

@@ -53,9 +53,9 @@ impl<'a> Shared<'a> {
         let seen = self.observed.devices.get(device);
         let degraded = seen.is_some_and(|seen| seen.health() == Health::Degraded);
         degraded
-            || self.placements(device).any(|(_, placement)| {
-                placement.phase.is_disturbing() || seen.is_some_and(|seen| is_settling(seen, placement))
-            })
+            || self
+                .placements(device)
+                .any(|(_, placement)| placement.phase.is_disturbing() || seen.is_some_and(|seen| is_settling(seen, placement)))
     }
 
     /// The groups that the Deployment's budget counts in, with what is out in each.

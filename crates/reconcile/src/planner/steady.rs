@@ -34,7 +34,8 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
             (None, Some(seen)) => unit.content_for(goal, name).0.matcher().matches(seen),
         };
         let quiet = matches == Some(true)
-            && placement.is_none_or(|placement| placement.phase != Phase::Applied || (placement.batch > 0 && placement.reboot_from.is_none()));
+            && placement
+                .is_none_or(|placement| placement.phase != Phase::Applied || (placement.batch > 0 && placement.reboot_from.is_none()));
         if !quiet {
             pass.device(unit, shared, draft, goal, name, matches);
         }
@@ -138,7 +139,9 @@ impl Pass {
                 draft.defer(unit.name(), Target::Device(wanted.device.name.clone()), "count as updated", waiting);
                 true
             }
-            Gate::Failed(_) if placement.undo.is_some() && placement.attempt <= 1 && unit.deployment.on_failure != crds::OnFailure::Pause => {
+            Gate::Failed(_)
+                if placement.undo.is_some() && placement.attempt <= 1 && unit.deployment.on_failure != crds::OnFailure::Pause =>
+            {
                 wanted.backward(shared, &mut self.budget, draft, None);
                 true
             }

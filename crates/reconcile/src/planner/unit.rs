@@ -109,9 +109,11 @@ impl<'a> Unit<'a> {
     /// Some device holds this revision with other template values than are wanted now.
     fn renders_differently(&self, record: &RevisionRecord) -> bool {
         record.content.is_templated()
-            && self.rollout.placements.iter().any(|(device, placement)| {
-                placement.revision == record.number && placement.digest != self.content_for(record, device).1
-            })
+            && self
+                .rollout
+                .placements
+                .iter()
+                .any(|(device, placement)| placement.revision == record.number && placement.digest != self.content_for(record, device).1)
     }
 }
 
@@ -188,7 +190,7 @@ fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
             }
             Some(of) => {
                 let Some(record) = unit.rollout.revision(placement.revision) else { continue };
-                device::Wanted::new(unit, of, record).then(shared, draft, "remove", |work| Action::Remove(work));
+                device::Wanted::new(unit, of, record).then(shared, draft, "remove", Action::Remove);
             }
         }
     }
