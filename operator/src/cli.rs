@@ -16,7 +16,12 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Brings servers, network devices and storage boxes to the state that Git declares, in batches, and back when it hurts.
 #[derive(Parser)]
-#[command(name = "evenkeel", version, max_term_width = 120, after_help = "Examples:\n  evenkeel check fleet/                        what is wrong with these manifests?\n  evenkeel run --repo https://git.example.com/fleet.git --data /var/lib/evenkeel --secrets /etc/evenkeel/secrets\n  evenkeel get devices                         is it well?\n  evenkeel explain deployment/web              why does it wait, and who can clear it?\n  evenkeel rollout undo deployment/web         back to the last good revision")]
+#[command(
+    name = "evenkeel",
+    version,
+    max_term_width = 120,
+    after_help = "Examples:\n  evenkeel check fleet/                        what is wrong with these manifests?\n  evenkeel run --repo https://git.example.com/fleet.git --data /var/lib/evenkeel --secrets /etc/evenkeel/secrets\n  evenkeel get devices                         is it well?\n  evenkeel explain deployment/web              why does it wait, and who can clear it?\n  evenkeel rollout undo deployment/web         back to the last good revision"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

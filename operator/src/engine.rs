@@ -110,7 +110,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         store_away: false,
     };
     engine.restore(&url).await?;
-    let follow = tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, ask, events.clone()));
+    let follow =
+        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, ask, events.clone()));
     let mut requests = parts.requests;
     loop {
         let wake = engine.next_look();
@@ -217,7 +218,7 @@ impl Engine {
                 }
             }
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
-            Some(Event::Probe(ran)) => self.probe(ran),
+            Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
             Some(Event::Ask(request)) => self.asked(request).await,
         }
@@ -229,9 +230,15 @@ impl Engine {
         if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, self.limits) {
             let approved = self.store.is_approved(&self.url, &too_far.id).await.unwrap_or(false);
             if !approved {
-                tracing::warn!(id = too_far.id, reason = too_far.reason, commit = candidate.desired.revision.commit, "the commit goes too far and waits: evenkeel approve");
+                tracing::warn!(
+                    id = too_far.id,
+                    reason = too_far.reason,
+                    commit = candidate.desired.revision.commit,
+                    "the commit goes too far and waits: evenkeel approve"
+                );
                 let mut view = self.write();
-                view.source.problem = Some(format!("commit {} {}: evenkeel approve {}", candidate.desired.revision.commit, too_far.reason, too_far.id));
+                view.source.problem =
+                    Some(format!("commit {} {}: evenkeel approve {}", candidate.desired.revision.commit, too_far.reason, too_far.id));
                 view.source.too_far = Some(*too_far);
                 drop(view);
                 self.held = Some(candidate);
@@ -264,7 +271,12 @@ impl Engine {
             view.source.author.clone_from(&desired.revision.author);
             view.source.problem = problem;
             view.source.too_far = None;
-            view.source.findings = candidate.findings.iter().take(FINDINGS).map(|finding| format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)).collect();
+            view.source.findings = candidate
+                .findings
+                .iter()
+                .take(FINDINGS)
+                .map(|finding| format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message))
+                .collect();
             view.desired = desired.clone();
             view.not_ready = None;
             view.observed.devices.retain(|name, _| desired.devices.contains_key(name));
@@ -298,7 +310,10 @@ impl Engine {
 
     fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
         let mut view = self.write();
-        let Some(units) = view.desired.selected_by.get(name).cloned().or_else(|| view.desired.devices.contains_key(name).then(Vec::new)) else { return };
+        let Some(units) = view.desired.selected_by.get(name).cloned().or_else(|| view.desired.devices.contains_key(name).then(Vec::new))
+        else {
+            return;
+        };
         let old = view.observed.devices.get(name).cloned().unwrap_or_default();
         seen.probes.clone_from(&old.probes);
         if let reconcile::Contact::Unreachable { since, .. } = &mut seen.contact {
@@ -323,7 +338,7 @@ impl Engine {
         }
     }
 
-    fn probe(&mut self, ran: Ran) {
+    fn probe(&mut self, ran: &Ran) {
         let mut view = self.write();
         let units = view.desired.selected_by.get(&ran.device).cloned().unwrap_or_default();
         if !view.desired.devices.contains_key(&ran.device) {
@@ -374,10 +389,17 @@ impl Engine {
     async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
         let waits = self.read().source.too_far.as_ref().map(|too_far| too_far.id.clone());
         if waits.as_deref() != Some(id) {
-            return Err(waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does")));
+            return Err(
+                waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does"))
+            );
         }
         let actor = Actor { kind: "user".into(), name: by.to_owned(), signer: None };
-        let entry = audit(actor, "approve", &format!("commit/{}", self.held.as_ref().map(|held| held.desired.revision.commit.clone()).unwrap_or_default()), id);
+        let entry = audit(
+            actor,
+            "approve",
+            &format!("commit/{}", self.held.as_ref().map(|held| held.desired.revision.commit.clone()).unwrap_or_default()),
+            id,
+        );
         self.store.approve_source(&self.url, id, entry).await.map_err(|error| error.to_string())?;
         if let Some(held) = self.held.take() {
             self.candidate(held).await;

@@ -61,7 +61,8 @@ impl Client {
     /// Gets a text, with the header that says where its next page begins.
     pub async fn text(&self, path: &str) -> Result<(String, Option<String>), Error> {
         let answer = self.send(self.http.get(format!("{}{path}", self.base))).await?;
-        let next = answer.headers().get("x-evenkeel-next").and_then(|next| next.to_str().ok()).filter(|next| !next.is_empty()).map(str::to_owned);
+        let next =
+            answer.headers().get("x-evenkeel-next").and_then(|next| next.to_str().ok()).filter(|next| !next.is_empty()).map(str::to_owned);
         let text = answer.text().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))?;
         Ok((text, next))
     }

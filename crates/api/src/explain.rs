@@ -28,10 +28,15 @@ fn device(view: &View, name: &Name) -> Option<String> {
         let _ = writeln!(text, "  probe {}: {} since {since} {}", probe.name, probe.state, probe.reason);
     }
     for package in &status.packages {
-        let _ = writeln!(text, "  {} is {} (deployment/{} revision {})", package.name, package.version, package.deployment, package.revision);
+        let _ =
+            writeln!(text, "  {} is {} (deployment/{} revision {})", package.name, package.version, package.deployment, package.revision);
     }
     for deviation in &status.deviations {
-        let _ = writeln!(text, "  {} should be {} and is {} (deployment/{}) {}", deviation.path, deviation.desired, deviation.actual, deviation.deployment, deviation.reason);
+        let _ = writeln!(
+            text,
+            "  {} should be {} and is {} (deployment/{}) {}",
+            deviation.path, deviation.desired, deviation.actual, deviation.deployment, deviation.reason
+        );
     }
     let target = Target::Device(name.clone());
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(|deferred| deferred.target == target).collect();
@@ -52,12 +57,33 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
             let _ = write!(text, ", batch {batch}");
         }
     }
-    let _ = writeln!(text, "\n  {} of {} devices updated, {} pending, {} unreachable, {} failed", count("updated"), count("total"), count("pending"), count("unreachable"), count("failed"));
+    let _ = writeln!(
+        text,
+        "\n  {} of {} devices updated, {} pending, {} unreachable, {} failed",
+        count("updated"),
+        count("total"),
+        count("pending"),
+        count("unreachable"),
+        count("failed")
+    );
     for revision in status.history.iter().rev().take(5) {
         let reason = if revision.reason.is_empty() { String::new() } else { format!(": {}", revision.reason) };
         let _ = writeln!(text, "  revision {} ({}) {}{reason}", revision.revision, revision.version, revision.result);
     }
-    let steps: Vec<_> = view.observed.rollouts.get(name).map(|rollout| rollout.in_flight().take(20).map(|(device, placement)| format!("  step {} on {device}: {:?} since {:.0}", placement.step, placement.phase, placement.since)).collect()).unwrap_or_default();
+    let steps: Vec<_> = view
+        .observed
+        .rollouts
+        .get(name)
+        .map(|rollout| {
+            rollout
+                .in_flight()
+                .take(20)
+                .map(|(device, placement)| {
+                    format!("  step {} on {device}: {:?} since {:.0}", placement.step, placement.phase, placement.since)
+                })
+                .collect()
+        })
+        .unwrap_or_default();
     for step in steps {
         let _ = writeln!(text, "{step}");
     }
@@ -67,7 +93,14 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
 
 fn gates(text: &mut String, deferred: &[&Deferred]) {
     for deferred in deferred.iter().take(50) {
-        let _ = writeln!(text, "  waits: {} {} on {}\n         cleared by {}", deferred.target, deferred.wants, deferred.waiting_on, clears(&deferred.waiting_on));
+        let _ = writeln!(
+            text,
+            "  waits: {} {} on {}\n         cleared by {}",
+            deferred.target,
+            deferred.wants,
+            deferred.waiting_on,
+            clears(&deferred.waiting_on)
+        );
     }
     if deferred.is_empty() {
         text.push_str("  waits for nothing\n");

@@ -1,7 +1,7 @@
 //! Metrics in the OpenMetrics text format; labels are words from closed sets, so their number is bounded.
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -13,7 +13,6 @@ use crate::view::View;
 struct Word {
     state: String,
 }
-
 
 /// What is known, as metrics.
 pub(crate) fn render(view: &View) -> String {
@@ -40,7 +39,8 @@ pub(crate) fn render(view: &View) -> String {
         deployments.get_or_create(&Word { state: status.phase }).inc();
     }
     let waiting = gauge(&mut registry, "deferred", "Wanted changes that are put off, by what they wait for");
-    for deferred in view.deferred.values().flatten().filter(|deferred| matches!(deferred.target, Target::Device(_) | Target::Deployment(_))) {
+    for deferred in view.deferred.values().flatten().filter(|deferred| matches!(deferred.target, Target::Device(_) | Target::Deployment(_)))
+    {
         waiting.get_or_create(&Word { state: deferred.waiting_on.word().into() }).inc();
     }
     let in_flight: usize = view.observed.rollouts.values().map(|rollout| rollout.in_flight().count()).sum();
@@ -54,4 +54,3 @@ pub(crate) fn render(view: &View) -> String {
     let _ = encode(&mut text, &registry);
     text
 }
-

@@ -65,7 +65,9 @@ pub async fn serve(shared: Shared, listen: Listen, stop: CancellationToken) -> s
         Listen::Tcp(address, token) => {
             let listener = tokio::net::TcpListener::bind(address).await?;
             let token = Arc::new(token);
-            let app = router(shared).layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next))).layer(Extension(Caller("token".into())));
+            let app = router(shared)
+                .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))
+                .layer(Extension(Caller("token".into())));
             axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
         }
     }
@@ -111,7 +113,12 @@ async fn guard(token: Arc<String>, request: HttpRequest, next: Next) -> Response
     if !request.uri().path().starts_with("/v1") {
         return next.run(request).await;
     }
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
     if same(given.as_bytes(), token.as_bytes()) {
         return next.run(request).await;
     }
@@ -144,9 +151,10 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
-    let value = read(&shared, |view| {
-        json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.len(), "deployments": view.desired.deployments.len(), "passes": view.passes})
-    });
+    let value = read(
+        &shared,
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.len(), "deployments": view.desired.deployments.len(), "passes": view.passes}),
+    );
     Json(value).into_response()
 }
 
@@ -182,10 +190,11 @@ async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Resp
         let wanted = page.labels();
         let after = page.after.as_deref().map(Name::parse);
         let devices = view.desired.devices.values().filter(|device| after.as_ref().is_none_or(|after| device.name > *after));
-        let devices = devices.filter(|device| wanted.iter().all(|(key, value)| device.labels.get(*key).is_some_and(|found| found == value)));
+        let devices =
+            devices.filter(|device| wanted.iter().all(|(key, value)| device.labels.get(*key).is_some_and(|found| found == value)));
         devices.take(PAGE).map(|device| json!({"name": device.name, "spec": &**device, "status": report::device(&view.desired, &view.observed, &device.name)})).collect()
     });
-    list(items)
+    list(&items)
 }
 
 async fn deployments(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
@@ -199,7 +208,7 @@ async fn deployments(State(shared): State<Shared>, Query(page): Query<Page>) -> 
         };
         names.take(PAGE).map(show).collect()
     });
-    list(items)
+    list(&items)
 }
 
 async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Query(page): Query<Page>) -> Response {
@@ -209,10 +218,10 @@ async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Q
         let objects = view.desired.objects.iter().filter(|((of, name), _)| *of == kind && after.as_ref().is_none_or(|after| name > after));
         objects.take(PAGE).map(|((_, name), object)| json!({"name": name, "object": object.to_value()})).collect()
     });
-    list(items)
+    list(&items)
 }
 
-fn list(items: Vec<Value>) -> Response {
+fn list(items: &[Value]) -> Response {
     let more = (items.len() == PAGE).then(|| items.last().map(|item| item["name"].clone())).flatten();
     Json(json!({"items": items, "after": more})).into_response()
 }
@@ -220,7 +229,9 @@ fn list(items: Vec<Value>) -> Response {
 async fn rollout(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPath<(String, String)>) -> Response {
     let name = Name::new(&namespace, &name);
     match read(&shared, |view| view.observed.rollouts.get(&name).cloned()) {
-        Some(rollout) => Json(json!({"history": rollout.history, "paused": rollout.paused, "placements": rollout.placements})).into_response(),
+        Some(rollout) => {
+            Json(json!({"history": rollout.history, "paused": rollout.paused, "placements": rollout.placements})).into_response()
+        }
         None => problem(StatusCode::NOT_FOUND, format!("deployment/{name} has never been rolled out")),
     }
 }

@@ -154,7 +154,9 @@ async fn pool(url: &str, backend: Backend) -> Result<AnyPool, Error> {
             Box::pin(async move {
                 if backend == Backend::Sqlite {
                     // FULL: an act must not begin before its record would survive a power cut.
-                    for pragma in ["PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"] {
+                    for pragma in
+                        ["PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"]
+                    {
                         connection.execute(pragma).await?;
                     }
                 }

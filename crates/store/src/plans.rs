@@ -80,7 +80,10 @@ impl Record for Store {
         let mut new = old.clone();
         new.settle(step, outcome);
         let mut tx = self.pool.begin().await?;
-        let row = sqlx::query("SELECT plan, audit_index, verdict FROM step WHERE id = $1").bind(step.id.0.clone()).fetch_optional(&mut *tx).await?;
+        let row = sqlx::query("SELECT plan, audit_index, verdict FROM step WHERE id = $1")
+            .bind(step.id.0.clone())
+            .fetch_optional(&mut *tx)
+            .await?;
         let row = row.ok_or_else(|| Error::Damaged(format!("step {} was never recorded", step.id)))?;
         if text(&row, "verdict")?.is_some() {
             return Ok(());
@@ -156,10 +159,16 @@ async fn insert(tx: &mut AnyConnection, plan: &Plan, actor: &Actor, now: Timesta
 
 /// Forgets the oldest finished plans beyond the bound.
 async fn prune(tx: &mut AnyConnection) -> Result<(), Error> {
-    let row = sqlx::query("SELECT recorded_at FROM plan ORDER BY recorded_at DESC LIMIT 1 OFFSET $1").bind(PLANS).fetch_optional(&mut *tx).await?;
+    let row = sqlx::query("SELECT recorded_at FROM plan ORDER BY recorded_at DESC LIMIT 1 OFFSET $1")
+        .bind(PLANS)
+        .fetch_optional(&mut *tx)
+        .await?;
     let Some(row) = row else { return Ok(()) };
     let until: String = row.try_get("recorded_at")?;
-    sqlx::query("DELETE FROM step WHERE verdict IS NOT NULL AND plan IN (SELECT id FROM plan WHERE recorded_at <= $1)").bind(until.clone()).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM step WHERE verdict IS NOT NULL AND plan IN (SELECT id FROM plan WHERE recorded_at <= $1)")
+        .bind(until.clone())
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("DELETE FROM plan WHERE recorded_at <= $1 AND id NOT IN (SELECT plan FROM step)").bind(until).execute(&mut *tx).await?;
     Ok(())
 }
@@ -206,16 +215,26 @@ fn ended(step: &Step, outcome: &Outcome, plan: String, begun: u64) -> Entry {
 impl Store {
     /// Recorded plans, the newest first.
     pub async fn plans(&self, limit: u32) -> Result<Vec<PlanRow>, Error> {
-        let rows = sqlx::query("SELECT id, commit_id, recorded_at FROM plan ORDER BY recorded_at DESC LIMIT $1").bind(i64::from(limit.min(1000))).fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT id, commit_id, recorded_at FROM plan ORDER BY recorded_at DESC LIMIT $1")
+            .bind(i64::from(limit.min(1000)))
+            .fetch_all(&self.pool)
+            .await?;
         let read = |row: &sqlx::any::AnyRow| {
-            Ok(PlanRow { id: row.try_get("id")?, commit: row.try_get("commit_id")?, recorded_at: parse(&row.try_get::<String, _>("recorded_at")?)? })
+            Ok(PlanRow {
+                id: row.try_get("id")?,
+                commit: row.try_get("commit_id")?,
+                recorded_at: parse(&row.try_get::<String, _>("recorded_at")?)?,
+            })
         };
         rows.iter().map(read).collect()
     }
 
     /// The steps of a recorded plan.
     pub async fn steps(&self, plan: &str) -> Result<Vec<StepRow>, Error> {
-        let rows = sqlx::query("SELECT plan, document, verdict, message, finished_at FROM step WHERE plan = $1 ORDER BY audit_index").bind(plan.to_owned()).fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT plan, document, verdict, message, finished_at FROM step WHERE plan = $1 ORDER BY audit_index")
+            .bind(plan.to_owned())
+            .fetch_all(&self.pool)
+            .await?;
         let read = |row: &sqlx::any::AnyRow| {
             Ok(StepRow {
                 plan: row.try_get("plan")?,

@@ -36,7 +36,9 @@ impl Store {
             let takes_rest = row.try_get::<i64, _>("takes_rest")? != 0;
             let opened_at = parse(&row.try_get::<String, _>("opened_at")?)?;
             let batch = Batch { devices: (!takes_rest).then(|| members.remove(&key).unwrap_or_default()), opened_at };
-            let record = rollouts.get_mut(&Name::parse(&key.0)).and_then(|rollout| rollout.history.iter_mut().find(|record| i64::from(record.number) == key.1));
+            let record = rollouts
+                .get_mut(&Name::parse(&key.0))
+                .and_then(|rollout| rollout.history.iter_mut().find(|record| i64::from(record.number) == key.1));
             if let Some(record) = record {
                 record.batches.push(batch);
             }

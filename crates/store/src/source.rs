@@ -23,7 +23,12 @@ impl Store {
     pub async fn in_force(&self, url: &str) -> Result<Option<InForce>, Error> {
         let row = sqlx::query("SELECT * FROM source WHERE url = $1").bind(url.to_owned()).fetch_optional(&self.pool).await?;
         let Some(row) = row else { return Ok(None) };
-        let revision = Revision { reference: row.try_get("reference")?, commit: row.try_get("commit_id")?, author: row.try_get("author")?, signer: text(&row, "signer")? };
+        let revision = Revision {
+            reference: row.try_get("reference")?,
+            commit: row.try_get("commit_id")?,
+            author: row.try_get("author")?,
+            signer: text(&row, "signer")?,
+        };
         Ok(Some(InForce { revision, since: parse(&row.try_get::<String, _>("since")?)? }))
     }
 
@@ -52,7 +57,11 @@ impl Store {
     /// Lets a commit through, by the id that was shown for it.
     pub async fn approve_source(&self, url: &str, id: &str, entry: Entry) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query("INSERT INTO source_approval (url, id) VALUES ($1, $2) ON CONFLICT (url, id) DO NOTHING").bind(url.to_owned()).bind(id.to_owned()).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO source_approval (url, id) VALUES ($1, $2) ON CONFLICT (url, id) DO NOTHING")
+            .bind(url.to_owned())
+            .bind(id.to_owned())
+            .execute(&mut *tx)
+            .await?;
         self.append(&mut tx, &mut [entry]).await?;
         tx.commit().await?;
         Ok(())
@@ -60,7 +69,11 @@ impl Store {
 
     /// Whether a commit was let through.
     pub async fn is_approved(&self, url: &str, id: &str) -> Result<bool, Error> {
-        let row = sqlx::query("SELECT id FROM source_approval WHERE url = $1 AND id = $2").bind(url.to_owned()).bind(id.to_owned()).fetch_optional(&self.pool).await?;
+        let row = sqlx::query("SELECT id FROM source_approval WHERE url = $1 AND id = $2")
+            .bind(url.to_owned())
+            .bind(id.to_owned())
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(row.is_some())
     }
 }

@@ -87,8 +87,17 @@ pub(crate) async fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 
 fn list(entries: &[Entry]) {
     let row = |entry: &Entry| {
-        let message = if entry.changes.is_empty() { entry.message.lines().last().unwrap_or_default().to_owned() } else { entry.changes.join(", ") };
-        vec![entry.index.to_string(), format!("{:.0}", entry.at), entry.actor.name.clone(), entry.verb.clone(), entry.target.clone(), entry.outcome.clone(), message.chars().take(80).collect()]
+        let message =
+            if entry.changes.is_empty() { entry.message.lines().last().unwrap_or_default().to_owned() } else { entry.changes.join(", ") };
+        vec![
+            entry.index.to_string(),
+            format!("{:.0}", entry.at),
+            entry.actor.name.clone(),
+            entry.verb.clone(),
+            entry.target.clone(),
+            entry.outcome.clone(),
+            message.chars().take(80).collect(),
+        ]
     };
     show::table(&["INDEX", "AT", "WHO", "WHAT", "ON", "OUTCOME", "WHY OR WHAT CAME OF IT"], &entries.iter().map(row).collect::<Vec<_>>());
 }

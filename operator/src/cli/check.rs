@@ -9,7 +9,9 @@ use reconcile::finding::Severity;
 
 /// What to check.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  evenkeel check .\n  evenkeel check fleet/ --output github     in a GitHub workflow, findings appear beside the lines")]
+#[command(
+    after_help = "Examples:\n  evenkeel check .\n  evenkeel check fleet/ --output github     in a GitHub workflow, findings appear beside the lines"
+)]
 pub(crate) struct CheckArgs {
     /// A folder of manifests, or one file
     #[arg(value_name = "DIR", default_value = ".")]
@@ -46,7 +48,12 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if matches!(args.output, CheckOutput::Text) {
-        println!("{} devices, {} deployments, {} objects in all: {errors} errors, {warnings} warnings", desired.devices.len(), desired.deployments.len(), desired.objects.len());
+        println!(
+            "{} devices, {} deployments, {} objects in all: {errors} errors, {warnings} warnings",
+            desired.devices.len(),
+            desired.deployments.len(),
+            desired.objects.len()
+        );
     }
     // Notes are no reason to stop a pipeline.
     if errors + warnings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

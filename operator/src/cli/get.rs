@@ -69,16 +69,31 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
     if matches!(args.output, Output::Json | Output::Yaml) {
         return if args.name.is_some() { show::document(&items[0], args.output) } else { show::document(&items, args.output) };
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
+    let text =
+        |value: &Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
     match kind {
         crds::Kind::Device => {
             let row = |item: &Value| {
                 let status = &item["status"];
-                let packages = status["packages"].as_array().into_iter().flatten().map(|package| format!("{} {}", text(&package["name"]), text(&package["version"])));
-                let mut row = vec![text(&item["name"]), text(&status["health"]), text(&status["update"]), packages.take(3).collect::<Vec<_>>().join(", ")];
+                let packages = status["packages"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|package| format!("{} {}", text(&package["name"]), text(&package["version"])));
+                let mut row = vec![
+                    text(&item["name"]),
+                    text(&status["health"]),
+                    text(&status["update"]),
+                    packages.take(3).collect::<Vec<_>>().join(", "),
+                ];
                 if wide {
-                    let labels = item["spec"]["labels"].as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
-                    row.extend([text(&item["spec"]["address"]), format!("{} {}", text(&status["facts"]["os"]), text(&status["facts"]["osVersion"])), labels.collect::<Vec<_>>().join(",")]);
+                    let labels =
+                        item["spec"]["labels"].as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
+                    row.extend([
+                        text(&item["spec"]["address"]),
+                        format!("{} {}", text(&status["facts"]["os"]), text(&status["facts"]["osVersion"])),
+                        labels.collect::<Vec<_>>().join(","),
+                    ]);
                 }
                 row
             };
@@ -89,7 +104,11 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
             let row = |item: &Value| {
                 let status = &item["status"];
                 let count = |key: &str| status["counts"][key].as_i64().unwrap_or(0);
-                let version = status["history"].as_array().and_then(|history| history.last()).map(|revision| text(&revision["version"])).unwrap_or_default();
+                let version = status["history"]
+                    .as_array()
+                    .and_then(|history| history.last())
+                    .map(|revision| text(&revision["version"]))
+                    .unwrap_or_default();
                 vec![
                     text(&item["name"]),
                     text(&status["phase"]),
@@ -101,7 +120,10 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                     text(&status["waitingOn"]),
                 ]
             };
-            show::table(&["NAME", "PHASE", "REV", "WANTS", "UPDATED", "FAILED", "AWAY", "WAITING ON"], &items.iter().map(row).collect::<Vec<_>>());
+            show::table(
+                &["NAME", "PHASE", "REV", "WANTS", "UPDATED", "FAILED", "AWAY", "WAITING ON"],
+                &items.iter().map(row).collect::<Vec<_>>(),
+            );
         }
         _ => show::table(&["NAME"], &items.iter().map(|item| vec![text(&item["name"])]).collect::<Vec<_>>()),
     }
@@ -163,7 +185,9 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         for item in &items {
             let (name, status) = (text(&item["name"]), &item["status"]);
             let count = |key: &str| status["counts"][key].as_u64().unwrap_or(0);
-            let bar = shown.entry(name.clone()).or_insert_with(|| bars.add(ProgressBar::new(count("total")).with_style(style.clone()).with_prefix(name)));
+            let bar = shown
+                .entry(name.clone())
+                .or_insert_with(|| bars.add(ProgressBar::new(count("total")).with_style(style.clone()).with_prefix(name)));
             bar.set_length(count("total"));
             bar.set_position(count("updated"));
             let phase = text(&status["phase"]);

@@ -44,7 +44,14 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         Output::Text | Output::Wide => {
             for step in &in_flight {
                 let word = |key: &str| show::clean(step[key].as_str().unwrap_or_default());
-                println!("~ deployment/{} on device/{}: {} since {} (step {})", word("deployment"), word("device"), word("phase"), show::age(&word("since")), word("step"));
+                println!(
+                    "~ deployment/{} on device/{}: {} since {} (step {})",
+                    word("deployment"),
+                    word("device"),
+                    word("phase"),
+                    show::age(&word("since")),
+                    word("step")
+                );
             }
             for deferred in &deferred {
                 println!("{}", show::clean(&format!("{}  {deferred}", deferred.unit)));

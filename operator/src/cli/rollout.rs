@@ -139,4 +139,3 @@ pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     println!("{}", show::clean(&args.engine.client()?.ask(&Ask::Admit { id: args.id.clone() }).await?));
     Ok(ExitCode::SUCCESS)
 }
-

@@ -120,7 +120,15 @@ pub(crate) async fn apply(args: ApplyArgs) -> anyhow::Result<ExitCode> {
             if view.not_ready.is_some() {
                 continue;
             }
-            let phase = |name| reconcile::report::deployment(&view.desired, &view.observed, view.deferred.get(name).map(Vec::as_slice).unwrap_or_default(), name).phase;
+            let phase = |name| {
+                reconcile::report::deployment(
+                    &view.desired,
+                    &view.observed,
+                    view.deferred.get(name).map(Vec::as_slice).unwrap_or_default(),
+                    name,
+                )
+                .phase
+            };
             let phases: Vec<String> = view.desired.deployments.keys().map(phase).collect();
             if phases.iter().all(|phase| phase == "Complete") {
                 return true;
@@ -202,7 +210,13 @@ fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
 fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
     use std::io::{Read as _, Seek as _, Write as _};
     let path = data.join("lock");
-    let mut file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).with_context(|| path.display().to_string())?;
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| path.display().to_string())?;
     if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         file.read_to_string(&mut holder)?;

@@ -11,10 +11,15 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// Prints a table as kubectl does: columns two blanks apart, no lines.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
-    let width = |column: usize| rows.iter().map(|row| console::measure_text_width(&row[column])).chain([head[column].len()]).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| console::measure_text_width(&row[column])).chain([head[column].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: Vec<String>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| console::pad_str(cell, *width, console::Alignment::Left, None).into_owned()).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| console::pad_str(cell, *width, console::Alignment::Left, None).into_owned())
+            .collect();
         println!("{}", padded.join("  ").trim_end());
     };
     line(head.iter().map(|cell| (*cell).to_owned()).collect());

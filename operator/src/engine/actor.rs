@@ -54,7 +54,14 @@ impl Actors {
     }
 }
 
-async fn work(store: Arc<Store>, devices: Arc<Devices>, permits: Arc<Semaphore>, events: mpsc::Sender<Event>, desired: Arc<Desired>, step: RecordedStep) {
+async fn work(
+    store: Arc<Store>,
+    devices: Arc<Devices>,
+    permits: Arc<Semaphore>,
+    events: mpsc::Sender<Event>,
+    desired: Arc<Desired>,
+    step: RecordedStep,
+) {
     let outcome = match desired.devices.get(step.device()).cloned() {
         None => Outcome::failed(Timestamp::now(), "the device was deleted before the step came to its end"),
         Some(device) => {

@@ -40,7 +40,12 @@ impl Looks {
     /// Another revision is in force: devices whose access or items changed are looked at anew.
     pub(super) fn update(&mut self, desired: &Arc<Desired>, _old: &Desired) {
         self.running.retain(|name, look| {
-            let same = desired.devices.get(name).is_some_and(|device| device.access == look.device.access && device.address == look.device.address && !device.suspend && items(desired, name) == look.items);
+            let same = desired.devices.get(name).is_some_and(|device| {
+                device.access == look.device.access
+                    && device.address == look.device.address
+                    && !device.suspend
+                    && items(desired, name) == look.items
+            });
             if !same {
                 look.task.abort();
             }
@@ -51,7 +56,15 @@ impl Looks {
                 continue;
             }
             let (now, items) = (Arc::new(Notify::new()), items(desired, name));
-            let watch = watch(self.devices.clone(), device.clone(), items.clone(), self.interval, now.clone(), self.permits.clone(), self.events.clone());
+            let watch = watch(
+                self.devices.clone(),
+                device.clone(),
+                items.clone(),
+                self.interval,
+                now.clone(),
+                self.permits.clone(),
+                self.events.clone(),
+            );
             self.running.insert(name.clone(), Look { device: device.clone(), items, now, task: tokio::spawn(watch) });
         }
     }

@@ -27,7 +27,14 @@ impl Engine {
     /// A fleet repository and a data directory below `folder`; the engine is not started yet.
     pub fn new(folder: &Path, key: &Path) -> anyhow::Result<Self> {
         let binary = std::env::var("EVENKEEL_BIN").context("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`")?.into();
-        let engine = Self { fleet: folder.join("fleet"), data: folder.join("data"), secrets: folder.join("secrets"), process: None, binary, log: folder.join("engine.log") };
+        let engine = Self {
+            fleet: folder.join("fleet"),
+            data: folder.join("data"),
+            secrets: folder.join("secrets"),
+            process: None,
+            binary,
+            log: folder.join("engine.log"),
+        };
         std::fs::create_dir_all(&engine.fleet)?;
         std::fs::create_dir_all(engine.secrets.join("fleet-key"))?;
         std::fs::copy(key, engine.secrets.join("fleet-key/ssh-privatekey"))?;
@@ -36,7 +43,8 @@ impl Engine {
     }
 
     fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let settings = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"];
+        let settings =
+            ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"];
         run(Command::new("git").arg("-C").arg(&self.fleet).args(settings).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null"))
     }
 
@@ -133,8 +141,14 @@ impl Engine {
     pub fn wait(&self, phase: &str, version: &str, updated: i64, limit: u64) -> anyhow::Result<()> {
         let result = wait_until(&format!("{phase} of {version} on {updated}"), Duration::from_secs(limit), || {
             let status = self.status();
-            let newest = status["history"].as_array().and_then(|history| history.last()).map(|revision| revision["version"].clone()).unwrap_or_default();
-            let there = status["phase"] == phase && newest.as_str().is_some_and(|newest| newest.contains(version)) && status["counts"]["updated"] == updated;
+            let newest = status["history"]
+                .as_array()
+                .and_then(|history| history.last())
+                .map(|revision| revision["version"].clone())
+                .unwrap_or_default();
+            let there = status["phase"] == phase
+                && newest.as_str().is_some_and(|newest| newest.contains(version))
+                && status["counts"]["updated"] == updated;
             if there { Ok(()) } else { Err(format!("{} {newest} {} {}", status["phase"], status["counts"], status["waitingOn"])) }
         });
         result.with_context(|| format!("the engine said:\n{}", self.tail()))

@@ -30,7 +30,11 @@ pub fn unavailable() -> Option<String> {
         return Some("real machines need root".into());
     }
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let missing: Vec<&str> = TOOLS.iter().filter(|(tool, _)| !std::env::split_paths(&path).any(|folder| folder.join(tool).exists())).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|(tool, _)| !std::env::split_paths(&path).any(|folder| folder.join(tool).exists()))
+        .map(|(_, package)| *package)
+        .collect();
     (!missing.is_empty()).then(|| format!("missing Debian packages: {}", missing.join(" ")))
 }
 

@@ -81,7 +81,12 @@ impl Machine {
     }
 
     fn mount(&self) -> anyhow::Result<()> {
-        let options = format!("lowerdir={},upperdir={},workdir={}", self.root.display(), self.folder.join("upper").display(), self.folder.join("work").display());
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            self.root.display(),
+            self.folder.join("upper").display(),
+            self.folder.join("work").display()
+        );
         run(Command::new("mount").args(["-t", "overlay", "overlay", "-o"]).arg(options).arg(self.merged())).map(drop)
     }
 
@@ -94,11 +99,11 @@ impl Machine {
             std::fs::write(path, text).map_err(Into::into)
         };
         write("etc/hostname", &self.name)?;
+        write("etc/hosts", &format!("127.0.0.1 localhost {}\n", self.name))?;
         write("etc/keel-address", &self.address)?;
         write("etc/ssh/sshd_config.d/test.conf", &format!("ListenAddress {}\nPasswordAuthentication no\nUsePAM no\n", self.address))?;
         write("etc/sudoers.d/ops", "ops ALL=(ALL) NOPASSWD: ALL\n")?;
         write("etc/apt/sources.list", "deb [signed-by=/srv/repository/key.gpg] file:/srv/repository ./\n")?;
-        write("usr/sbin/policy-rc.d.off", "")?;
         std::fs::create_dir_all(root.join("srv/repository"))?;
         std::fs::create_dir_all(root.join("home/ops/.ssh"))?;
         std::fs::copy(self.key.with_extension("pub"), root.join("home/ops/.ssh/authorized_keys"))?;
@@ -130,7 +135,7 @@ impl Machine {
             let address = address.parse().map_err(|error| format!("{error}"))?;
             std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)).map(drop).map_err(|error| error.to_string())
         })?;
-        wait_until(&format!("{} running", self.name), Duration::from_secs(60), || match self.exec("systemctl is-system-running") {
+        wait_until(&format!("{} running", self.name), Duration::from_secs(60), || match self.exec("systemctl is-system-running || true") {
             Ok(text) if text.contains("running") || text.contains("degraded") => Ok(()),
             other => Err(format!("{other:?}")),
         })
@@ -154,13 +159,31 @@ impl Machine {
 
     /// Runs a command as root, over SSH.
     pub fn exec(&self, command: &str) -> anyhow::Result<String> {
-        let options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes"];
-        run(Command::new("ssh").args(options).arg("-i").arg(&self.key).arg(format!("ops@{}", self.address)).arg(format!("sudo -n sh -c '{}'", command.replace('\'', r"'\''"))))
+        let options = [
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "ConnectTimeout=5",
+            "-o",
+            "BatchMode=yes",
+        ];
+        run(Command::new("ssh")
+            .args(options)
+            .arg("-i")
+            .arg(&self.key)
+            .arg(format!("ops@{}", self.address))
+            .arg(format!("sudo -n sh -c '{}'", command.replace('\'', r"'\''"))))
     }
 
     /// The installed version of a package; empty if it is not installed.
     pub fn version(&self, package: &str) -> String {
-        self.exec(&format!("dpkg-query -W -f='${{db:Status-Abbrev}} ${{Version}}' {package} 2>/dev/null | sed -n 's/^.i *//p'")).map(|text| text.trim().to_owned()).unwrap_or_default()
+        self.exec(&format!("dpkg-query -W -f='${{db:Status-Abbrev}} ${{Version}}' {package} 2>/dev/null | sed -n 's/^.i *//p'"))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
     }
 
     /// Cuts every SSH connection that is open to it; sshd itself stays.

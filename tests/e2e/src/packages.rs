@@ -20,7 +20,8 @@ while (my $client = $server->accept) {
 }
 "#;
 
-const UNIT: &str = "[Unit]\nDescription=hello\n[Service]\nExecStart=/usr/lib/hello-keel/serve\nRestart=no\n[Install]\nWantedBy=multi-user.target\n";
+const UNIT: &str =
+    "[Unit]\nDescription=hello\n[Service]\nExecStart=/usr/lib/hello-keel/serve\nRestart=no\n[Install]\nWantedBy=multi-user.target\n";
 
 /// The versions of `hello-keel`. Each needs `hello-keel-lib` of exactly its own version, so that only the set can go back.
 /// 1.0-1 and 2.0-1 are good · 3.0-1 dies five seconds after its start · 4.0-1's maintainer script fails · 5.0-1 has another
@@ -51,7 +52,11 @@ impl Repository {
     }
 
     fn gpg(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        run(Command::new("gpg").arg("--homedir").arg(&self.home).args(["--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""]).args(arguments))
+        run(Command::new("gpg")
+            .arg("--homedir")
+            .arg(&self.home)
+            .args(["--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""])
+            .args(arguments))
     }
 
     /// Takes a version away, as a repository that keeps only the newest would.
@@ -68,9 +73,16 @@ impl Repository {
         for stale in ["Release", "InRelease"] {
             let _ = std::fs::remove_file(self.folder.join(stale));
         }
-        let release = run(Command::new("apt-ftparchive").args(["-o", "APT::FTPArchive::Release::Suite=test", "release", "."]).current_dir(&self.folder))?;
+        let release = run(Command::new("apt-ftparchive")
+            .args(["-o", "APT::FTPArchive::Release::Suite=test", "release", "."])
+            .current_dir(&self.folder))?;
         std::fs::write(self.folder.join("Release"), release)?;
-        self.gpg(&["--clearsign", "--output", &self.folder.join("InRelease").display().to_string(), &self.folder.join("Release").display().to_string()])?;
+        self.gpg(&[
+            "--clearsign",
+            "--output",
+            &self.folder.join("InRelease").display().to_string(),
+            &self.folder.join("Release").display().to_string(),
+        ])?;
         Ok(())
     }
 }
@@ -84,7 +96,11 @@ fn build(scratch: &Path, into: &Path, version: &str) -> anyhow::Result<()> {
         std::fs::write(&path, text)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(Into::into)
     };
-    let control = |name: &str, depends: &str| format!("Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\nDescription: a test\n{depends}");
+    let control = |name: &str, depends: &str| {
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\nDescription: a test\n{depends}"
+        )
+    };
     write("lib/DEBIAN/control", &control("hello-keel-lib", ""), 0o644)?;
     write("lib/usr/lib/hello-keel/lib", version, 0o644)?;
     let dies = if version == "3.0-1" { "5" } else { "0" };
@@ -98,7 +114,13 @@ fn build(scratch: &Path, into: &Path, version: &str) -> anyhow::Result<()> {
         "6.0-1" => "sleep 10\n",
         _ => "",
     };
-    write("main/DEBIAN/postinst", &format!("#!/bin/sh\nset -e\n[ \"$1\" = configure ] || exit 0\n{extra}systemctl daemon-reload\nsystemctl enable --quiet hello-keel.service\n"), 0o755)?;
+    write(
+        "main/DEBIAN/postinst",
+        &format!(
+            "#!/bin/sh\nset -e\n[ \"$1\" = configure ] || exit 0\n{extra}systemctl daemon-reload\nsystemctl enable --quiet hello-keel.service\n"
+        ),
+        0o755,
+    )?;
     for part in ["lib", "main"] {
         run(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(folder.join(part)).arg(into))?;
     }

@@ -24,7 +24,8 @@ pub fn ensure() -> anyhow::Result<PathBuf> {
         return Ok(root);
     }
     // The mirror is the machine's own: nothing here names one.
-    let sites = run(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)", "Codename: bookworm"])).or_else(|_| run(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"])))?;
+    let sites = run(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)", "Codename: bookworm"]))
+        .or_else(|_| run(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"])))?;
     let mirror = sites.lines().find(|site| !site.contains("security")).context("apt knows no mirror: run apt-get update")?.to_owned();
     eprintln!("building a Debian root file system in {} (once, under a minute)", root.display());
     let beside = root.with_extension(format!("new-{}", std::process::id()));

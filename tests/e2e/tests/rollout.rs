@@ -29,7 +29,8 @@ fn world(count: u8) -> Option<World> {
     let root = rootfs::ensure().unwrap();
     let repository = Repository::make(folder.path()).unwrap();
     let block = Block::take().unwrap();
-    let boot = |number| Machine::boot(&format!("web-{number}"), &block.address(number), folder.path(), &root, &repository.folder, &key).unwrap();
+    let boot =
+        |number| Machine::boot(&format!("web-{number}"), &block.address(number), folder.path(), &root, &repository.folder, &key).unwrap();
     let machines: Vec<Machine> = (1..=count).map(boot).collect();
     for machine in &machines {
         machine.exec("apt-get -q update").unwrap();
@@ -66,7 +67,14 @@ fn releases_good_and_bad() {
     assert_eq!(world.versions(), vec!["2.0-1"; 5]);
     let listed = world.engine.text(&["audit", "list", "--limit", "1000", "-o", "json"]).unwrap();
     let entries: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
-    let touched = |version: &str| entries.iter().filter(|entry| entry["verb"] == "apply" && entry["outcome"] == "begun" && entry["changes"].to_string().contains(&format!("-> {version}"))).count();
+    let touched = |version: &str| {
+        entries
+            .iter()
+            .filter(|entry| {
+                entry["verb"] == "apply" && entry["outcome"] == "begun" && entry["changes"].to_string().contains(&format!("-> {version}"))
+            })
+            .count()
+    };
     assert_eq!(touched("3.0-1"), 1, "only the canary ever had it");
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(world.engine.status()["phase"], "RolledBack", "not tried again until Git changes");
@@ -163,7 +171,9 @@ fn things_that_go_wrong() {
     .unwrap_or_else(|error| panic!("{error}\n{}", world.engine.tail()));
 
     // Another host key: not one more command is sent there.
-    world.machines[0].exec("rm /etc/ssh/ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh").unwrap();
+    world.machines[0]
+        .exec("rm /etc/ssh/ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh")
+        .unwrap();
     world.machines[0].cut_connections();
     wait_until("the other key being refused", Duration::from_secs(60), || match world.engine.text(&["explain", "device/web-1"]) {
         Ok(text) if text.contains("not the pinned one") => Ok(()),
@@ -178,7 +188,7 @@ fn files_and_the_way_back() {
     let Some(mut world) = world(2) else { return };
     let files = |text: &str| {
         format!(
-            "apiVersion: evenkeel.dev/v1alpha1\nkind: Deployment\nmetadata: {{name: motd}}\nspec:\n  selector: {{matchLabels: {{role: web}}}}\n  files:\n    - {{path: /etc/motd, template: \"{text} from {{{{ device.name }}}}\\n\"}}\n    - {{path: /etc/keel/extra.conf, content: \"x = 1\\n\", mode: \"0600\"}}\n  checks: {{after: [{{name: greets, ssh: {{command: 'grep -q welcome /etc/motd'}}}}]}}\n  strategy: {{batches: [{{max: 1}}], soak: 0s, deadline: 5s}}\n"
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: Deployment\nmetadata: {{name: motd}}\nspec:\n  selector: {{matchLabels: {{role: web}}}}\n  files:\n    - {{path: /etc/motd, template: \"{text} from {{{{ device.name }}}}\\n\"}}\n    - {{path: /etc/keel/extra.conf, content: \"x = 1\\n\", mode: \"0600\"}}\n  checks: {{after: [{{name: greets, ssh: {{command: 'grep -q welcome /etc/motd'}}}}]}}\n  gate: {{probes: false}}\n  strategy: {{batches: [{{max: 1}}], soak: 0s, deadline: 5s}}\n"
         )
     };
     let motd = |machine: &Machine| machine.exec("cat /etc/motd").unwrap_or_default().trim().to_owned();
@@ -199,8 +209,12 @@ fn files_and_the_way_back() {
     assert_eq!(motd(&world.machines[1]), "welcome from web-2");
 
     // The old version is in no repository and in no cache any more: nothing is touched, and the reason is said.
-    world.machines[0].exec("apt-get -q -y install hello-keel=1.0-1 hello-keel-lib=1.0-1; apt-get clean; rm -rf /var/lib/evenkeel/wayback").unwrap();
-    world.machines[1].exec("apt-get -q -y install hello-keel=1.0-1 hello-keel-lib=1.0-1; apt-get clean; rm -rf /var/lib/evenkeel/wayback").unwrap();
+    world.machines[0]
+        .exec("apt-get -q -y install hello-keel=1.0-1 hello-keel-lib=1.0-1; apt-get clean; rm -rf /var/lib/evenkeel/wayback")
+        .unwrap();
+    world.machines[1]
+        .exec("apt-get -q -y install hello-keel=1.0-1 hello-keel-lib=1.0-1; apt-get clean; rm -rf /var/lib/evenkeel/wayback")
+        .unwrap();
     world.repository.forget("1.0-1").unwrap();
     for machine in &world.machines {
         machine.exec("apt-get -q update").unwrap();

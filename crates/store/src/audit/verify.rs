@@ -87,7 +87,8 @@ impl State<'_> {
     }
 
     fn line(&mut self, line: &str, number: u64) -> Result<(), String> {
-        let line: Line = serde_json::from_str(line).map_err(|error| format!("line {number} is damaged, after entry {}: {error}", self.last()))?;
+        let line: Line =
+            serde_json::from_str(line).map_err(|error| format!("line {number} is damaged, after entry {}: {error}", self.last()))?;
         match line {
             Line::Header(header) if number == 1 => {
                 if header.key.trim() == self.key.to_text() {
@@ -126,7 +127,8 @@ impl State<'_> {
     }
 
     fn checkpoint(&mut self, note: &str, number: u64) -> Result<(), String> {
-        let checkpoint = Checkpoint::open(note, self.key).map_err(|error| format!("line {number}, after entry {}: {error}", self.last()))?;
+        let checkpoint =
+            Checkpoint::open(note, self.key).map_err(|error| format!("line {number}, after entry {}: {error}", self.last()))?;
         if checkpoint.size > self.tree.size() {
             return Err(format!("entries {} to {} were removed: a checkpoint counts them", self.tree.size(), checkpoint.size - 1));
         }
@@ -152,7 +154,11 @@ impl State<'_> {
 
     fn end(&mut self) -> Result<(), String> {
         if let Some(kept) = self.kept.filter(|kept| kept.size > self.tree.size()) {
-            return Err(format!("cut off at the tail: entry {} is missing, the checkpoint that was kept counts {}", self.tree.size(), kept.size));
+            return Err(format!(
+                "cut off at the tail: entry {} is missing, the checkpoint that was kept counts {}",
+                self.tree.size(),
+                kept.size
+            ));
         }
         if self.proven < self.tree.size() {
             return Err(format!("entry {} and what follows is covered by no checkpoint: cut off or appended", self.proven));
