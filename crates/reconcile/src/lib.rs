@@ -29,7 +29,7 @@ pub mod window;
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
 pub use desired::{Access, Check, Deployment, Desired, Device, Probe, SshAccess};
 pub use name::{Name, Target};
-pub use observed::{Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
+pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
 pub use outcome::{Outcome, Verdict};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};
 pub use planner::{plan, plan_units};
