@@ -90,6 +90,25 @@ impl Changed {
         self.devices.extend(other.devices);
         self.deployments.extend(other.deployments);
     }
+
+    /// Devices that are otherwise than before, or on which something else is wanted than before.
+    pub fn concerned(&self, before: &Desired, after: &Desired) -> BTreeSet<Name> {
+        let mut devices = self.devices.clone();
+        for unit in &self.deployments {
+            let (old, new) = (before.deployments.get(unit), after.deployments.get(unit));
+            let empty = Vec::new();
+            let members = |unit: Option<&Arc<Deployment>>| unit.map_or(&empty, |unit| &unit.members).clone();
+            match (old, new) {
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
+                (Some(old), Some(new)) if old.digest == new.digest => {
+                    devices.extend(old.members.iter().filter(|member| new.members.binary_search(member).is_err()).cloned());
+                    devices.extend(new.members.iter().filter(|member| old.members.binary_search(member).is_err()).cloned());
+                }
+                _ => devices.extend(members(old).into_iter().chain(members(new))),
+            }
+        }
+        devices
+    }
 }
 
 impl Desired {

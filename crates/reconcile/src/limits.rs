@@ -41,12 +41,7 @@ pub struct TooFar {
 
 /// What going from one desired state to another would do to the fleet; `changed` is what the updates between them changed.
 pub fn reach(in_force: &Desired, next: &Desired, changed: &Changed) -> Reach {
-    let members = |desired: &Desired, unit: &Name| desired.deployments.get(unit).map(|unit| unit.members.clone()).unwrap_or_default();
-    let mut devices = changed.devices.clone();
-    for unit in &changed.deployments {
-        devices.extend(members(in_force, unit));
-        devices.extend(members(next, unit));
-    }
+    let devices = changed.concerned(in_force, next);
     let (there, gone): (Vec<Name>, Vec<Name>) = devices.into_iter().partition(|name| next.devices.contains_key(name));
     Reach {
         deleted: gone.into_iter().filter(|name| in_force.devices.contains_key(name)).collect(),
