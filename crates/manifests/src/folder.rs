@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::yaml::MAX_FILE;
 
 /// Folders in folders.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// The YAML files below a folder, each with the hash of its bytes, and what could not be read. Hidden folders are left out, and
 /// links are never followed.

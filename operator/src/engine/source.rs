@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use manifests::finding::Finding;
 use manifests::folder;
-use manifests::git::{Fetched, Source};
+use manifests::git::{Entry, Fetched, Source};
 use manifests::read::Reader;
 use reconcile::content::Digest;
 use reconcile::{Desired, Revision};
@@ -38,14 +38,41 @@ impl Origin {
     }
 }
 
+/// What was read so far.
+#[derive(Default)]
+struct Known {
+    reader: Reader,
+    /// Blob ids by path.
+    tree: BTreeMap<String, String>,
+    /// What is left out, and why.
+    left: BTreeMap<String, String>,
+}
+
+impl Known {
+    fn apply(&mut self, fetched: &Fetched) {
+        if fetched.whole {
+            (self.tree, self.left) = Default::default();
+        }
+        for (path, entry) in &fetched.changed {
+            self.tree.remove(path);
+            self.left.remove(path);
+            match entry {
+                Entry::Blob(id) => _ = self.tree.insert(path.clone(), id.clone()),
+                Entry::Left(why) => _ = self.left.insert(path.clone(), why.clone()),
+                Entry::Gone => {}
+            }
+        }
+    }
+}
+
 /// Looks at the origin on an interval, or when asked, and tells what is new.
 pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval: Duration, ask: Arc<Notify>, events: mpsc::Sender<Event>) {
-    let mut reader = Reader::default();
+    let mut state = Known::default();
     let mut known = None;
     // What was in force before a restart is in force again before anything newer is looked at.
     if let (Origin::Git(source), Some(in_force)) = (&origin, in_force) {
         match source.at(&in_force.commit).await {
-            Ok(fetched) => match read(source, &mut reader, fetched).await {
+            Ok(fetched) => match read(source, &mut state, fetched).await {
                 Ok(candidate) => {
                     known = Some(candidate.desired.revision.commit.clone());
                     if events.send(Event::InForce(Box::new(candidate))).await.is_err() {
@@ -64,7 +91,7 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
             _ = ticks.tick() => {}
             () = ask.notified() => {}
         }
-        let event = match look(&origin, &mut reader, known.as_deref()).await {
+        let event = match look(&origin, &mut state, known.as_deref()).await {
             Ok(None) => Event::Unchanged,
             Ok(Some(candidate)) => {
                 known = Some(candidate.desired.revision.commit.clone());
@@ -78,11 +105,11 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
     }
 }
 
-async fn look(origin: &Origin, reader: &mut Reader, known: Option<&str>) -> Result<Option<Candidate>, String> {
+async fn look(origin: &Origin, state: &mut Known, known: Option<&str>) -> Result<Option<Candidate>, String> {
     match origin {
         Origin::Folder(path) => {
             let path = path.clone();
-            let mut taken = std::mem::take(reader);
+            let mut taken = std::mem::take(&mut state.reader);
             let known = known.map(str::to_owned);
             let (taken, candidate) = tokio::task::spawn_blocking(move || {
                 let candidate = look_folder(&path, &mut taken, known.as_deref());
@@ -90,12 +117,12 @@ async fn look(origin: &Origin, reader: &mut Reader, known: Option<&str>) -> Resu
             })
             .await
             .map_err(|error| error.to_string())?;
-            *reader = taken;
+            state.reader = taken;
             candidate
         }
         Origin::Git(source) => match source.poll(known).await.map_err(|error| error.to_string())? {
             None => Ok(None),
-            Some(fetched) => read(source, reader, fetched).await.map(Some),
+            Some(fetched) => read(source, state, fetched).await.map(Some),
         },
     }
 }
@@ -112,31 +139,33 @@ fn look_folder(path: &Path, reader: &mut Reader, known: Option<&str>) -> Result<
     Ok(Some(Candidate { desired, findings, forced: false }))
 }
 
-async fn read(source: &Source, reader: &mut Reader, fetched: Fetched) -> Result<Candidate, String> {
+async fn read(source: &Source, state: &mut Known, fetched: Fetched) -> Result<Candidate, String> {
+    let before = (state.tree.clone(), state.left.clone());
+    state.apply(&fetched);
     // Which blobs are new is found by a dry run that reads nothing.
     let mut wanted = BTreeMap::new();
-    let taken = std::mem::take(reader);
-    taken.missing(&fetched.tree, |path, id| {
+    state.reader.missing(&state.tree, |path, id| {
         wanted.insert(path.to_owned(), id.to_owned());
     });
     let contents = match source.blobs(wanted.into_values().collect()).await {
         Ok(contents) => contents,
         Err(error) => {
-            *reader = taken;
+            (state.tree, state.left) = before;
             return Err(error.to_string());
         }
     };
+    let mut taken = std::mem::take(state);
     let (taken, candidate) = tokio::task::spawn_blocking(move || {
-        let mut taken = taken;
-        let read = taken.update(&fetched.tree, |path, id| contents.get(id).cloned().ok_or_else(|| format!("{path}: blob {id} is missing")));
-        tracing::info!(commit = fetched.revision.commit, files = fetched.tree.len(), read, forced = fetched.forced, "read a commit");
+        let read = |path: &str, id: &str| contents.get(id).cloned().ok_or_else(|| format!("{path}: blob {id} is missing"));
+        let read = taken.reader.update(&taken.tree, read);
+        tracing::info!(commit = fetched.revision.commit, files = taken.tree.len(), read, forced = fetched.forced, "read a commit");
         let forced = fetched.forced;
-        let (desired, mut findings) = manifests::build(&taken, fetched.revision);
-        findings.extend(fetched.skipped.into_iter().map(|(path, why)| manifests::finding::Finding::skipped(&path, &why)));
+        let (desired, mut findings) = manifests::build(&taken.reader, fetched.revision);
+        findings.extend(taken.left.iter().take(100).map(|(path, why)| Finding::skipped(path, why)));
         (taken, Candidate { desired, findings, forced })
     })
     .await
     .map_err(|error| error.to_string())?;
-    *reader = taken;
+    *state = taken;
     Ok(candidate)
 }
