@@ -21,7 +21,7 @@ use devices::probe::{Ran, Scheduler};
 use jiff::Timestamp;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
-use reconcile::{Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
+use reconcile::{Changed, Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
 use store::Store;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,8 @@ pub(crate) struct Engine {
     look_again: BTreeMap<Name, Timestamp>,
     /// A revision that waits: for approval, or for the store.
     held: Option<Box<Candidate>>,
+    /// What the revisions changed that were read since the one in force.
+    pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
 }
@@ -107,6 +109,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         held: None,
+        pending: Changed::default(),
         store_away: false,
     };
     engine.restore(&url).await?;
@@ -190,13 +193,14 @@ impl Engine {
         match event {
             None => {}
             Some(Event::InForce(candidate)) => {
-                let (revision, problem) = (candidate.desired.revision.clone(), None);
-                self.put_in_force(*candidate, problem).await;
-                tracing::info!(commit = revision.commit, "in force again after the restart");
+                tracing::info!(commit = candidate.desired.revision.commit, "in force again after the restart");
+                self.pending.extend(candidate.changed.clone());
+                self.put_in_force(*candidate).await;
                 self.resume().await;
             }
             Some(Event::Candidate(candidate)) => {
                 self.write().source.checked_at = Some(Timestamp::now());
+                self.pending.extend(candidate.changed.clone());
                 self.candidate(candidate).await;
             }
             Some(Event::Unchanged) => {
@@ -227,7 +231,7 @@ impl Engine {
     /// Another revision: it comes in force if it stays within the limits, or was let through.
     async fn candidate(&mut self, candidate: Box<Candidate>) {
         let first = self.desired().revision.commit.is_empty();
-        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, self.limits) {
+        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, &self.pending, self.limits) {
             let approved = self.store.is_approved(&self.url, &too_far.id).await.unwrap_or(false);
             if !approved {
                 tracing::warn!(
@@ -253,15 +257,16 @@ impl Engine {
             return;
         }
         tracing::info!(commit = revision.commit, author = revision.author, "in force");
-        self.put_in_force(*candidate, None).await;
+        self.put_in_force(*candidate).await;
         if first {
             self.resume().await;
         }
     }
 
-    async fn put_in_force(&mut self, candidate: Candidate, problem: Option<String>) {
-        let desired = Arc::new(candidate.desired);
+    async fn put_in_force(&mut self, candidate: Candidate) {
+        let desired = candidate.desired;
         let old = self.desired();
+        let changed = std::mem::take(&mut self.pending);
         for finding in candidate.findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).take(20) {
             tracing::warn!(file = finding.file, line = finding.line, code = finding.code, object = finding.object, "{}", finding.message);
         }
@@ -269,7 +274,7 @@ impl Engine {
             let mut view = self.write();
             view.source.in_force.clone_from(&desired.revision.commit);
             view.source.author.clone_from(&desired.revision.author);
-            view.source.problem = problem;
+            view.source.problem = None;
             view.source.too_far = None;
             view.source.findings = candidate
                 .findings
@@ -279,14 +284,18 @@ impl Engine {
                 .collect();
             view.desired = desired.clone();
             view.not_ready = None;
-            view.observed.devices.retain(|name, _| desired.devices.contains_key(name));
-            view.deferred.retain(|name, _| desired.deployments.contains_key(name));
+            for name in changed.devices.iter().filter(|name| !desired.devices.contains_key(*name)) {
+                view.observed.devices.remove(name);
+            }
+            for name in changed.deployments.iter().filter(|name| !desired.deployments.contains_key(*name)) {
+                view.deferred.remove(name);
+            }
         }
         self.held = None;
-        self.devices.update(desired.clone()).await;
-        self.scheduler.update(&desired.devices);
-        self.looks.update(&desired, &old);
-        self.dirty.extend(desired.deployments.keys().cloned());
+        self.devices.update(desired.clone(), &changed.devices).await;
+        self.scheduler.update(&desired, &changed.devices);
+        self.looks.update(&desired, &changed.concerned(&old, &desired));
+        self.dirty.extend(changed.deployments);
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {

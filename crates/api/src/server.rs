@@ -153,7 +153,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn status(State(shared): State<Shared>) -> Response {
     let value = read(
         &shared,
-        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.len(), "deployments": view.desired.deployments.len(), "passes": view.passes}),
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes}),
     );
     Json(value).into_response()
 }

@@ -17,17 +17,17 @@ use read::Reader;
 
 /// Checks the manifests of a folder as the engine would read them: everything that is wrong, in one run.
 pub fn check(root: &Path) -> Result<(Desired, Vec<Finding>), String> {
-    let tree = folder::list(root)?;
     let mut reader = Reader::default();
-    reader.update(&tree, |path, _| folder::read(root, path));
-    Ok(build(&reader, Revision::default()))
+    let (changes, _) = reader.update(&folder::list(root)?, true, |path, _| folder::read(root, path));
+    let (desired, _) = Desired::default().update(changes, Revision::default());
+    let findings = findings(&reader, &desired);
+    Ok((desired, findings))
 }
 
-/// Desired state from what was read, with everything that is wrong with it.
-pub fn build(reader: &Reader, revision: Revision) -> (Desired, Vec<Finding>) {
-    let (desired, found) = Desired::build(reader.objects().into_values(), revision);
+/// Everything that is wrong with what was read, in the order of the files.
+pub fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
     let mut findings = reader.findings();
-    findings.extend(reader.locate(&found));
+    findings.extend(reader.locate(&desired.findings()));
     findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
-    (desired, findings)
+    findings
 }

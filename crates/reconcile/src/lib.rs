@@ -27,7 +27,7 @@ pub mod rollout;
 pub mod window;
 
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
-pub use desired::{Access, Check, Deployment, Desired, Device, Probe, SshAccess};
+pub use desired::{Access, Changed, Check, Deployment, Desired, Device, Key, Map, Probe, SshAccess};
 pub use name::{Name, Target};
 pub use observed::{Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
 pub use outcome::{Outcome, Verdict};
