@@ -31,8 +31,9 @@ fn measure(folder: &Path, files: usize) -> Result<(), Box<dyn std::error::Error>
     let mut packed = git2::Buf::new();
     pack.dump(&repository, &mut packed)?;
     std::fs::create_dir_all(folder.join("fleet.git/objects/pack"))?;
-    let odb = Repository::open_bare(folder.join("fleet.git"))?;
-    let mut writer = odb.odb()?.packwriter()?;
+    let again = Repository::open_bare(folder.join("fleet.git"))?;
+    let odb = again.odb()?;
+    let mut writer = odb.packwriter()?;
     std::io::Write::write_all(&mut writer, &packed)?;
     writer.commit()?;
     pack.reset()?;
