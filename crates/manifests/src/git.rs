@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use git2::{Direction, ErrorCode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+use git2::{Commit, Direction, ErrorCode, ObjectType, Oid, Repository};
 use reconcile::Revision;
 use tokio::sync::Semaphore;
 
-use crate::folder::is_yaml;
 use crate::verify::{self, Keys};
 use crate::yaml::MAX_FILE;
+
+mod tree;
+
+pub use tree::Entry;
 
 /// Time limit of one look or fetch.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -52,6 +55,14 @@ pub enum Error {
         path: String,
         /// In which commit.
         commit: String,
+    },
+    /// More than an engine of this size can hold.
+    #[error("commit {commit} has {what}")]
+    TooMany {
+        /// Which.
+        commit: String,
+        /// Of what.
+        what: String,
     },
     /// The commit's signature is not what was asked for.
     #[error("commit {commit} is not applied: {reason}")]
@@ -99,17 +110,17 @@ pub struct Source {
     place: Arc<Semaphore>,
 }
 
-/// A commit with its files.
+/// A commit, with what changed in it since the commit that was known.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The commit.
     pub revision: Revision,
-    /// The branch was moved to a commit that does not follow the one before.
+    /// What is followed was moved to a commit that does not come after the one that was known.
     pub forced: bool,
-    /// Paths of YAML files with their blob ids.
-    pub tree: BTreeMap<String, String>,
-    /// What was left out of the tree, and why.
-    pub skipped: Vec<(String, String)>,
+    /// No commit was known to compare with: `changed` is everything that there is, and nothing is `Gone`.
+    pub whole: bool,
+    /// Paths of manifests, below the folder that is followed, with what became of them.
+    pub changed: BTreeMap<String, Entry>,
 }
 
 impl Source {
@@ -138,13 +149,13 @@ impl Source {
         }
     }
 
-    /// Looks at the remote: `None` if it still is at `known`, else the new head with its files.
+    /// Looks at the remote: `None` if it still is at `known`, else the new head with what changed since `known`.
     pub async fn poll(&self, known: Option<&str>) -> Result<Option<Fetched>, Error> {
         let known = known.map(str::to_owned);
         self.blocking(move |source| source.poll_now(known.as_deref())).await
     }
 
-    /// A commit that was fetched before, with its files.
+    /// A commit that was fetched before, whole.
     pub async fn at(&self, commit: &str) -> Result<Fetched, Error> {
         let commit = commit.to_owned();
         self.blocking(move |source| {
@@ -240,34 +251,25 @@ impl Source {
         let forced = known
             .and_then(|known| Oid::from_str(known).ok())
             .is_some_and(|known| id != known && !repository.graph_descendant_of(id, known).unwrap_or(false));
-        let root = commit.tree().map_err(|error| self.cached(&error))?;
-        let tree = if self.path.is_empty() {
-            root
-        } else {
-            let entry = root.get_path(Path::new(&self.path)).ok().and_then(|entry| entry.to_object(repository).ok()?.into_tree().ok());
-            entry.ok_or_else(|| Error::NoPath { path: self.path.clone(), commit: id.to_string() })?
+        let new = self.folder(&commit)?.ok_or_else(|| Error::NoPath { path: self.path.clone(), commit: id.to_string() })?;
+        // What is not in the cache any more can't be compared with: then everything is new.
+        let known = known.and_then(|known| repository.find_commit(Oid::from_str(known).ok()?).ok());
+        let old = known.and_then(|known| self.folder(&known).ok().flatten());
+        let (whole, changed) = match old.map(|old| tree::compare(repository, Some(old), new)) {
+            Some(Ok(changed)) => (false, changed),
+            _ => (true, tree::compare(repository, None, new).map_err(|error| self.compared(error, id))?),
         };
-        let (mut files, mut skipped) = (BTreeMap::new(), Vec::new());
-        let walked = tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-            let name = entry.name().unwrap_or_default();
-            let path = format!("{folder}{name}");
-            match (entry.kind(), entry.filemode()) {
-                (Some(ObjectType::Tree), _) if name.starts_with('.') => return TreeWalkResult::Skip,
-                (Some(ObjectType::Blob), 0o120_000) if is_yaml(name) => {
-                    skipped.push((path, "a symbolic link: links are not followed".into()));
-                }
-                (Some(ObjectType::Blob), _) if entry.name().is_err() => skipped.push((path, "its name is not UTF-8".into())),
-                (Some(ObjectType::Blob), _) if is_yaml(name) => {
-                    files.insert(path, entry.id().to_string());
-                }
-                (Some(ObjectType::Commit), _) => skipped.push((path, "a submodule: submodules are not fetched".into())),
-                _ => {}
-            }
-            TreeWalkResult::Ok
-        });
-        walked.map_err(|error| self.cached(&error))?;
-        skipped.truncate(100);
-        Ok(Fetched { revision, forced, tree: files, skipped })
+        Ok(Fetched { revision, forced, whole, changed })
+    }
+
+    /// The id of the folder that is followed; `None` if the commit does not have it.
+    fn folder(&self, commit: &Commit<'_>) -> Result<Option<Oid>, Error> {
+        let root = commit.tree().map_err(|error| self.cached(&error))?;
+        if self.path.is_empty() {
+            return Ok(Some(root.id()));
+        }
+        let entry = root.get_path(Path::new(&self.path)).ok();
+        Ok(entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id()))
     }
 
     fn open(&self) -> Result<Repository, Error> {
@@ -280,6 +282,13 @@ impl Source {
 
     fn remote(&self, error: &git2::Error) -> Error {
         Error::Remote { url: self.url(), reason: error.message().chars().filter(|c| !c.is_control()).take(300).collect() }
+    }
+
+    fn compared(&self, error: tree::Error, commit: Oid) -> Error {
+        match error {
+            tree::Error::Object(error) => self.cached(&error),
+            tree::Error::TooMany(what) => Error::TooMany { commit: commit.to_string(), what },
+        }
     }
 
     fn cached(&self, error: &git2::Error) -> Error {

@@ -357,13 +357,24 @@ mod tests {
         let mut change = |path: &str, entry: Entry, text: &str| {
             let (changes, _) = reader.update(&BTreeMap::from([(path.to_owned(), entry)]), false, |_, _| Ok(text.as_bytes().to_vec()));
             let shown = changes.iter().map(|((_, name), object)| format!("{name} {}", if object.is_some() { "is" } else { "gone" }));
-            (shown.collect::<Vec<_>>().join(", "), reader.findings().into_iter().map(|finding| format!("{} {}:{}", finding.code, finding.file, finding.line)).collect::<Vec<_>>().join(", "))
+            (
+                shown.collect::<Vec<_>>().join(", "),
+                reader
+                    .findings()
+                    .into_iter()
+                    .map(|finding| format!("{} {}:{}", finding.code, finding.file, finding.line))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
         };
         let of = |changed: &str, findings: &str| (changed.to_owned(), findings.to_owned());
         let blob = |id: &str| Entry::Blob(id.to_owned());
         assert_eq!(change("b.yaml", blob("1"), &device("x", "10.0.0.1")), of("x is", ""));
         assert_eq!(change("c.yaml", blob("2"), &device("x", "10.0.0.2")), of("", "duplicate-object c.yaml:3"));
-        assert_eq!(change("a.yaml", blob("3"), &device("x", "10.0.0.3")), of("x is", "duplicate-object b.yaml:3, duplicate-object c.yaml:3"));
+        assert_eq!(
+            change("a.yaml", blob("3"), &device("x", "10.0.0.3")),
+            of("x is", "duplicate-object b.yaml:3, duplicate-object c.yaml:3")
+        );
         assert_eq!(change("a.yaml", Entry::Gone, ""), of("x is", "duplicate-object c.yaml:3"));
         assert_eq!(change("b.yaml", Entry::Gone, ""), of("x is", ""));
         let twice = format!("{}---\n{}", device("y", "10.0.0.4"), device("y", "10.0.0.5"));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use manifests::git::{Error, Follow, Source};
+use manifests::git::{Entry, Error, Fetched, Follow, Source};
 use manifests::verify::Keys;
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
@@ -28,6 +28,23 @@ fn commit(folder: &Path, files: &[(&str, &str)]) -> String {
     git(folder, &["add", "-A"]);
     git(folder, &["commit", "-q", "--allow-empty", "-m", "change"]);
     git(folder, &["rev-parse", "HEAD"])
+}
+
+/// Paths with what became of them.
+fn changed(fetched: &Fetched) -> Vec<(&str, &str)> {
+    let word = |entry: &Entry| match entry {
+        Entry::Blob(_) => "blob",
+        Entry::Left(_) => "left",
+        Entry::Gone => "gone",
+    };
+    fetched.changed.iter().map(|(path, entry)| (path.as_str(), word(entry))).collect()
+}
+
+fn blob(fetched: &Fetched, path: &str) -> String {
+    match &fetched.changed[path] {
+        Entry::Blob(id) => id.clone(),
+        other => panic!("{path}: {other:?}"),
+    }
 }
 
 struct World {
@@ -60,21 +77,23 @@ async fn a_branch_is_followed_by_what_changed() {
     let fetched = source.poll(None).await.unwrap().unwrap();
     assert_eq!(fetched.revision.commit, first);
     assert_eq!(fetched.revision.author, "Ann <ann@example.com>");
-    assert_eq!(fetched.tree.keys().collect::<Vec<_>>(), ["a.yaml", "dir/b.yml"]);
+    assert_eq!(changed(&fetched), [("a.yaml", "blob"), ("dir/b.yml", "blob")]);
+    assert!(fetched.whole && !fetched.forced);
     assert!(source.poll(Some(&first)).await.unwrap().is_none());
     let second = commit(&world.work(), &[("a.yaml", "a: 2\n")]);
     let next = source.poll(Some(&first)).await.unwrap().unwrap();
-    assert!(!next.forced);
-    assert_eq!(next.tree["dir/b.yml"], fetched.tree["dir/b.yml"]);
-    let blobs = source.blobs(vec![next.tree["a.yaml"].clone()]).await.unwrap();
-    assert_eq!(blobs[&next.tree["a.yaml"]], b"a: 2\n");
+    assert!(!next.forced && !next.whole);
+    assert_eq!(changed(&next), [("a.yaml", "blob")]);
+    let blobs = source.blobs(vec![blob(&next, "a.yaml")]).await.unwrap();
+    assert_eq!(blobs[&blob(&next, "a.yaml")], b"a: 2\n");
 
     git(&world.work(), &["reset", "-q", "--hard", &first]);
     let third = commit(&world.work(), &[("a.yaml", "a: 3\n")]);
     let forced = source.poll(Some(&second)).await.unwrap().unwrap();
     assert!(forced.forced && forced.revision.commit == third);
     // What was in force before the branch was rewritten can still be read.
-    assert_eq!(source.at(&second).await.unwrap().tree, next.tree);
+    let before = source.at(&second).await.unwrap();
+    assert!(before.whole && blob(&before, "a.yaml") == blob(&next, "a.yaml"));
 
     git(&world.work(), &["branch", "-q", "-m", "main", "other"]);
     let error = source.poll(Some(&third)).await.unwrap_err().to_string();
@@ -89,9 +108,8 @@ async fn what_is_no_file_is_left_out_and_said() {
     git(&world.work(), &["update-index", "--add", "--cacheinfo", &format!("160000,{first},module")]);
     git(&world.work(), &["commit", "-q", "-m", "module"]);
     let fetched = world.source("", None).poll(None).await.unwrap().unwrap();
-    assert_eq!(fetched.tree.keys().collect::<Vec<_>>(), ["sub/a.yaml"]);
-    assert_eq!(fetched.skipped.len(), 2);
-    assert_eq!(world.source("/sub/", None).poll(None).await.unwrap().unwrap().tree.keys().collect::<Vec<_>>(), ["a.yaml"]);
+    assert_eq!(changed(&fetched), [("evil.yaml", "left"), ("module", "left"), ("sub/a.yaml", "blob")]);
+    assert_eq!(changed(&world.source("/sub/", None).poll(None).await.unwrap().unwrap()), [("a.yaml", "blob")]);
     assert!(matches!(world.source("nowhere", None).poll(None).await, Err(Error::NoPath { .. })));
     let gone = Source::new("/nonexistent/repository", Follow::Branch("main".into()), "", &world.home.path().join("cache2"), None);
     assert!(matches!(gone.poll(None).await, Err(Error::Remote { .. })));

@@ -259,6 +259,8 @@ pub struct Deployment {
     pub strategy: Strategy,
     /// Whether probes gate a batch.
     pub gate_probes: bool,
+    /// Severities of which no new alert may fire on the devices of a batch.
+    pub gate_alerts: Vec<crds::Severity>,
     /// What happens when a batch fails.
     pub on_failure: crds::OnFailure,
     /// Whether the way back must be proven first.

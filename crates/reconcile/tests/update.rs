@@ -78,13 +78,15 @@ fn object(write: &Write) -> (Kind, String, Value) {
         }
         Write::Receiver { name } => (Kind::Receiver, format!("rc-{name}"), json!({}), json!({"webhook": {"url": "https://example.com"}})),
     };
-    let value = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
+    let value =
+        json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
     (kind, name, value)
 }
 
 /// Everything but the guesses at what was meant, which depend on what was there when they were made.
 fn shown(desired: &Desired) -> String {
-    let findings: Vec<_> = desired.findings().into_iter().map(|finding| (finding.object, finding.path, finding.code, finding.message)).collect();
+    let findings: Vec<_> =
+        desired.findings().into_iter().map(|finding| (finding.object, finding.path, finding.code, finding.message)).collect();
     let (devices, deployments): (Vec<_>, Vec<_>) = (desired.devices.values().collect(), desired.deployments.values().collect());
     format!("{devices:#?}\n{deployments:#?}\n{:#?}\n{:#?}", desired.selected_by.iter().collect::<Vec<_>>(), findings)
 }

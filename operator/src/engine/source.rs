@@ -50,8 +50,11 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
             Err(error) => Err(error.to_string()),
         };
         match read {
-            Ok(candidate) if events.send(Event::InForce(Box::new(candidate))).await.is_err() => return,
-            Ok(_) => {}
+            Ok(candidate) => {
+                if events.send(Event::InForce(Box::new(candidate))).await.is_err() {
+                    return;
+                }
+            }
             Err(error) => tracing::warn!(%error, commit = in_force.commit, "the commit in force could not be read again"),
         }
     }
@@ -99,7 +102,7 @@ impl Reading {
     async fn folder(&mut self, path: &Path) -> Result<Option<Candidate>, String> {
         let root = path.to_owned();
         let tree = tokio::task::spawn_blocking(move || folder::list(&root)).await.map_err(|error| error.to_string())??;
-        let commit = format!("working-tree-{}", Digest::of_json(&tree).short());
+        let commit = format!("working-tree-{}", Digest::of(format!("{tree:?}").as_bytes()).short());
         if self.known() == Some(commit.as_str()) {
             return Ok(None);
         }

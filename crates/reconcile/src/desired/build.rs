@@ -52,6 +52,7 @@ pub(super) fn deployment(
         rendered,
         strategy: strategy(spec.strategy.as_ref()),
         gate_probes: gate.probes.unwrap_or(true),
+        gate_alerts: gate.alerts,
         on_failure: spec.on_failure.unwrap_or(crds::OnFailure::Rollback),
         way_back: spec.way_back.unwrap_or(crds::WayBack::Require),
         approval: spec.approval.unwrap_or(crds::Approval::None),

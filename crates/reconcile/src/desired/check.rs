@@ -125,7 +125,13 @@ pub(super) fn deployment(desired: &Desired, deployment: &Deployment, findings: &
         if let Some((other, device)) = owner(desired, deployment, &item) {
             let (kind, what) = item.split();
             let message = format!("{kind} {what} on device/{device} is owned by deployment/{other}");
-            findings.error(&target, "owned-elsewhere", "spec.selector", message, "let one Deployment own it, or make the selectors disjoint");
+            findings.error(
+                &target,
+                "owned-elsewhere",
+                "spec.selector",
+                message,
+                "let one Deployment own it, or make the selectors disjoint",
+            );
             break;
         }
     }

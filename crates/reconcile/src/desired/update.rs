@@ -149,11 +149,12 @@ impl Update<'_> {
         if devices.is_empty() {
             return Vec::new();
         }
-        let labels: Vec<_> = devices.iter().filter_map(|name| self.next.devices.get(name)).map(|device| (&device.name, &device.labels)).collect();
+        let labels: Vec<_> =
+            devices.iter().filter_map(|name| self.next.devices.get(name)).map(|device| (&device.name, &device.labels)).collect();
         let selects = |name: &Name, object: &Object| match object {
-            Object::Deployment(object) => labels
-                .iter()
-                .any(|(device, labels)| device.namespace() == name.namespace() && object.spec.selector.matches(labels)),
+            Object::Deployment(object) => {
+                labels.iter().any(|(device, labels)| device.namespace() == name.namespace() && object.spec.selector.matches(labels))
+            }
             _ => false,
         };
         let deployments = of_kind(&self.next, Kind::Deployment);
@@ -235,7 +236,14 @@ impl Update<'_> {
     fn others(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) {
         for key in touched.iter().filter(|(kind, _)| matches!(kind, Kind::AlertRule | Kind::Role)) {
             if !self.next.objects.contains_key(key) {
-                let places: Vec<_> = self.next.index.witnesses.range((key.clone(), String::new())..).map(|(place, _)| place.clone()).take_while(|(of, _)| of == key).collect();
+                let places: Vec<_> = self
+                    .next
+                    .index
+                    .witnesses
+                    .range((key.clone(), String::new())..)
+                    .map(|(place, _)| place.clone())
+                    .take_while(|(of, _)| of == key)
+                    .collect();
                 for place in &places {
                     self.next.index.witnesses.remove_mut(place);
                 }
@@ -244,7 +252,8 @@ impl Update<'_> {
         }
         let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
         for kind in [Kind::AlertRule, Kind::Role] {
-            let objects: Vec<(Name, Arc<Object>)> = of_kind(&self.next, kind).map(|(name, object)| (name.clone(), object.clone())).collect();
+            let objects: Vec<(Name, Arc<Object>)> =
+                of_kind(&self.next, kind).map(|(name, object)| (name.clone(), object.clone())).collect();
             for (name, object) in objects {
                 let key = (kind, name);
                 let own = touched.contains(&key);
