@@ -13,13 +13,14 @@ use russh::keys::{PrivateKey, PublicKey};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::artifacts::{self, Artifacts};
 use crate::simulated::{Setup, Simulated};
 use crate::{Catalogue, Error, io, ports, process, ssh, stand_ins};
 
 /// The name of the Secret with the key that every device accepts.
 pub const KEY: &str = "fleet-key";
 /// The port of every device's SSH server.
-pub(crate) const PORT: u16 = 2222;
+pub const PORT: u16 = 2222;
 /// Commands that run at once in the whole fleet; more wait. Steps that run detached on the devices come on top.
 const COMMANDS: usize = 128;
 /// Devices of one fleet.
@@ -29,6 +30,7 @@ const DEVICES: usize = 10_000;
 pub struct Fleet {
     shared: Arc<Shared>,
     devices: Mutex<BTreeMap<String, Arc<Simulated>>>,
+    artifacts: Artifacts,
     block: u8,
     /// Who holds this address holds the block.
     _held: TcpListener,
@@ -68,7 +70,7 @@ impl Fleet {
             generation: AtomicU32::new(0),
             folder,
         };
-        let fleet = Self { shared: Arc::new(shared), devices: Mutex::default(), block, _held: held };
+        let fleet = Self { shared: Arc::new(shared), devices: Mutex::default(), artifacts: Artifacts::default(), block, _held: held };
         fleet.publish(catalogue)?;
         Ok(fleet)
     }
@@ -130,6 +132,17 @@ impl Fleet {
         let beside = folder.join("next");
         std::os::unix::fs::symlink(&generation, &beside).map_err(io(beside.display()))?;
         std::fs::rename(&beside, folder.join("newest")).map_err(io(folder.display()))
+    }
+
+    /// Offers an archive with one file in it over HTTP: its URL and its bytes. Needs a Tokio runtime.
+    pub fn offer_archive(&self, name: &str, text: &str) -> Result<(String, Vec<u8>), Error> {
+        let bytes = artifacts::tar("release", text);
+        Ok((self.offer(name, &bytes)?, bytes))
+    }
+
+    /// Offers a file over HTTP, and returns its URL. Needs a Tokio runtime.
+    pub fn offer(&self, name: &str, bytes: &[u8]) -> Result<String, Error> {
+        self.artifacts.offer(Ipv4Addr::new(127, self.block, 0, 1), name, bytes, &self.shared.stop)
     }
 
     fn devices(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Simulated>>> {

@@ -10,6 +10,7 @@
 //!
 //! A [`Fault`] makes a device misbehave, from the start or while it runs. What a fleet started ends with it.
 
+mod artifacts;
 mod catalogue;
 mod fault;
 mod fleet;
@@ -21,7 +22,7 @@ mod stand_ins;
 
 pub use catalogue::{Catalogue, Package};
 pub use fault::Fault;
-pub use fleet::{Fleet, KEY};
+pub use fleet::{Fleet, KEY, PORT as SSH};
 pub use ports::{Port, Speaks};
 pub use simulated::{Setup, Simulated};
 

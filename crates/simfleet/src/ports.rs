@@ -139,19 +139,26 @@ async fn listen(address: Ipv4Addr, port: &Port, version: &str) -> std::io::Resul
 }
 
 async fn say(mut stream: TcpStream, is_http: bool, answer: &[u8]) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    while is_http && !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        let mut piece = [0; 1024];
-        let read = stream.read(&mut piece).await?;
-        if read == 0 || request.len() > REQUEST {
-            return Ok(());
-        }
-        request.extend_from_slice(&piece[..read]);
-    }
+    let request = if is_http { request(&mut stream).await? } else { Some(Vec::new()) };
+    let Some(request) = request else { return Ok(()) };
     // The answer to HEAD has no body.
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
     stream.write_all(if request.starts_with(b"HEAD ") { &answer[..head] } else { answer }).await?;
     stream.shutdown().await
+}
+
+/// Reads the head of a request; `None` if there is none, or it is too long.
+pub(crate) async fn request(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut piece = [0; 1024];
+        let read = stream.read(&mut piece).await?;
+        if read == 0 || request.len() > REQUEST {
+            return Ok(None);
+        }
+        request.extend_from_slice(&piece[..read]);
+    }
+    Ok(Some(request))
 }
 
 #[cfg(test)]

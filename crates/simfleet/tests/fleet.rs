@@ -165,10 +165,8 @@ async fn a_maintainer_script_that_fails_is_quoted_and_the_old_package_comes_back
 #[tokio::test]
 async fn files_keep_their_owners_and_archives_are_switched() {
     let mut world = World::start(&Setup { units: vec!["app.service".into()], ..Setup::default() });
-    let tar = [0; 10_240];
-    let sha256 = digest(&tar);
-    world.simulated.write(&format!("var/lib/evenkeel/cache/{sha256}"), std::str::from_utf8(&tar).unwrap()).unwrap();
-    let archive = Archive { url: "http://127.0.0.1:1/app.tar".into(), sha256: sha256.clone(), into: "/opt/app".into() };
+    let (url, tar) = world.fleet.offer_archive("app.tar", "release 1").unwrap();
+    let archive = Archive { url, sha256: digest(&tar), into: "/opt/app".into() };
     let mut owned = file("/etc/app.conf", FileSource::Text("new".into()));
     (owned.owner, owned.group) = ("www-data".into(), "adm".into());
     let new = Content {
@@ -183,6 +181,7 @@ async fn files_keep_their_owners_and_archives_are_switched() {
     world.must(Action::Apply(work(1, new.clone()))).await;
     let after = world.devices.observe(&world.device, &items).await;
     assert_eq!(new.changes(&after), Some(Vec::new()));
+    assert_eq!(world.simulated.read("opt/app/current/release").unwrap(), "release 1");
     world.restore(new, 1).await;
     let again = world.devices.observe(&world.device, &items).await;
     assert_eq!(again.items, before.items);
