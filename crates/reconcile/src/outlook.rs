@@ -21,6 +21,8 @@ use crate::rollout::{Phase, RolloutChange, WayBackSeen};
 const PLANS: usize = 2000;
 /// How far ahead is looked, for windows that open later.
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 15);
+/// Groups of devices and changes of state that are told of one Deployment before the rest is only counted.
+const TOLD: usize = 100;
 /// Devices that are named in one line.
 const NAMES: usize = 8;
 
@@ -249,7 +251,12 @@ impl fmt::Display for Outlook {
 /// One Deployment's steps in order; devices that change alike, one after the other, in one line.
 fn told(f: &mut fmt::Formatter<'_>, steps: &[&Step]) -> fmt::Result {
     let mut alike: Option<(String, Vec<&Name>)> = None;
-    for step in steps {
+    let mut told = 0;
+    for (number, step) in steps.iter().enumerate() {
+        if told == TOLD {
+            flush(f, alike.take())?;
+            return writeln!(f, "  … and {} more steps", steps.len() - number);
+        }
         let what = match &step.action {
             Action::Prepare(_) => continue,
             Action::Rollout(_) | Action::Admit { .. } => None,
@@ -262,6 +269,7 @@ fn told(f: &mut fmt::Formatter<'_>, steps: &[&Step]) -> fmt::Result {
             (Some((same, devices)), Some(what)) if *same == what => devices.push(step.target.name()),
             (_, what) => {
                 flush(f, alike.take())?;
+                told += 1;
                 match what {
                     Some(what) => alike = Some((what, vec![step.target.name()])),
                     None => writeln!(f, "  {step}")?,
