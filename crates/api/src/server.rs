@@ -201,13 +201,19 @@ async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Resp
 async fn deployments(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
     let items: Vec<Value> = read(&shared, |view| {
         let after = page.after.as_deref().map(Name::parse);
-        let names = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
-        let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
+        let written = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
+        // One that was never good is shown too: somebody is looking for it.
+        let stalled = view.desired.stalled.keys().filter_map(|target| match target {
+            Target::Deployment(name) => Some(name),
+            _ => None,
+        });
+        let names: std::collections::BTreeSet<&Name> = written.chain(stalled).collect();
+        let names = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| *name > after));
         let show = |name: &Name| {
             let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
             json!({"name": name, "status": report::deployment(&view.desired, &view.observed, deferred, name)})
         };
-        names.take(PAGE).map(show).collect()
+        names.take(PAGE).map(show).collect::<Vec<_>>()
     });
     list(&items)
 }

@@ -78,8 +78,8 @@ impl State {
         let contents = source.blobs(wanted).await?;
         let (changes, read) =
             self.reader.update(&fetched.changed, fetched.whole, |_, id| contents.get(id).cloned().ok_or_else(|| "missing".into()));
-        let (desired, changed) = self.desired.update(changes, fetched.revision);
-        assert!(manifests::findings(&self.reader, &desired).is_empty());
+        let (desired, changed, findings) = manifests::update(&self.reader, changes, &self.desired, fetched.revision);
+        assert!(findings.is_empty());
         let plan = plan_units(&desired, &Observed::default(), Timestamp::now(), &changed.deployments);
         std::hint::black_box(plan);
         let seconds = begin.elapsed().as_secs_f64();

@@ -46,6 +46,8 @@ pub struct Desired {
     pub selected_by: Map<Name, Vec<Name>>,
     /// Every object as it was written, for those who show it.
     pub objects: Map<Key, Arc<Object>>,
+    /// Objects that can't be used as they are written, and why; what was last good of them stays in force.
+    pub stalled: BTreeMap<Target, String>,
     /// What makes an update cost what changes; only [`Desired::update`] writes it.
     pub index: Index,
 }

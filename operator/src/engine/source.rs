@@ -174,8 +174,7 @@ impl Reading {
         let work = move || {
             let (changes, files) = reader.update(&changed, whole, read);
             tracing::info!(commit = revision.commit, changed = changed.len(), files, objects = changes.len(), "read a commit");
-            let (desired, changed) = before.update(changes, revision);
-            let findings = manifests::findings(&reader, &desired);
+            let (desired, changed, findings) = manifests::update(&reader, changes, &before, revision);
             (reader, Candidate { desired: Arc::new(desired), changed, findings, forced: false })
         };
         let (reader, candidate) = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
