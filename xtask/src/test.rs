@@ -60,7 +60,9 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             } else {
                 // Always the whole workspace: a single package would have its dependencies built with other features.
                 run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
-                return run(cargo().args(["test", "--workspace", "--test", "rollout"]).env("EVENKEEL_BIN", target().join("debug/evenkeel")));
+                return run(cargo()
+                    .args(["test", "--workspace", "--test", "rollout"])
+                    .env("EVENKEEL_BIN", target().join("debug/evenkeel")));
             }
             Ok(())
         }

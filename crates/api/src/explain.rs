@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Name, Target, WaitingOn, report};
 
 use crate::view::View;
@@ -102,11 +103,11 @@ fn stalled(text: &mut String, view: &View, target: &Target) {
 }
 
 fn gates(text: &mut String, deferred: &[&Deferred]) {
-    for deferred in deferred.iter().take(50) {
+    for (deferred, targets) in alike(deferred.iter().copied()).iter().take(50) {
         let _ = writeln!(
             text,
-            "  waits: {} {} on {}\n         cleared by {}",
-            deferred.target,
+            "  waits: {}: {}\n         {}\n         cleared by {}",
+            named(targets),
             deferred.wants,
             deferred.waiting_on,
             clears(&deferred.waiting_on)

@@ -28,10 +28,13 @@ pub fn check(root: &Path) -> Result<(Desired, Vec<Finding>), String> {
 pub fn update(reader: &Reader, changes: Vec<ObjectChange>, before: &Desired, revision: Revision) -> (Desired, Changed, Vec<Finding>) {
     let (mut desired, changed) = before.update(changes, revision);
     let findings = findings(reader, &desired);
+    let why = |finding: &Finding| format!("{}:{}: {}", finding.file, finding.line, finding.message);
+    for ((kind, name), finding) in reader.stalled() {
+        desired.stalled.entry(Target::of(*kind, name.clone())).or_insert_with(|| why(finding));
+    }
     for finding in findings.iter().filter(|finding| finding.severity == Severity::Error) {
         if let Some(target) = Target::parse(&finding.object) {
-            let why = || format!("{}:{}: {}", finding.file, finding.line, finding.message);
-            desired.stalled.entry(target).or_insert_with(why);
+            desired.stalled.entry(target).or_insert_with(|| why(finding));
         }
     }
     (desired, changed, findings)

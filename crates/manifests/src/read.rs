@@ -141,9 +141,10 @@ impl Reader {
         &self.objects
     }
 
-    /// Objects that are in force as they were before, since what Git says now is broken.
-    pub fn stalled(&self) -> BTreeSet<Key> {
-        self.wrong.iter().filter_map(|path| self.files.get(path)).flat_map(|parsed| parsed.stalled.iter().cloned()).collect()
+    /// Objects that are in force as they were before, since what Git says now is broken, each with what is wrong.
+    pub fn stalled(&self) -> impl Iterator<Item = (&Key, &Finding)> {
+        let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
+        wrong.flat_map(|parsed| parsed.stalled.iter().filter_map(|key| Some((key, parsed.reason(key)?))))
     }
 
     /// What is wrong with single objects, and with names that are used twice.
@@ -191,6 +192,12 @@ impl Reader {
 }
 
 impl Parsed {
+    /// What is wrong with an object, or with the whole file.
+    fn reason(&self, key: &Key) -> Option<&Finding> {
+        let own = target(key);
+        self.findings.iter().find(|finding| finding.object == own).or(self.findings.first())
+    }
+
     fn count(&self, key: &Key) -> usize {
         self.objects.iter().filter(|(of, _)| of == key).count()
     }
@@ -395,11 +402,11 @@ mod tests {
                 _ => unreachable!(),
             };
             assert_eq!((address("a").as_str(), address("b").as_str()), ("10.0.0.1", "10.0.0.3"));
-            assert_eq!(reader.stalled().len(), 1);
+            assert_eq!(reader.stalled().count(), 1);
             assert!(!reader.findings().is_empty());
         }
         update(&mut reader, &[("a.yaml", &a)]);
-        assert!(reader.stalled().is_empty() && reader.findings().is_empty());
+        assert!(reader.stalled().next().is_none() && reader.findings().is_empty());
     }
 
     #[test]

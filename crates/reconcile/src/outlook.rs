@@ -240,11 +240,41 @@ impl fmt::Display for Outlook {
         if !self.deferred.is_empty() {
             writeln!(f, "Put off:")?;
         }
-        self.deferred.iter().take(40).try_for_each(|deferred| writeln!(f, "  {}  {deferred}", deferred.unit))?;
-        match self.deferred.len().saturating_sub(40) {
+        let alike = alike(&self.deferred);
+        for (deferred, targets) in alike.iter().take(TOLD) {
+            let on = if targets == &[&deferred.unit] { String::new() } else { format!("{}: ", named(targets)) };
+            writeln!(f, "  {}: {on}{}: not now. {}", deferred.unit, deferred.wants, deferred.waiting_on)?;
+        }
+        match alike.len().saturating_sub(TOLD) {
             0 => Ok(()),
             more => writeln!(f, "  … and {more} more"),
         }
+    }
+}
+
+/// What is put off alike, together: each once, with all that it is wanted on.
+pub fn alike<'a>(deferred: impl IntoIterator<Item = &'a Deferred>) -> Vec<(&'a Deferred, Vec<&'a Target>)> {
+    let mut groups: Vec<(&Deferred, Vec<&Target>)> = Vec::new();
+    let mut known: BTreeMap<(&Target, &str, String), usize> = BTreeMap::new();
+    for deferred in deferred {
+        let key = (&deferred.unit, deferred.wants.as_str(), deferred.waiting_on.to_string());
+        match known.get(&key) {
+            Some(at) => groups[*at].1.push(&deferred.target),
+            None => {
+                known.insert(key, groups.len());
+                groups.push((deferred, vec![&deferred.target]));
+            }
+        }
+    }
+    groups
+}
+
+/// Some targets by name, the others by number: `device/web-01, device/web-02 and 10 more`.
+pub fn named(targets: &[&Target]) -> String {
+    let names = targets.iter().take(NAMES).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match targets.len().saturating_sub(NAMES) {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 

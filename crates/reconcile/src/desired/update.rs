@@ -30,7 +30,8 @@ impl Desired {
     /// What is desired after some objects changed (`None`: are gone), and what that changed. It is the same as building from all
     /// objects, and costs what the changed ones and those that have to do with them cost.
     pub fn update(&self, changes: impl IntoIterator<Item = (Key, Option<Arc<Object>>)>, revision: Revision) -> (Self, Changed) {
-        let mut update = Update { old: self, next: Self { revision, stalled: Default::default(), ..self.clone() }, findings: Findings::default() };
+        let mut update =
+            Update { old: self, next: Self { revision, stalled: Default::default(), ..self.clone() }, findings: Findings::default() };
         let mut touched = BTreeSet::new();
         for (key, object) in changes {
             match object {
