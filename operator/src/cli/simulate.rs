@@ -82,9 +82,16 @@ pub(super) enum SimulateOutput {
 }
 
 pub(crate) async fn run(args: SimulateArgs) -> ExitCode {
-    let result = match &args.serve {
-        Some(into) => serve(&args, into).await.map(|()| Verdict::Complete),
-        None => rehearse(&args).await,
+    let work = async {
+        match &args.serve {
+            Some(into) => serve(&args, into).await.map(|()| Verdict::Complete),
+            None => rehearse(&args).await,
+        }
+    };
+    // However it ends, the devices go with it.
+    let result = tokio::select! {
+        result = work => result,
+        why = interrupted() => Err(why),
     };
     match result {
         Ok(Verdict::Complete) => ExitCode::SUCCESS,
@@ -125,7 +132,7 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
     let catalogue = rewrite::catalogue(&stages, &args.bad, &[])?;
     let fleet = Fleet::start(&folder.path().join("fleet"), &catalogue)?;
     stage::people(&fleet, &stages)?;
-    let mut story = Story::new(args.output);
+    let mut story = Story::new(args.output, &folder.path().canonicalize()?.join("fleet/devices"));
     story.title(&format!("{} simulated devices", fleet.all().len()));
     let manifests = folder.path().join("manifests");
     let engine = Running::start(&manifests, folder.path(), &fleet).await?;
@@ -135,9 +142,10 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
         let quick = Rehearsal { soak: Some(crds::Duration(jiff::SignedDuration::ZERO)), at_once: true };
         let mut rewrite = Rewrite::new(&fleet, Some(quick));
         stage::put(&manifests, &mut rewrite, &args.dir, before)?;
-        story.title(&format!("{} is brought onto them", args.dir.display()));
-        if story.play(&engine, limit).await? != Verdict::Complete {
-            bail!("the state to begin with can't be reached: see above");
+        story.title(&format!("{} is brought onto them, all at once", args.dir.display()));
+        if story.play_quietly(&engine, limit).await? != Verdict::Complete {
+            story.summary(&engine, Verdict::Not);
+            bail!("the state to begin with can't be reached");
         }
     }
     for (name, fault) in &args.faults {
@@ -172,8 +180,8 @@ async fn serve(args: &SimulateArgs, into: &std::path::Path) -> anyhow::Result<()
     stage::copy(&fleet.secrets(), &into.join("secrets"))?;
     println!("{} simulated devices are up", fleet.all().len());
     // Whoever started this holds the other end: nothing outlives it.
-    let mut end = [0_u8; 1];
-    let _ = tokio::io::AsyncReadExt::read(&mut tokio::io::stdin(), &mut end).await;
+    let end = tokio::task::spawn_blocking(|| std::io::Read::read(&mut std::io::stdin(), &mut [0_u8; 1]));
+    let _ = end.await;
     Ok(())
 }
 
@@ -212,6 +220,17 @@ impl Running {
         self.stop.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(5), self.task).await;
     }
+}
+
+async fn interrupted() -> anyhow::Error {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    anyhow::anyhow!("interrupted")
 }
 
 fn parse_fault(text: &str) -> Result<(String, Fault), String> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use crds::{Kind, Object};
+use crds::Object;
 use reconcile::content::Digest;
 use reconcile::{Desired, Name, Package};
 use serde_json::{Value, json};
@@ -199,10 +199,15 @@ pub(super) fn catalogue(stages: &[&Desired], bad: &[Bad], more: &[String]) -> an
     let mut units: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut versions: BTreeSet<(String, String)> = BTreeSet::new();
     for deployment in stages.iter().flat_map(|desired| desired.deployments.values()) {
-        let apts: Vec<_> = deployment.content.packages.iter().filter_map(|package| match package {
-            Package::Apt(apt) => Some(apt),
-            Package::Archive(_) => None,
-        });
+        let apts: Vec<_> = deployment
+            .content
+            .packages
+            .iter()
+            .filter_map(|package| match package {
+                Package::Apt(apt) => Some(apt),
+                Package::Archive(_) => None,
+            })
+            .collect();
         versions.extend(apts.iter().map(|apt| (apt.name.clone(), apt.version.clone())));
         for service in &deployment.content.services {
             let stem = service.unit.split('.').next().unwrap_or_default();

@@ -16,8 +16,14 @@ pub(super) fn people(fleet: &Fleet, stages: &[&Desired]) -> anyhow::Result<()> {
         let mut units = BTreeSet::new();
         for desired in stages {
             let Some(device) = desired.devices.get(name) else { continue };
-            let deployments: Vec<&Deployment> =
-                desired.selected_by.get(name).into_iter().flatten().filter_map(|unit| desired.deployments.get(unit)).map(|d| &**d).collect();
+            let deployments: Vec<&Deployment> = desired
+                .selected_by
+                .get(name)
+                .into_iter()
+                .flatten()
+                .filter_map(|unit| desired.deployments.get(unit))
+                .map(|d| &**d)
+                .collect();
             let checks = deployments.iter().flat_map(|deployment| deployment.content.before.iter().chain(&deployment.content.after));
             for probe in device.probes.iter().chain(checks) {
                 let (number, speaks) = match &probe.check {
