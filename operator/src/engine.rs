@@ -9,6 +9,7 @@
 mod actor;
 mod looks;
 mod pass;
+mod preview;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +24,15 @@ use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
 use store::Store;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use source::Candidate;
+use source::{Candidate, Wish};
 
 /// Events that wait for the loop; who sends more has to wait.
 const QUEUE: usize = 4096;
+/// Wishes that wait for the source; more are refused.
+const WISHES: usize = 16;
 /// Findings that are shown for the commit in force.
 const FINDINGS: usize = 100;
 
@@ -76,7 +79,7 @@ pub(crate) struct Engine {
     looks: looks::Looks,
     actors: actor::Actors,
     /// Asks the source to look now.
-    ask: Arc<Notify>,
+    ask: mpsc::Sender<Wish>,
     /// Deployments whose input changed since they were planned.
     dirty: BTreeSet<Name>,
     /// When time alone could change a Deployment's plan.
@@ -95,7 +98,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let (probes, mut ran) = mpsc::channel(QUEUE);
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
-    let ask = Arc::new(Notify::new());
+    let (ask, wishes) = mpsc::channel(WISHES);
     let mut engine = Engine {
         scheduler: Scheduler::new(parts.devices.clone(), probes),
         looks: looks::Looks::new(parts.devices.clone(), events.clone(), parts.look_interval),
@@ -105,7 +108,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         url: url.clone(),
         limits: parts.limits,
         view: parts.view,
-        ask: ask.clone(),
+        ask,
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         held: None,
@@ -114,7 +117,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     };
     engine.restore(&url).await?;
     let follow =
-        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, ask, events.clone()));
+        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, wishes, events.clone()));
     let mut requests = parts.requests;
     loop {
         let wake = engine.next_look();
@@ -276,12 +279,7 @@ impl Engine {
             view.source.author.clone_from(&desired.revision.author);
             view.source.problem = None;
             view.source.too_far = None;
-            view.source.findings = candidate
-                .findings
-                .iter()
-                .take(FINDINGS)
-                .map(|finding| format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message))
-                .collect();
+            view.source.findings = candidate.findings.iter().take(FINDINGS).map(place).collect();
             view.desired = desired.clone();
             view.not_ready = None;
             for name in changed.devices.iter().filter(|name| !desired.devices.contains_key(*name)) {
@@ -384,15 +382,19 @@ impl Engine {
     }
 
     async fn asked(&mut self, request: Request) {
-        let answer = match &request.what {
-            Ask::Sync => {
-                self.ask.notify_one();
-                Ok("the source is being looked at".into())
+        let answer = match request.what {
+            Ask::Sync => match self.ask.try_send(Wish::Look) {
+                Ok(()) => Ok("the source is being looked at".into()),
+                Err(_) => Err("the source is busy".into()),
+            },
+            Ask::Admit { id } => self.admit(&id, &request.by).await,
+            Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
+            Ask::Preview { reference } => {
+                tokio::spawn(preview::answer(self.preview(), self.ask.clone(), reference, request.reply));
+                return;
             }
-            Ask::Admit { id } => self.admit(id, &request.by).await,
-            Ask::Rollout { deployment, command } => self.command(deployment, command, &request.by).await,
         };
-        let _ = request.reply.send(answer);
+        let _ = request.reply.send(answer.map(|message| serde_json::json!({ "message": message })));
     }
 
     async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
@@ -437,6 +439,11 @@ fn is_moving(rollout: &Rollout) -> bool {
     use reconcile::RevisionResult::{Progressing, RollingBack};
     let open = rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }));
     open || rollout.placements.values().any(|placement| placement.batch == 0)
+}
+
+/// A finding in one line.
+fn place(finding: &manifests::finding::Finding) -> String {
+    format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

@@ -81,6 +81,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/plan", get(plan))
+        .route("/v1/outlook", get(preview))
         .route("/v1/devices", get(devices))
         .route("/v1/deployments", get(deployments))
         .route("/v1/objects/{kind}", get(objects))
@@ -291,12 +292,28 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 }
 
 async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Json(what): Json<Ask>) -> Response {
+    put(&shared, what, by).await
+}
+
+/// What would come of a revision.
+#[derive(Debug, Deserialize)]
+pub struct Which {
+    /// Branch, tag or commit; what is in force if none is given.
+    revision: Option<String>,
+}
+
+async fn preview(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Query(which): Query<Which>) -> Response {
+    put(&shared, Ask::Preview { reference: which.revision }, by).await
+}
+
+/// Puts a question to the engine.
+async fn put(shared: &Shared, what: Ask, by: String) -> Response {
     let (reply, answer) = oneshot::channel();
     if shared.requests.send(Request { what, by, reply }).await.is_err() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
     }
     match answer.await {
-        Ok(Ok(text)) => Json(json!({"message": text})).into_response(),
+        Ok(Ok(value)) => Json(value).into_response(),
         Ok(Err(error)) => problem(StatusCode::CONFLICT, error),
         Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"),
     }

@@ -72,6 +72,11 @@ impl Devices {
         }
     }
 
+    /// The script that one look at these items runs on a device.
+    pub fn look(items: &[ItemKey]) -> String {
+        script::whole(&read::script(items))
+    }
+
     /// Fetches a file by its hash and brings it to the device's cache, where it is checked again.
     pub(crate) async fn bring(&self, device: &Device, url: &str, sha256: &str) -> Result<(), String> {
         // It becomes a file name here and a word of a script there.

@@ -235,7 +235,7 @@ async fn going_down_needs_to_be_asked_for() {
     debian.must(Action::Apply(app(1, apt("2.0")))).await;
     for action in [Action::Prepare(app(2, apt("1.0"))), Action::Apply(app(2, apt("1.0")))] {
         let outcome = debian.act(action).await;
-        assert_eq!((outcome.verdict, outcome.message.contains("--allow-downgrades")), (Verdict::Failed, true), "{}", outcome.message);
+        assert_eq!((outcome.verdict, outcome.message.contains("allowDowngrade: true")), (Verdict::Failed, true), "{}", outcome.message);
     }
     assert_eq!(debian.installed().await, "app 2.0");
     debian.must(Action::Apply(app(3, Apt { allow_downgrade: true, ..apt("1.0") }))).await;

@@ -19,7 +19,7 @@ use crate::yaml::{self, Node, Place, Tree};
 pub type ObjectChange = (Key, Option<Arc<Object>>);
 
 /// The objects of a tree of files, kept up to date by what changes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Reader {
     files: BTreeMap<String, Arc<Parsed>>,
     /// The objects, each once.

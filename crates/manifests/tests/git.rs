@@ -1,77 +1,18 @@
 //! Following a real repository, made by git itself.
 
+mod common;
+
 use std::path::Path;
 use std::process::Command;
 
-use manifests::git::{Entry, Error, Fetched, Follow, Source};
+use common::{World, blob, changed, commit, git};
+use manifests::git::{Error, Options, Source};
 use manifests::verify::Keys;
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn commit(folder: &Path, files: &[(&str, &str)]) -> String {
-    for (path, text) in files {
-        let path = folder.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    git(folder, &["add", "-A"]);
-    git(folder, &["commit", "-q", "--allow-empty", "-m", "change"]);
-    git(folder, &["rev-parse", "HEAD"])
-}
-
-/// Paths with what became of them.
-fn changed(fetched: &Fetched) -> Vec<(&str, &str)> {
-    let word = |entry: &Entry| match entry {
-        Entry::Blob(_) => "blob",
-        Entry::Left(_) => "left",
-        Entry::Gone => "gone",
-    };
-    fetched.changed.iter().map(|(path, entry)| (path.as_str(), word(entry))).collect()
-}
-
-fn blob(fetched: &Fetched, path: &str) -> String {
-    match &fetched.changed[path] {
-        Entry::Blob(id) => id.clone(),
-        other => panic!("{path}: {other:?}"),
-    }
-}
-
-struct World {
-    home: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::create_dir(home.path().join("work")).unwrap();
-        git(&home.path().join("work"), &["init", "-q"]);
-        Self { home }
-    }
-
-    fn work(&self) -> std::path::PathBuf {
-        self.home.path().join("work")
-    }
-
-    fn source(&self, path: &str, keys: Option<Keys>) -> Source {
-        Source::new(self.work().to_str().unwrap(), Follow::Branch("main".into()), path, &self.home.path().join("cache"), keys)
-    }
-}
 
 #[tokio::test]
 async fn a_branch_is_followed_by_what_changed() {
     let world = World::new();
-    let source = world.source("", None);
+    let source = world.source(Options::default());
     assert!(matches!(source.poll(None).await, Err(Error::Empty(_))));
     let first = commit(&world.work(), &[("a.yaml", "a: 1\n"), ("dir/b.yml", "b: 1\n"), ("README.md", "x"), (".hidden/c.yaml", "c: 1\n")]);
     let fetched = source.poll(None).await.unwrap().unwrap();
@@ -107,11 +48,14 @@ async fn what_is_no_file_is_left_out_and_said() {
     let first = commit(&world.work(), &[("sub/a.yaml", "a: 1\n")]);
     git(&world.work(), &["update-index", "--add", "--cacheinfo", &format!("160000,{first},module")]);
     git(&world.work(), &["commit", "-q", "-m", "module"]);
-    let fetched = world.source("", None).poll(None).await.unwrap().unwrap();
+    let fetched = world.source(Options::default()).poll(None).await.unwrap().unwrap();
     assert_eq!(changed(&fetched), [("evil.yaml", "left"), ("module", "left"), ("sub/a.yaml", "blob")]);
-    assert_eq!(changed(&world.source("/sub/", None).poll(None).await.unwrap().unwrap()), [("a.yaml", "blob")]);
-    assert!(matches!(world.source("nowhere", None).poll(None).await, Err(Error::NoPath { .. })));
-    let gone = Source::new("/nonexistent/repository", Follow::Branch("main".into()), "", &world.home.path().join("cache2"), None);
+    assert_eq!(
+        changed(&world.source(Options { path: "/sub/".into(), ..Options::default() }).poll(None).await.unwrap().unwrap()),
+        [("a.yaml", "blob")]
+    );
+    assert!(matches!(world.source(Options { path: "nowhere".into(), ..Options::default() }).poll(None).await, Err(Error::NoPath { .. })));
+    let gone = Source::new("/nonexistent/repository", &world.home.path().join("cache2"), Options::default()).unwrap();
     assert!(matches!(gone.poll(None).await, Err(Error::Remote { .. })));
 }
 
@@ -128,7 +72,7 @@ async fn only_signed_heads_are_applied() {
     let keys = world.home.path().join("keys");
     std::fs::create_dir(&keys).unwrap();
     std::fs::copy(ann.with_extension("pub"), keys.join("ann.pub")).unwrap();
-    let source = || world.source("", Some(Keys::load(&keys).unwrap()));
+    let source = || world.source(Options { keys: Some(Keys::load(&keys).unwrap()), ..Options::default() });
     let signed = |key: &Path, text: &str| {
         std::fs::write(world.work().join("a.yaml"), text).unwrap();
         git(&world.work(), &["add", "-A"]);

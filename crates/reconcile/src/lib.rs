@@ -19,6 +19,7 @@ pub mod limits;
 pub mod name;
 pub mod observed;
 pub mod outcome;
+pub mod outlook;
 pub mod plan;
 mod planner;
 pub mod record;
@@ -31,6 +32,7 @@ pub use desired::{Access, Changed, Check, Deployment, Desired, Device, Key, Map,
 pub use name::{Name, Target};
 pub use observed::{Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
 pub use outcome::{Outcome, Verdict};
+pub use outlook::{Outlook, outlook};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};
 pub use planner::{plan, plan_units};
 pub use record::{Act, Observe, Record, Recorded, RecordedStep, record};

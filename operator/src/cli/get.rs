@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
     };
     let client = args.engine.client()?;
     let path = match kind {
-        crds::Kind::Device => format!("/v1/devices?selector={}", args.selector),
+        crds::Kind::Device => format!("/v1/devices?selector={}", show::in_url(&args.selector)),
         crds::Kind::Deployment => "/v1/deployments".into(),
         kind => format!("/v1/objects/{}", kind.as_str()),
     };

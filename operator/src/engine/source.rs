@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use manifests::finding::Finding;
 use manifests::folder;
-use manifests::git::{Entry, Fetched, Source};
+use manifests::git::{Entry, Fetched, Follow, Source};
 use manifests::read::Reader;
 use reconcile::content::Digest;
 use reconcile::{Changed, Desired, Revision};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
 
@@ -41,7 +41,13 @@ impl Origin {
 }
 
 /// Looks at the origin on an interval, or when asked, and tells what is new.
-pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval: Duration, ask: Arc<Notify>, events: mpsc::Sender<Event>) {
+pub(crate) async fn follow(
+    origin: Origin,
+    in_force: Option<Revision>,
+    interval: Duration,
+    mut wishes: mpsc::Receiver<Wish>,
+    events: mpsc::Sender<Event>,
+) {
     let mut reading = Reading::default();
     // What was in force before a restart is in force again before anything newer is looked at.
     if let (Origin::Git(source), Some(in_force)) = (&origin, in_force) {
@@ -63,7 +69,13 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = ask.notified() => {}
+            wish = wishes.recv() => match wish {
+                None | Some(Wish::Look) => {}
+                Some(Wish::Preview(reference, reply)) => {
+                    let _ = reply.send(reading.preview(&origin, &reference).await);
+                    continue;
+                }
+            }
         }
         let event = match reading.look(&origin).await {
             Ok(None) => Event::Unchanged,
@@ -76,8 +88,16 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
     }
 }
 
+/// What the source is asked for.
+pub(crate) enum Wish {
+    /// To be looked at now.
+    Look,
+    /// What another branch, tag or commit says, without applying it.
+    Preview(String, oneshot::Sender<Result<Candidate, String>>),
+}
+
 /// What has been read so far: the next revision is read by what it changed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Reading {
     reader: Reader,
     desired: Arc<Desired>,
@@ -97,6 +117,28 @@ impl Reading {
                 Some(fetched) => self.fetched(source, fetched).await.map(Some),
             },
         }
+    }
+
+    /// A branch, a tag or a commit, read beside what was read so far.
+    async fn preview(&self, origin: &Origin, reference: &str) -> Result<Candidate, String> {
+        let Origin::Git(source) = origin else { return Err("a plain folder has no other revisions".into()) };
+        let mut tries = vec![Follow::Branch(reference.to_owned()), Follow::Tag(reference.to_owned())];
+        if reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            tries = vec![Follow::Commit(reference.to_owned())];
+        }
+        let mut first = None;
+        for follow in tries {
+            let looked = match source.aside(follow) {
+                Ok(aside) => aside.poll(self.known()).await.map(|fetched| (aside, fetched)),
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok((_, None)) => return Err(format!("{reference} is the commit that was read last")),
+                Ok((aside, Some(fetched))) => return self.clone().fetched(&aside, fetched).await,
+                Err(error) => first = first.or(Some(error.to_string())),
+            }
+        }
+        Err(first.unwrap_or_default())
     }
 
     async fn folder(&mut self, path: &Path) -> Result<Option<Candidate>, String> {
