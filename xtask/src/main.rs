@@ -1,6 +1,7 @@
-//! Tasks for developers: `cargo xtask test | bench | simulate | generate | tidy`.
+//! Tasks for developers: `cargo xtask demo | test | bench | simulate | generate | tidy`.
 
 mod bench;
+mod demo;
 mod install;
 mod test;
 mod tidy;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// See it at work: a simulated fleet, a good release, and a bad one that is caught and taken back
+    Demo(demo::DemoArgs),
     /// Run everything that decides whether a change may land
     Test(test::TestArgs),
     /// Write the generated files
@@ -42,6 +45,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run_all(&args),
         Task::Generate => generate(),
         Task::Tidy => tidy::run(),

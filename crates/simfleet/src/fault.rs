@@ -13,9 +13,10 @@ pub enum Fault {
     Away,
     /// So many commands lose their connection in the middle: they run, and nobody hears how they ended.
     Drops(u32),
-    /// The maintainer scripts of all packages fail with these words.
+    /// The maintainer scripts of package versions that were never well on the device fail with these words.
     InstallFails(String),
-    /// Units die this long after their next start.
+    /// Units die this long after the start that comes with a package version which was never well on the device; units without a
+    /// package after each start.
     DiesAfter(Duration),
     /// Nothing can be written.
     DiskFull,

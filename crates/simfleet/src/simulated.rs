@@ -19,11 +19,12 @@ use crate::{Error, Fault, io, process, ssh};
 /// How long a reboot takes.
 const REBOOT: Duration = Duration::from_millis(1500);
 /// What its folders are.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     ".simulated/packages",
     ".simulated/control",
     ".simulated/units",
     ".simulated/owners",
+    ".simulated/well",
     "etc",
     "run",
     "var/lib/dpkg/updates",

@@ -120,7 +120,6 @@ async fn an_installation_that_fails_speaks_for_itself_and_goes_back() {
     world.simulated.suffer(&Fault::InstallFails("the schema is too old".into())).unwrap();
     let outcome = world.act(3, Action::Apply(work(2, app("2.0")))).await;
     assert_eq!((outcome.verdict, outcome.message.contains("the schema is too old")), (Verdict::Failed, true), "{}", outcome.message);
-    world.simulated.recover();
     let back = Action::Restore { work: work(2, app("2.0")), undo: StepId(format!("{:016x}", 3)) };
     assert_eq!(world.act(4, back).await.verdict, Verdict::Done);
     let seen = world.devices.observe(&world.device, &[ItemKey::apt("app")]).await;

@@ -292,7 +292,7 @@ async fn a_device_is_a_way_to_the_others_and_to_nothing_else() {
     let other = world.fleet.add("db-01", &Setup::default()).unwrap();
     let mut behind = other.declared();
     common::ssh(&mut behind).via = Some(world.device.name.clone());
-    world.devices.update(desired(&[&world.device, &behind])).await;
+    world.devices.update(desired(&[&world.device, &behind]), &[behind.name.clone()].into()).await;
     assert!(world.devices.observe(&behind, &[]).await.is_reachable());
     behind.address = "127.0.0.1".into();
     assert!(!world.devices.observe(&behind, &[]).await.is_reachable());

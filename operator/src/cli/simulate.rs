@@ -65,10 +65,11 @@ pub(crate) struct SimulateArgs {
     /// How the story is printed: for people, or one JSON value a line
     #[arg(long, short, value_enum, default_value = "text")]
     output: SimulateOutput,
-    /// Only start the devices and write manifests that speak of them, with the key, into this folder; end with standard input
-    #[arg(long, value_name = "DIR", hide = true)]
-    serve: Option<PathBuf>,
-    /// Further versions that can be had, in the hidden mode
+    /// For the demo: start the devices, write manifests that speak of them into a folder and its name to standard output, and stay until
+    /// standard input ends
+    #[arg(long, hide = true)]
+    serve: bool,
+    /// Further versions that can be had
     #[arg(long = "package", value_name = "PACKAGE=VERSION", hide = true, requires = "serve")]
     packages: Vec<String>,
 }
@@ -83,9 +84,9 @@ pub(super) enum SimulateOutput {
 
 pub(crate) async fn run(args: SimulateArgs) -> ExitCode {
     let work = async {
-        match &args.serve {
-            Some(into) => serve(&args, into).await.map(|()| Verdict::Complete),
-            None => rehearse(&args).await,
+        match args.serve {
+            true => serve(&args).await.map(|()| Verdict::Complete),
+            false => rehearse(&args).await,
         }
     };
     // However it ends, the devices go with it.
@@ -167,18 +168,17 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
 }
 
 /// Only the devices: for the demo, which runs a real engine beside them.
-async fn serve(args: &SimulateArgs, into: &std::path::Path) -> anyhow::Result<()> {
+async fn serve(args: &SimulateArgs) -> anyhow::Result<()> {
     let desired = read(&args.dir)?;
-    let folder = tempfile::Builder::new().prefix("evenkeel-fleet-").tempdir()?;
+    let folder = tempfile::Builder::new().prefix("evenkeel-demo-").tempdir()?;
     let catalogue = rewrite::catalogue(&[&desired], &args.bad, &args.packages)?;
-    let fleet = Fleet::start(&folder.path().join("fleet"), &catalogue)?;
+    let fleet = Fleet::start(&folder.path().join("simulated"), &catalogue)?;
     stage::people(&fleet, &[&desired])?;
     for (name, fault) in &args.faults {
         fleet.device(name).with_context(|| format!("--fault {name}: there is no such device"))?.suffer(fault)?;
     }
-    Rewrite::new(&fleet, None).write(&args.dir, &desired, &into.join("manifests"))?;
-    stage::copy(&fleet.secrets(), &into.join("secrets"))?;
-    println!("{} simulated devices are up", fleet.all().len());
+    Rewrite::new(&fleet, None).write(&args.dir, &desired, &folder.path().join("fleet"))?;
+    println!("{}", folder.path().display());
     // Whoever started this holds the other end: nothing outlives it.
     let end = tokio::task::spawn_blocking(|| std::io::Read::read(&mut std::io::stdin(), &mut [0_u8; 1]));
     let _ = end.await;

@@ -2,6 +2,7 @@
 #
 # $S/packages/NAME   "want state version": want is install or hold; state is i installed, U unpacked, F failed to configure
 # $S/control/NAME    the control stanza of what is installed
+# $S/well/NAME       the versions that have been well on this device
 # $LISTS/NAME/VERSION the control stanza of what can be had; $LISTS/NAME/versions has all versions, the oldest first
 R="$EVENKEEL_ROOT"
 S="$R/.simulated"
@@ -59,7 +60,11 @@ configure() {
   installed "$1" && [ "$state" != i ] || return 0
   control "$S/control/$1"
   echo "Setting up $1 ($version) ..."
-  [ ! -f "$S/install-fails" ] || read -r c_fails < "$S/install-fails"
+  # What has been well here once is well again: a fault of the device is one with what is new to it.
+  if ! grep -qxF -e "$version" "$S/well/$1" 2>/dev/null; then
+    [ ! -f "$S/install-fails" ] || read -r c_fails < "$S/install-fails"
+    [ ! -f "$S/dies" ] || read -r c_dies < "$S/dies"
+  fi
   if [ -n "$c_fails" ]; then
     echo "$want F $version" > "$S/packages/$1"
     echo "$c_fails" >&2
@@ -68,9 +73,9 @@ configure() {
     return 1
   fi
   for unit in $c_units; do
-    [ ! -f "$S/dies" ] || read -r c_dies < "$S/dies"
     echo "active $(date +%s) $c_dies $version" > "$S/units/$unit"
   done
+  [ "$c_dies" != - ] || echo "$version" >> "$S/well/$1"
   echo "$want i $version" > "$S/packages/$1"
 }
 

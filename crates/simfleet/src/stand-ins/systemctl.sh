@@ -12,7 +12,8 @@ put() { echo "$2 $(date +%s) $dies $version" > "$S/units/$1"; }
 bring() {
   look "$1"
   [ "$load" = loaded ] || { echo "Failed to $verb $1: Unit $1 not found." >&2; exit 5; }
-  [ "$2" != active ] || [ ! -f "$S/dies" ] || read -r dies < "$S/dies"
+  # What comes with a package is decided when that is installed.
+  [ "$2 $version" != 'active -' ] || [ ! -f "$S/dies" ] || read -r dies < "$S/dies"
   put "$1" "$2"
 }
 verb="$1"

@@ -64,7 +64,7 @@ impl<'a> Rewrite<'a> {
             }
             std::fs::create_dir_all(written.parent().unwrap_or(into))?;
             if changed {
-                let text: Result<Vec<String>, _> = documents.iter().map(|document| serde_yaml::to_string(document)).collect();
+                let text: Result<Vec<String>, _> = documents.iter().map(serde_yaml::to_string).collect();
                 std::fs::write(&written, text?.iter().map(|text| format!("---\n{text}")).collect::<String>())?;
             } else {
                 std::fs::copy(&read, &written).with_context(|| read.display().to_string())?;

@@ -78,18 +78,3 @@ pub(super) fn put(manifests: &Path, rewrite: &mut Rewrite<'_>, from: &Path, desi
     std::os::unix::fs::symlink(&into, &beside)?;
     Ok(std::fs::rename(&beside, manifests)?)
 }
-
-/// Copies a folder of secrets, readable to us only.
-pub(super) fn copy(from: &Path, into: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(into)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let to = into.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            std::fs::copy(entry.path(), &to)?;
-        }
-    }
-    Ok(())
-}
