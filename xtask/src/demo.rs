@@ -25,7 +25,7 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     eprintln!("building evenkeel (the first time takes some minutes)");
-    run_command(cargo().args(["build", "--quiet", "-p", "operator"]))?;
+    run_command(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
     let binary = target().join("debug/evenkeel");
     let mut fleet = if args.machines { Fleet::machines(&binary)? } else { Fleet::simulated(&binary)? };
     story(&mut fleet).with_context(|| format!("the engine said last:\n{}", fleet.engine.tail()))?;
