@@ -25,7 +25,7 @@ use reconcile::Revision;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::verify::{self, Keys};
+use crate::verify::{self, Judged, Keys};
 use crate::yaml::MAX_FILE;
 use cache::Cache;
 use location::Location;
@@ -38,6 +38,8 @@ pub use tree::Entry;
 const LIMIT: Duration = Duration::from_secs(120);
 /// A damaged cache is made again at most once in this time: a remote that lacks objects would have it made for ever.
 const REMAKE: Duration = Duration::from_secs(600);
+/// Bytes of one commit object: its message, its signature.
+const MAX_COMMIT: usize = 1 << 20;
 /// Bytes of manifests that are read at once.
 const MAX_TOTAL: usize = 512 << 20;
 
@@ -59,8 +61,9 @@ pub struct Options {
     pub follow: Follow,
     /// The folder in it; empty for all of it.
     pub path: String,
-    /// Only commits that one of these keys signed are applied; `None` applies any.
-    pub keys: Option<Keys>,
+    /// Directory of public keys (see [`Keys::load`]): only commits that one of them signed are applied. It is read again for each new
+    /// commit. `None` applies any commit.
+    pub keys: Option<PathBuf>,
     /// Directory with the credentials, one file for each: for HTTPS `token`, or `username` and `password`, or `bearerToken`, and
     /// `ca.crt` for an authority of one's own; for SSH `ssh-privatekey` (or `identity`) and `known_hosts`.
     pub secret: Option<PathBuf>,
@@ -93,7 +96,7 @@ struct Parts {
     location: Location,
     follow: Follow,
     path: String,
-    keys: Option<Keys>,
+    keys: Option<PathBuf>,
     secret: Secret,
     limit: Duration,
     cache: Cache,
@@ -124,6 +127,9 @@ impl Source {
     /// A source whose objects are kept in a repository at `cache`.
     pub fn new(url: &str, cache: &Path, options: Options) -> Result<Self, Error> {
         let location = Location::parse(url).map_err(|reason| Error::Unusable { what: "URL", reason })?;
+        if let Some(keys) = &options.keys {
+            Keys::load(keys).map_err(|reason| Error::Unusable { what: "keys for verification", reason })?;
+        }
         let path = options.path.trim_matches('/').trim_start_matches("./").to_owned();
         let source = Self(Arc::new(Parts {
             url: url.to_owned(),
@@ -191,7 +197,7 @@ impl Source {
         self.blocking(move |source| {
             let repository = source.0.cache.open()?;
             let id = Oid::from_str(&commit).map_err(|error| source.0.cache.damaged(&error))?;
-            source.suspected(source.files(&repository, id, None))
+            source.suspected(source.files(&repository, id, None, Judged::WhenSigned))
         })
         .await
     }
@@ -272,11 +278,16 @@ impl Source {
         result
     }
 
-    fn files(&self, repository: &Repository, id: Oid, known: Option<Oid>) -> Result<Fetched, Error> {
+    fn files(&self, repository: &Repository, id: Oid, known: Option<Oid>, judged: Judged) -> Result<Fetched, Error> {
+        let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|error| self.0.cache.damaged(&error))?.0;
+        if size > MAX_COMMIT {
+            return Err(Error::TooMany { commit: id.to_string(), what: format!("a message or signature of more than {MAX_COMMIT} bytes") });
+        }
         let commit = repository.find_commit(id).map_err(|error| self.0.cache.damaged(&error))?;
         let signer = match &self.0.keys {
             Some(keys) => {
-                Some(verify::head(repository, &commit, keys).map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
+                let signer = Keys::load(keys).and_then(|keys| verify::head(repository, &commit, &keys, judged));
+                Some(signer.map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
             }
             None => None,
         };

@@ -2,12 +2,8 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::Command;
-
 use common::{World, blob, changed, commit, git};
 use manifests::git::{Error, Options, Source};
-use manifests::verify::Keys;
 
 #[tokio::test]
 async fn a_branch_is_followed_by_what_changed() {
@@ -57,47 +53,4 @@ async fn what_is_no_file_is_left_out_and_said() {
     assert!(matches!(world.source(Options { path: "nowhere".into(), ..Options::default() }).poll(None).await, Err(Error::NoPath { .. })));
     let gone = Source::new("/nonexistent/repository", &world.home.path().join("cache2"), Options::default()).unwrap();
     assert!(matches!(gone.poll(None).await, Err(Error::Remote { .. })));
-}
-
-#[tokio::test]
-async fn only_signed_heads_are_applied() {
-    let world = World::new();
-    let key = |name: &str| {
-        let path = world.home.path().join(name);
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path).status().unwrap();
-        assert!(made.success());
-        path
-    };
-    let (ann, eve) = (key("ann"), key("eve"));
-    let keys = world.home.path().join("keys");
-    std::fs::create_dir(&keys).unwrap();
-    std::fs::copy(ann.with_extension("pub"), keys.join("ann.pub")).unwrap();
-    let source = || world.source(Options { keys: Some(Keys::load(&keys).unwrap()), ..Options::default() });
-    let signed = |key: &Path, text: &str| {
-        std::fs::write(world.work().join("a.yaml"), text).unwrap();
-        git(&world.work(), &["add", "-A"]);
-        let key = format!("user.signingKey={}", key.display());
-        git(&world.work(), &["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "-S", "-m", "signed"]);
-    };
-    let refused = |result: Result<Option<manifests::git::Fetched>, Error>| match result {
-        Err(Error::Unverified { reason, .. }) => reason,
-        other => panic!("{other:?}"),
-    };
-
-    commit(&world.work(), &[("a.yaml", "a: 0\n")]);
-    assert!(refused(source().poll(None).await).contains("not signed (author ann@example.com)"));
-    signed(&ann, "a: 1\n");
-    let fetched = source().poll(None).await.unwrap().unwrap();
-    assert!(fetched.revision.signer.unwrap().starts_with("ann SHA256:"));
-    signed(&eve, "a: 2\n");
-    assert!(refused(source().poll(None).await).contains("unknown key SHA256:"));
-
-    // The same signature on another commit.
-    signed(&ann, "a: 3\n");
-    let raw = git(&world.work(), &["cat-file", "commit", "HEAD"]);
-    let forged = world.home.path().join("forged");
-    std::fs::write(&forged, raw.replace("\nsigned", "\nsigned, honestly\n")).unwrap();
-    let id = git(&world.work(), &["hash-object", "-t", "commit", "-w", forged.to_str().unwrap()]);
-    git(&world.work(), &["update-ref", "refs/heads/main", &id]);
-    assert!(refused(source().poll(None).await).contains("is wrong"));
 }

@@ -11,7 +11,6 @@ use api::server::{Listen, Shared, serve};
 use clap::{Args, ValueEnum};
 use devices::{Devices, Secrets};
 use manifests::git::{self, Follow, Source};
-use manifests::verify::Keys;
 use reconcile::limits::Limits;
 use store::{Options, Store};
 use tokio::sync::mpsc;
@@ -42,7 +41,7 @@ pub(crate) struct RunArgs {
     /// `known_hosts` for SSH
     #[arg(long, value_name = "NAME")]
     repo_secret: Option<String>,
-    /// Only apply commits that a key in this directory (*.pub) signed
+    /// Only apply commits that a key in this directory signed: *.pub (OpenSSH), *.asc or *.gpg (OpenPGP)
     #[arg(long, value_name = "DIR")]
     verify_keys: Option<PathBuf>,
     /// Time between two looks at the repository
@@ -208,14 +207,13 @@ fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
         }
         return Ok(Origin::Folder(path.join(&args.path)));
     }
-    let keys = args.verify_keys.as_ref().map(|directory| Keys::load(directory).map_err(anyhow::Error::msg)).transpose()?;
     let url = if path.exists() { path.canonicalize()?.display().to_string() } else { args.repo.clone() };
     let secret = match &args.repo_secret {
         Some(name) if name.is_empty() || name.starts_with('.') || name.contains('/') => bail!("--repo-secret: not the name of a secret"),
         name => name.as_ref().map(|name| secrets(args).join(name)),
     };
     let follow = Follow::Branch(args.branch.clone());
-    let options = git::Options { follow, path: args.path.clone(), keys, secret, ..git::Options::default() };
+    let options = git::Options { follow, path: args.path.clone(), keys: args.verify_keys.clone(), secret, ..git::Options::default() };
     Ok(Origin::Git(Source::new(&url, &args.data.join("repository.git"), options)?))
 }
 

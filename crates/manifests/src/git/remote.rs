@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::location::Location;
 use super::wire::Listing;
 use super::{Error, Fetched, Follow, Source, http, ssh};
+use crate::verify::Judged;
 
 /// Refs that are named to somebody who follows one that is not there.
 const SHOWN: usize = 10;
@@ -161,7 +162,8 @@ impl Source {
             if known == Some(commit) {
                 return Ok(None);
             }
-            let fetched = self.files(&repository, commit, known);
+            let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+            let fetched = self.files(&repository, commit, known, Judged::Now(now));
             // Also of a head that is not applied: it need not be fetched again.
             let forced = known.filter(|known| !repository.graph_descendant_of(commit, *known).unwrap_or(false));
             self.0.cache.keep(&repository, head, forced)?;
