@@ -9,6 +9,7 @@
 mod actor;
 mod looks;
 mod pass;
+mod preview;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +22,19 @@ use devices::probe::{Ran, Scheduler};
 use jiff::Timestamp;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
-use reconcile::{Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
+use reconcile::{Changed, Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
 use store::Store;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use source::Candidate;
+use source::{Candidate, Wish};
 
 /// Events that wait for the loop; who sends more has to wait.
 const QUEUE: usize = 4096;
+/// Time between two tries of a store that refused.
+const STORE_AGAIN: Duration = Duration::from_secs(2);
+/// Wishes that wait for the source; more are refused.
+const WISHES: usize = 16;
 /// Findings that are shown for the commit in force.
 const FINDINGS: usize = 100;
 
@@ -49,6 +54,8 @@ pub(crate) enum Event {
     Probe(Ran),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
+    /// The store takes writes again.
+    StoreBack,
     /// Somebody asks for something.
     Ask(Request),
 }
@@ -76,15 +83,18 @@ pub(crate) struct Engine {
     looks: looks::Looks,
     actors: actor::Actors,
     /// Asks the source to look now.
-    ask: Arc<Notify>,
+    ask: mpsc::Sender<Wish>,
     /// Deployments whose input changed since they were planned.
     dirty: BTreeSet<Name>,
     /// When time alone could change a Deployment's plan.
     look_again: BTreeMap<Name, Timestamp>,
     /// A revision that waits: for approval, or for the store.
     held: Option<Box<Candidate>>,
+    /// What the revisions changed that were read since the one in force.
+    pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
+    events: mpsc::Sender<Event>,
 }
 
 /// Runs until it is told to stop.
@@ -93,7 +103,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let (probes, mut ran) = mpsc::channel(QUEUE);
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
-    let ask = Arc::new(Notify::new());
+    let (ask, wishes) = mpsc::channel(WISHES);
     let mut engine = Engine {
         scheduler: Scheduler::new(parts.devices.clone(), probes),
         looks: looks::Looks::new(parts.devices.clone(), events.clone(), parts.look_interval),
@@ -103,15 +113,17 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         url: url.clone(),
         limits: parts.limits,
         view: parts.view,
-        ask: ask.clone(),
+        ask,
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         held: None,
+        pending: Changed::default(),
         store_away: false,
+        events: events.clone(),
     };
     engine.restore(&url).await?;
     let follow =
-        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, ask, events.clone()));
+        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, wishes, events.clone()));
     let mut requests = parts.requests;
     loop {
         let wake = engine.next_look();
@@ -120,7 +132,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
-            () = tokio::time::sleep(wake) => engine.time_passed().await,
+            () = tokio::time::sleep(wake) => engine.time_passed(),
         }
         // Whatever else has come in meanwhile belongs to the same pass.
         for _ in 0..QUEUE {
@@ -163,26 +175,28 @@ impl Engine {
 
     fn next_look(&self) -> Duration {
         let now = Timestamp::now();
-        let away = self.store_away.then(|| Duration::from_secs(2));
-        let next = self.look_again.values().min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::from_millis(20)));
-        let latest = Duration::from_secs(3600);
-        next.unwrap_or(latest).min(away.unwrap_or(latest)).max(Duration::from_millis(20))
+        let next = self.look_again.values().min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        next.unwrap_or(Duration::from_secs(3600)).clamp(Duration::from_millis(20), Duration::from_secs(3600))
     }
 
-    async fn time_passed(&mut self) {
+    fn time_passed(&mut self) {
         let now = Timestamp::now();
         let due: Vec<Name> = self.look_again.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
         for name in due {
             self.look_again.remove(&name);
             self.dirty.insert(name);
         }
-        if self.store_away && self.store.health().await.is_ok() {
-            tracing::info!("the store takes writes again");
-            self.store_away = false;
-            self.reload().await;
-            if let Some(held) = self.held.take() {
-                self.candidate(held).await;
-            }
+    }
+
+    /// The store takes writes again: what it has is what is, and what waited for it goes on.
+    async fn store_back(&mut self) {
+        tracing::info!("the store takes writes again");
+        self.store_away = false;
+        let unread = self.desired().revision.commit.is_empty();
+        self.write().not_ready = unread.then(|| "the source has not been read yet".into());
+        self.reload().await;
+        if let Some(held) = self.held.take() {
+            self.candidate(held).await;
         }
     }
 
@@ -190,13 +204,14 @@ impl Engine {
         match event {
             None => {}
             Some(Event::InForce(candidate)) => {
-                let (revision, problem) = (candidate.desired.revision.clone(), None);
-                self.put_in_force(*candidate, problem).await;
-                tracing::info!(commit = revision.commit, "in force again after the restart");
+                tracing::info!(commit = candidate.desired.revision.commit, "in force again after the restart");
+                self.pending.extend(candidate.changed.clone());
+                self.put_in_force(*candidate).await;
                 self.resume().await;
             }
             Some(Event::Candidate(candidate)) => {
                 self.write().source.checked_at = Some(Timestamp::now());
+                self.pending.extend(candidate.changed.clone());
                 self.candidate(candidate).await;
             }
             Some(Event::Unchanged) => {
@@ -220,6 +235,7 @@ impl Engine {
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
+            Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
         }
     }
@@ -227,7 +243,7 @@ impl Engine {
     /// Another revision: it comes in force if it stays within the limits, or was let through.
     async fn candidate(&mut self, candidate: Box<Candidate>) {
         let first = self.desired().revision.commit.is_empty();
-        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, self.limits) {
+        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, &self.pending, self.limits) {
             let approved = self.store.is_approved(&self.url, &too_far.id).await.unwrap_or(false);
             if !approved {
                 tracing::warn!(
@@ -245,6 +261,10 @@ impl Engine {
                 return;
             }
         }
+        if self.store_away {
+            self.held = Some(candidate);
+            return;
+        }
         let revision = candidate.desired.revision.clone();
         let entry = self.entry("admit", &revision, if candidate.forced { "the branch was rewritten (force-push)" } else { "" });
         if let Err(error) = self.store.put_in_force(&self.url, &revision, entry).await {
@@ -253,15 +273,16 @@ impl Engine {
             return;
         }
         tracing::info!(commit = revision.commit, author = revision.author, "in force");
-        self.put_in_force(*candidate, None).await;
+        self.put_in_force(*candidate).await;
         if first {
             self.resume().await;
         }
     }
 
-    async fn put_in_force(&mut self, candidate: Candidate, problem: Option<String>) {
-        let desired = Arc::new(candidate.desired);
+    async fn put_in_force(&mut self, candidate: Candidate) {
+        let desired = candidate.desired;
         let old = self.desired();
+        let changed = std::mem::take(&mut self.pending);
         for finding in candidate.findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).take(20) {
             tracing::warn!(file = finding.file, line = finding.line, code = finding.code, object = finding.object, "{}", finding.message);
         }
@@ -269,24 +290,23 @@ impl Engine {
             let mut view = self.write();
             view.source.in_force.clone_from(&desired.revision.commit);
             view.source.author.clone_from(&desired.revision.author);
-            view.source.problem = problem;
+            view.source.problem = None;
             view.source.too_far = None;
-            view.source.findings = candidate
-                .findings
-                .iter()
-                .take(FINDINGS)
-                .map(|finding| format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message))
-                .collect();
+            view.source.findings = candidate.findings.iter().take(FINDINGS).map(place).collect();
             view.desired = desired.clone();
             view.not_ready = None;
-            view.observed.devices.retain(|name, _| desired.devices.contains_key(name));
-            view.deferred.retain(|name, _| desired.deployments.contains_key(name));
+            for name in changed.devices.iter().filter(|name| !desired.devices.contains_key(*name)) {
+                view.observed.devices.remove(name);
+            }
+            for name in changed.deployments.iter().filter(|name| !desired.deployments.contains_key(*name)) {
+                view.deferred.remove(name);
+            }
         }
         self.held = None;
-        self.devices.update(desired.clone()).await;
-        self.scheduler.update(&desired.devices);
-        self.looks.update(&desired, &old);
-        self.dirty.extend(desired.deployments.keys().cloned());
+        self.devices.update(desired.clone(), &changed.devices).await;
+        self.scheduler.update(&desired, &changed.devices);
+        self.looks.update(&desired, &changed.concerned(&old, &desired));
+        self.dirty.extend(changed.deployments);
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {
@@ -375,15 +395,19 @@ impl Engine {
     }
 
     async fn asked(&mut self, request: Request) {
-        let answer = match &request.what {
-            Ask::Sync => {
-                self.ask.notify_one();
-                Ok("the source is being looked at".into())
+        let answer = match request.what {
+            Ask::Sync => match self.ask.try_send(Wish::Look) {
+                Ok(()) => Ok("the source is being looked at".into()),
+                Err(_) => Err("the source is busy".into()),
+            },
+            Ask::Admit { id } => self.admit(&id, &request.by).await,
+            Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
+            Ask::Preview { reference } => {
+                tokio::spawn(preview::answer(self.preview(), self.ask.clone(), reference, request.reply));
+                return;
             }
-            Ask::Admit { id } => self.admit(id, &request.by).await,
-            Ask::Rollout { deployment, command } => self.command(deployment, command, &request.by).await,
         };
-        let _ = request.reply.send(answer);
+        let _ = request.reply.send(answer.map(|message| serde_json::json!({ "message": message })));
     }
 
     async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
@@ -415,11 +439,24 @@ impl Engine {
     }
 
     fn store_failed(&mut self, error: &store::Error) {
-        if !self.store_away {
-            tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
-        }
-        self.store_away = true;
         self.write().not_ready = Some(format!("the store: {error}"));
+        if self.store_away {
+            return;
+        }
+        tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
+        self.store_away = true;
+        tokio::spawn(wait_for_store(self.store.clone(), self.events.clone()));
+    }
+}
+
+/// Asks the store again and again until it takes writes.
+async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
+    loop {
+        tokio::time::sleep(STORE_AGAIN).await;
+        if store.health().await.is_ok() {
+            let _ = events.send(Event::StoreBack).await;
+            return;
+        }
     }
 }
 
@@ -428,6 +465,11 @@ fn is_moving(rollout: &Rollout) -> bool {
     use reconcile::RevisionResult::{Progressing, RollingBack};
     let open = rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }));
     open || rollout.placements.values().any(|placement| placement.batch == 0)
+}
+
+/// A finding in one line.
+fn place(finding: &manifests::finding::Finding) -> String {
+    format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

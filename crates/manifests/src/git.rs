@@ -1,81 +1,47 @@
-//! Git as a source: one look at the remote's refs; a fetch only when the head moved.
+//! Git as a source: one look at the remote's refs; a fetch only when the head moved; and then only what changed.
 //!
-//! libgit2 knows no time limits, so every call runs in a blocking task under ours. One that hangs keeps the source's only place,
-//! so that hanging calls never pile up.
+//! libgit2 knows no time limits, so every call of it runs in a blocking task under ours. One that hangs keeps the source's only
+//! place, so that hanging calls never pile up. HTTPS and SSH are our own: they are under the same roof of TLS, host keys and limits
+//! as everything else, and end when their time is up.
+
+mod cache;
+mod error;
+mod http;
+mod location;
+mod remote;
+mod secret;
+mod ssh;
+mod tree;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use git2::{Direction, ErrorCode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+use git2::{Commit, ObjectType, Oid, Repository};
 use reconcile::Revision;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-use crate::folder::is_yaml;
-use crate::verify::{self, Keys};
+use crate::verify::{self, Judged, Keys};
 use crate::yaml::MAX_FILE;
+use cache::Cache;
+use location::Location;
+use secret::Secret;
 
-/// Time limit of one look or fetch.
+pub use error::Error;
+pub use tree::Entry;
+
+/// Time limit of one look with its fetch, unless another one is asked for.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Where the fetched head is kept in the cache repository.
-const HEAD: &str = "refs/evenkeel/head";
-
-/// Why a source gives nothing new. The last good commit stays in force.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The remote can't be reached, or refuses.
-    #[error("{url} cannot be read: {reason}")]
-    Remote {
-        /// Which, without credentials.
-        url: String,
-        /// Why.
-        reason: String,
-    },
-    /// It has no commits yet.
-    #[error("{0} is empty: it has no commits yet")]
-    Empty(String),
-    /// What is followed is not there.
-    #[error("there is no {reference} in {url} (any more); it has {known}")]
-    NoReference {
-        /// What is followed.
-        reference: String,
-        /// Where.
-        url: String,
-        /// What is there instead.
-        known: String,
-    },
-    /// The folder is not in the commit.
-    #[error("there is no folder `{path}` in commit {commit}")]
-    NoPath {
-        /// Which.
-        path: String,
-        /// In which commit.
-        commit: String,
-    },
-    /// The commit's signature is not what was asked for.
-    #[error("commit {commit} is not applied: {reason}")]
-    Unverified {
-        /// Which.
-        commit: String,
-        /// Whose signature failed, and how.
-        reason: String,
-    },
-    /// A call took too long.
-    #[error("{url}: no answer within {LIMIT:?}")]
-    Slow {
-        /// Which.
-        url: String,
-    },
-    /// The cache repository.
-    #[error("{path}: {reason}")]
-    Cache {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-}
+/// A damaged cache is made again at most once in this time: a remote that lacks objects would have it made for ever.
+const REMAKE: Duration = Duration::from_secs(600);
+/// Bytes of one commit object: its message, its signature.
+const MAX_COMMIT: usize = 1 << 20;
+/// Bytes of manifests that are read at once.
+const MAX_TOTAL: usize = 512 << 20;
 
 /// What to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,148 +50,244 @@ pub enum Follow {
     Branch(String),
     /// A tag.
     Tag(String),
-    /// One commit.
+    /// One commit, by its whole id.
     Commit(String),
 }
 
-/// A repository that is followed.
-#[derive(Clone)]
-pub struct Source {
-    url: String,
-    follow: Follow,
-    path: String,
-    cache: PathBuf,
-    keys: Option<Arc<Keys>>,
-    place: Arc<Semaphore>,
+/// How a repository is followed.
+#[derive(Debug)]
+pub struct Options {
+    /// What of it.
+    pub follow: Follow,
+    /// The folder in it; empty for all of it.
+    pub path: String,
+    /// Directory of public keys (see [`Keys::load`]): only commits that one of them signed are applied. It is read again for each new
+    /// commit. `None` applies any commit.
+    pub keys: Option<PathBuf>,
+    /// Directory with the credentials, one file for each: for HTTPS `token`, or `username` and `password`, or `bearerToken`, and
+    /// `ca.crt` for an authority of one's own; for SSH `ssh-privatekey` (or `identity`) and `known_hosts`.
+    pub secret: Option<PathBuf>,
+    /// Time limit of one look with its fetch.
+    pub limit: Duration,
 }
 
-/// A commit with its files.
+impl Default for Options {
+    fn default() -> Self {
+        Self { follow: Follow::Branch("main".into()), path: String::new(), keys: None, secret: None, limit: LIMIT }
+    }
+}
+
+/// Whether this names a Git repository: a working copy, a bare repository, or something that only a remote can be. A plain folder
+/// of manifests is none.
+pub fn is_repository(text: &str) -> bool {
+    let path = Path::new(text);
+    if path.exists() {
+        return path.join(".git").exists() || ["HEAD", "objects", "refs"].iter().all(|name| path.join(name).exists());
+    }
+    !matches!(Location::parse(text), Ok(Location::Local(_)))
+}
+
+/// A repository that is followed. Its clones are one.
+#[derive(Clone)]
+pub struct Source(Arc<Parts>);
+
+struct Parts {
+    url: String,
+    location: Location,
+    follow: Follow,
+    path: String,
+    keys: Option<PathBuf>,
+    secret: Secret,
+    limit: Duration,
+    cache: Cache,
+    /// Whoever works on the cache holds it.
+    place: Arc<Semaphore>,
+    /// Something in the cache could not be read.
+    suspect: AtomicBool,
+    /// The last pack did not fit to what is in the cache.
+    from_nothing: AtomicBool,
+    /// When the cache was made again.
+    remade: Mutex<Option<Instant>>,
+}
+
+/// A commit, with what changed in it since the commit that was known.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The commit.
     pub revision: Revision,
-    /// The branch was moved to a commit that does not follow the one before.
+    /// What is followed was moved to a commit that does not come after the one that was known.
     pub forced: bool,
-    /// Paths of YAML files with their blob ids.
-    pub tree: BTreeMap<String, String>,
-    /// What was left out of the tree, and why.
-    pub skipped: Vec<(String, String)>,
+    /// No commit was known to compare with: `changed` is everything that there is, and nothing is `Gone`.
+    pub whole: bool,
+    /// Paths of manifests, below the folder that is followed, with what became of them.
+    pub changed: BTreeMap<String, Entry>,
 }
 
 impl Source {
-    /// A source whose objects are kept below `cache`. With `keys`, only commits that one of them signed are applied.
-    pub fn new(url: &str, follow: Follow, path: &str, cache: &Path, keys: Option<Keys>) -> Self {
-        let path = path.trim_matches('/').trim_start_matches("./").to_owned();
-        let path = if path == "." { String::new() } else { path };
-        Self { url: url.to_owned(), follow, path, cache: cache.to_owned(), keys: keys.map(Arc::new), place: Arc::new(Semaphore::new(1)) }
+    /// A source whose objects are kept in a repository at `cache`.
+    pub fn new(url: &str, cache: &Path, options: Options) -> Result<Self, Error> {
+        let location = Location::parse(url).map_err(|reason| Error::Unusable { what: "URL", reason })?;
+        if let Some(keys) = &options.keys {
+            Keys::load(keys).map_err(|reason| Error::Unusable { what: "keys for verification", reason })?;
+        }
+        let path = options.path.trim_matches('/').trim_start_matches("./").to_owned();
+        let source = Self(Arc::new(Parts {
+            url: url.to_owned(),
+            location,
+            follow: options.follow,
+            path: if path == "." { String::new() } else { path },
+            keys: options.keys,
+            secret: Secret(options.secret),
+            limit: options.limit,
+            cache: Cache(cache.to_owned()),
+            place: Arc::new(Semaphore::new(1)),
+            suspect: AtomicBool::default(),
+            from_nothing: AtomicBool::default(),
+            remade: Mutex::default(),
+        }));
+        let usable = match &source.0.follow {
+            Follow::Commit(id) => id.len() == 40 && Oid::from_str(id).is_ok(),
+            Follow::Branch(_) | Follow::Tag(_) => git2::Reference::is_valid_name(&source.wanted()),
+        };
+        if !usable {
+            let reason = format!("`{}` is neither a name nor a whole commit id of 40 digits", source.reference().escape_default());
+            return Err(Error::Unusable { what: "branch, tag or commit", reason });
+        }
+        Ok(source)
     }
 
-    /// The URL without credentials.
+    /// The same repository, to look at something else in it that is not to be applied: its signature does not matter.
+    pub fn aside(&self, follow: Follow) -> Result<Self, Error> {
+        let Parts { url, path, secret, limit, cache, .. } = &*self.0;
+        let options = Options { follow, path: path.clone(), secret: secret.0.clone(), limit: *limit, ..Options::default() };
+        Self::new(url, &cache.0, options)
+    }
+
+    /// The URL; it has no credentials.
     pub fn url(&self) -> String {
-        match self.url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-                format!("{scheme}://{}/{path}", host.rsplit('@').next().unwrap_or(host))
-            }
-            None => self.url.clone(),
-        }
+        self.0.url.clone()
     }
 
     /// What is followed, in a word.
     pub fn reference(&self) -> &str {
-        match &self.follow {
+        match &self.0.follow {
             Follow::Branch(name) | Follow::Tag(name) | Follow::Commit(name) => name,
         }
     }
 
-    /// Looks at the remote: `None` if it still is at `known`, else the new head with its files.
+    /// Looks at the remote: `None` if it still is at `known`, else the new head with what changed since `known`. A cache that is
+    /// damaged is made again on the way.
     pub async fn poll(&self, known: Option<&str>) -> Result<Option<Fetched>, Error> {
-        let known = known.map(str::to_owned);
-        self.blocking(move |source| source.poll_now(known.as_deref())).await
+        if self.0.suspect.load(Ordering::Relaxed) && self.may_remake() {
+            self.remake().await?;
+        }
+        match self.look(known).await {
+            Err(Error::Damaged { path, reason }) if self.may_remake() => {
+                tracing::warn!(path = %path.display(), reason, "the cache of a repository is damaged; it is fetched again");
+                self.remake().await?;
+                self.look(known).await
+            }
+            result => result,
+        }
     }
 
-    /// A commit that was fetched before, with its files.
+    /// A commit that was fetched before, whole.
     pub async fn at(&self, commit: &str) -> Result<Fetched, Error> {
         let commit = commit.to_owned();
         self.blocking(move |source| {
-            let repository = source.open()?;
-            let id = Oid::from_str(&commit).map_err(|error| source.cached(&error))?;
-            source.files(&repository, id, None)
+            let repository = source.0.cache.open()?;
+            let id = Oid::from_str(&commit).map_err(|error| source.0.cache.damaged(&error))?;
+            source.suspected(source.files(&repository, id, None, Judged::WhenSigned))
         })
         .await
     }
 
-    /// Contents of blobs by their ids; of one that is larger than a manifest may be, one byte more than that.
+    /// Contents of blobs by their ids; of one that is larger than a manifest may be, nothing but blanks, one more than that.
     pub async fn blobs(&self, ids: Vec<String>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-        self.blocking(move |source| {
-            let repository = source.open()?;
-            let mut contents = BTreeMap::new();
-            for id in ids {
-                let blob = Oid::from_str(&id).and_then(|id| repository.find_blob(id)).map_err(|error| source.cached(&error))?;
-                let bytes = blob.content();
-                contents.insert(id, bytes[..bytes.len().min(MAX_FILE + 1)].to_vec());
+        self.blocking(move |source| source.suspected(source.contents(ids))).await
+    }
+
+    fn contents(&self, ids: Vec<String>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let damaged = |error: git2::Error| self.0.cache.damaged(&error);
+        let repository = self.0.cache.open()?;
+        let odb = repository.odb().map_err(damaged)?;
+        let (mut contents, mut total) = (BTreeMap::new(), 0);
+        for id in ids {
+            let oid = Oid::from_str(&id).map_err(damaged)?;
+            let (size, _) = odb.read_header(oid).map_err(damaged)?;
+            // A huge file is not even opened.
+            let bytes =
+                if size > MAX_FILE { vec![b' '; MAX_FILE + 1] } else { repository.find_blob(oid).map_err(damaged)?.content().to_vec() };
+            total += bytes.len();
+            if total > MAX_TOTAL {
+                let what = format!("more than {MAX_TOTAL} bytes of manifests");
+                return Err(Error::TooMany { commit: self.reference().to_owned(), what });
             }
-            Ok(contents)
-        })
-        .await
+            contents.insert(id, bytes);
+        }
+        Ok(contents)
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-        let slow = || Error::Slow { url: self.url() };
-        let place = tokio::time::timeout(LIMIT, self.place.clone().acquire_owned()).await.map_err(|_| slow())?.map_err(|_| slow())?;
-        let source = self.clone();
-        // The place goes along: while a hung call holds it, no other is started.
-        let task = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work(&source)
-        });
-        tokio::time::timeout(LIMIT, task).await.map_err(|_| slow())?.map_err(|_| slow())?
-    }
-
-    fn poll_now(&self, known: Option<&str>) -> Result<Option<Fetched>, Error> {
-        let repository = self.open()?;
-        let mut remote = repository.remote_anonymous(&self.url).map_err(|error| self.remote(&error))?;
-        let wanted = match &self.follow {
+    /// The name of the ref that is followed, or the id of the commit.
+    fn wanted(&self) -> String {
+        match &self.0.follow {
             Follow::Branch(name) => format!("refs/heads/{name}"),
             Follow::Tag(name) => format!("refs/tags/{name}"),
             Follow::Commit(id) => id.clone(),
-        };
-        let head = match &self.follow {
-            Follow::Commit(id) => Oid::from_str(id).map_err(|error| self.remote(&error))?,
-            _ => {
-                let connection = remote.connect_auth(Direction::Fetch, None, None).map_err(|error| self.remote(&error))?;
-                let heads = connection.list().map_err(|error| self.remote(&error))?;
-                match heads.iter().find(|head| head.name() == wanted) {
-                    Some(head) => head.oid(),
-                    None if heads.is_empty() => return Err(Error::Empty(self.url())),
-                    None => {
-                        let known: Vec<&str> = heads.iter().map(git2::RemoteHead::name).filter(|name| *name != "HEAD").take(10).collect();
-                        return Err(Error::NoReference { reference: wanted, url: self.url(), known: known.join(", ") });
-                    }
-                }
-            }
-        };
-        if known == Some(head.to_string().as_str()) {
-            return Ok(None);
         }
-        let refspec = format!("+{wanted}:{HEAD}");
-        remote.fetch(&[&refspec], None, None).map_err(|error| self.remote(&error))?;
-        let commit = repository.find_object(head, None).and_then(|object| object.peel_to_commit()).map_err(|error| self.remote(&error))?;
-        // An annotated tag has an id of its own: the commit is what counts.
-        if known == Some(commit.id().to_string().as_str()) {
-            return Ok(None);
-        }
-        // Kept under its own name too, so that what is in force survives a branch that is rewritten.
-        let keep = format!("refs/evenkeel/seen/{}", commit.id());
-        repository.reference(&keep, commit.id(), true, "seen").map_err(|error| self.cached(&error))?;
-        self.files(&repository, commit.id(), known).map(Some)
     }
 
-    fn files(&self, repository: &Repository, id: Oid, known: Option<&str>) -> Result<Fetched, Error> {
-        let commit = repository.find_commit(id).map_err(|error| self.cached(&error))?;
-        let signer = match &self.keys {
+    /// The source's only place, which whoever works on the cache holds.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        timeout(self.0.limit, self.0.place.clone().acquire_owned()).await.map_err(|_| self.slow())?.map_err(|_| self.slow())
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+        let place = self.place().await?;
+        self.within(move |source| {
+            // The place goes along: while a hung call holds it, no other is started.
+            let _place = place;
+            work(source)
+        })
+        .await
+    }
+
+    /// Work that blocks, under the time limit, for whoever holds the place.
+    async fn within<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+        let source = self.clone();
+        let task = tokio::task::spawn_blocking(move || work(&source));
+        timeout(self.0.limit, task).await.map_err(|_| self.slow())?.map_err(|_| self.slow())?
+    }
+
+    fn may_remake(&self) -> bool {
+        let remade = *self.0.remade.lock().unwrap_or_else(PoisonError::into_inner);
+        remade.is_none_or(|remade| remade.elapsed() > REMAKE)
+    }
+
+    async fn remake(&self) -> Result<(), Error> {
+        *self.0.remade.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.0.suspect.store(false, Ordering::Relaxed);
+        self.blocking(|source| source.0.cache.remake()).await
+    }
+
+    /// A look that runs into damage lets the next poll make the cache again.
+    fn suspected<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if matches!(result, Err(Error::Damaged { .. })) {
+            self.0.suspect.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn files(&self, repository: &Repository, id: Oid, known: Option<Oid>, judged: Judged) -> Result<Fetched, Error> {
+        let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|error| self.0.cache.damaged(&error))?.0;
+        if size > MAX_COMMIT {
+            return Err(Error::TooMany { commit: id.to_string(), what: format!("a message or signature of more than {MAX_COMMIT} bytes") });
+        }
+        let commit = repository.find_commit(id).map_err(|error| self.0.cache.damaged(&error))?;
+        let signer = match &self.0.keys {
             Some(keys) => {
-                Some(verify::head(repository, &commit, keys).map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
+                let signer = Keys::load(keys).and_then(|keys| verify::head(repository, &commit, &keys, judged));
+                Some(signer.map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
             }
             None => None,
         };
@@ -237,52 +299,40 @@ impl Source {
             author: format!("{} <{}>", text(author.name()), text(author.email())),
             signer,
         };
-        let forced = known
-            .and_then(|known| Oid::from_str(known).ok())
-            .is_some_and(|known| id != known && !repository.graph_descendant_of(id, known).unwrap_or(false));
-        let root = commit.tree().map_err(|error| self.cached(&error))?;
-        let tree = if self.path.is_empty() {
-            root
-        } else {
-            let entry = root.get_path(Path::new(&self.path)).ok().and_then(|entry| entry.to_object(repository).ok()?.into_tree().ok());
-            entry.ok_or_else(|| Error::NoPath { path: self.path.clone(), commit: id.to_string() })?
+        let forced = known.is_some_and(|known| id != known && !repository.graph_descendant_of(id, known).unwrap_or(false));
+        let new = self.folder(&commit)?.ok_or_else(|| Error::NoPath { path: self.0.path.clone(), commit: id.to_string() })?;
+        // What is not in the cache any more can't be compared with: then everything is new.
+        let known = known.and_then(|known| repository.find_commit(known).ok());
+        let old = known.and_then(|known| self.folder(&known).ok().flatten());
+        let (whole, changed) = match old.map(|old| tree::compare(repository, Some(old), new)) {
+            Some(Ok(changed)) => (false, changed),
+            _ => (true, tree::compare(repository, None, new).map_err(|error| self.compared(error, id))?),
         };
-        let (mut files, mut skipped) = (BTreeMap::new(), Vec::new());
-        let walked = tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-            let name = entry.name().unwrap_or_default();
-            let path = format!("{folder}{name}");
-            match (entry.kind(), entry.filemode()) {
-                (Some(ObjectType::Tree), _) if name.starts_with('.') => return TreeWalkResult::Skip,
-                (Some(ObjectType::Blob), 0o120_000) if is_yaml(name) => {
-                    skipped.push((path, "a symbolic link: links are not followed".into()));
-                }
-                (Some(ObjectType::Blob), _) if entry.name().is_err() => skipped.push((path, "its name is not UTF-8".into())),
-                (Some(ObjectType::Blob), _) if is_yaml(name) => {
-                    files.insert(path, entry.id().to_string());
-                }
-                (Some(ObjectType::Commit), _) => skipped.push((path, "a submodule: submodules are not fetched".into())),
-                _ => {}
-            }
-            TreeWalkResult::Ok
-        });
-        walked.map_err(|error| self.cached(&error))?;
-        skipped.truncate(100);
-        Ok(Fetched { revision, forced, tree: files, skipped })
+        Ok(Fetched { revision, forced, whole, changed })
     }
 
-    fn open(&self) -> Result<Repository, Error> {
-        let opened = match Repository::open_bare(&self.cache) {
-            Err(error) if error.code() == ErrorCode::NotFound => Repository::init_bare(&self.cache),
-            opened => opened,
-        };
-        opened.map_err(|error| self.cached(&error))
+    /// The id of the folder that is followed; `None` if the commit does not have it.
+    fn folder(&self, commit: &Commit<'_>) -> Result<Option<Oid>, Error> {
+        let root = commit.tree().map_err(|error| self.0.cache.damaged(&error))?;
+        if self.0.path.is_empty() {
+            return Ok(Some(root.id()));
+        }
+        let entry = root.get_path(Path::new(&self.0.path)).ok();
+        Ok(entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id()))
     }
 
-    fn remote(&self, error: &git2::Error) -> Error {
-        Error::Remote { url: self.url(), reason: error.message().chars().filter(|c| !c.is_control()).take(300).collect() }
+    fn compared(&self, error: tree::Error, commit: Oid) -> Error {
+        match error {
+            tree::Error::Object(error) => self.0.cache.damaged(&error),
+            tree::Error::TooMany(what) => Error::TooMany { commit: commit.to_string(), what },
+        }
     }
 
-    fn cached(&self, error: &git2::Error) -> Error {
-        Error::Cache { path: self.cache.clone(), reason: error.message().to_owned() }
+    fn remote(&self, reason: &str) -> Error {
+        Error::Remote { url: self.url(), reason: reason.chars().filter(|c| !c.is_control()).take(400).collect() }
+    }
+
+    fn slow(&self) -> Error {
+        Error::Slow { url: self.url(), limit: self.0.limit }
     }
 }

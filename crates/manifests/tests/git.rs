@@ -1,80 +1,36 @@
 //! Following a real repository, made by git itself.
 
-use std::path::Path;
-use std::process::Command;
+mod common;
 
-use manifests::git::{Error, Follow, Source};
-use manifests::verify::Keys;
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn commit(folder: &Path, files: &[(&str, &str)]) -> String {
-    for (path, text) in files {
-        let path = folder.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    git(folder, &["add", "-A"]);
-    git(folder, &["commit", "-q", "--allow-empty", "-m", "change"]);
-    git(folder, &["rev-parse", "HEAD"])
-}
-
-struct World {
-    home: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::create_dir(home.path().join("work")).unwrap();
-        git(&home.path().join("work"), &["init", "-q"]);
-        Self { home }
-    }
-
-    fn work(&self) -> std::path::PathBuf {
-        self.home.path().join("work")
-    }
-
-    fn source(&self, path: &str, keys: Option<Keys>) -> Source {
-        Source::new(self.work().to_str().unwrap(), Follow::Branch("main".into()), path, &self.home.path().join("cache"), keys)
-    }
-}
+use common::{World, blob, changed, commit, git};
+use manifests::git::{Error, Options, Source};
 
 #[tokio::test]
 async fn a_branch_is_followed_by_what_changed() {
     let world = World::new();
-    let source = world.source("", None);
+    let source = world.source(Options::default());
     assert!(matches!(source.poll(None).await, Err(Error::Empty(_))));
     let first = commit(&world.work(), &[("a.yaml", "a: 1\n"), ("dir/b.yml", "b: 1\n"), ("README.md", "x"), (".hidden/c.yaml", "c: 1\n")]);
     let fetched = source.poll(None).await.unwrap().unwrap();
     assert_eq!(fetched.revision.commit, first);
     assert_eq!(fetched.revision.author, "Ann <ann@example.com>");
-    assert_eq!(fetched.tree.keys().collect::<Vec<_>>(), ["a.yaml", "dir/b.yml"]);
+    assert_eq!(changed(&fetched), [("a.yaml", "blob"), ("dir/b.yml", "blob")]);
+    assert!(fetched.whole && !fetched.forced);
     assert!(source.poll(Some(&first)).await.unwrap().is_none());
     let second = commit(&world.work(), &[("a.yaml", "a: 2\n")]);
     let next = source.poll(Some(&first)).await.unwrap().unwrap();
-    assert!(!next.forced);
-    assert_eq!(next.tree["dir/b.yml"], fetched.tree["dir/b.yml"]);
-    let blobs = source.blobs(vec![next.tree["a.yaml"].clone()]).await.unwrap();
-    assert_eq!(blobs[&next.tree["a.yaml"]], b"a: 2\n");
+    assert!(!next.forced && !next.whole);
+    assert_eq!(changed(&next), [("a.yaml", "blob")]);
+    let blobs = source.blobs(vec![blob(&next, "a.yaml")]).await.unwrap();
+    assert_eq!(blobs[&blob(&next, "a.yaml")], b"a: 2\n");
 
     git(&world.work(), &["reset", "-q", "--hard", &first]);
     let third = commit(&world.work(), &[("a.yaml", "a: 3\n")]);
     let forced = source.poll(Some(&second)).await.unwrap().unwrap();
     assert!(forced.forced && forced.revision.commit == third);
     // What was in force before the branch was rewritten can still be read.
-    assert_eq!(source.at(&second).await.unwrap().tree, next.tree);
+    let before = source.at(&second).await.unwrap();
+    assert!(before.whole && blob(&before, "a.yaml") == blob(&next, "a.yaml"));
 
     git(&world.work(), &["branch", "-q", "-m", "main", "other"]);
     let error = source.poll(Some(&third)).await.unwrap_err().to_string();
@@ -88,54 +44,13 @@ async fn what_is_no_file_is_left_out_and_said() {
     let first = commit(&world.work(), &[("sub/a.yaml", "a: 1\n")]);
     git(&world.work(), &["update-index", "--add", "--cacheinfo", &format!("160000,{first},module")]);
     git(&world.work(), &["commit", "-q", "-m", "module"]);
-    let fetched = world.source("", None).poll(None).await.unwrap().unwrap();
-    assert_eq!(fetched.tree.keys().collect::<Vec<_>>(), ["sub/a.yaml"]);
-    assert_eq!(fetched.skipped.len(), 2);
-    assert_eq!(world.source("/sub/", None).poll(None).await.unwrap().unwrap().tree.keys().collect::<Vec<_>>(), ["a.yaml"]);
-    assert!(matches!(world.source("nowhere", None).poll(None).await, Err(Error::NoPath { .. })));
-    let gone = Source::new("/nonexistent/repository", Follow::Branch("main".into()), "", &world.home.path().join("cache2"), None);
+    let fetched = world.source(Options::default()).poll(None).await.unwrap().unwrap();
+    assert_eq!(changed(&fetched), [("evil.yaml", "left"), ("module", "left"), ("sub/a.yaml", "blob")]);
+    assert_eq!(
+        changed(&world.source(Options { path: "/sub/".into(), ..Options::default() }).poll(None).await.unwrap().unwrap()),
+        [("a.yaml", "blob")]
+    );
+    assert!(matches!(world.source(Options { path: "nowhere".into(), ..Options::default() }).poll(None).await, Err(Error::NoPath { .. })));
+    let gone = Source::new("/nonexistent/repository", &world.home.path().join("cache2"), Options::default()).unwrap();
     assert!(matches!(gone.poll(None).await, Err(Error::Remote { .. })));
-}
-
-#[tokio::test]
-async fn only_signed_heads_are_applied() {
-    let world = World::new();
-    let key = |name: &str| {
-        let path = world.home.path().join(name);
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path).status().unwrap();
-        assert!(made.success());
-        path
-    };
-    let (ann, eve) = (key("ann"), key("eve"));
-    let keys = world.home.path().join("keys");
-    std::fs::create_dir(&keys).unwrap();
-    std::fs::copy(ann.with_extension("pub"), keys.join("ann.pub")).unwrap();
-    let source = || world.source("", Some(Keys::load(&keys).unwrap()));
-    let signed = |key: &Path, text: &str| {
-        std::fs::write(world.work().join("a.yaml"), text).unwrap();
-        git(&world.work(), &["add", "-A"]);
-        let key = format!("user.signingKey={}", key.display());
-        git(&world.work(), &["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "-S", "-m", "signed"]);
-    };
-    let refused = |result: Result<Option<manifests::git::Fetched>, Error>| match result {
-        Err(Error::Unverified { reason, .. }) => reason,
-        other => panic!("{other:?}"),
-    };
-
-    commit(&world.work(), &[("a.yaml", "a: 0\n")]);
-    assert!(refused(source().poll(None).await).contains("not signed (author ann@example.com)"));
-    signed(&ann, "a: 1\n");
-    let fetched = source().poll(None).await.unwrap().unwrap();
-    assert!(fetched.revision.signer.unwrap().starts_with("ann SHA256:"));
-    signed(&eve, "a: 2\n");
-    assert!(refused(source().poll(None).await).contains("unknown key SHA256:"));
-
-    // The same signature on another commit.
-    signed(&ann, "a: 3\n");
-    let raw = git(&world.work(), &["cat-file", "commit", "HEAD"]);
-    let forged = world.home.path().join("forged");
-    std::fs::write(&forged, raw.replace("\nsigned", "\nsigned, honestly\n")).unwrap();
-    let id = git(&world.work(), &["hash-object", "-t", "commit", "-w", forged.to_str().unwrap()]);
-    git(&world.work(), &["update-ref", "refs/heads/main", &id]);
-    assert!(refused(source().poll(None).await).contains("is wrong"));
 }

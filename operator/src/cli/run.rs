@@ -10,8 +10,7 @@ use anyhow::{Context as _, bail};
 use api::server::{Listen, Shared, serve};
 use clap::{Args, ValueEnum};
 use devices::{Devices, Secrets};
-use manifests::git::{Follow, Source};
-use manifests::verify::Keys;
+use manifests::git::{self, Follow, Source};
 use reconcile::limits::Limits;
 use store::{Options, Store};
 use tokio::sync::mpsc;
@@ -38,7 +37,11 @@ pub(crate) struct RunArgs {
     /// Secrets: one directory each, one file per key, as Kubernetes mounts them
     #[arg(long, env = "EVENKEEL_SECRETS", value_name = "DIR")]
     secrets: Option<PathBuf>,
-    /// Only apply commits that a key in this directory (*.pub) signed
+    /// Secret with the repository's credentials: `token`, or `username` and `password`, and `ca.crt` for HTTPS; `ssh-privatekey` and
+    /// `known_hosts` for SSH
+    #[arg(long, value_name = "NAME")]
+    repo_secret: Option<String>,
+    /// Only apply commits that a key in this directory signed: *.pub (OpenSSH), *.asc or *.gpg (OpenPGP)
     #[arg(long, value_name = "DIR")]
     verify_keys: Option<PathBuf>,
     /// Time between two looks at the repository
@@ -153,7 +156,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let lock = lock(&args.data)?;
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);
-    let secrets = Secrets::new(args.secrets.clone().unwrap_or_else(|| args.data.join("secrets")));
+    let secrets = Secrets::new(secrets(args));
     let devices = Arc::new(Devices::new(secrets, &args.data.join("cache")));
     let (requests, inbox) = mpsc::channel(64);
     let view = engine::new_view();
@@ -189,21 +192,29 @@ async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     Ok(Running { view, stop, task, _lock: lock })
 }
 
+fn secrets(args: &RunArgs) -> PathBuf {
+    args.secrets.clone().unwrap_or_else(|| args.data.join("secrets"))
+}
+
 fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
     let path = Path::new(&args.repo);
-    let is_git = path.join(".git").exists() || path.join("objects").exists() || args.repo.contains("://");
-    if !is_git {
+    if !git::is_repository(&args.repo) {
         if !path.is_dir() {
             bail!("--repo {}: neither a Git repository nor a folder", args.repo);
         }
-        if args.verify_keys.is_some() {
-            bail!("--verify-keys needs a Git repository: a plain folder has no signatures");
+        if args.verify_keys.is_some() || args.repo_secret.is_some() {
+            bail!("--verify-keys and --repo-secret need a Git repository: a plain folder has neither signatures nor a login");
         }
         return Ok(Origin::Folder(path.join(&args.path)));
     }
-    let keys = args.verify_keys.as_ref().map(|directory| Keys::load(directory).map_err(anyhow::Error::msg)).transpose()?;
     let url = if path.exists() { path.canonicalize()?.display().to_string() } else { args.repo.clone() };
-    Ok(Origin::Git(Source::new(&url, Follow::Branch(args.branch.clone()), &args.path, &args.data.join("repository.git"), keys)))
+    let secret = match &args.repo_secret {
+        Some(name) if name.is_empty() || name.starts_with('.') || name.contains('/') => bail!("--repo-secret: not the name of a secret"),
+        name => name.as_ref().map(|name| secrets(args).join(name)),
+    };
+    let follow = Follow::Branch(args.branch.clone());
+    let options = git::Options { follow, path: args.path.clone(), keys: args.verify_keys.clone(), secret, ..git::Options::default() };
+    Ok(Origin::Git(Source::new(&url, &args.data.join("repository.git"), options)?))
 }
 
 /// One engine per data directory. The lock goes with the process, however it ends.
@@ -235,6 +246,12 @@ fn logging(format: LogFormat) {
         LogFormat::Text => builder.with_ansi(console::colors_enabled_stderr()).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+}
+
+/// Nothing but what `RUST_LOG` asks for: a story is told in its own words.
+pub(super) fn logging_quietly() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// Which server to ask.
