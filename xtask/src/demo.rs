@@ -30,7 +30,7 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     eprintln!("building evenkeel (the first time takes some minutes)");
-    run_command(cargo().args(["build", "--quiet", "-p", "operator"]))?;
+    run_command(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
     let binary = target().join("debug/evenkeel");
     // From here on we end in order, so that nothing stays behind.
     let stop = Arc::new(AtomicBool::new(false));

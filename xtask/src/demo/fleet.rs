@@ -1,13 +1,13 @@
 //! The fleets that the demo can be given on: simulated devices, or real machines.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::engine::Engine;
 use e2e::machine::{Block, Machine};
 use e2e::packages::Repository;
+use e2e::simulated::Simulated;
 
 use crate::{install, root};
 
@@ -47,16 +47,6 @@ enum Devices {
     Machines { machines: Vec<Machine>, repository: Repository, block: Block, folder: Folder },
 }
 
-/// The process of the simulated devices; it ends when its input does, and takes its folder with it.
-struct Simulated(Child);
-
-impl Drop for Simulated {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
 /// A folder that goes with the demo.
 struct Folder(PathBuf);
 
@@ -77,22 +67,11 @@ impl Fleet {
             devices: 12,
         };
         let [_, good, bad] = release.versions;
-        let mut child = Command::new(binary)
-            .arg("simulate")
-            .arg(root().join("examples"))
-            .args(["--serve", "--package", &format!("nginx={good}"), "--package", &format!("nginx={bad}")])
-            .args(["--bad", &format!("nginx={bad}:dies-after=6s")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("evenkeel simulate")?;
-        let mut line = String::new();
-        let out = child.stdout.take().context("its output")?;
-        let devices = Simulated(child);
-        BufReader::new(out).read_line(&mut line)?;
-        let folder = PathBuf::from(line.trim());
-        ensure!(folder.is_dir(), "the simulated devices did not start");
-        let engine = Engine::with(binary, &folder, &folder.join("simulated/secrets/fleet-key/ssh-privatekey"))?;
+        let (good, bad) = (format!("nginx={good}"), format!("nginx={bad}"));
+        let dies = format!("{bad}:dies-after=6s");
+        let devices = Simulated::start(binary, &root().join("examples"), &["--package", &good, "--package", &bad, "--bad", &dies])?;
+        let folder = devices.folder.clone();
+        let engine = Engine::with(binary, &folder, &devices.key())?;
         // Whoever goes on by hand may have told Git nothing yet.
         for (key, value) in [("user.name", "Ann"), ("user.email", "ann@example.com")] {
             e2e::run(Command::new("git").arg("-C").arg(&engine.fleet).args(["config", key, value]))?;
