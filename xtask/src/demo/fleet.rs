@@ -121,8 +121,7 @@ impl Fleet {
             "{MACHINES} Debian machines with systemd, sshd and apt of their own, on loopback addresses.\nTheir Git repository is {}.",
             engine.fleet.display()
         );
-        let by_hand =
-            machines.first().map(|machine| format!("ssh -i {} ops@{} sudo dpkg -r hello-keel", key.display(), machine.address));
+        let by_hand = machines.first().map(|machine| format!("ssh -i {} ops@{} sudo dpkg -r hello-keel", key.display(), machine.address));
         let log = folder.join("engine.log");
         let devices = Devices::Machines { machines, repository, block, folder: kept };
         Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: devices })
