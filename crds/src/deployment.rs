@@ -32,9 +32,9 @@ use crate::quantity::{Duration, Share};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("!(has(self.package) && has(self.packages))").message("package or packages, not both"))]
+#[x_kube(validation = Rule::new("!(has(self.__package__) && has(self.packages))").message("package or packages, not both"))]
 #[x_kube(validation = Rule::new("!(has(self.service) && has(self.services))").message("service or services, not both"))]
-#[x_kube(validation = Rule::new("has(self.package) || has(self.packages) || has(self.files)").message("a package or a file: without content there is nothing to deploy"))]
+#[x_kube(validation = Rule::new("has(self.__package__) || has(self.packages) || has(self.files)").message("a package or a file: without content there is nothing to deploy"))]
 pub struct DeploymentSpec {
     /// The devices; an empty selector chooses all of the namespace.
     pub selector: Selector,

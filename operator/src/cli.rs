@@ -7,6 +7,7 @@ mod plan;
 mod rollout;
 mod run;
 mod show;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ enum Command {
     Status(get::StatusArgs),
     /// Ask a server for its host keys, as YAML to be pinned
     Scan(run::ScanArgs),
+    /// Rehearse a change on simulated devices: exit 0 complete, 1 failed or taken back, 2 could not run
+    Simulate(simulate::SimulateArgs),
     /// Print the kinds' definitions
     Crds,
     /// Print a completion script
@@ -107,6 +110,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Audit(args) => audit::run(&args).await,
         Command::Status(args) => get::status(&args).await,
         Command::Scan(args) => run::scan(&args).await,
+        Command::Simulate(args) => return simulate::run(args).await,
         Command::Crds => {
             for definition in crds::all() {
                 print!("---\n{}", crds::yaml(&definition));

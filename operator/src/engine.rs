@@ -9,6 +9,7 @@
 mod actor;
 mod looks;
 mod pass;
+mod preview;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +22,17 @@ use devices::probe::{Ran, Scheduler};
 use jiff::Timestamp;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
-use reconcile::{Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
+use reconcile::{Changed, Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
 use store::Store;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use source::Candidate;
+use source::{Candidate, Wish};
 
 /// Events that wait for the loop; who sends more has to wait.
 const QUEUE: usize = 4096;
+/// Wishes that wait for the source; more are refused.
+const WISHES: usize = 16;
 /// Findings that are shown for the commit in force.
 const FINDINGS: usize = 100;
 
@@ -76,13 +79,15 @@ pub(crate) struct Engine {
     looks: looks::Looks,
     actors: actor::Actors,
     /// Asks the source to look now.
-    ask: Arc<Notify>,
+    ask: mpsc::Sender<Wish>,
     /// Deployments whose input changed since they were planned.
     dirty: BTreeSet<Name>,
     /// When time alone could change a Deployment's plan.
     look_again: BTreeMap<Name, Timestamp>,
     /// A revision that waits: for approval, or for the store.
     held: Option<Box<Candidate>>,
+    /// What the revisions changed that were read since the one in force.
+    pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
 }
@@ -93,7 +98,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let (probes, mut ran) = mpsc::channel(QUEUE);
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
-    let ask = Arc::new(Notify::new());
+    let (ask, wishes) = mpsc::channel(WISHES);
     let mut engine = Engine {
         scheduler: Scheduler::new(parts.devices.clone(), probes),
         looks: looks::Looks::new(parts.devices.clone(), events.clone(), parts.look_interval),
@@ -103,15 +108,16 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         url: url.clone(),
         limits: parts.limits,
         view: parts.view,
-        ask: ask.clone(),
+        ask,
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         held: None,
+        pending: Changed::default(),
         store_away: false,
     };
     engine.restore(&url).await?;
     let follow =
-        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, ask, events.clone()));
+        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, wishes, events.clone()));
     let mut requests = parts.requests;
     loop {
         let wake = engine.next_look();
@@ -190,13 +196,14 @@ impl Engine {
         match event {
             None => {}
             Some(Event::InForce(candidate)) => {
-                let (revision, problem) = (candidate.desired.revision.clone(), None);
-                self.put_in_force(*candidate, problem).await;
-                tracing::info!(commit = revision.commit, "in force again after the restart");
+                tracing::info!(commit = candidate.desired.revision.commit, "in force again after the restart");
+                self.pending.extend(candidate.changed.clone());
+                self.put_in_force(*candidate).await;
                 self.resume().await;
             }
             Some(Event::Candidate(candidate)) => {
                 self.write().source.checked_at = Some(Timestamp::now());
+                self.pending.extend(candidate.changed.clone());
                 self.candidate(candidate).await;
             }
             Some(Event::Unchanged) => {
@@ -227,7 +234,7 @@ impl Engine {
     /// Another revision: it comes in force if it stays within the limits, or was let through.
     async fn candidate(&mut self, candidate: Box<Candidate>) {
         let first = self.desired().revision.commit.is_empty();
-        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, self.limits) {
+        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, &self.pending, self.limits) {
             let approved = self.store.is_approved(&self.url, &too_far.id).await.unwrap_or(false);
             if !approved {
                 tracing::warn!(
@@ -253,15 +260,16 @@ impl Engine {
             return;
         }
         tracing::info!(commit = revision.commit, author = revision.author, "in force");
-        self.put_in_force(*candidate, None).await;
+        self.put_in_force(*candidate).await;
         if first {
             self.resume().await;
         }
     }
 
-    async fn put_in_force(&mut self, candidate: Candidate, problem: Option<String>) {
-        let desired = Arc::new(candidate.desired);
+    async fn put_in_force(&mut self, candidate: Candidate) {
+        let desired = candidate.desired;
         let old = self.desired();
+        let changed = std::mem::take(&mut self.pending);
         for finding in candidate.findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).take(20) {
             tracing::warn!(file = finding.file, line = finding.line, code = finding.code, object = finding.object, "{}", finding.message);
         }
@@ -269,24 +277,23 @@ impl Engine {
             let mut view = self.write();
             view.source.in_force.clone_from(&desired.revision.commit);
             view.source.author.clone_from(&desired.revision.author);
-            view.source.problem = problem;
+            view.source.problem = None;
             view.source.too_far = None;
-            view.source.findings = candidate
-                .findings
-                .iter()
-                .take(FINDINGS)
-                .map(|finding| format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message))
-                .collect();
+            view.source.findings = candidate.findings.iter().take(FINDINGS).map(place).collect();
             view.desired = desired.clone();
             view.not_ready = None;
-            view.observed.devices.retain(|name, _| desired.devices.contains_key(name));
-            view.deferred.retain(|name, _| desired.deployments.contains_key(name));
+            for name in changed.devices.iter().filter(|name| !desired.devices.contains_key(*name)) {
+                view.observed.devices.remove(name);
+            }
+            for name in changed.deployments.iter().filter(|name| !desired.deployments.contains_key(*name)) {
+                view.deferred.remove(name);
+            }
         }
         self.held = None;
-        self.devices.update(desired.clone()).await;
-        self.scheduler.update(&desired.devices);
-        self.looks.update(&desired, &old);
-        self.dirty.extend(desired.deployments.keys().cloned());
+        self.devices.update(desired.clone(), &changed.devices).await;
+        self.scheduler.update(&desired, &changed.devices);
+        self.looks.update(&desired, &changed.concerned(&old, &desired));
+        self.dirty.extend(changed.deployments);
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {
@@ -375,15 +382,19 @@ impl Engine {
     }
 
     async fn asked(&mut self, request: Request) {
-        let answer = match &request.what {
-            Ask::Sync => {
-                self.ask.notify_one();
-                Ok("the source is being looked at".into())
+        let answer = match request.what {
+            Ask::Sync => match self.ask.try_send(Wish::Look) {
+                Ok(()) => Ok("the source is being looked at".into()),
+                Err(_) => Err("the source is busy".into()),
+            },
+            Ask::Admit { id } => self.admit(&id, &request.by).await,
+            Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
+            Ask::Preview { reference } => {
+                tokio::spawn(preview::answer(self.preview(), self.ask.clone(), reference, request.reply));
+                return;
             }
-            Ask::Admit { id } => self.admit(id, &request.by).await,
-            Ask::Rollout { deployment, command } => self.command(deployment, command, &request.by).await,
         };
-        let _ = request.reply.send(answer);
+        let _ = request.reply.send(answer.map(|message| serde_json::json!({ "message": message })));
     }
 
     async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
@@ -428,6 +439,11 @@ fn is_moving(rollout: &Rollout) -> bool {
     use reconcile::RevisionResult::{Progressing, RollingBack};
     let open = rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }));
     open || rollout.placements.values().any(|placement| placement.batch == 0)
+}
+
+/// A finding in one line.
+fn place(finding: &manifests::finding::Finding) -> String {
+    format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

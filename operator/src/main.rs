@@ -6,6 +6,7 @@ mod engine;
 use clap::Parser as _;
 
 fn main() -> std::process::ExitCode {
+    leave_when_nobody_reads();
     // The one TLS stack.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = cli::Cli::parse();
@@ -22,4 +23,17 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// Whoever reads our output may stop: that ends a command without a word, as SIGPIPE ends others (`evenkeel get devices | head`).
+fn leave_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>();
+        if message.is_some_and(|message| message.starts_with("failed printing to stdout")) {
+            // 128 and the signal's number.
+            std::process::exit(141);
+        }
+        usual(panic);
+    }));
 }

@@ -1,5 +1,7 @@
-//! Tasks for developers: `cargo xtask test | generate | tidy`.
+//! Tasks for developers: `cargo xtask demo | test | bench | simulate | generate | tidy`.
 
+mod bench;
+mod demo;
 mod install;
 mod test;
 mod tidy;
@@ -20,19 +22,38 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// See it at work: a simulated fleet, a good release, and a bad one that is caught and taken back
+    Demo(demo::DemoArgs),
     /// Run everything that decides whether a change may land
     Test(test::TestArgs),
     /// Write the generated files
     Generate,
     /// Check what a machine can check of our style
     Tidy,
+    /// Measure what work costs, as ratios against a peer in the same run
+    Bench(bench::BenchArgs),
+    /// Play seeded worlds full of faults; a failure prints its seed
+    Simulate {
+        /// How many worlds
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// The first one; with `--seeds 1`, only this one, told at length
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run_all(&args),
         Task::Generate => generate(),
         Task::Tidy => tidy::run(),
+        Task::Bench(args) => bench::run_all(&args),
+        Task::Simulate { seeds, seed } => run(cargo()
+            .args(["test", "-p", "simfleet", "--test", "simulation", "--", "--nocapture"])
+            .env("EVENKEEL_SEEDS", seeds.to_string())
+            .env("EVENKEEL_SEED", seed.to_string())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -58,8 +58,11 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             } else if !missing.is_empty() {
                 skipped.push(format!("e2e: missing Debian packages: {}", missing.join(" ")));
             } else {
-                run(cargo().args(["build", "--quiet", "-p", "operator"]))?;
-                return run(cargo().args(["test", "-p", "e2e"]).env("EVENKEEL_BIN", target().join("debug/evenkeel")));
+                // Always the whole workspace: a single package would have its dependencies built with other features.
+                run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
+                return run(cargo()
+                    .args(["test", "--workspace", "--test", "rollout"])
+                    .env("EVENKEEL_BIN", target().join("debug/evenkeel")));
             }
             Ok(())
         }

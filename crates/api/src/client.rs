@@ -74,7 +74,9 @@ impl Client {
         // A bound on pages, as on everything else.
         for _ in 0..10_000 {
             let joint = if path.contains('?') { '&' } else { '?' };
-            let page = self.get(&if after.is_empty() { path.to_owned() } else { format!("{path}{joint}after={after}") }).await?;
+            let page = self
+                .get(&if after.is_empty() { path.to_owned() } else { format!("{path}{joint}after={}", after.replace('/', "%2F")) })
+                .await?;
             items.extend(page["items"].as_array().cloned().unwrap_or_default());
             match page["after"].as_str() {
                 Some(next) => after = next.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Name, Target, WaitingOn, report};
 
 use crate::view::View;
@@ -23,6 +24,7 @@ fn device(view: &View, name: &Name) -> Option<String> {
     if let Some(reconcile::Contact::Unreachable { since, reason }) = seen.map(|seen| &seen.contact) {
         let _ = writeln!(text, "  unreachable since {since:.0}: {reason}");
     }
+    stalled(&mut text, view, &Target::Device(name.clone()));
     for probe in &status.probes {
         let since = probe.since.clone().unwrap_or_default();
         let _ = writeln!(text, "  probe {}: {} since {since} {}", probe.name, probe.state, probe.reason);
@@ -45,8 +47,10 @@ fn device(view: &View, name: &Name) -> Option<String> {
 }
 
 fn deployment(view: &View, name: &Name) -> Option<String> {
-    let key = (crds::Kind::Deployment, name.clone());
-    view.desired.objects.get(&key)?;
+    let target = Target::Deployment(name.clone());
+    if !view.desired.stalled.contains_key(&target) {
+        view.desired.objects.get(&(crds::Kind::Deployment, name.clone()))?;
+    }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     let status = report::deployment(&view.desired, &view.observed, deferred, name);
     let count = |key: &str| status.counts.get(key).copied().unwrap_or(0);
@@ -66,6 +70,7 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
         count("unreachable"),
         count("failed")
     );
+    stalled(&mut text, view, &target);
     for revision in status.history.iter().rev().take(5) {
         let reason = if revision.reason.is_empty() { String::new() } else { format!(": {}", revision.reason) };
         let _ = writeln!(text, "  revision {} ({}) {}{reason}", revision.revision, revision.version, revision.result);
@@ -91,12 +96,18 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
     Some(text)
 }
 
+fn stalled(text: &mut String, view: &View, target: &Target) {
+    if let Some(why) = view.desired.stalled.get(target) {
+        let _ = writeln!(text, "  stalled: {why}\n         what was last good stays in force; cleared by a commit that mends it");
+    }
+}
+
 fn gates(text: &mut String, deferred: &[&Deferred]) {
-    for deferred in deferred.iter().take(50) {
+    for (deferred, targets) in alike(deferred.iter().copied()).iter().take(50) {
         let _ = writeln!(
             text,
-            "  waits: {} {} on {}\n         cleared by {}",
-            deferred.target,
+            "  waits: {}: {}\n         {}\n         cleared by {}",
+            named(targets),
             deferred.wants,
             deferred.waiting_on,
             clears(&deferred.waiting_on)

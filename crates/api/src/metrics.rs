@@ -2,6 +2,7 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -45,7 +46,9 @@ pub(crate) fn render(view: &View) -> String {
     }
     let in_flight: usize = view.observed.rollouts.values().map(|rollout| rollout.in_flight().count()).sum();
     plain(&mut registry, "steps_in_flight", "Steps that are under way", i64::try_from(in_flight).unwrap_or(i64::MAX));
-    plain(&mut registry, "plans_recorded", "Plans recorded since the start", i64::try_from(view.passes).unwrap_or(i64::MAX));
+    let recorded = Counter::<u64>::default();
+    recorded.inc_by(view.passes);
+    registry.register("plans_recorded", "Plans recorded since the start", recorded);
     plain(&mut registry, "ready", "1 if the engine acts", i64::from(view.not_ready.is_none()));
     plain(&mut registry, "source_problem", "1 if the source gives nothing new", i64::from(view.source.problem.is_some()));
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());

@@ -81,6 +81,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/plan", get(plan))
+        .route("/v1/outlook", get(preview))
         .route("/v1/devices", get(devices))
         .route("/v1/deployments", get(deployments))
         .route("/v1/objects/{kind}", get(objects))
@@ -153,7 +154,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn status(State(shared): State<Shared>) -> Response {
     let value = read(
         &shared,
-        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.len(), "deployments": view.desired.deployments.len(), "passes": view.passes}),
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes}),
     );
     Json(value).into_response()
 }
@@ -200,13 +201,19 @@ async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Resp
 async fn deployments(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
     let items: Vec<Value> = read(&shared, |view| {
         let after = page.after.as_deref().map(Name::parse);
-        let names = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
-        let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
+        let written = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
+        // One that was never good is shown too: somebody is looking for it.
+        let stalled = view.desired.stalled.keys().filter_map(|target| match target {
+            Target::Deployment(name) => Some(name),
+            _ => None,
+        });
+        let names: std::collections::BTreeSet<&Name> = written.chain(stalled).collect();
+        let names = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| *name > after));
         let show = |name: &Name| {
             let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
             json!({"name": name, "status": report::deployment(&view.desired, &view.observed, deferred, name)})
         };
-        names.take(PAGE).map(show).collect()
+        names.take(PAGE).map(show).collect::<Vec<_>>()
     });
     list(&items)
 }
@@ -291,12 +298,28 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 }
 
 async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Json(what): Json<Ask>) -> Response {
+    put(&shared, what, by).await
+}
+
+/// What would come of a revision.
+#[derive(Debug, Deserialize)]
+pub struct Which {
+    /// Branch, tag or commit; what is in force if none is given.
+    revision: Option<String>,
+}
+
+async fn preview(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Query(which): Query<Which>) -> Response {
+    put(&shared, Ask::Preview { reference: which.revision }, by).await
+}
+
+/// Puts a question to the engine.
+async fn put(shared: &Shared, what: Ask, by: String) -> Response {
     let (reply, answer) = oneshot::channel();
     if shared.requests.send(Request { what, by, reply }).await.is_err() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
     }
     match answer.await {
-        Ok(Ok(text)) => Json(json!({"message": text})).into_response(),
+        Ok(Ok(value)) => Json(value).into_response(),
         Ok(Err(error)) => problem(StatusCode::CONFLICT, error),
         Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"),
     }

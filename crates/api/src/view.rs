@@ -5,9 +5,10 @@ use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 use reconcile::command::Command;
-use reconcile::limits::TooFar;
-use reconcile::{Deferred, Desired, Name, Observed};
+use reconcile::limits::{Reach, TooFar};
+use reconcile::{Deferred, Desired, Name, Observed, Outlook, Revision};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 /// What a running engine shows. The engine's loop is the only writer; a reader never holds the lock across an await.
@@ -59,8 +60,8 @@ pub struct Request {
     pub what: Ask,
     /// Who, as the interface knows them.
     pub by: String,
-    /// Gets a word for the person, or why it was refused.
-    pub reply: oneshot::Sender<Result<String, String>>,
+    /// Gets the answer, or why it was refused.
+    pub reply: oneshot::Sender<Result<Value, String>>,
 }
 
 /// What can be asked.
@@ -81,6 +82,27 @@ pub enum Ask {
     },
     /// Ask the source now.
     Sync,
+    /// What would come of a branch, tag or commit if it were in force; of what is in force, if none is named. Answers a [`Preview`].
+    Preview {
+        /// Which.
+        reference: Option<String>,
+    },
+}
+
+/// What would come of a revision.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// Which.
+    pub revision: Revision,
+    /// What it would do to the fleet, seen from what is in force.
+    pub reach: Reach,
+    /// The limit that it would break, in words.
+    pub too_far: Option<String>,
+    /// What is wrong with its manifests, rendered as text, bounded.
+    pub findings: Vec<String>,
+    /// What would come of it if all went well.
+    pub outlook: Outlook,
 }
 
 /// Where requests go.

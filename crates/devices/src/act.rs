@@ -17,6 +17,8 @@ const GRACE: Duration = Duration::from_secs(300);
 const WAIT: Duration = Duration::from_secs(60);
 /// Bytes of a message that an outcome carries.
 const MESSAGE: usize = 4096;
+/// What apt-get says whatever happens.
+const NOISE: [&str; 3] = ["Reading package lists...", "Building dependency tree...", "Reading state information..."];
 /// Time between two tries of a check after a change.
 const CHECK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -237,7 +239,8 @@ fn mark(action: &Action) -> &'static str {
 
 /// The tail of what a step printed, without our own marks.
 fn message(tail: &str) -> String {
-    let lines: Vec<&str> = tail.lines().filter(|line| !line.starts_with("::") && !line.trim().is_empty()).collect();
+    let said = |line: &&str| !line.starts_with("::") && !line.trim().is_empty() && !NOISE.iter().any(|noise| line.starts_with(noise));
+    let lines: Vec<&str> = tail.lines().filter(said).collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n");
     let clean: String = last.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     let start = clean.len().saturating_sub(MESSAGE);

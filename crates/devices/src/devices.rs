@@ -1,12 +1,13 @@
 //! All devices: how a script gets onto one, and the port `Observe`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Observe};
+use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe};
 use tokio::sync::Semaphore;
 
 use crate::fetch::Fetcher;
@@ -51,9 +52,9 @@ impl Devices {
         }
     }
 
-    /// Another revision is in force: connections to devices that left are closed.
-    pub async fn update(&self, desired: Arc<Desired>) {
-        self.pool.retain(&desired).await;
+    /// Another revision is in force, which changed these devices: connections to those that left are closed.
+    pub async fn update(&self, desired: Arc<Desired>, changed: &BTreeSet<Name>) {
+        self.pool.leave(changed.iter().filter(|name| !desired.devices.contains_key(*name))).await;
         self.desired.store(desired);
     }
 
@@ -69,6 +70,11 @@ impl Devices {
             Access::Local => local::exec(&["-s"], script.as_bytes(), limit).await,
             Access::None => Err(ssh::Error::Broken("the device has no access".into())),
         }
+    }
+
+    /// The script that one look at these items runs on a device.
+    pub fn look(items: &[ItemKey]) -> String {
+        script::whole(&read::script(items))
     }
 
     /// Fetches a file by its hash and brings it to the device's cache, where it is checked again.

@@ -105,9 +105,9 @@ impl Pool {
     }
 
     /// Connections to devices that left are closed.
-    pub(crate) async fn retain(&self, desired: &Desired) {
-        self.links.lock().await.retain(|name, _| desired.devices.contains_key(name));
-        self.sweep().await;
+    pub(crate) async fn leave<'a>(&self, gone: impl Iterator<Item = &'a Name>) {
+        let mut links = self.links.lock().await;
+        gone.for_each(|name| drop(links.remove(name)));
     }
 
     async fn link(&self, name: &Name) -> Arc<Mutex<Link>> {

@@ -31,17 +31,29 @@ impl Debian {
         }
         let machine = Machine::start()?;
         let at = machine.root.path().display().to_string();
-        for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "etc/apt/preferences.d", "etc/apt/apt.conf.d", "var/log/apt", "repo", "build"] {
+        for folder in [
+            "var/lib/dpkg/info",
+            "var/lib/dpkg/updates",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "etc/apt/preferences.d",
+            "etc/apt/apt.conf.d",
+            "var/log/apt",
+            "repo",
+            "build",
+        ] {
             fs::create_dir_all(machine.path(folder)).unwrap();
         }
         for file in ["var/lib/dpkg/status", "var/lib/dpkg/available", "etc/apt/trusted.gpg"] {
             machine.write(file, "");
         }
         machine.write("etc/apt/sources.list", &format!("deb [trusted=yes] file:{at}/repo ./\n"));
-        let options = format!("DPkg::Options {{ \"--root={at}\"; \"--force-not-root\"; \"--force-script-chrootless\"; \"--log=/dev/null\"; }};");
+        let options =
+            format!("DPkg::Options {{ \"--root={at}\"; \"--force-not-root\"; \"--force-script-chrootless\"; \"--log=/dev/null\"; }};");
         machine.write("etc/apt.conf", &format!("Dir \"{at}\";\nDir::Bin::methods \"/usr/lib/apt/methods\";\nDir::Bin::dpkg \"/usr/bin/dpkg\";\n{options}\nAPT::Sandbox::User \"root\";\nAPT::Architecture \"amd64\";\nDir::State::status \"{at}/var/lib/dpkg/status\";\n"));
         machine.program("apt-get", &format!("APT_CONFIG={at}/etc/apt.conf exec /usr/bin/apt-get \"$@\""));
-        machine.program("dpkg", &format!("exec /usr/bin/dpkg --root={at} --force-not-root --force-script-chrootless --log=/dev/null \"$@\""));
+        machine
+            .program("dpkg", &format!("exec /usr/bin/dpkg --root={at} --force-not-root --force-script-chrootless --log=/dev/null \"$@\""));
         machine.program("dpkg-query", &format!("exec /usr/bin/dpkg-query --admindir={at}/var/lib/dpkg \"$@\""));
         machine.program("systemctl", "case \"$1\" in show) for last; do :; done; [ -e \"$EVENKEEL_ROOT/usr/share/app\" ] && s=active || s=inactive; echo \"ActiveState=$s\" ;; esac");
         let (devices, device) = (machine.devices(), machine.device("web-01"));
@@ -55,7 +67,13 @@ impl Debian {
         fs::create_dir_all(build.join("usr/share")).unwrap();
         fs::create_dir_all(build.join("etc")).unwrap();
         let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
-        fs::write(build.join("DEBIAN/control"), format!("Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\n{depends}Description: test\n")).unwrap();
+        fs::write(
+            build.join("DEBIAN/control"),
+            format!(
+                "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\n{depends}Description: test\n"
+            ),
+        )
+        .unwrap();
         fs::write(build.join("usr/share").join(name), version).unwrap();
         fs::write(build.join("etc").join(format!("{name}.conf")), format!("packaged {version}")).unwrap();
         fs::write(build.join("DEBIAN/conffiles"), format!("/etc/{name}.conf\n")).unwrap();
@@ -64,7 +82,8 @@ impl Debian {
             fs::write(&path, format!("#!/bin/sh\n{postinst}\n")).unwrap();
             Command::new("chmod").arg("755").arg(path).status().unwrap();
         }
-        let done = Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&build).arg(self.machine.path("repo")).output().unwrap();
+        let done =
+            Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&build).arg(self.machine.path("repo")).output().unwrap();
         assert!(done.status.success(), "{done:?}");
         self.index();
     }
@@ -162,7 +181,11 @@ async fn a_version_that_nobody_has_fails_before_anything_is_touched() {
     debian.publish("app", "1.0", "", "");
     let outcome = debian.act(Action::Prepare(app(1, apt("9.9")))).await;
     assert_eq!(outcome.verdict, Verdict::Failed);
-    assert!(outcome.message.contains("VersionUnavailable") && outcome.message.contains("Version '9.9' for 'app' was not found"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("VersionUnavailable") && outcome.message.contains("Version '9.9' for 'app' was not found"),
+        "{}",
+        outcome.message
+    );
     assert_eq!(debian.installed().await, "");
 }
 
@@ -212,7 +235,7 @@ async fn going_down_needs_to_be_asked_for() {
     debian.must(Action::Apply(app(1, apt("2.0")))).await;
     for action in [Action::Prepare(app(2, apt("1.0"))), Action::Apply(app(2, apt("1.0")))] {
         let outcome = debian.act(action).await;
-        assert_eq!((outcome.verdict, outcome.message.contains("--allow-downgrades")), (Verdict::Failed, true), "{}", outcome.message);
+        assert_eq!((outcome.verdict, outcome.message.contains("allowDowngrade: true")), (Verdict::Failed, true), "{}", outcome.message);
     }
     assert_eq!(debian.installed().await, "app 2.0");
     debian.must(Action::Apply(app(3, Apt { allow_downgrade: true, ..apt("1.0") }))).await;
@@ -274,7 +297,12 @@ async fn another_package_is_never_removed_on_the_way() {
     let outcome = debian.act(Action::Prepare(lib("2.0"))).await;
     assert_eq!(outcome.verdict, Verdict::Failed, "{}", outcome.message);
     let outcome = debian.act(Action::Remove(lib("1.0"))).await;
-    assert_eq!((outcome.verdict, outcome.message.contains("other packages need them: app")), (Verdict::Failed, true), "{}", outcome.message);
+    assert_eq!(
+        (outcome.verdict, outcome.message.contains("other packages need them: app")),
+        (Verdict::Failed, true),
+        "{}",
+        outcome.message
+    );
     assert_eq!(debian.installed().await, "app 1.0, lib 1.0");
     debian.must(Action::Remove(app(1, apt("1.0")))).await;
     debian.must(Action::Remove(app(1, apt("1.0")))).await;
@@ -287,7 +315,11 @@ async fn somebody_elses_lock_is_waited_for() {
     debian.publish("app", "1.0", "", "");
     // dpkg's locks are fcntl locks, so an apt-get that takes its time is what holds them.
     debian.publish("slow", "1.0", "", "sleep 4");
-    let mut other = Command::new(debian.machine.path("bin/apt-get")).args(["-qq", "-y", "install", "slow"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut other = Command::new(debian.machine.path("bin/apt-get"))
+        .args(["-qq", "-y", "install", "slow"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     while !debian.machine.path("usr/share/slow").exists() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

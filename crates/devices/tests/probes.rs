@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,8 +148,8 @@ async fn the_schedule_tells_what_ran_and_forgets_who_left() {
     let (out, mut ran) = tokio::sync::mpsc::channel(16);
     let mut scheduler = Scheduler::new(Arc::new(devices), out);
     let mut watched = device(vec![probe(tcp(port, None, None)), Probe { name: "down".into(), ..probe(tcp(1, None, None)) }]);
-    let force = |device: &Device| BTreeMap::from([(device.name.clone(), Arc::new(device.clone()))]);
-    scheduler.update(&force(&watched));
+    let changed = BTreeSet::from([watched.name.clone()]);
+    scheduler.update(&common::desired(&[&watched]), &changed);
     let mut states = BTreeMap::new();
     while states.len() < 2 {
         let ran = tokio::time::timeout(Duration::from_secs(20), ran.recv()).await.unwrap().unwrap();
@@ -159,7 +159,7 @@ async fn the_schedule_tells_what_ran_and_forgets_who_left() {
     assert_eq!(states, BTreeMap::from([("it".to_owned(), ProbeState::Ok), ("down".to_owned(), ProbeState::Fail)]));
     // Suspended: nothing runs any more. What had been told before is still in the channel.
     watched.suspend = true;
-    scheduler.update(&force(&watched));
+    scheduler.update(&common::desired(&[&watched]), &changed);
     drop(scheduler);
     while ran.recv().await.is_some() {}
 }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -194,7 +195,7 @@ async fn a_jump_host_leads_to_a_device_and_both_host_keys_count() {
     let (devices, jump) = (bastion.devices(), bastion.device("bastion"));
     let mut device = inner.device("web-01");
     ssh(&mut device).via = Some(Name::parse("bastion"));
-    devices.update(desired(&[&jump, &device])).await;
+    devices.update(desired(&[&jump, &device]), &BTreeSet::new()).await;
     let output = devices.run(&device, "echo \"$EVENKEEL_ROOT\"", LIMIT).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), inner.root.path().to_str().unwrap());
 
@@ -209,7 +210,7 @@ async fn a_jump_host_leads_to_a_device_and_both_host_keys_count() {
     let mut strange = jump.clone();
     ssh(&mut strange).host_keys = vec![inner.host_key("ed25519")];
     let devices = bastion.devices();
-    devices.update(desired(&[&strange, &device])).await;
+    devices.update(desired(&[&strange, &device]), &BTreeSet::new()).await;
     let error = devices.run(&device, "true", LIMIT).await.unwrap_err();
     assert!(error.to_string().starts_with("through device bastion: the host key is not the pinned one"), "{error}");
 
@@ -217,7 +218,7 @@ async fn a_jump_host_leads_to_a_device_and_both_host_keys_count() {
     let mut circle = jump.clone();
     ssh(&mut circle).via = Some(Name::parse("web-01"));
     let devices = bastion.devices();
-    devices.update(desired(&[&circle, &device])).await;
+    devices.update(desired(&[&circle, &device]), &BTreeSet::new()).await;
     let (one, other) = tokio::join!(devices.run(&device, "true", LIMIT), devices.run(&circle, "true", LIMIT));
     assert!(one.unwrap_err().to_string().contains("in a circle"));
     assert!(other.unwrap_err().to_string().contains("in a circle"));

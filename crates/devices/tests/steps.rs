@@ -10,7 +10,9 @@ use common::{Machine, act, content, digest, file, recorded, restarted, step, tex
 use devices::Devices;
 use reconcile::content::Reboot;
 use reconcile::rollout::WayBackSeen;
-use reconcile::{Act as _, Action, Archive, Check, Content, Device, FileSource, ItemKey, ItemSeen, Observe as _, Package, Probe, StepId, Verdict};
+use reconcile::{
+    Act as _, Action, Archive, Check, Content, Device, FileSource, ItemKey, ItemSeen, Observe as _, Package, Probe, StepId, Verdict,
+};
 
 /// A `systemctl` that keeps the state of units in files below the device's root, and writes down what it was told.
 const SYSTEMCTL: &str = r#"u="$EVENKEEL_ROOT/units"; mkdir -p "$u"
@@ -272,7 +274,14 @@ fn serve(body: Vec<u8>) -> String {
 /// An archive with one file in it.
 fn archive(machine: &Machine, said: &str) -> Archive {
     machine.write("build/app", said);
-    let done = Command::new("tar").args(["-czf"]).arg(machine.path("app.tar.gz")).arg("-C").arg(machine.path("build")).arg("app").status().unwrap();
+    let done = Command::new("tar")
+        .args(["-czf"])
+        .arg(machine.path("app.tar.gz"))
+        .arg("-C")
+        .arg(machine.path("build"))
+        .arg("app")
+        .status()
+        .unwrap();
     assert!(done.success());
     let bytes = std::fs::read(machine.path("app.tar.gz")).unwrap();
     Archive { sha256: digest(&bytes), url: serve(bytes), into: "/opt/app".into() }
@@ -341,7 +350,11 @@ async fn checks_before_and_after_decide() {
     short.deadline_seconds = 1;
     let outcome = act(&devices, &device, step(&id(2), Action::Apply(short))).await;
     assert_eq!((outcome.verdict, outcome.message.as_str()), (Verdict::Failed, "check ready after the change: exit code 4: "));
-    let good = Content { before: check("true"), after: check("grep -q new \"$EVENKEEL_ROOT/etc/app\""), ..with_files(vec![text("/etc/app", "new")]) };
+    let good = Content {
+        before: check("true"),
+        after: check("grep -q new \"$EVENKEEL_ROOT/etc/app\""),
+        ..with_files(vec![text("/etc/app", "new")])
+    };
     assert_eq!(act(&devices, &device, step(&id(3), Action::Prepare(work(3, good.clone())))).await.verdict, Verdict::Done);
     assert_eq!(act(&devices, &device, step(&id(4), Action::Apply(work(3, good)))).await.verdict, Verdict::Done);
     assert_eq!(machine.read("etc/app"), "new");

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::git::Entry;
 use crate::yaml::MAX_FILE;
 
 /// Folders in folders.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// The YAML files below a folder, each with the hash of its bytes, and what could not be read. Hidden folders are left out, and
-/// links are never followed.
-pub fn list(root: &Path) -> Result<BTreeMap<String, String>, String> {
+/// The YAML files below a folder, each with the hash of its bytes, or why it is left out. Hidden folders are left out, and links are
+/// never followed.
+pub fn list(root: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let mut tree = BTreeMap::new();
     if root.is_file() {
         let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        tree.insert(name, id(root)?);
+        tree.insert(name, Entry::Blob(id(root)?));
         return Ok(tree);
     }
     walk(root, root, 0, &mut tree)?;
@@ -39,7 +40,7 @@ pub(crate) fn is_yaml(name: &str) -> bool {
     !name.starts_with('.') && matches!(suffix, Some("yaml" | "yml"))
 }
 
-fn walk(root: &Path, folder: &Path, depth: usize, tree: &mut BTreeMap<String, String>) -> Result<(), String> {
+fn walk(root: &Path, folder: &Path, depth: usize, tree: &mut BTreeMap<String, Entry>) -> Result<(), String> {
     if depth > MAX_DEPTH {
         return Err(format!("{}: folders are nested more than {MAX_DEPTH} deep", folder.display()));
     }
@@ -52,9 +53,13 @@ fn walk(root: &Path, folder: &Path, depth: usize, tree: &mut BTreeMap<String, St
         let Ok(metadata) = path.symlink_metadata() else { continue };
         if metadata.is_dir() && !name.starts_with('.') {
             walk(root, &path, depth + 1, tree)?;
-        } else if metadata.is_file() && is_yaml(&name) {
+        } else if is_yaml(&name) {
             let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            tree.insert(relative, id(&path)?);
+            let entry = match metadata.is_file() {
+                true => Entry::Blob(id(&path)?),
+                false => Entry::Left("not a plain file: links are not followed".into()),
+            };
+            tree.insert(relative, entry);
         }
     }
     Ok(())

@@ -156,6 +156,13 @@ impl Source {
         Ok(source)
     }
 
+    /// The same repository, to look at something else in it that is not to be applied: its signature does not matter.
+    pub fn aside(&self, follow: Follow) -> Result<Self, Error> {
+        let Parts { url, path, secret, limit, cache, .. } = &*self.0;
+        let options = Options { follow, path: path.clone(), secret: secret.0.clone(), limit: *limit, ..Options::default() };
+        Self::new(url, &cache.0, options)
+    }
+
     /// The URL; it has no credentials.
     pub fn url(&self) -> String {
         self.0.url.clone()

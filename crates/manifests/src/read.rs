@@ -8,27 +8,35 @@ use std::sync::Arc;
 
 use crds::{GROUP, Kind, Object, VERSION};
 use reconcile::finding::Severity;
-use reconcile::{Name, Target};
+use reconcile::{Key, Name, Target};
 
 use crate::finding::Finding;
+use crate::git::Entry;
 use crate::schema;
 use crate::yaml::{self, Node, Place, Tree};
 
-/// Files of one repository.
-const MAX_FILES: usize = 500_000;
-
-/// Identity of an object.
-pub type Key = (Kind, Name);
+/// A change of an object: `None` where it is gone.
+pub type ObjectChange = (Key, Option<Arc<Object>>);
 
 /// The objects of a tree of files, kept up to date by what changes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Reader {
-    files: BTreeMap<String, (String, Arc<Parsed>)>,
+    files: BTreeMap<String, Arc<Parsed>>,
+    /// The objects, each once.
+    objects: BTreeMap<Key, Arc<Object>>,
+    /// The files that define an object; the first one counts.
+    homes: BTreeMap<Key, BTreeSet<String>>,
+    /// Objects with more than one home.
+    twice: BTreeSet<Key>,
+    /// Files with something wrong in them.
+    wrong: BTreeSet<String>,
 }
 
 /// One file, read.
 #[derive(Default)]
 struct Parsed {
+    /// The blob that was read.
+    id: String,
     text: String,
     objects: Vec<(Key, Arc<Object>)>,
     /// Objects that stay as they were, since what the file says now is broken.
@@ -37,70 +45,123 @@ struct Parsed {
 }
 
 impl Reader {
-    /// Calls back for every file whose blob has not been read: what [`Self::update`] will ask for.
-    pub fn missing(&self, tree: &BTreeMap<String, String>, mut each: impl FnMut(&str, &str)) {
-        for (path, id) in tree {
-            if self.files.get(path).is_none_or(|(known, _)| known != id) {
-                each(path, id);
-            }
-        }
+    /// The blobs that [`Self::update`] will ask for: those that are not known yet.
+    pub fn missing<'a>(&'a self, changed: &'a BTreeMap<String, Entry>) -> impl Iterator<Item = &'a str> {
+        changed.iter().filter_map(|(path, entry)| match entry {
+            Entry::Blob(id) if !self.knows(path, id) => Some(id.as_str()),
+            _ => None,
+        })
     }
 
-    /// Brings the objects to another tree: `tree` maps paths to blob ids, and `read` is asked for those that are new only.
-    /// Returns how many files were read.
-    pub fn update(&mut self, tree: &BTreeMap<String, String>, mut read: impl FnMut(&str, &str) -> Result<Vec<u8>, String>) -> usize {
-        self.files.retain(|path, _| tree.contains_key(path));
+    /// Takes in what changed in the tree; `whole`: what is not in `changed` is not in the tree. `read` is asked for blobs that are
+    /// new only. Returns the objects that are otherwise than before, and how many files were read.
+    pub fn update(
+        &mut self,
+        changed: &BTreeMap<String, Entry>,
+        whole: bool,
+        mut read: impl FnMut(&str, &str) -> Result<Vec<u8>, String>,
+    ) -> (Vec<ObjectChange>, usize) {
+        let mut touched = BTreeSet::new();
+        if whole {
+            let gone: Vec<String> = self.files.keys().filter(|path| !changed.contains_key(*path)).cloned().collect();
+            gone.iter().for_each(|path| self.put(path, None, &mut touched));
+        }
         let mut count = 0;
-        for (path, id) in tree.iter().take(MAX_FILES) {
-            let before = self.files.get(path);
-            if before.is_some_and(|(known, _)| known == id) {
+        for (path, entry) in changed {
+            let before = self.files.get(path).cloned();
+            let parsed = match entry {
+                Entry::Blob(id) if self.knows(path, id) => continue,
+                Entry::Blob(id) => {
+                    count += 1;
+                    Some(Parsed { id: id.clone(), ..file(path, read(path, id), before.as_deref()) })
+                }
+                Entry::Left(why) => Some(broken(String::new(), before.as_deref(), Finding::skipped(path, why))),
+                Entry::Gone => None,
+            };
+            self.put(path, parsed, &mut touched);
+        }
+        (self.resolve(touched), count)
+    }
+
+    fn knows(&self, path: &str, id: &str) -> bool {
+        self.files.get(path).is_some_and(|parsed| parsed.id == id)
+    }
+
+    /// Puts a file in, or takes it out; the objects that have to do with it are added to `touched`.
+    fn put(&mut self, path: &str, parsed: Option<Parsed>, touched: &mut BTreeSet<Key>) {
+        let before = self.files.remove(path);
+        for (key, _) in before.iter().flat_map(|before| &before.objects) {
+            if let Some(homes) = self.homes.get_mut(key) {
+                homes.remove(path);
+            }
+            touched.insert(key.clone());
+        }
+        self.wrong.remove(path);
+        let Some(parsed) = parsed else { return };
+        for (key, _) in &parsed.objects {
+            self.homes.entry(key.clone()).or_default().insert(path.to_owned());
+            touched.insert(key.clone());
+        }
+        if !parsed.findings.is_empty() || !parsed.stalled.is_empty() {
+            self.wrong.insert(path.to_owned());
+        }
+        self.files.insert(path.to_owned(), Arc::new(parsed));
+    }
+
+    /// Which of these objects are otherwise than before; of two with the same name the one in the first file counts.
+    fn resolve(&mut self, touched: BTreeSet<Key>) -> Vec<ObjectChange> {
+        let mut changes = Vec::new();
+        for key in touched {
+            let homes = self.homes.get(&key);
+            let first = homes.and_then(|homes| self.files.get(homes.first()?));
+            let object = first.and_then(|parsed| parsed.objects.iter().find(|(of, _)| *of == key)).map(|(_, object)| object.clone());
+            // Twice in one file is twice too.
+            let written: usize = homes.into_iter().flatten().filter_map(|path| self.files.get(path)).map(|parsed| parsed.count(&key)).sum();
+            match written {
+                0 | 1 => self.twice.remove(&key),
+                _ => self.twice.insert(key.clone()),
+            };
+            if written == 0 {
+                self.homes.remove(&key);
+            }
+            if object.as_ref() == self.objects.get(&key) {
                 continue;
             }
-            count += 1;
-            let before = before.map(|(_, parsed)| parsed.clone());
-            let parsed = match read(path, id).and_then(|bytes| String::from_utf8(bytes).map_err(|error| not_text(&error))) {
-                Ok(text) => parse(path, text, before.as_deref()),
-                Err(error) => broken(
-                    String::new(),
-                    before.as_deref(),
-                    Finding::new(Severity::Error, "file", "", error, "").at(path, Place { line: 1, column: 1 }, ""),
-                ),
-            };
-            self.files.insert(path.clone(), (id.clone(), Arc::new(parsed)));
-        }
-        count
-    }
-
-    /// The objects, each once; of two with the same name the one in the first file counts.
-    pub fn objects(&self) -> BTreeMap<Key, Arc<Object>> {
-        let mut objects = BTreeMap::new();
-        for (_, parsed) in self.files.values() {
-            for (key, object) in &parsed.objects {
-                objects.entry(key.clone()).or_insert_with(|| object.clone());
+            match &object {
+                Some(object) => drop(self.objects.insert(key.clone(), object.clone())),
+                None => drop(self.objects.remove(&key)),
             }
+            changes.push((key, object));
         }
-        objects
+        changes
     }
 
-    /// Objects that are in force as they were before, since what Git says now is broken.
-    pub fn stalled(&self) -> BTreeSet<Key> {
-        self.files.values().flat_map(|(_, parsed)| parsed.stalled.iter().cloned()).collect()
+    /// The objects, each once.
+    pub fn objects(&self) -> &BTreeMap<Key, Arc<Object>> {
+        &self.objects
+    }
+
+    /// Objects that are in force as they were before, since what Git says now is broken, each with what is wrong.
+    pub fn stalled(&self) -> impl Iterator<Item = (&Key, &Finding)> {
+        let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
+        wrong.flat_map(|parsed| parsed.stalled.iter().filter_map(|key| Some((key, parsed.reason(key)?))))
     }
 
     /// What is wrong with single objects, and with names that are used twice.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let mut first: BTreeMap<&Key, &str> = BTreeMap::new();
-        for (path, (_, parsed)) in &self.files {
-            findings.extend(parsed.findings.iter().cloned());
-            for (key, _) in &parsed.objects {
-                if let Some(other) = first.insert(key, path) {
-                    first.insert(key, other);
-                    let message = format!("{} is defined twice: the one in {other} counts", target(key));
-                    let finding =
-                        Finding::new(Severity::Error, "duplicate-object", "metadata.name", message, "rename one of them, or delete it");
-                    findings.push(self.place(key, "metadata.name", path, finding));
-                }
+        let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
+        let mut findings: Vec<Finding> = wrong.flat_map(|parsed| parsed.findings.iter().cloned()).collect();
+        for key in &self.twice {
+            let homes = self.homes.get(key).into_iter().flatten();
+            let written = homes.flat_map(|path| std::iter::repeat_n(path, self.files.get(path).map_or(0, |parsed| parsed.count(key))));
+            let mut written = written.enumerate();
+            let Some((_, first)) = written.next() else { continue };
+            for (nth, path) in written {
+                let nth = self.homes.get(key).and_then(|homes| homes.first()).filter(|home| *home == path).map_or(0, |_| nth);
+                let message = format!("{} is defined twice: the one in {first} counts", target(key));
+                let help = "rename one of them, or delete it";
+                let finding = Finding::new(Severity::Error, "duplicate-object", "metadata.name", message, help);
+                findings.push(self.place(key, nth, "metadata.name", path, finding));
             }
         }
         findings
@@ -108,31 +169,48 @@ impl Reader {
 
     /// Places findings that speak of objects at the lines where these were written.
     pub fn locate(&self, found: &[reconcile::finding::Finding]) -> Vec<Finding> {
-        let mut homes: BTreeMap<String, (&Key, &str)> = BTreeMap::new();
-        if !found.is_empty() {
-            for (path, (_, parsed)) in &self.files {
-                for (key, _) in &parsed.objects {
-                    homes.entry(target(key)).or_insert((key, path));
-                }
-            }
-        }
         let locate = |found: &reconcile::finding::Finding| {
             let finding = Finding::new(found.severity, found.code, &found.path, found.message.clone(), found.help.clone());
-            match homes.get(&found.object.to_string()) {
-                Some((key, path)) => self.place(key, &found.path, path, finding),
+            let key = (found.object.kind(), found.object.name().clone());
+            match self.homes.get(&key).and_then(BTreeSet::first) {
+                Some(path) => self.place(&key, 0, &found.path, path, finding),
                 None => Finding { object: found.object.to_string(), ..finding },
             }
         };
         found.iter().map(locate).collect()
     }
 
-    fn place(&self, key: &Key, field: &str, path: &str, finding: Finding) -> Finding {
-        let text = self.files.get(path).map(|(_, parsed)| parsed.text.as_str()).unwrap_or_default();
+    /// The place of a field of an object, the `nth` one of that name in its file.
+    fn place(&self, key: &Key, nth: usize, field: &str, path: &str, finding: Finding) -> Finding {
+        let text = self.files.get(path).map(|parsed| parsed.text.as_str()).unwrap_or_default();
         // Findings are few: reading the file once more is cheaper than keeping every tree.
         let documents = yaml::parse(text).unwrap_or_default();
-        let node = documents.iter().flat_map(items).rfind(|node| identity(node).as_ref() == Some(key));
+        let node = documents.iter().flat_map(items).filter(|node| identity(node).as_ref() == Some(key)).nth(nth);
         let place = node.map_or(Place { line: 1, column: 1 }, |node| node.find(field));
         Finding { object: target(key), ..finding.at(path, place, text) }
+    }
+}
+
+impl Parsed {
+    /// What is wrong with an object, or with the whole file.
+    fn reason(&self, key: &Key) -> Option<&Finding> {
+        let own = target(key);
+        self.findings.iter().find(|finding| finding.object == own).or(self.findings.first())
+    }
+
+    fn count(&self, key: &Key) -> usize {
+        self.objects.iter().filter(|(of, _)| of == key).count()
+    }
+}
+
+/// A file from its bytes, or why these can't be had.
+fn file(path: &str, bytes: Result<Vec<u8>, String>, before: Option<&Parsed>) -> Parsed {
+    match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|error| not_text(&error))) {
+        Ok(text) => parse(path, text, before),
+        Err(error) => {
+            let finding = Finding::new(Severity::Error, "file", "", error, "").at(path, Place { line: 1, column: 1 }, "");
+            broken(String::new(), before, finding)
+        }
     }
 }
 
@@ -148,7 +226,7 @@ fn not_text(error: &std::string::FromUtf8Error) -> String {
 fn broken(text: String, before: Option<&Parsed>, finding: Finding) -> Parsed {
     let objects = before.map(|before| before.objects.clone()).unwrap_or_default();
     let stalled = objects.iter().map(|(key, _)| key.clone()).collect();
-    Parsed { text, objects, stalled, findings: vec![finding] }
+    Parsed { text, objects, stalled, findings: vec![finding], ..Parsed::default() }
 }
 
 fn parse(path: &str, text: String, before: Option<&Parsed>) -> Parsed {
@@ -259,16 +337,11 @@ fn document(path: &str, text: &str, node: &Node, before: Option<&Parsed>, parsed
 mod tests {
     use super::*;
 
-    fn tree(files: &[(&str, &str)]) -> (BTreeMap<String, String>, BTreeMap<String, Vec<u8>>) {
-        let ids = files
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), format!("{:x}", text.len() * 31 + text.bytes().map(usize::from).sum::<usize>())));
-        (ids.collect(), files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())
-    }
-
     fn update(reader: &mut Reader, files: &[(&str, &str)]) -> usize {
-        let (tree, contents) = tree(files);
-        reader.update(&tree, |path, _| Ok(contents[path].clone()))
+        let id = |text: &str| Entry::Blob(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text)));
+        let tree = files.iter().map(|(path, text)| ((*path).to_owned(), id(text))).collect();
+        let contents: BTreeMap<&str, &str> = files.iter().copied().collect();
+        reader.update(&tree, true, |path, _| Ok(contents[path].as_bytes().to_vec())).1
     }
 
     fn device(name: &str, address: &str) -> String {
@@ -286,6 +359,38 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_is_told_and_the_first_of_two_counts() {
+        let mut reader = Reader::default();
+        let mut change = |path: &str, entry: Entry, text: &str| {
+            let (changes, _) = reader.update(&BTreeMap::from([(path.to_owned(), entry)]), false, |_, _| Ok(text.as_bytes().to_vec()));
+            let shown = changes.iter().map(|((_, name), object)| format!("{name} {}", if object.is_some() { "is" } else { "gone" }));
+            (
+                shown.collect::<Vec<_>>().join(", "),
+                reader
+                    .findings()
+                    .into_iter()
+                    .map(|finding| format!("{} {}:{}", finding.code, finding.file, finding.line))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
+        };
+        let of = |changed: &str, findings: &str| (changed.to_owned(), findings.to_owned());
+        let blob = |id: &str| Entry::Blob(id.to_owned());
+        assert_eq!(change("b.yaml", blob("1"), &device("x", "10.0.0.1")), of("x is", ""));
+        assert_eq!(change("c.yaml", blob("2"), &device("x", "10.0.0.2")), of("", "duplicate-object c.yaml:3"));
+        assert_eq!(
+            change("a.yaml", blob("3"), &device("x", "10.0.0.3")),
+            of("x is", "duplicate-object b.yaml:3, duplicate-object c.yaml:3")
+        );
+        assert_eq!(change("a.yaml", Entry::Gone, ""), of("x is", "duplicate-object c.yaml:3"));
+        assert_eq!(change("b.yaml", Entry::Gone, ""), of("x is", ""));
+        let twice = format!("{}---\n{}", device("y", "10.0.0.4"), device("y", "10.0.0.5"));
+        assert_eq!(change("d.yaml", blob("4"), &twice), of("y is", "duplicate-object d.yaml:8"));
+        assert_eq!(change("c.yaml", Entry::Left("a symbolic link".into()), ""), of("", "skipped c.yaml:1, duplicate-object d.yaml:8"));
+        assert_eq!(change("c.yaml", Entry::Gone, ""), of("x gone", "duplicate-object d.yaml:8"));
+    }
+
+    #[test]
     fn a_broken_file_keeps_what_it_held_and_nothing_else_waits() {
         let mut reader = Reader::default();
         let a = device("a", "10.0.0.1");
@@ -297,11 +402,11 @@ mod tests {
                 _ => unreachable!(),
             };
             assert_eq!((address("a").as_str(), address("b").as_str()), ("10.0.0.1", "10.0.0.3"));
-            assert_eq!(reader.stalled().len(), 1);
+            assert_eq!(reader.stalled().count(), 1);
             assert!(!reader.findings().is_empty());
         }
         update(&mut reader, &[("a.yaml", &a)]);
-        assert!(reader.stalled().is_empty() && reader.findings().is_empty());
+        assert!(reader.stalled().next().is_none() && reader.findings().is_empty());
     }
 
     #[test]

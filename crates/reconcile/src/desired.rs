@@ -1,24 +1,37 @@
 //! What should be true at one revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::Object;
 use jiff::SignedDuration;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
 use crate::content::{Content, Digest};
-use crate::name::Name;
+use crate::finding::Finding;
+use crate::name::{Name, Target};
+use crate::observed::ItemKey;
 use crate::plan::Revision;
 use crate::window::Window;
 
-pub(crate) mod build;
+mod build;
 mod check;
 mod template;
+mod update;
 
 pub use build::share;
 pub(crate) use build::windows;
 pub(crate) use check::Findings;
+
+/// A sorted map that shares what it has in common with the one that it was made from, so that another commit costs what it
+/// changes and not what the fleet holds.
+pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
+/// A sorted set of names that shares in the same way.
+type Names = RedBlackTreeSetSync<Name>;
+
+/// Identity of an object.
+pub type Key = (crds::Kind, Name);
 
 /// What should be true at one revision: parsed, validated, defaults filled in.
 #[derive(Clone, Debug, Default)]
@@ -26,13 +39,87 @@ pub struct Desired {
     /// Where it came from.
     pub revision: Revision,
     /// Devices, classes merged in.
-    pub devices: BTreeMap<Name, Arc<Device>>,
+    pub devices: Map<Name, Arc<Device>>,
     /// Deployments, their members resolved.
-    pub deployments: BTreeMap<Name, Arc<Deployment>>,
+    pub deployments: Map<Name, Arc<Deployment>>,
     /// For each device, the Deployments that select it.
-    pub selected_by: BTreeMap<Name, Vec<Name>>,
+    pub selected_by: Map<Name, Vec<Name>>,
     /// Every object as it was written, for those who show it.
-    pub objects: BTreeMap<(crds::Kind, Name), Arc<Object>>,
+    pub objects: Map<Key, Arc<Object>>,
+    /// Objects that can't be used as they are written, and why; what was last good of them stays in force.
+    pub stalled: BTreeMap<Target, String>,
+    /// What makes an update cost what changes; only [`Desired::update`] writes it.
+    pub index: Index,
+}
+
+/// Who looks at whom: which objects an update has to look at again.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// Every device that could be read; [`Desired::devices`] lacks those that are in a circle.
+    read: Map<Name, Arc<Device>>,
+    /// Those.
+    circling: Names,
+    /// Devices by the class that they use.
+    class_users: Map<Name, Names>,
+    /// Devices by the device that they name as parent or jump host.
+    referrers: Map<Name, Names>,
+    /// Every Deployment that could be built; [`Desired::deployments`] lacks those of them that contradict others.
+    built: Map<Name, Arc<Deployment>>,
+    /// Deployments that are written and not in force: something is wrong with them, or between them and others.
+    left_out: Names,
+    /// Deployments by what they put on devices.
+    claims: Map<ItemKey, Names>,
+    /// Deployments by the Deployment that they depend on.
+    dependents: Map<Name, Names>,
+    /// For each selector of the other kinds, by object and field, a device that it matches.
+    witnesses: Map<(Key, String), Name>,
+    /// What is wrong, by object, and whether other objects have a part in it.
+    findings: Map<(Target, bool), Arc<Vec<Finding>>>,
+}
+
+/// What one update changed, so that nobody has to compare two fleets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Devices that are new, gone, or otherwise than before.
+    pub devices: BTreeSet<Name>,
+    /// Deployments that are new, gone, or otherwise than before, or that have to do with a device or Deployment that is.
+    pub deployments: BTreeSet<Name>,
+}
+
+impl Changed {
+    /// Takes in what a further update changed.
+    pub fn extend(&mut self, other: Self) {
+        self.devices.extend(other.devices);
+        self.deployments.extend(other.deployments);
+    }
+
+    /// Devices that are otherwise than before, or on which something else is wanted than before.
+    pub fn concerned(&self, before: &Desired, after: &Desired) -> BTreeSet<Name> {
+        let mut devices = self.devices.clone();
+        for unit in &self.deployments {
+            let (old, new) = (before.deployments.get(unit), after.deployments.get(unit));
+            let empty = Vec::new();
+            let members = |unit: Option<&Arc<Deployment>>| unit.map_or(&empty, |unit| &unit.members).clone();
+            match (old, new) {
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
+                (Some(old), Some(new)) if old.digest == new.digest => {
+                    devices.extend(old.members.iter().filter(|member| new.members.binary_search(member).is_err()).cloned());
+                    devices.extend(new.members.iter().filter(|member| old.members.binary_search(member).is_err()).cloned());
+                }
+                _ => devices.extend(members(old).into_iter().chain(members(new))),
+            }
+        }
+        devices
+    }
+}
+
+impl Desired {
+    /// What is wrong with its objects, by object and field.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.index.findings.values().flat_map(|found| found.iter().cloned()).collect();
+        findings.sort_by(|a, b| (&a.object, &a.path, a.code).cmp(&(&b.object, &b.path, b.code)));
+        findings
+    }
 }
 
 /// One device, its class merged in.
@@ -158,7 +245,7 @@ pub enum Check {
 }
 
 /// One Deployment with its members resolved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Deployment {
     /// Its identity.
     pub name: Name,
@@ -174,6 +261,8 @@ pub struct Deployment {
     pub strategy: Strategy,
     /// Whether probes gate a batch.
     pub gate_probes: bool,
+    /// Severities of which no new alert may fire on the devices of a batch.
+    pub gate_alerts: Vec<crds::Severity>,
     /// What happens when a batch fails.
     pub on_failure: crds::OnFailure,
     /// Whether the way back must be proven first.

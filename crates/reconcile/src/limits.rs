@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::content::Digest;
-use crate::desired::{Desired, Share};
+use crate::desired::{Changed, Desired, Share};
 use crate::name::Name;
 
 /// What one commit may do without being asked.
@@ -39,19 +39,23 @@ pub struct TooFar {
     pub reason: String,
 }
 
-/// What going from one desired state to another would do to the fleet.
-pub fn reach(in_force: &Desired, next: &Desired) -> Reach {
-    let deleted = in_force.devices.keys().filter(|name| !next.devices.contains_key(*name)).cloned().collect();
-    let touched = next.devices.keys().filter(|name| is_touched(in_force, next, name)).cloned().collect();
-    Reach { deleted, touched, of: in_force.devices.len() }
+/// What going from one desired state to another would do to the fleet; `changed` is what the updates between them changed.
+pub fn reach(in_force: &Desired, next: &Desired, changed: &Changed) -> Reach {
+    let devices = changed.concerned(in_force, next);
+    let (there, gone): (Vec<Name>, Vec<Name>) = devices.into_iter().partition(|name| next.devices.contains_key(name));
+    Reach {
+        deleted: gone.into_iter().filter(|name| in_force.devices.contains_key(name)).collect(),
+        touched: there.into_iter().filter(|name| is_touched(in_force, next, name)).collect(),
+        of: in_force.devices.size(),
+    }
 }
 
 /// Whether a commit stays within the limits. The first one of all has nothing to compare with and always does.
-pub fn check(in_force: &Desired, next: &Desired, limits: Limits) -> Result<(), Box<TooFar>> {
+pub fn check(in_force: &Desired, next: &Desired, changed: &Changed, limits: Limits) -> Result<(), Box<TooFar>> {
     if in_force.revision.commit.is_empty() {
         return Ok(());
     }
-    let reach = reach(in_force, next);
+    let reach = reach(in_force, next, changed);
     let reason = if reach.deleted.len() > limits.deletions {
         format!("deletes {} devices, more than {}", reach.deleted.len(), limits.deletions)
     } else if reach.of > 0 && reach.touched.len() > limits.devices.ceil_of(reach.of) {

@@ -91,13 +91,17 @@ impl Target {
         if name.is_empty() {
             return None;
         }
-        let name = Name::parse(name);
-        Some(match Kind::parse(kind)? {
+        Some(Self::of(Kind::parse(kind)?, Name::parse(name)))
+    }
+
+    /// The address of an object.
+    pub fn of(kind: Kind, name: Name) -> Self {
+        match kind {
             Kind::Device => Self::Device(name),
             Kind::Deployment => Self::Deployment(name),
             Kind::Repository => Self::Repository(name),
             kind => Self::Object(kind, name),
-        })
+        }
     }
 
     /// The object's kind.

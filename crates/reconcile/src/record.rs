@@ -112,6 +112,26 @@ pub enum Error<E: std::error::Error + 'static> {
     Store(#[source] E),
 }
 
+/// A plan whose invariants hold. Only [`admit`] makes one.
+#[derive(Clone, Debug)]
+pub struct Admitted(Plan);
+
+/// Checks the plan's invariants against what it was made from.
+pub fn admit<E: std::error::Error + 'static>(plan: Plan, observed: &Observed) -> Result<Admitted, Error<E>> {
+    match check(&plan, observed) {
+        Ok(()) => Ok(Admitted(plan)),
+        Err(what) => Err(Error::Invariant { plan: plan.id.to_string(), what }),
+    }
+}
+
+impl Admitted {
+    /// Writes the plan down.
+    pub async fn record<R: Record>(self, actor: &Actor, now: Timestamp, store: &R) -> Result<Recorded, Error<R::Error>> {
+        store.commit(&self.0, actor, now).await.map_err(Error::Store)?;
+        Ok(Recorded(self.0))
+    }
+}
+
 /// Checks the plan's invariants and writes it down.
 pub async fn record<R: Record>(
     plan: Plan,
@@ -120,11 +140,7 @@ pub async fn record<R: Record>(
     now: Timestamp,
     store: &R,
 ) -> Result<Recorded, Error<R::Error>> {
-    if let Err(what) = check(&plan, observed) {
-        return Err(Error::Invariant { plan: plan.id.to_string(), what });
-    }
-    store.commit(&plan, actor, now).await.map_err(Error::Store)?;
-    Ok(Recorded(plan))
+    admit(plan, observed)?.record(actor, now, store).await
 }
 
 /// No step twice, one step per device, no device that already has a step in flight, and no removal of the engine's own way in.

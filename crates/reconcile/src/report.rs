@@ -33,7 +33,8 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     status.deviations.truncate(LIST);
     status.update = format!("{update:?}");
     let ready = seen.health() == Health::Healthy && update == Update::UpToDate;
-    status.plain = plain(ready, &format!("{}{}", status.health, status.update), &seen.contact_word());
+    let reason = format!("{}{}", status.health, status.update);
+    status.plain = plain(ready, &reason, &seen.contact_word(), desired.stalled.get(&Target::Device(name.clone())));
     status
 }
 
@@ -122,7 +123,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let Some(deployment) = desired.deployments.get(name) else {
         return DeploymentStatus {
             phase: "Pending".into(),
-            plain: plain(false, "Stalled", "it has errors: evenkeel check"),
+            plain: plain(false, "Stalled", "it is not in force", desired.stalled.get(&Target::Deployment(name.clone()))),
             ..DeploymentStatus::default()
         };
     };
@@ -132,7 +133,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
     DeploymentStatus {
-        plain: plain(phase == "Complete", phase, &waiting_on),
+        plain: plain(phase == "Complete", phase, &waiting_on, desired.stalled.get(&Target::Deployment(name.clone()))),
         phase: phase.into(),
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
         batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
@@ -211,15 +212,18 @@ impl RevisionResult {
     }
 }
 
-/// `Ready` always; the transition time is the writer's to fill in, since this function knows no clock.
-fn plain(ready: bool, reason: &str, message: &str) -> PlainStatus {
-    let condition = Condition {
-        type_: "Ready".into(),
-        status: if ready { "True" } else { "False" }.into(),
+/// `Ready` always, `Stalled` when true: what is written can't be used, and what was last good stays in force. The transition time is
+/// the writer's to fill in, since this function knows no clock.
+fn plain(ready: bool, reason: &str, message: &str, stalled: Option<&String>) -> PlainStatus {
+    let condition = |kind: &str, is_true: bool, reason: &str, message: &str| Condition {
+        type_: kind.to_owned(),
+        status: if is_true { "True" } else { "False" }.into(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
         observed_generation: None,
     };
-    PlainStatus { conditions: vec![condition], ..PlainStatus::default() }
+    let mut conditions = vec![condition("Ready", ready && stalled.is_none(), reason, message)];
+    conditions.extend(stalled.map(|why| condition("Stalled", true, "InvalidManifest", why)));
+    PlainStatus { conditions, ..PlainStatus::default() }
 }

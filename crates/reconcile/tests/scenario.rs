@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use reconcile::command::{self, Command};
 use reconcile::rollout::WayBackSeen;
 use reconcile::{
-    Contact, Content, Desired, DeviceSeen, ItemKey, ItemSeen, Name, Observed, Outcome, Plan, ProbeSeen, ProbeState, Revision, Step, Verdict,
-    plan, report,
+    Contact, Content, Desired, DeviceSeen, ItemKey, ItemSeen, Name, Observed, Outcome, Plan, ProbeSeen, ProbeState, Revision, Step,
+    Verdict, plan, report,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -141,7 +141,8 @@ impl World {
             seen.seen_at = Some(self.now);
             seen.boot_id = seen.boot_id.clone();
             let units = self.desired.selected_by.get(name).into_iter().flatten();
-            let wanted: Vec<ItemKey> = units.flat_map(|unit| self.desired.deployments[unit].content_for(name).0.items().collect::<Vec<_>>()).collect();
+            let wanted: Vec<ItemKey> =
+                units.flat_map(|unit| self.desired.deployments[unit].content_for(name).0.items().collect::<Vec<_>>()).collect();
             for key in wanted {
                 let found = self.items.get(name).and_then(|items| items.get(&key)).cloned().unwrap_or(ItemSeen::Absent);
                 let found = match (key.split().0, self.units.get(name)) {
@@ -217,7 +218,9 @@ impl World {
                     outcome.reboot_from = Some("boot-1".into());
                 }
             }
-            Restore { undo, .. } if outcome.verdict == Verdict::Done => *items = self.saved.get(&undo.to_string()).cloned().unwrap_or_default(),
+            Restore { undo, .. } if outcome.verdict == Verdict::Done => {
+                *items = self.saved.get(&undo.to_string()).cloned().unwrap_or_default()
+            }
             Remove(_) => work.content.items().for_each(|key| drop(items.remove(&key))),
             Prepare(_) | Reboot { .. } | Restore { .. } | reconcile::Action::Rollout(_) | reconcile::Action::Admit { .. } => {}
         }
@@ -299,10 +302,18 @@ impl World {
         let deferred = plan(&self.desired, &self.observed, self.now).deferred;
         for name in self.desired.deployments.keys() {
             let status = report::deployment(&self.desired, &self.observed, &deferred, name);
-            let counts: Vec<String> = status.counts.iter().filter(|(_, count)| **count > 0).map(|(key, count)| format!("{count} {key}")).collect();
-            let _ = writeln!(self.text, "=== deployment/{name} {} revision {}: {}", status.phase, status.revision.unwrap_or(0), counts.join(", "));
+            let counts: Vec<String> =
+                status.counts.iter().filter(|(_, count)| **count > 0).map(|(key, count)| format!("{count} {key}")).collect();
+            let _ = writeln!(
+                self.text,
+                "=== deployment/{name} {} revision {}: {}",
+                status.phase,
+                status.revision.unwrap_or(0),
+                counts.join(", ")
+            );
             for revision in status.history {
-                let _ = writeln!(self.text, "    revision {} {} {} {}", revision.revision, revision.version, revision.result, revision.reason);
+                let _ =
+                    writeln!(self.text, "    revision {} {} {} {}", revision.revision, revision.version, revision.result, revision.reason);
             }
             if !status.waiting_on.is_empty() {
                 let _ = writeln!(self.text, "    waits on {}", status.waiting_on);
@@ -326,14 +337,21 @@ fn put(content: &Content, items: &mut BTreeMap<ItemKey, ItemSeen>) {
     }
     for file in &content.files {
         let sha256 = file.source.sha256().unwrap_or_default();
-        items.insert(ItemKey::file(&file.path), ItemSeen::File { sha256, mode: file.mode.clone(), owner: file.owner.clone(), group: file.group.clone() });
+        items.insert(
+            ItemKey::file(&file.path),
+            ItemSeen::File { sha256, mode: file.mode.clone(), owner: file.owner.clone(), group: file.group.clone() },
+        );
     }
 }
 
 #[test]
 fn stories() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|suffix| suffix == "yaml")).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "yaml"))
+        .collect();
     paths.sort();
     assert!(!paths.is_empty());
     let mut stale = Vec::new();

@@ -70,7 +70,7 @@ enum AuditCommand {
 pub(crate) async fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         AuditCommand::List { about, limit, output, engine } => {
-            let about = about.as_ref().map(|about| format!("&about={about}")).unwrap_or_default();
+            let about = about.as_ref().map(|about| format!("&about={}", show::in_url(about))).unwrap_or_default();
             let entries: Vec<Entry> = serde_json::from_value(engine.client()?.get(&format!("/v1/audit?limit={limit}{about}")).await?)?;
             match output {
                 Output::Text | Output::Wide => list(&entries),

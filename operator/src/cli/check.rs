@@ -50,9 +50,9 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     if matches!(args.output, CheckOutput::Text) {
         println!(
             "{} devices, {} deployments, {} objects in all: {errors} errors, {warnings} warnings",
-            desired.devices.len(),
-            desired.deployments.len(),
-            desired.objects.len()
+            desired.devices.size(),
+            desired.deployments.size(),
+            desired.objects.size()
         );
     }
     // Notes are no reason to stop a pipeline.

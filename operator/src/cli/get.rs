@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
     };
     let client = args.engine.client()?;
     let path = match kind {
-        crds::Kind::Device => format!("/v1/devices?selector={}", args.selector),
+        crds::Kind::Device => format!("/v1/devices?selector={}", show::in_url(&args.selector)),
         crds::Kind::Deployment => "/v1/deployments".into(),
         kind => format!("/v1/objects/{}", kind.as_str()),
     };
@@ -117,7 +117,7 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                     format!("{}/{}", count("updated"), count("total")),
                     count("failed").to_string(),
                     count("unreachable").to_string(),
-                    text(&status["waitingOn"]),
+                    stalled(status).unwrap_or_else(|| text(&status["waitingOn"])),
                 ]
             };
             show::table(
@@ -128,6 +128,13 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
         _ => show::table(&["NAME"], &items.iter().map(|item| vec![text(&item["name"])]).collect::<Vec<_>>()),
     }
     Ok(())
+}
+
+/// Why the object can't be used as it is written, if so.
+fn stalled(status: &Value) -> Option<String> {
+    let conditions = status["conditions"].as_array()?;
+    let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled" && condition["status"] == "True")?;
+    Some(format!("stalled: {}", stalled["message"].as_str().unwrap_or_default()))
 }
 
 /// What to explain.

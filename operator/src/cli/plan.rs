@@ -3,16 +3,23 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use api::view::Preview;
 use clap::Args;
-use reconcile::{Observed, plan};
+use reconcile::{Observed, Outlook, outlook};
+use serde_json::Value;
 
 use super::{Output, Where, show};
 
 /// What to plan.
 #[derive(Args)]
-#[command(after_help = "Without --dir it shows what the running engine has under way and put off.")]
+#[command(
+    after_help = "It shows what would be done if every step went well and everybody agreed, batch by batch, and what is put off and why. Nothing is done.\n\nExamples:\n  evenkeel plan                       what the running engine is at, and what comes next\n  evenkeel plan --diff my-branch      what would come of this branch, tag or commit?\n  evenkeel plan --dir fleet/          what these manifests would do to bare devices\n\nExit: 0 nothing to do, 2 changes, 1 it could not be planned."
+)]
 pub(crate) struct PlanArgs {
-    /// Plan this folder of manifests against nothing seen yet: what a first pass would wait for
+    /// A branch, tag or commit of the engine's repository, seen from what is in force
+    #[arg(long, value_name = "REV", conflicts_with = "dir")]
+    diff: Option<String>,
+    /// A folder of manifests, planned for devices on which nothing of it is yet; needs no engine
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// How it is printed
@@ -23,44 +30,94 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let is_text = matches!(args.output, Output::Text | Output::Wide);
     if let Some(dir) = &args.dir {
-        let (desired, findings) = manifests::check(dir).map_err(anyhow::Error::msg)?;
-        let errors = findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).count();
-        if errors > 0 {
-            eprintln!("{errors} errors: evenkeel check {}", dir.display());
+        let outlook = bare(dir)?;
+        match is_text {
+            true => text(&outlook),
+            false => show::document(&outlook, args.output)?,
         }
-        let plan = plan(&desired, &Observed::default(), jiff::Timestamp::now());
-        match args.output {
-            Output::Text | Output::Wide => print!("{}", show::clean(&plan.to_string())),
-            output => show::document(&plan, output)?,
-        }
-        return Ok(if plan.steps.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) });
+        return Ok(code(outlook.is_empty()));
     }
-    let value = args.engine.client()?.get("/v1/plan").await?;
-    let in_flight = value["inFlight"].as_array().cloned().unwrap_or_default();
-    let deferred: Vec<reconcile::Deferred> = serde_json::from_value(value["deferred"].clone())?;
-    let nothing = in_flight.is_empty() && deferred.is_empty();
-    match args.output {
-        Output::Text | Output::Wide => {
-            for step in &in_flight {
-                let word = |key: &str| show::clean(step[key].as_str().unwrap_or_default());
-                println!(
-                    "~ deployment/{} on device/{}: {} since {} (step {})",
-                    word("deployment"),
-                    word("device"),
-                    word("phase"),
-                    show::age(&word("since")),
-                    word("step")
-                );
-            }
-            for deferred in &deferred {
-                println!("{}", show::clean(&format!("{}  {deferred}", deferred.unit)));
-            }
-            if nothing {
-                println!("Nothing to do.");
-            }
+    let client = args.engine.client()?;
+    if let Some(revision) = &args.diff {
+        let value = client.get(&format!("/v1/outlook?revision={}", show::in_url(revision))).await?;
+        let preview: Preview = serde_json::from_value(value)?;
+        match is_text {
+            true => difference(&preview),
+            false => show::document(&preview, args.output)?,
         }
-        output => show::document(&value, output)?,
+        return Ok(code(preview.outlook.is_empty() && preview.reach.deleted.is_empty()));
     }
-    Ok(if nothing { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    let now = client.get("/v1/plan").await?;
+    let preview: Preview = serde_json::from_value(client.get("/v1/outlook").await?)?;
+    let in_flight = now["inFlight"].as_array().cloned().unwrap_or_default();
+    match is_text {
+        true => {
+            in_flight.iter().for_each(under_way);
+            text(&preview.outlook);
+        }
+        false => show::document(
+            &serde_json::json!({"inFlight": in_flight, "deferred": now["deferred"], "outlook": preview.outlook}),
+            args.output,
+        )?,
+    }
+    Ok(code(in_flight.is_empty() && preview.outlook.is_empty()))
+}
+
+fn code(nothing: bool) -> ExitCode {
+    if nothing { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+/// Every device as if it had been seen, with nothing of what is wanted on it.
+fn bare(dir: &std::path::Path) -> anyhow::Result<Outlook> {
+    let (desired, findings) = manifests::check(dir).map_err(anyhow::Error::msg)?;
+    let errors = findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).count();
+    if errors > 0 {
+        eprintln!("{errors} errors: evenkeel check {}", dir.display());
+    }
+    let now = jiff::Timestamp::now();
+    let observed = Observed::bare(&desired, now);
+    Ok(outlook(&desired, &observed, now, &desired.deployments.keys().cloned().collect()))
+}
+
+fn under_way(step: &Value) {
+    let word = |key: &str| show::clean(step[key].as_str().unwrap_or_default());
+    println!(
+        "under way: deployment/{} on device/{}: {} since {} (step {})",
+        word("deployment"),
+        word("device"),
+        word("phase"),
+        show::age(&word("since")),
+        word("step")
+    );
+}
+
+fn difference(preview: &Preview) {
+    println!("Revision {} by {}", show::clean(&preview.revision.to_string()), show::clean(&preview.revision.author));
+    preview.findings.iter().for_each(|finding| println!("finding  {}", show::clean(finding)));
+    let (touched, deleted) = (preview.reach.touched.len(), preview.reach.deleted.len());
+    println!("It touches {touched} of {} devices and deletes {deleted}.", preview.reach.of);
+    for name in preview.reach.deleted.iter().take(20) {
+        println!("  - device/{name}");
+    }
+    if let Some(reason) = &preview.too_far {
+        println!("It {reason}: it would wait for `evenkeel approve`.");
+    }
+    println!();
+    text(&preview.outlook);
+}
+
+/// Changes are what one looks for: they get a colour.
+fn text(outlook: &Outlook) {
+    for line in show::clean(&outlook.to_string()).lines() {
+        let style = match line.trim_start().chars().next() {
+            _ if !line.starts_with(' ') => console::Style::new().bold(),
+            Some('~') => console::Style::new().yellow(),
+            Some('*') => console::Style::new().cyan(),
+            _ if line.contains(" -> ") => console::Style::new().green(),
+            _ => console::Style::new(),
+        };
+        println!("{}", style.apply_to(line));
+    }
 }

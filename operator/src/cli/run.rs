@@ -248,6 +248,12 @@ fn logging(format: LogFormat) {
     };
 }
 
+/// Nothing but what `RUST_LOG` asks for: a story is told in its own words.
+pub(super) fn logging_quietly() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
 /// Which server to ask.
 #[derive(Args)]
 pub(crate) struct ScanArgs {

@@ -9,6 +9,12 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Text as a part of a URL's query; see RFC 3986, section 2.
+pub(crate) fn in_url(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// Prints a table as kubectl does: columns two blanks apart, no lines.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     let width =

@@ -37,35 +37,33 @@ impl Looks {
         Self { devices, events, interval, permits: Arc::new(Semaphore::new(AT_ONCE)), running: BTreeMap::new() }
     }
 
-    /// Another revision is in force: devices whose access or items changed are looked at anew.
-    pub(super) fn update(&mut self, desired: &Arc<Desired>, _old: &Desired) {
-        self.running.retain(|name, look| {
-            let same = desired.devices.get(name).is_some_and(|device| {
-                device.access == look.device.access
-                    && device.address == look.device.address
-                    && !device.suspend
-                    && items(desired, name) == look.items
-            });
-            if !same {
-                look.task.abort();
-            }
-            same
-        });
-        for (name, device) in &desired.devices {
-            if device.suspend || device.access == Access::None || self.running.contains_key(name) {
+    /// Another revision is in force, on which these devices have a part: those whose access or items are otherwise are looked at anew.
+    pub(super) fn update(&mut self, desired: &Desired, concerned: &BTreeSet<Name>) {
+        for name in concerned {
+            let now = desired.devices.get(name).filter(|device| !device.suspend && device.access != Access::None);
+            let items = items(desired, name);
+            let same = |look: &Look| {
+                let is_same = |now: &Arc<Device>| now.access == look.device.access && now.address == look.device.address;
+                now.is_some_and(is_same) && items == look.items
+            };
+            if self.running.get(name).is_some_and(same) {
                 continue;
             }
-            let (now, items) = (Arc::new(Notify::new()), items(desired, name));
-            let watch = watch(
-                self.devices.clone(),
-                device.clone(),
-                items.clone(),
-                self.interval,
-                now.clone(),
-                self.permits.clone(),
-                self.events.clone(),
-            );
-            self.running.insert(name.clone(), Look { device: device.clone(), items, now, task: tokio::spawn(watch) });
+            if let Some(look) = self.running.remove(name) {
+                look.task.abort();
+            }
+            let Some(device) = now else { continue };
+            let again = Arc::new(Notify::new());
+            let watch = Watch {
+                devices: self.devices.clone(),
+                device: device.clone(),
+                items: items.clone(),
+                interval: self.interval,
+                again: again.clone(),
+                permits: self.permits.clone(),
+                events: self.events.clone(),
+            };
+            self.running.insert(name.clone(), Look { device: device.clone(), items, now: again, task: tokio::spawn(watch.run()) });
         }
     }
 
@@ -90,27 +88,31 @@ fn items(desired: &Desired, name: &Name) -> Vec<ItemKey> {
     items.into_iter().collect()
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn watch(
+/// What it takes to look at one device.
+struct Watch {
     devices: Arc<Devices>,
     device: Arc<Device>,
     items: Vec<ItemKey>,
     interval: Duration,
-    now: Arc<Notify>,
+    again: Arc<Notify>,
     permits: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
-) {
-    loop {
-        let Ok(permit) = permits.acquire().await else { return };
-        let seen = devices.observe(&device, &items).await;
-        drop(permit);
-        let wait = if seen.is_reachable() { interval } else { interval.min(AWAY) };
-        if events.send(Event::Seen(device.name.clone(), Box::new(seen))).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = now.notified() => {}
+}
+
+impl Watch {
+    async fn run(self) {
+        loop {
+            let Ok(permit) = self.permits.acquire().await else { return };
+            let seen = self.devices.observe(&self.device, &self.items).await;
+            drop(permit);
+            let wait = if seen.is_reachable() { self.interval } else { self.interval.min(AWAY) };
+            if self.events.send(Event::Seen(self.device.name.clone(), Box::new(seen))).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.again.notified() => {}
+            }
         }
     }
 }

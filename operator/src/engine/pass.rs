@@ -48,10 +48,12 @@ impl Engine {
 
     /// Writes a plan down, and does it.
     pub(super) async fn record(&mut self, plan: Plan, actor: &Actor, now: Timestamp) -> Result<(), String> {
-        let store = self.store.clone();
-        // Only what the invariants look at is needed, and a lock must not be held while the store writes.
-        let observed = self.read().observed.clone();
-        let recorded = match reconcile::record(plan, &observed, actor, now, &*store).await {
+        let admitted = reconcile::record::admit(plan, &self.read().observed);
+        let recorded = match admitted {
+            Ok(admitted) => admitted.record(actor, now, &*self.store).await,
+            Err(error) => Err(error),
+        };
+        let recorded = match recorded {
             Ok(recorded) => recorded,
             Err(reconcile::record::Error::Store(error)) => {
                 if !matches!(error, store::Error::Conflict { .. }) {

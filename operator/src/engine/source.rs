@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use manifests::finding::Finding;
 use manifests::folder;
-use manifests::git::{Entry, Fetched, Source};
+use manifests::git::{Entry, Fetched, Follow, Source};
 use manifests::read::Reader;
 use reconcile::content::Digest;
-use reconcile::{Desired, Revision};
-use tokio::sync::{Notify, mpsc};
+use reconcile::{Changed, Desired, Revision};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
 
 /// A revision that was read, and may come in force.
 pub(crate) struct Candidate {
-    pub(crate) desired: Desired,
+    pub(crate) desired: Arc<Desired>,
+    /// What it changed since the candidate before it, or since nothing.
+    pub(crate) changed: Changed,
     pub(crate) findings: Vec<Finding>,
     pub(crate) forced: bool,
 }
@@ -38,50 +40,28 @@ impl Origin {
     }
 }
 
-/// What was read so far.
-#[derive(Default)]
-struct Known {
-    reader: Reader,
-    /// Blob ids by path.
-    tree: BTreeMap<String, String>,
-    /// What is left out, and why.
-    left: BTreeMap<String, String>,
-}
-
-impl Known {
-    fn apply(&mut self, fetched: &Fetched) {
-        if fetched.whole {
-            (self.tree, self.left) = Default::default();
-        }
-        for (path, entry) in &fetched.changed {
-            self.tree.remove(path);
-            self.left.remove(path);
-            match entry {
-                Entry::Blob(id) => _ = self.tree.insert(path.clone(), id.clone()),
-                Entry::Left(why) => _ = self.left.insert(path.clone(), why.clone()),
-                Entry::Gone => {}
-            }
-        }
-    }
-}
-
 /// Looks at the origin on an interval, or when asked, and tells what is new.
-pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval: Duration, ask: Arc<Notify>, events: mpsc::Sender<Event>) {
-    let mut state = Known::default();
-    let mut known = None;
+pub(crate) async fn follow(
+    origin: Origin,
+    in_force: Option<Revision>,
+    interval: Duration,
+    mut wishes: mpsc::Receiver<Wish>,
+    events: mpsc::Sender<Event>,
+) {
+    let mut reading = Reading::default();
     // What was in force before a restart is in force again before anything newer is looked at.
     if let (Origin::Git(source), Some(in_force)) = (&origin, in_force) {
-        match source.at(&in_force.commit).await {
-            Ok(fetched) => match read(source, &mut state, fetched).await {
-                Ok(candidate) => {
-                    known = Some(candidate.desired.revision.commit.clone());
-                    if events.send(Event::InForce(Box::new(candidate))).await.is_err() {
-                        return;
-                    }
+        let read = match source.at(&in_force.commit).await {
+            Ok(fetched) => reading.fetched(source, fetched).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(candidate) => {
+                if events.send(Event::InForce(Box::new(candidate))).await.is_err() {
+                    return;
                 }
-                Err(error) => tracing::warn!(%error, commit = in_force.commit, "the commit in force could not be read again"),
-            },
-            Err(error) => tracing::warn!(%error, commit = in_force.commit, "the commit in force is not in the cache any more"),
+            }
+            Err(error) => tracing::warn!(%error, commit = in_force.commit, "the commit in force could not be read again"),
         }
     }
     let mut ticks = tokio::time::interval(interval);
@@ -89,14 +69,17 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = ask.notified() => {}
-        }
-        let event = match look(&origin, &mut state, known.as_deref()).await {
-            Ok(None) => Event::Unchanged,
-            Ok(Some(candidate)) => {
-                known = Some(candidate.desired.revision.commit.clone());
-                Event::Candidate(Box::new(candidate))
+            wish = wishes.recv() => match wish {
+                None | Some(Wish::Look) => {}
+                Some(Wish::Preview(reference, reply)) => {
+                    let _ = reply.send(reading.preview(&origin, &reference).await);
+                    continue;
+                }
             }
+        }
+        let event = match reading.look(&origin).await {
+            Ok(None) => Event::Unchanged,
+            Ok(Some(candidate)) => Event::Candidate(Box::new(candidate)),
             Err(error) => Event::SourceFailed(error),
         };
         if events.send(event).await.is_err() {
@@ -105,67 +88,97 @@ pub(crate) async fn follow(origin: Origin, in_force: Option<Revision>, interval:
     }
 }
 
-async fn look(origin: &Origin, state: &mut Known, known: Option<&str>) -> Result<Option<Candidate>, String> {
-    match origin {
-        Origin::Folder(path) => {
-            let path = path.clone();
-            let mut taken = std::mem::take(&mut state.reader);
-            let known = known.map(str::to_owned);
-            let (taken, candidate) = tokio::task::spawn_blocking(move || {
-                let candidate = look_folder(&path, &mut taken, known.as_deref());
-                (taken, candidate)
-            })
-            .await
-            .map_err(|error| error.to_string())?;
-            state.reader = taken;
-            candidate
-        }
-        Origin::Git(source) => match source.poll(known).await.map_err(|error| error.to_string())? {
-            None => Ok(None),
-            Some(fetched) => read(source, state, fetched).await.map(Some),
-        },
-    }
+/// What the source is asked for.
+pub(crate) enum Wish {
+    /// To be looked at now.
+    Look,
+    /// What another branch, tag or commit says, without applying it.
+    Preview(String, oneshot::Sender<Result<Candidate, String>>),
 }
 
-fn look_folder(path: &Path, reader: &mut Reader, known: Option<&str>) -> Result<Option<Candidate>, String> {
-    let tree = folder::list(path)?;
-    let commit = format!("working-tree-{}", Digest::of_json(&tree).short());
-    if known == Some(commit.as_str()) {
-        return Ok(None);
-    }
-    reader.update(&tree, |file, _| folder::read(path, file));
-    let revision = Revision { commit, author: "working tree".into(), ..Revision::default() };
-    let (desired, findings) = manifests::build(reader, revision);
-    Ok(Some(Candidate { desired, findings, forced: false }))
+/// What has been read so far: the next revision is read by what it changed.
+#[derive(Clone, Default)]
+struct Reading {
+    reader: Reader,
+    desired: Arc<Desired>,
 }
 
-async fn read(source: &Source, state: &mut Known, fetched: Fetched) -> Result<Candidate, String> {
-    let before = (state.tree.clone(), state.left.clone());
-    state.apply(&fetched);
-    // Which blobs are new is found by a dry run that reads nothing.
-    let mut wanted = BTreeMap::new();
-    state.reader.missing(&state.tree, |path, id| {
-        wanted.insert(path.to_owned(), id.to_owned());
-    });
-    let contents = match source.blobs(wanted.into_values().collect()).await {
-        Ok(contents) => contents,
-        Err(error) => {
-            (state.tree, state.left) = before;
-            return Err(error.to_string());
+impl Reading {
+    /// The commit that was read last.
+    fn known(&self) -> Option<&str> {
+        Some(self.desired.revision.commit.as_str()).filter(|commit| !commit.is_empty())
+    }
+
+    async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
+        match origin {
+            Origin::Folder(path) => self.folder(path).await,
+            Origin::Git(source) => match source.poll(self.known()).await.map_err(|error| error.to_string())? {
+                None => Ok(None),
+                Some(fetched) => self.fetched(source, fetched).await.map(Some),
+            },
         }
-    };
-    let mut taken = std::mem::take(state);
-    let (taken, candidate) = tokio::task::spawn_blocking(move || {
-        let read = |path: &str, id: &str| contents.get(id).cloned().ok_or_else(|| format!("{path}: blob {id} is missing"));
-        let read = taken.reader.update(&taken.tree, read);
-        tracing::info!(commit = fetched.revision.commit, files = taken.tree.len(), read, forced = fetched.forced, "read a commit");
+    }
+
+    /// A branch, a tag or a commit, read beside what was read so far.
+    async fn preview(&self, origin: &Origin, reference: &str) -> Result<Candidate, String> {
+        let Origin::Git(source) = origin else { return Err("a plain folder has no other revisions".into()) };
+        let mut tries = vec![Follow::Branch(reference.to_owned()), Follow::Tag(reference.to_owned())];
+        if reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            tries = vec![Follow::Commit(reference.to_owned())];
+        }
+        let mut first = None;
+        for follow in tries {
+            let looked = match source.aside(follow) {
+                Ok(aside) => aside.poll(self.known()).await.map(|fetched| (aside, fetched)),
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok((_, None)) => return Err(format!("{reference} is the commit that was read last")),
+                Ok((aside, Some(fetched))) => return self.clone().fetched(&aside, fetched).await,
+                Err(error) => first = first.or(Some(error.to_string())),
+            }
+        }
+        Err(first.unwrap_or_default())
+    }
+
+    async fn folder(&mut self, path: &Path) -> Result<Option<Candidate>, String> {
+        let root = path.to_owned();
+        let tree = tokio::task::spawn_blocking(move || folder::list(&root)).await.map_err(|error| error.to_string())??;
+        let commit = format!("working-tree-{}", Digest::of(format!("{tree:?}").as_bytes()).short());
+        if self.known() == Some(commit.as_str()) {
+            return Ok(None);
+        }
+        let revision = Revision { commit, author: "working tree".into(), ..Revision::default() };
+        let root = path.to_owned();
+        self.read(tree, true, revision, move |file, _| folder::read(&root, file)).await.map(Some)
+    }
+
+    async fn fetched(&mut self, source: &Source, fetched: Fetched) -> Result<Candidate, String> {
+        let wanted = self.reader.missing(&fetched.changed).map(str::to_owned).collect();
+        let contents = source.blobs(wanted).await.map_err(|error| error.to_string())?;
         let forced = fetched.forced;
-        let (desired, mut findings) = manifests::build(&taken.reader, fetched.revision);
-        findings.extend(taken.left.iter().take(100).map(|(path, why)| Finding::skipped(path, why)));
-        (taken, Candidate { desired, findings, forced })
-    })
-    .await
-    .map_err(|error| error.to_string())?;
-    *state = taken;
-    Ok(candidate)
+        let read = move |path: &str, id: &str| contents.get(id).cloned().ok_or_else(|| format!("{path}: blob {id} is missing"));
+        let candidate = self.read(fetched.changed, fetched.whole, fetched.revision, read).await?;
+        Ok(Candidate { forced, ..candidate })
+    }
+
+    async fn read(
+        &mut self,
+        changed: BTreeMap<String, Entry>,
+        whole: bool,
+        revision: Revision,
+        read: impl FnMut(&str, &str) -> Result<Vec<u8>, String> + Send + 'static,
+    ) -> Result<Candidate, String> {
+        let mut reader = std::mem::take(&mut self.reader);
+        let before = std::mem::take(&mut self.desired);
+        let work = move || {
+            let (changes, files) = reader.update(&changed, whole, read);
+            tracing::info!(commit = revision.commit, changed = changed.len(), files, objects = changes.len(), "read a commit");
+            let (desired, changed, findings) = manifests::update(&reader, changes, &before, revision);
+            (reader, Candidate { desired: Arc::new(desired), changed, findings, forced: false })
+        };
+        let (reader, candidate) = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+        (self.reader, self.desired) = (reader, candidate.desired.clone());
+        Ok(candidate)
+    }
 }

@@ -26,13 +26,18 @@ pub struct Engine {
 impl Engine {
     /// A fleet repository and a data directory below `folder`; the engine is not started yet.
     pub fn new(folder: &Path, key: &Path) -> anyhow::Result<Self> {
-        let binary = std::env::var("EVENKEEL_BIN").context("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`")?.into();
+        let binary = std::env::var("EVENKEEL_BIN").context("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`")?;
+        Self::with(Path::new(&binary), folder, key)
+    }
+
+    /// The same with this binary.
+    pub fn with(binary: &Path, folder: &Path, key: &Path) -> anyhow::Result<Self> {
         let engine = Self {
             fleet: folder.join("fleet"),
             data: folder.join("data"),
             secrets: folder.join("secrets"),
             process: None,
-            binary,
+            binary: binary.to_owned(),
             log: folder.join("engine.log"),
         };
         std::fs::create_dir_all(&engine.fleet)?;

@@ -144,9 +144,13 @@ impl Machine {
     /// Pulls the plug.
     pub fn power_off(&mut self) -> anyhow::Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
-        // SIGKILL is what a power cut is; nspawn's children die with it.
+        // SIGKILL is what a power cut is. With its init goes all that runs in it; nspawn alone may leave that running.
+        let inside = descendants(process.id());
         process.kill()?;
         process.wait()?;
+        for pid in inside.into_iter().rev().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         let address = format!("{}:22", self.address);
         wait_until("the machine going down", Duration::from_secs(20), || {
             let address = address.parse().map_err(|error| format!("{error}"))?;
@@ -193,9 +197,24 @@ impl Machine {
     }
 }
 
+/// The processes that a process started, and those that these started.
+fn descendants(process: u32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut open = vec![process];
+    while let Some(parent) = open.pop() {
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| child.parse::<i32>().ok()).take(1000) {
+            found.push(child);
+            open.extend(u32::try_from(child));
+        }
+    }
+    found
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
+            let inside = descendants(process.id());
             if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::TERM);
             }
@@ -205,8 +224,13 @@ impl Drop for Machine {
                 }
                 std::thread::sleep(Duration::from_millis(100));
             }
-            let _ = process.kill();
-            let _ = process.wait();
+            if !matches!(process.try_wait(), Ok(Some(_))) {
+                let _ = process.kill();
+                let _ = process.wait();
+                for pid in inside.into_iter().rev().filter_map(Pid::from_raw) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
         }
         let _ = Command::new("umount").arg(self.merged()).output();
     }

@@ -24,9 +24,9 @@ const UNIT: &str =
     "[Unit]\nDescription=hello\n[Service]\nExecStart=/usr/lib/hello-keel/serve\nRestart=no\n[Install]\nWantedBy=multi-user.target\n";
 
 /// The versions of `hello-keel`. Each needs `hello-keel-lib` of exactly its own version, so that only the set can go back.
-/// 1.0-1 and 2.0-1 are good · 3.0-1 dies five seconds after its start · 4.0-1's maintainer script fails · 5.0-1 has another
+/// 1.0-1 and 2.0-1 are good · 3.0-1 dies five seconds after its start · 4.0-1's maintainer script fails · 7.0-1 has another
 /// configuration file · 6.0-1 takes ten seconds to configure.
-pub const VERSIONS: [&str; 6] = ["1.0-1", "2.0-1", "3.0-1", "4.0-1", "5.0-1", "6.0-1"];
+pub const VERSIONS: [&str; 6] = ["1.0-1", "2.0-1", "3.0-1", "4.0-1", "7.0-1", "6.0-1"];
 
 /// A repository of packages.
 pub struct Repository {
@@ -106,7 +106,7 @@ fn build(scratch: &Path, into: &Path, version: &str) -> anyhow::Result<()> {
     let dies = if version == "3.0-1" { "5" } else { "0" };
     write("main/DEBIAN/control", &control("hello-keel", &format!("Depends: hello-keel-lib (= {version})\n")), 0o644)?;
     write("main/DEBIAN/conffiles", "/etc/hello-keel/hello.conf\n", 0o644)?;
-    write("main/etc/hello-keel/hello.conf", if version == "5.0-1" { "greeting = good day\n" } else { "greeting = hello\n" }, 0o644)?;
+    write("main/etc/hello-keel/hello.conf", if version == "7.0-1" { "greeting = good day\n" } else { "greeting = hello\n" }, 0o644)?;
     write("main/usr/lib/hello-keel/serve", &SERVE.replace("@VERSION@", version).replace("@DIES@", dies), 0o755)?;
     write("main/lib/systemd/system/hello-keel.service", UNIT, 0o644)?;
     let extra = match version {

@@ -48,6 +48,7 @@ decide() {
     if [ -z "$fresh" ]; then fresh=1; apt update > "$D/update" 2>&1; continue; fi
     tail -n 20 "$D/simulated" >&2
     if grep -qE 'Version .* was not found|Unable to locate package|has no installation candidate' "$D/simulated"; then echo "evenkeel: VersionUnavailable: no repository of the device has it" >&2; fi
+    if grep -q 'without --allow-downgrades' "$D/simulated"; then echo "evenkeel: a lower version than the installed one: allowDowngrade: true says that it is meant" >&2; fi
     return 1
   done
 }

@@ -9,13 +9,8 @@ use reconcile::{File, FileSource, Name, ServiceUse};
 use super::*;
 
 fn sample() -> Work {
-    let apt = |name: &str, hold| Apt {
-        name: name.into(),
-        version: "1:2.0-3".into(),
-        hold,
-        allow_downgrade: false,
-        replace_conffiles: false,
-    };
+    let apt =
+        |name: &str, hold| Apt { name: name.into(), version: "1:2.0-3".into(), hold, allow_downgrade: false, replace_conffiles: false };
     let content = Content {
         packages: vec![
             Package::Apt(apt("nginx", true)),
@@ -71,7 +66,9 @@ fn shells_can_read_every_script() {
     for shell in ["sh", "dash", "bash"] {
         for (name, script) in scripts() {
             let whole = crate::script::whole(&format!("{}{script}", crate::script::HEADER));
-            let Ok(child) = Command::new(shell).args(["-n", "-c", &whole]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn() else { continue };
+            let Ok(child) = Command::new(shell).args(["-n", "-c", &whole]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn() else {
+                continue;
+            };
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{shell} {name}: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -87,7 +84,13 @@ fn saving_comes_before_changing() {
     for save in ["> \"$S/set\"", "\"$S/archive.0\"", "\"$S/file.0\"", ">> \"$S/units\""] {
         assert!(at(save) < saved, "{save}");
     }
-    for change in ["hold install <", "$ALLOW install nginx=1:2.0-3 nginx-common=1:2.0-3", "mv -fT \"$p/current.evenkeel\"", "mv -fT \"$t\" \"$p\"", "systemctl reload-or-restart"] {
+    for change in [
+        "hold install <",
+        "$ALLOW install nginx=1:2.0-3 nginx-common=1:2.0-3",
+        "mv -fT \"$p/current.evenkeel\"",
+        "mv -fT \"$t\" \"$p\"",
+        "systemctl reload-or-restart",
+    ] {
         let last = apply.rfind(change).unwrap_or_else(|| panic!("no {change}"));
         assert!(last > saved, "{change}");
     }

@@ -1,67 +1,28 @@
-//! From objects as they were written to what should be true.
+//! From a Deployment as it was written to what it puts on which devices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crds::{Kind, Object};
-
-use super::check::{Findings, cross_check};
+use super::check::Findings;
 use super::{Deployment, Desired, Share, Strategy};
 use crate::content::{AfterChange, Apt, Archive, Content, File, FileSource, Package, Reboot, ServiceUse};
 use crate::effective;
-use crate::finding::Finding;
 use crate::name::{Name, Target};
-use crate::plan::Revision;
 use crate::window::Window;
 
-impl Desired {
-    /// Fills in defaults, merges classes, resolves references and checks what no single object can show. An object with an
-    /// error is left out; all others are in.
-    pub fn build(objects: impl IntoIterator<Item = Arc<Object>>, revision: Revision) -> (Self, Vec<Finding>) {
-        let mut findings = Findings::default();
-        let mut desired = Self { revision, ..Self::default() };
-        for object in objects {
-            let name = Name::new(object.namespace(), object.name());
-            desired.objects.insert((object.kind(), name), object);
-        }
-        let mut devices = BTreeMap::new();
-        for ((kind, name), object) in &desired.objects {
-            if let (Kind::Device, Object::Device(device)) = (kind, &**object) {
-                devices.insert(name.clone(), effective::device(&desired, name, device, &mut findings));
-            }
-        }
-        let devices = cross_check::devices(&devices, &mut findings);
-        desired.devices = devices.into_iter().map(|(name, device)| (name, Arc::new(device))).collect();
-        let mut deployments = BTreeMap::new();
-        for ((kind, name), object) in &desired.objects {
-            if let (Kind::Deployment, Object::Deployment(object)) = (kind, &**object)
-                && let Some(deployment) = deployment(&desired, name, &object.spec, &mut findings)
-            {
-                deployments.insert(name.clone(), deployment);
-            }
-        }
-        cross_check::deployments(&mut deployments, &mut findings);
-        for deployment in deployments.values() {
-            for member in &deployment.members {
-                desired.selected_by.entry(member.clone()).or_default().push(deployment.name.clone());
-            }
-        }
-        desired.deployments = deployments.into_iter().map(|(name, deployment)| (name, Arc::new(deployment))).collect();
-        cross_check::others(&desired, &mut findings);
-        (desired, findings.into_sorted())
-    }
-}
-
-fn deployment(desired: &Desired, name: &Name, spec: &crds::DeploymentSpec, findings: &mut Findings) -> Option<Deployment> {
+/// Builds a Deployment. What `before` knows of its members is taken over, but for the devices in `changed`; `None` where something
+/// in it can't be used.
+pub(super) fn deployment(
+    desired: &Desired,
+    name: &Name,
+    spec: &crds::DeploymentSpec,
+    before: Option<(&Deployment, &BTreeSet<Name>)>,
+    findings: &mut Findings,
+) -> Option<Deployment> {
     let target = Target::Deployment(name.clone());
-    let before = findings.errors();
+    let errors = findings.errors();
     let content = Arc::new(content(&target, spec, findings));
-    let members: Vec<Name> = desired
-        .devices
-        .values()
-        .filter(|device| device.name.namespace() == name.namespace() && spec.selector.matches(&device.labels))
-        .map(|device| device.name.clone())
-        .collect();
+    let members = members(desired, name, &spec.selector, before);
     if members.is_empty() {
         findings.warn(
             &target,
@@ -71,35 +32,27 @@ fn deployment(desired: &Desired, name: &Name, spec: &crds::DeploymentSpec, findi
             "compare it with the labels of your devices: `evenkeel get devices -o wide`",
         );
     }
-    let mut rendered = BTreeMap::new();
-    if content.is_templated() {
-        for device in members.iter().filter_map(|member| desired.devices.get(member)) {
-            match content.render(device) {
-                Ok(own) => {
-                    let digest = own.digest();
-                    rendered.insert(device.name.clone(), (Arc::new(own), digest));
-                }
-                Err(error) => {
-                    let message = format!("template for device/{}: {error}", device.name);
-                    findings.error(&target, "template", "spec.files", message, "set the variable in the device's or its class's `vars`");
-                    break;
-                }
-            }
-        }
-    }
+    let digest = content.digest();
+    let rendered = if content.is_templated() {
+        let before = before.filter(|(before, _)| before.digest == digest);
+        rendered(desired, &target, &content, &members, before, findings)
+    } else {
+        BTreeMap::new()
+    };
     let windows = windows(&target, "spec.windows", &spec.windows, findings);
-    if findings.errors() > before {
+    if findings.errors() > errors {
         return None;
     }
     let gate = spec.gate.clone().unwrap_or_default();
     Some(Deployment {
         name: name.clone(),
         members,
-        digest: content.digest(),
+        digest,
         content,
         rendered,
         strategy: strategy(spec.strategy.as_ref()),
         gate_probes: gate.probes.unwrap_or(true),
+        gate_alerts: gate.alerts,
         on_failure: spec.on_failure.unwrap_or(crds::OnFailure::Rollback),
         way_back: spec.way_back.unwrap_or(crds::WayBack::Require),
         approval: spec.approval.unwrap_or(crds::Approval::None),
@@ -112,6 +65,54 @@ fn deployment(desired: &Desired, name: &Name, spec: &crds::DeploymentSpec, findi
         suspend: spec.suspend.unwrap_or(false),
         rollback_to: spec.rollback_to.and_then(|number| u32::try_from(number).ok()),
     })
+}
+
+/// The devices of the Deployment's namespace that the selector matches, in name order.
+fn members(desired: &Desired, name: &Name, selector: &crds::Selector, before: Option<(&Deployment, &BTreeSet<Name>)>) -> Vec<Name> {
+    let matches = |device: &Name| {
+        device.namespace() == name.namespace() && desired.devices.get(device).is_some_and(|device| selector.matches(&device.labels))
+    };
+    let Some((before, changed)) = before else {
+        return desired.devices.keys().filter(|device| matches(device)).cloned().collect();
+    };
+    let mut members: Vec<Name> = before.members.iter().filter(|member| !changed.contains(*member)).cloned().collect();
+    let kept = members.len();
+    members.extend(changed.iter().filter(|device| matches(device)).cloned());
+    if members.len() > kept {
+        members.sort();
+    }
+    members
+}
+
+/// The content of each member with its templates rendered.
+fn rendered(
+    desired: &Desired,
+    target: &Target,
+    content: &Content,
+    members: &[Name],
+    before: Option<(&Deployment, &BTreeSet<Name>)>,
+    findings: &mut Findings,
+) -> BTreeMap<Name, (Arc<Content>, crate::content::Digest)> {
+    let mut rendered = BTreeMap::new();
+    for device in members.iter().filter_map(|member| desired.devices.get(member)) {
+        let known = before.filter(|(_, changed)| !changed.contains(&device.name)).and_then(|(before, _)| before.rendered.get(&device.name));
+        if let Some(known) = known {
+            rendered.insert(device.name.clone(), known.clone());
+            continue;
+        }
+        match content.render(device) {
+            Ok(own) => {
+                let digest = own.digest();
+                rendered.insert(device.name.clone(), (Arc::new(own), digest));
+            }
+            Err(error) => {
+                let message = format!("template for device/{}: {error}", device.name);
+                findings.error(target, "template", "spec.files", message, "set the variable in the device's or its class's `vars`");
+                break;
+            }
+        }
+    }
+    rendered
 }
 
 fn strategy(spec: Option<&crds::StrategySpec>) -> Strategy {

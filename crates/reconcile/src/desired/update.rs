@@ -1,0 +1,367 @@
+//! Another commit: what changed is read again, and so is whatever has to do with it. Building everything is an update of nothing.
+//!
+//! ```text
+//! objects ─► devices (classes merged) ─► circles, parents ─► Deployments (members) ─► claims, dependencies ─► selectors elsewhere
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crds::{Kind, Object};
+
+use super::check::{self, Findings};
+use super::{Changed, Deployment, Desired, Device, Key, Map, Names, build};
+use crate::effective;
+use crate::finding::Finding;
+use crate::name::{Name, Target};
+use crate::plan::Revision;
+
+impl Desired {
+    /// Fills in defaults, merges classes, resolves references and checks what no single object can show. An object with an
+    /// error is left out; all others are in.
+    pub fn build(objects: impl IntoIterator<Item = Arc<Object>>, revision: Revision) -> (Self, Vec<Finding>) {
+        let key = |object: &Object| (object.kind(), Name::new(object.namespace(), object.name()));
+        let all = objects.into_iter().map(|object| (key(&object), Some(object)));
+        let (desired, _) = Self::default().update(all, revision);
+        let findings = desired.findings();
+        (desired, findings)
+    }
+
+    /// What is desired after some objects changed (`None`: are gone), and what that changed. It is the same as building from all
+    /// objects, and costs what the changed ones and those that have to do with them cost.
+    pub fn update(&self, changes: impl IntoIterator<Item = (Key, Option<Arc<Object>>)>, revision: Revision) -> (Self, Changed) {
+        let mut update =
+            Update { old: self, next: Self { revision, stalled: Default::default(), ..self.clone() }, findings: Findings::default() };
+        let mut touched = BTreeSet::new();
+        for (key, object) in changes {
+            match object {
+                Some(object) => update.next.objects.insert_mut(key.clone(), object),
+                None => drop(update.next.objects.remove_mut(&key)),
+            }
+            touched.insert(key);
+        }
+        let devices = update.devices(&touched);
+        let deployments = update.deployments(&touched, &devices);
+        update.others(&touched, &devices);
+        (update.next, Changed { devices, deployments })
+    }
+}
+
+struct Update<'a> {
+    old: &'a Desired,
+    next: Desired,
+    findings: Findings,
+}
+
+impl Update<'_> {
+    /// Devices: returns those that are otherwise than before.
+    fn devices(&mut self, touched: &BTreeSet<Key>) -> BTreeSet<Name> {
+        let mut own: BTreeSet<Name> = BTreeSet::new();
+        for (kind, name) in touched {
+            match kind {
+                Kind::Device => drop(own.insert(name.clone())),
+                Kind::DeviceClass => own.extend(self.old.index.class_users.get(name).into_iter().flatten().cloned()),
+                _ => {}
+            }
+        }
+        let mut again = own.clone();
+        for name in &own {
+            let known = self.read(name);
+            if known != self.next.index.read.contains_key(name) {
+                again.extend(self.next.index.referrers.get(name).into_iter().flatten().cloned());
+            }
+        }
+        // A circle that is new goes through what changed; one that is gone had all of its devices left out.
+        again.extend(own.iter().flat_map(|name| above(&self.next.index.read, name)));
+        again.extend(self.old.index.circling.iter().cloned());
+        again.retain(|name| self.judge(name));
+        again
+    }
+
+    /// Reads a device anew, classes merged in, and links it to those that it names. Returns whether it was known before.
+    fn read(&mut self, name: &Name) -> bool {
+        let key = (Kind::Device, name.clone());
+        let target = Target::Device(name.clone());
+        if let Some(Object::Device(before)) = self.old.objects.get(&key).map(|object| &**object)
+            && let Some(class) = &before.spec.class
+        {
+            unlink(&mut self.next.index.class_users, &name.sibling(class), name);
+        }
+        let before = self.next.index.read.get(name).cloned();
+        for other in before.iter().flat_map(|before| named(before)) {
+            unlink(&mut self.next.index.referrers, other, name);
+        }
+        match self.next.objects.get(&key).cloned().as_deref() {
+            Some(Object::Device(object)) => {
+                if let Some(class) = &object.spec.class {
+                    link(&mut self.next.index.class_users, &name.sibling(class), name);
+                }
+                let device = effective::device(&self.next, name, object, &mut self.findings);
+                for other in named(&device) {
+                    link(&mut self.next.index.referrers, other, name);
+                }
+                self.next.index.read.insert_mut(name.clone(), Arc::new(device));
+            }
+            _ => drop(self.next.index.read.remove_mut(name)),
+        }
+        self.found(&target, false);
+        before.is_some()
+    }
+
+    /// Checks a device against the others. Returns whether it is otherwise than before.
+    fn judge(&mut self, name: &Name) -> bool {
+        let read = self.next.index.read.get(name).cloned();
+        let usable = read.clone().filter(|device| check::device(&self.next, device, &mut self.findings));
+        self.found(&Target::Device(name.clone()), true);
+        mark(&mut self.next.index.circling, name, read.is_some() && usable.is_none());
+        replace(&mut self.next.devices, name, usable)
+    }
+
+    /// Deployments: returns those that are otherwise than before, or have to do with something that is.
+    fn deployments(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) -> BTreeSet<Name> {
+        let own: BTreeSet<Name> = touched.iter().filter(|(kind, _)| *kind == Kind::Deployment).map(|(_, name)| name.clone()).collect();
+        let mut again = own.clone();
+        again.extend(devices.iter().flat_map(|device| self.old.selected_by.get(device).into_iter().flatten()).cloned());
+        again.extend(self.selecting(devices));
+        if !devices.is_empty() {
+            // Nobody is selected by what was left out, so these are not known by their devices.
+            again.extend(self.old.index.left_out.iter().cloned());
+        }
+        let mut checked = again.clone();
+        checked.extend(self.old.index.left_out.iter().cloned());
+        for name in &again {
+            self.build(name, devices, &mut checked);
+        }
+        for name in &again {
+            checked.extend(self.next.index.dependents.get(name).into_iter().flatten().cloned());
+            checked.extend(depended_on(&self.next.index.built, name));
+        }
+        for name in &checked {
+            if self.settle(name) {
+                again.insert(name.clone());
+                again.extend(self.next.index.dependents.get(name).into_iter().flatten().cloned());
+            }
+        }
+        again
+    }
+
+    /// Deployments whose selector matches any of these devices now.
+    fn selecting(&self, devices: &BTreeSet<Name>) -> Vec<Name> {
+        if devices.is_empty() {
+            return Vec::new();
+        }
+        let labels: Vec<_> =
+            devices.iter().filter_map(|name| self.next.devices.get(name)).map(|device| (&device.name, &device.labels)).collect();
+        let selects = |name: &Name, object: &Object| match object {
+            Object::Deployment(object) => {
+                labels.iter().any(|(device, labels)| device.namespace() == name.namespace() && object.spec.selector.matches(labels))
+            }
+            _ => false,
+        };
+        let deployments = of_kind(&self.next, Kind::Deployment);
+        deployments.filter(|(name, object)| selects(name, object)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Builds a Deployment anew; whoever claims the same things has to be checked again too.
+    fn build(&mut self, name: &Name, devices: &BTreeSet<Name>, checked: &mut BTreeSet<Name>) {
+        let key = (Kind::Deployment, name.clone());
+        let before = self.next.index.built.get(name).cloned();
+        let selector = |object: Option<&Arc<Object>>| match object.map(|object| &**object) {
+            Some(Object::Deployment(object)) => Some(object.spec.selector.clone()),
+            _ => None,
+        };
+        let object = self.next.objects.get(&key).cloned();
+        let same = selector(self.old.objects.get(&key)) == selector(object.as_ref());
+        let built = match object.as_deref() {
+            Some(Object::Deployment(object)) => {
+                let known = before.as_deref().filter(|_| same).map(|before| (before, devices));
+                build::deployment(&self.next, name, &object.spec, known, &mut self.findings)
+            }
+            _ => None,
+        };
+        self.found(&Target::Deployment(name.clone()), false);
+        for deployment in before.as_deref().into_iter().chain(&built) {
+            for item in check::claimed(deployment) {
+                checked.extend(self.next.index.claims.get(&item).into_iter().flatten().cloned());
+            }
+        }
+        let index = &mut self.next.index;
+        if let Some(before) = &before {
+            check::claimed(before).for_each(|item| unlink(&mut index.claims, &item, name));
+            before.depends_on.iter().for_each(|other| unlink(&mut index.dependents, other, name));
+            checked.extend(index.dependents.get(name).into_iter().flatten().cloned());
+            checked.extend(depended_on(&self.old.index.built, name));
+        }
+        match built {
+            Some(built) => {
+                check::claimed(&built).for_each(|item| link(&mut index.claims, &item, name));
+                built.depends_on.iter().for_each(|other| link(&mut index.dependents, other, name));
+                index.built.insert_mut(name.clone(), Arc::new(built));
+            }
+            None => drop(index.built.remove_mut(name)),
+        }
+    }
+
+    /// Checks a Deployment against the others, and puts it in or leaves it out. Returns whether it is otherwise than before.
+    fn settle(&mut self, name: &Name) -> bool {
+        let built = self.next.index.built.get(name).cloned();
+        let usable = built.filter(|deployment| check::deployment(&self.next, deployment, &mut self.findings));
+        self.found(&Target::Deployment(name.clone()), true);
+        let is_written = self.next.objects.contains_key(&(Kind::Deployment, name.clone()));
+        mark(&mut self.next.index.left_out, name, is_written && usable.is_none());
+        let before = self.old.deployments.get(name).cloned();
+        if !replace(&mut self.next.deployments, name, usable) {
+            return false;
+        }
+        let members = |deployment: Option<&Arc<Deployment>>| deployment.map(|deployment| deployment.members.clone()).unwrap_or_default();
+        let (old, new) = (members(before.as_ref()), members(self.next.deployments.get(name)));
+        for member in old.iter().filter(|member| new.binary_search(member).is_err()) {
+            let mut units = self.next.selected_by.get(member).cloned().unwrap_or_default();
+            units.retain(|unit| unit != name);
+            match units.is_empty() {
+                true => drop(self.next.selected_by.remove_mut(member)),
+                false => self.next.selected_by.insert_mut(member.clone(), units),
+            }
+        }
+        for member in new.iter().filter(|member| old.binary_search(member).is_err()) {
+            let mut units = self.next.selected_by.get(member).cloned().unwrap_or_default();
+            if let Err(at) = units.binary_search(name) {
+                units.insert(at, name.clone());
+                self.next.selected_by.insert_mut(member.clone(), units);
+            }
+        }
+        true
+    }
+
+    /// References of the kinds that nothing acts on yet.
+    fn others(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) {
+        for key in touched.iter().filter(|(kind, _)| matches!(kind, Kind::AlertRule | Kind::Role)) {
+            if !self.next.objects.contains_key(key) {
+                let places: Vec<_> = self
+                    .next
+                    .index
+                    .witnesses
+                    .range((key.clone(), String::new())..)
+                    .map(|(place, _)| place.clone())
+                    .take_while(|(of, _)| of == key)
+                    .collect();
+                for place in &places {
+                    self.next.index.witnesses.remove_mut(place);
+                }
+                self.found(&Target::Object(key.0, key.1.clone()), true);
+            }
+        }
+        let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
+        for kind in [Kind::AlertRule, Kind::Role] {
+            let objects: Vec<(Name, Arc<Object>)> =
+                of_kind(&self.next, kind).map(|(name, object)| (name.clone(), object.clone())).collect();
+            for (name, object) in objects {
+                let key = (kind, name);
+                let own = touched.contains(&key);
+                if own || receivers || !devices.is_empty() {
+                    self.other(&key, &object, own, devices);
+                }
+            }
+        }
+    }
+
+    fn other(&mut self, key: &Key, object: &Object, own: bool, devices: &BTreeSet<Name>) {
+        let target = Target::Object(key.0, key.1.clone());
+        check::receivers(&self.next, key, object, &mut self.findings);
+        for (path, selector, so) in check::selectors(object) {
+            let place = (key.clone(), path);
+            let matches = |name: &Name| self.next.devices.get(name).is_some_and(|device| selector.matches(&device.labels));
+            let known = self.next.index.witnesses.get(&place).filter(|name| !own && matches(name)).cloned();
+            // Where none matched before, only a device that changed can; where one did and does no more, any other may.
+            let had = !own && self.next.index.witnesses.contains_key(&place);
+            let witness = known.or_else(|| match own || had {
+                true => self.next.devices.keys().find(|name| matches(name)).cloned(),
+                false => devices.iter().find(|name| matches(name)).cloned(),
+            });
+            match witness {
+                Some(witness) => self.next.index.witnesses.insert_mut(place, witness),
+                None => {
+                    self.next.index.witnesses.remove_mut(&place);
+                    self.findings.warn(&target, "selector-matches-nothing", &place.1, "no device has these labels", so);
+                }
+            }
+        }
+        self.found(&target, true);
+    }
+
+    /// What was found just now is what is wrong with the object, of this sort.
+    fn found(&mut self, target: &Target, crossing: bool) {
+        let found = self.findings.take();
+        let key = (target.clone(), crossing);
+        match found.is_empty() {
+            true => drop(self.next.index.findings.remove_mut(&key)),
+            false => self.next.index.findings.insert_mut(key, Arc::new(found)),
+        }
+    }
+}
+
+/// The objects of a kind.
+fn of_kind(desired: &Desired, kind: Kind) -> impl Iterator<Item = (&Name, &Arc<Object>)> {
+    let from = (kind, Name::new("", ""));
+    desired.objects.range(from..).take_while(move |((of, _), _)| *of == kind).map(|((_, name), object)| (name, object))
+}
+
+/// The devices that a device names.
+fn named(device: &Device) -> impl Iterator<Item = &Name> {
+    device.parents.iter().chain(check::jump_host(device))
+}
+
+/// Every device on the way up from this one.
+fn above(read: &Map<Name, Arc<Device>>, name: &Name) -> BTreeSet<Name> {
+    reach(name, |name| read.get(name).map(|device| named(device).cloned().collect()).unwrap_or_default())
+}
+
+/// Every Deployment that this one depends on, near or far.
+fn depended_on(built: &Map<Name, Arc<Deployment>>, name: &Name) -> BTreeSet<Name> {
+    reach(name, |name| built.get(name).map(|deployment| deployment.depends_on.clone()).unwrap_or_default())
+}
+
+fn reach(start: &Name, next: impl Fn(&Name) -> Vec<Name>) -> BTreeSet<Name> {
+    let mut seen = BTreeSet::new();
+    let mut ways = next(start);
+    while let Some(name) = ways.pop() {
+        if seen.insert(name.clone()) {
+            ways.extend(next(&name));
+        }
+    }
+    seen
+}
+
+/// Puts a value in, or takes it out; one that is as it was stays. Returns whether that changed anything.
+fn replace<T: PartialEq>(map: &mut Map<Name, Arc<T>>, name: &Name, value: Option<Arc<T>>) -> bool {
+    match value {
+        None => map.remove_mut(name),
+        Some(value) if map.get(name).is_some_and(|old| Arc::ptr_eq(old, &value) || **old == *value) => false,
+        Some(value) => {
+            map.insert_mut(name.clone(), value);
+            true
+        }
+    }
+}
+
+fn mark(names: &mut Names, name: &Name, is_one: bool) {
+    match is_one {
+        true => names.insert_mut(name.clone()),
+        false => drop(names.remove_mut(name)),
+    }
+}
+
+fn link<K: Ord + Clone>(map: &mut Map<K, Names>, key: &K, name: &Name) {
+    let mut names = map.get(key).cloned().unwrap_or_default();
+    names.insert_mut(name.clone());
+    map.insert_mut(key.clone(), names);
+}
+
+fn unlink<K: Ord + Clone>(map: &mut Map<K, Names>, key: &K, name: &Name) {
+    let Some(mut names) = map.get(key).cloned() else { return };
+    names.remove_mut(name);
+    match names.is_empty() {
+        true => drop(map.remove_mut(key)),
+        false => map.insert_mut(key.clone(), names),
+    }
+}

@@ -1,0 +1,214 @@
+//! `cargo xtask bench`: what work costs, as ratios against a peer or a smaller size in the same run. It asserts nothing.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use crate::{cargo, install, run, target};
+
+/// Hosts of the SSH measurements; each is an address of one OpenSSH server.
+const HOSTS: u8 = 50;
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// Only these: pass, commit, ssh, audit
+    #[arg(value_name = "WHAT")]
+    only: Vec<String>,
+}
+
+/// Figures by name, in milliseconds, MiB or entries a second.
+type Figures = BTreeMap<String, f64>;
+
+pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
+    install::ensure();
+    eprintln!("building with optimisation: the first time takes some minutes");
+    let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit"].map(|name| ["--example", name]).concat();
+    run(cargo()
+        .args(["build", "--quiet", "--profile", "measure", "-p", "simfleet", "-p", "manifests", "-p", "devices", "-p", "store"])
+        .args(examples))?;
+    let wanted = |what: &str| args.only.is_empty() || args.only.iter().any(|only| only == what);
+    let mut figures = Figures::new();
+    if wanted("pass") {
+        for size in ["1000", "10000", "100000"] {
+            take(&mut figures, "bench_pass", &[size])?;
+        }
+    }
+    if wanted("commit") {
+        for size in ["1000", "10000", "100000"] {
+            take(&mut figures, "bench_commit", &[size])?;
+        }
+    }
+    if wanted("ssh") {
+        ssh(&mut figures)?;
+    }
+    if wanted("audit") {
+        take(&mut figures, "bench_audit", &[])?;
+    }
+    show(&figures);
+    Ok(())
+}
+
+/// Runs one measuring program and takes in what it prints.
+fn take(figures: &mut Figures, example: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    eprintln!("measuring: {example} {}", arguments.join(" "));
+    let program = target().join("measure/examples").join(example);
+    let output = Command::new(&program).args(arguments).stderr(Stdio::inherit()).output().with_context(|| program.display().to_string())?;
+    if !output.status.success() {
+        bail!("{example}: {}", output.status);
+    }
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let mut words = line.split('\t');
+        if let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) {
+            figures.insert(name.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+/// One row: the work, its figure, what it is held against, their ratio, and what we want of it.
+fn show(figures: &Figures) {
+    let get = |name: &str| figures.get(name).copied();
+    let mut rows: Vec<[String; 5]> = Vec::new();
+    let mut row = |work: &str, name: &str, unit: &str, peer: &str, against: Option<&str>, goal: &str| {
+        let Some(value) = get(name) else { return };
+        let against = against.and_then(get);
+        let ratio = against.map_or("-".into(), |against| format!("{:.2}x", value / against));
+        let peer = against.map_or_else(|| peer.to_owned(), |against| format!("{peer}: {against:.1} {unit}"));
+        rows.push([work.into(), format!("{value:.1} {unit}"), peer, ratio, goal.into()]);
+    };
+    for (what, goal) in [("cold", "<= 1.3x"), ("kept", "<= 1.2x")] {
+        for clock in ["wall", "cpu"] {
+            let work = format!("package state of {HOSTS} SSH hosts, {what} connections, {clock}");
+            row(&work, &format!("ssh_{what}_{clock}"), "ms", "bare client", Some(&format!("ssh_{what}_peer_{clock}")), goal);
+        }
+    }
+    row("the same, ansible `apt` in check mode, 50 forks, wall", "ansible_wall", "ms", "ours, cold", Some("ssh_cold_wall"), ">= 20x");
+    row("the same, cpu of the controller", "ansible_cpu", "ms", "ours, cold", Some("ssh_cold_cpu"), ">= 20x");
+    for (size, smaller) in [("1000", None), ("10000", Some("1000")), ("100000", Some("10000"))] {
+        let against = smaller.map(|smaller| format!("pass_{smaller}"));
+        let goal = if size == "100000" { "< 100 ms" } else { "" };
+        row(&format!("pass with nothing to do, {size} devices"), &format!("pass_{size}"), "ms", "a tenth of it", against.as_deref(), goal);
+        let against = smaller.map(|smaller| format!("resident_{smaller}"));
+        let goal = if size == "100000" { "< 1024 MiB" } else { "" };
+        row(&format!("memory of that, {size} devices"), &format!("resident_{size}"), "MiB", "a tenth of it", against.as_deref(), goal);
+    }
+    for size in ["1000", "10000", "100000"] {
+        let goal = if size == "100000" { "< 100 ms" } else { "" };
+        let name = format!("commit_{size}_one");
+        row(&format!("1 of {size} manifests changed -> plan"), &name, "ms", "reading all", Some(&format!("commit_{size}_all")), goal);
+        row(
+            &format!("the look at Git before that, {size} manifests"),
+            &format!("commit_{size}_fetch"),
+            "ms",
+            "the first",
+            Some(&format!("commit_{size}_first_fetch")),
+            "",
+        );
+    }
+    for (name, value) in figures.iter().filter(|(name, _)| name.starts_with("audit")) {
+        let (unit, goal) = if name.contains("verify") { ("ms", "1 million < 2000 ms") } else { ("entries/s", "batched >= 10000/s") };
+        rows.push([name.replace('_', " "), format!("{value:.0} {unit}"), "-".into(), "-".into(), goal.into()]);
+    }
+    let head = ["WORK", "FIGURE", "PEER IN THE SAME RUN", "RATIO", "GOAL"].map(str::to_owned);
+    let widths: Vec<usize> =
+        (0..5).map(|column| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    for row in [&head].into_iter().chain(&rows) {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        println!("{}", cells.join("  ").trim_end());
+    }
+}
+
+/// A server that ends with its handle.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ssh(figures: &mut Figures) -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("evenkeel-bench-{}", std::process::id()));
+    let result = ssh_in(&folder, figures);
+    let _ = std::fs::remove_dir_all(&folder);
+    result
+}
+
+fn ssh_in(folder: &Path, figures: &mut Figures) -> anyhow::Result<()> {
+    let secret = folder.join("secrets/key");
+    std::fs::create_dir_all(&secret)?;
+    let key = secret.join("id_ed25519");
+    for path in [&key, &folder.join("host")] {
+        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path))?;
+    }
+    let port = TcpListener::bind("127.0.77.1:0")?.local_addr()?.port();
+    let addresses: String = (1..=HOSTS).map(|number| format!("ListenAddress 127.0.77.{number}\n")).collect();
+    let at = folder.display();
+    let config = format!(
+        "Port {port}\n{addresses}HostKey {at}/host\nAuthorizedKeysFile {}.pub\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 500\nMaxSessions 100\nLogLevel ERROR\n",
+        key.display()
+    );
+    std::fs::write(folder.join("sshd_config"), config)?;
+    let _ = std::fs::create_dir_all("/run/sshd");
+    let server = Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(folder.join("sshd_config")).spawn().context("sshd")?;
+    let _server = Server(server);
+    let begin = Instant::now();
+    while std::net::TcpStream::connect(("127.0.77.1", port)).is_err() {
+        anyhow::ensure!(begin.elapsed().as_secs() < 20, "sshd does not answer");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let host_key = std::fs::read_to_string(folder.join("host.pub"))?;
+    let user = String::from_utf8(Command::new("id").arg("-un").output()?.stdout)?.trim().to_owned();
+    let hosts = HOSTS.to_string();
+    take(figures, "bench_ssh", &[&hosts, &port.to_string(), &key.display().to_string(), host_key.trim(), &user])?;
+    ansible(folder, port, &key, &user, figures)
+}
+
+/// The peer that most people have, where it is installed: the package state of the same hosts, asked for by its `apt` module.
+fn ansible(folder: &Path, port: u16, key: &Path, user: &str, figures: &mut Figures) -> anyhow::Result<()> {
+    let Some(program) = find("ansible") else {
+        eprintln!("note: ansible is not installed, so it is not measured (`pip install ansible-core` brings it)");
+        return Ok(());
+    };
+    let inventory: String = (1..=HOSTS)
+        .map(|number| format!("127.0.77.{number} ansible_port={port} ansible_user={user} ansible_ssh_private_key_file={}\n", key.display()))
+        .collect();
+    std::fs::write(folder.join("inventory"), inventory)?;
+    let (begin, cpu) = (Instant::now(), children());
+    let status = Command::new(program)
+        .args(["-i"])
+        .arg(folder.join("inventory"))
+        .args(["all", "-f", "50", "--check", "-m", "apt", "-a", "name=bash state=present"])
+        .env("ANSIBLE_HOST_KEY_CHECKING", "False")
+        .env("ANSIBLE_PIPELINING", "True")
+        .env("ANSIBLE_HOME", folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if status.success() {
+        figures.insert("ansible_wall".into(), begin.elapsed().as_secs_f64() * 1000.0);
+        figures.insert("ansible_cpu".into(), (children() - cpu) * 1000.0);
+    } else {
+        eprintln!("note: ansible failed ({status}), so it is not shown");
+    }
+    Ok(())
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.exists())
+}
+
+/// Processor seconds of the processes that we started and that have ended: fields 16 and 17 of /proc/self/stat in ticks of 10 ms, see proc(5).
+fn children() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
+    fields.iter().skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}

@@ -1,0 +1,157 @@
+//! `cargo xtask demo`: the main job, told on a fleet that everybody can have.
+
+mod fleet;
+mod watch;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use console::style;
+use serde_json::Value;
+
+use crate::{cargo, run as run_command, target};
+use fleet::{Fleet, Release};
+use watch::Watch;
+
+/// How the demo is given.
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// End after the story: exit 0 only if all of it happened
+    #[arg(long)]
+    once: bool,
+    /// On real machines (systemd-nspawn; needs root) instead of simulated devices
+    #[arg(long)]
+    machines: bool,
+}
+
+pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    eprintln!("building evenkeel (the first time takes some minutes)");
+    run_command(cargo().args(["build", "--quiet", "-p", "operator"]))?;
+    let binary = target().join("debug/evenkeel");
+    let mut fleet = if args.machines { Fleet::machines(&binary)? } else { Fleet::simulated(&binary)? };
+    story(&mut fleet).with_context(|| format!("the engine said last:\n{}", fleet.engine.tail()))?;
+    if args.once {
+        return Ok(());
+    }
+    what_next(&fleet, &binary);
+    // Ctrl-C goes to all of us: the engine and the fleet end by themselves, and clean up.
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Three releases and what can be seen of them. Everything that is told is also checked.
+fn story(fleet: &mut Fleet) -> anyhow::Result<()> {
+    let release = fleet.release.clone();
+    let [first, good, bad] = release.versions;
+    println!("\n{}", fleet.introduction);
+    part("1. The first release goes onto bare machines");
+    fleet.commit(first)?;
+    let mut watch = Watch::default();
+    fleet.engine.start()?;
+    watch.until(fleet, "Complete", first)?;
+
+    part(&format!("2. A good release: {} {good}", release.package));
+    diff(&release, first, good);
+    fleet.commit(good)?;
+    watch.until(fleet, "Complete", good)?;
+    on_all(fleet, good)?;
+
+    part(&format!("3. A bad release: {} {bad}, whose service dies some seconds after its start", release.package));
+    diff(&release, good, bad);
+    fleet.commit(bad)?;
+    watch.until(fleet, "RolledBack", bad)?;
+    on_all(fleet, good)?;
+    let touched = touched(fleet, bad)?;
+    ensure!(touched.len() == 1, "only the canary should have had {bad}, and these had: {touched:?}");
+    println!(
+        "\nOnly {} ever had {bad}, and has {good} again, as all the others have. It is not tried again until Git changes.",
+        style(&touched[0]).bold()
+    );
+
+    part("4. Why is it so?");
+    let explained = command(fleet, &["explain", &format!("deployment/{}", release.deployment)])?;
+    ensure!(explained.contains("RolledBack"), "explain does not say so");
+
+    part("5. And can that be proven?");
+    let export = fleet.engine.data.join("export.jsonl").display().to_string();
+    let key = fleet.engine.data.join("audit.pub").display().to_string();
+    command(fleet, &["audit", "export", "--file", &export])?;
+    let proof = shown(fleet, &["audit", "verify", &export, "--key", &key], false)?;
+    ensure!(proof.contains("entries, all of them proven"), "the audit log is not proven: {proof}");
+    Ok(())
+}
+
+fn part(title: &str) {
+    println!("\n{}", style(title).bold().underlined());
+}
+
+/// The change in Git.
+fn diff(release: &Release, from: &str, to: &str) {
+    println!("  git commit: {}", release.file);
+    println!("  {}", style(format!("-    apt: {{name: {}, version: {from}}}", release.package)).red());
+    println!("  {}", style(format!("+    apt: {{name: {}, version: {to}}}", release.package)).green());
+}
+
+/// Runs a command of the command line, and shows it with what it says.
+fn command(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
+    shown(fleet, arguments, true)
+}
+
+fn shown(fleet: &Fleet, arguments: &[&str], running: bool) -> anyhow::Result<String> {
+    println!("{}", style(format!("$ evenkeel {}", arguments.join(" "))).dim());
+    let text = if running { fleet.engine.text(arguments)? } else { fleet.offline(arguments)? };
+    print!("{text}");
+    Ok(text)
+}
+
+/// The package has this version on every device that the Deployment selects.
+fn on_all(fleet: &Fleet, version: &str) -> anyhow::Result<()> {
+    let devices: Vec<Value> = serde_json::from_str(&fleet.engine.text(&["get", "devices", "-o", "json"])?)?;
+    let wanted = format!("apt:{}", fleet.release.package);
+    let mut count = 0;
+    for device in &devices {
+        for package in device["status"]["packages"].as_array().into_iter().flatten().filter(|package| package["name"] == wanted.as_str()) {
+            count += 1;
+            if package["version"] != version {
+                bail!("{} has {} and not {version}", device["name"], package["version"]);
+            }
+        }
+    }
+    ensure!(count == fleet.release.devices, "{count} devices have it, of {}", fleet.release.devices);
+    Ok(())
+}
+
+/// The devices on which a version was ever begun to be installed, by the audit log.
+fn touched(fleet: &Fleet, version: &str) -> anyhow::Result<Vec<String>> {
+    let entries: Vec<Value> = serde_json::from_str(&fleet.engine.text(&["audit", "list", "--limit", "1000", "-o", "json"])?)?;
+    let begun = entries.iter().filter(|entry| entry["verb"] == "apply" && entry["outcome"] == "begun");
+    let found = begun.filter(|entry| entry["changes"].to_string().contains(&format!("-> {version}")));
+    Ok(found.filter_map(|entry| Some(entry["target"].as_str()?.trim_start_matches("device/").to_owned())).collect())
+}
+
+fn what_next(fleet: &Fleet, binary: &std::path::Path) {
+    let release = &fleet.release;
+    let (folder, data, name) = (fleet.engine.fleet.display(), fleet.engine.data.display(), release.deployment);
+    let [first, good, bad] = release.versions;
+    part("What to try next, in another terminal");
+    println!(
+        "  export EVENKEEL_DATA={data}; alias evenkeel={}
+
+  evenkeel get devices                          # is it well?
+  evenkeel get deployments
+  evenkeel explain deployment/{name}            # why is it so, and who can change that?
+  evenkeel rollout history {name}
+  evenkeel rollout undo {name} --to-revision 1  # back to {first}, by hand
+  evenkeel audit list --limit 20                # who did what, when, and what came of it
+
+  cd {folder}                                   # the fleet's Git repository: change something, and commit it
+  sed -i s/{bad}/{good}/ {file} && git commit -qam 'The bad version is taken out'
+  evenkeel check . && evenkeel status --watch",
+        binary.display(),
+        file = release.file,
+    );
+    if let Some(hand) = &fleet.by_hand {
+        println!("\n  {hand}   # change something on a device by hand: it is put back");
+    }
+    println!("\nThe engine's log is {}. Ctrl-C ends everything and cleans up.", fleet.log.display());
+}

@@ -1,0 +1,183 @@
+//! The fleets that the demo can be given on: simulated devices, or real machines.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use e2e::engine::Engine;
+use e2e::machine::{Block, Machine};
+use e2e::packages::Repository;
+
+use crate::{install, root};
+
+/// Seconds that a batch is watched in the demo: long enough for the bad release to show, short enough to look on.
+const SOAK: &str = "5s";
+/// Real machines of the demo.
+const MACHINES: u8 = 5;
+
+/// What is released in the demo.
+#[derive(Clone)]
+pub(super) struct Release {
+    pub(super) deployment: &'static str,
+    pub(super) package: &'static str,
+    /// The file in Git.
+    pub(super) file: &'static str,
+    /// The first one, a good one, and a bad one.
+    pub(super) versions: [&'static str; 3],
+    /// So many devices get it.
+    pub(super) devices: usize,
+}
+
+/// A fleet with an engine that is not started yet. Dropped in this order: the engine, and then what it acts on.
+pub(super) struct Fleet {
+    pub(super) engine: Engine,
+    pub(super) release: Release,
+    pub(super) introduction: String,
+    pub(super) log: PathBuf,
+    /// How one gets onto a device by hand.
+    pub(super) by_hand: Option<String>,
+    binary: PathBuf,
+    _devices: Devices,
+}
+
+#[allow(dead_code, reason = "held for what their end does")]
+enum Devices {
+    Simulated(Simulated),
+    Machines { machines: Vec<Machine>, repository: Repository, block: Block, folder: Folder },
+}
+
+/// The process of the simulated devices; it ends when its input does, and takes its folder with it.
+struct Simulated(Child);
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// A folder that goes with the demo.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Fleet {
+    /// The devices of `examples/`, simulated.
+    pub(super) fn simulated(binary: &Path) -> anyhow::Result<Self> {
+        let release = Release {
+            deployment: "nginx",
+            package: "nginx",
+            file: "deployments/nginx.yaml",
+            versions: ["1.22.1-9", "1.24.0-1", "1.25.2-1"],
+            devices: 12,
+        };
+        let [_, good, bad] = release.versions;
+        let mut child = Command::new(binary)
+            .arg("simulate")
+            .arg(root().join("examples"))
+            .args(["--serve", "--package", &format!("nginx={good}"), "--package", &format!("nginx={bad}")])
+            .args(["--bad", &format!("nginx={bad}:dies-after=6s")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("evenkeel simulate")?;
+        let mut line = String::new();
+        let out = child.stdout.take().context("its output")?;
+        let devices = Simulated(child);
+        BufReader::new(out).read_line(&mut line)?;
+        let folder = PathBuf::from(line.trim());
+        ensure!(folder.is_dir(), "the simulated devices did not start");
+        let engine = Engine::with(binary, &folder, &folder.join("simulated/secrets/fleet-key/ssh-privatekey"))?;
+        for file in ["base", "nginx", "postgresql"] {
+            hurry(&engine.fleet.join(format!("deployments/{file}.yaml")))?;
+        }
+        let introduction = format!(
+            "24 simulated devices at three sites, each with a real SSH server on a loopback address: the fleet of examples/.\nIts Git repository is {}, \
+             where batches are watched for {SOAK} instead of minutes.",
+            engine.fleet.display()
+        );
+        let by_hand = by_hand(&engine.fleet.join("devices/ams1.yaml"), &folder);
+        let log = folder.join("engine.log");
+        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: Devices::Simulated(devices) })
+    }
+
+    /// Debian machines booted by systemd-nspawn, as the end-to-end tests have them.
+    pub(super) fn machines(binary: &Path) -> anyhow::Result<Self> {
+        let missing = install::ensure();
+        if let Some(why) = e2e::unavailable() {
+            bail!("{why} {}", missing.join(" "));
+        }
+        let folder = std::env::temp_dir().join(format!("evenkeel-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let kept = Folder(folder.clone());
+        let key = folder.join("key");
+        e2e::run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key))?;
+        let root = e2e::rootfs::ensure()?;
+        let repository = Repository::make(&folder)?;
+        let block = Block::take()?;
+        let boot = |number| Machine::boot(&format!("web-{number}"), &block.address(number), &folder, &root, &repository.folder, &key);
+        let machines = (1..=MACHINES).map(boot).collect::<anyhow::Result<Vec<Machine>>>()?;
+        for machine in &machines {
+            machine.exec("apt-get -q update")?;
+        }
+        let engine = Engine::with(binary, &folder, &key)?;
+        engine.write_devices(&machines)?;
+        engine.deploy("1.0-1", "")?;
+        let release = Release {
+            deployment: "hello",
+            package: "hello-keel",
+            file: "hello.yaml",
+            versions: ["1.0-1", "2.0-1", "3.0-1"],
+            devices: usize::from(MACHINES),
+        };
+        let introduction = format!(
+            "{MACHINES} Debian machines with systemd, sshd and apt of their own, on loopback addresses.\nTheir Git repository is {}.",
+            engine.fleet.display()
+        );
+        let by_hand = machines.first().map(|machine| format!("ssh -i {} ops@{}", key.display(), machine.address));
+        let log = folder.join("engine.log");
+        let devices = Devices::Machines { machines, repository, block, folder: kept };
+        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: devices })
+    }
+
+    /// Commits a version.
+    pub(super) fn commit(&self, version: &str) -> anyhow::Result<()> {
+        let Release { file, package, versions, .. } = &self.release;
+        let mut text = std::fs::read_to_string(self.engine.fleet.join(file)).with_context(|| (*file).to_owned())?;
+        for other in versions {
+            text = text.replace(&format!("version: {other}"), &format!("version: {version}"));
+        }
+        ensure!(text.contains(&format!("version: {version}")), "{file} names no version");
+        self.engine.commit(file, &text, &format!("{package} {version}")).map(drop)
+    }
+
+    /// A command that needs no engine.
+    pub(super) fn offline(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        e2e::run(Command::new(&self.binary).args(arguments).env("NO_COLOR", "1"))
+    }
+}
+
+/// Cuts the time short that batches are watched.
+fn hurry(file: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let lines = text.lines().map(|line| match line.split_once("soak: ") {
+        Some((before, _)) if before.trim().is_empty() => format!("{before}soak: {SOAK}\n"),
+        _ => format!("{line}\n"),
+    });
+    Ok(std::fs::write(file, lines.collect::<String>())?)
+}
+
+/// How one gets onto the first web server.
+fn by_hand(devices: &Path, folder: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(devices).ok()?;
+    let device = text.split("---").find(|document| document.contains("web-ams1-01"))?;
+    let word = |key: &str| device.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned);
+    let key = folder.join("secrets/fleet-key/ssh-privatekey");
+    let (port, address) = (word("port")?, word("address")?);
+    Some(format!("ssh -p {port} -i {} -o StrictHostKeyChecking=no ops@{address} 'echo mine > $EVENKEEL_ROOT/etc/motd'", key.display()))
+}
