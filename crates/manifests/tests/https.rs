@@ -211,7 +211,7 @@ async fn a_bad_pack_changes_nothing() {
         ("no pack", [packet("NAK\n"), b"0000".to_vec()].concat(), "has no pack"),
         ("not a pack", [packet("NAK\n"), band(1, b"JUNKJUNKJUNK"), b"0000".to_vec()].concat(), "not a pack"),
         ("too many objects", band(1, &pack(u32::MAX, b"")), "4294967295 objects"),
-        ("garbage in a pack", [band(1, &pack(1, &[0xff; 64])), b"0000".to_vec()].concat(), "not a good pack"),
+        ("garbage in a pack", [band(1, &pack(1, &[0xff; 64])), b"0000".to_vec()].concat(), "can't be stored"),
         ("a pack that is cut off", band(1, &pack(1, b"")), "ended early"),
         ("an error in between", [band(1, &pack(1, b"")), band(3, b"out of memory")].concat(), "the server says: out of memory"),
         ("an empty pack", [band(1, &EMPTY), b"0000".to_vec()].concat(), "does not give"),

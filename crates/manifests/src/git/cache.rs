@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Indexer, Oid, Repository, Sort};
+use git2::{ErrorClass, ErrorCode, Indexer, Oid, Repository, Sort};
 use tokio::sync::mpsc::Receiver;
 
 use super::Error;
@@ -79,8 +79,11 @@ impl Cache {
 
     /// Remembers a head, and keeps the one before if the new one does not contain it.
     pub(super) fn keep(&self, repository: &Repository, head: Oid, replaced: Option<Oid>) -> Result<(), Error> {
-        let failed =
-            |error: git2::Error| if error.code() == ErrorCode::Locked { self.damaged(&error) } else { self.failed(error.message()) };
+        // A ref that is broken, or locked by nobody, is damage; a full disk is not.
+        let failed = |error: git2::Error| match (error.class(), error.code()) {
+            (ErrorClass::Reference, _) | (_, ErrorCode::Locked) => self.damaged(&error),
+            _ => self.failed(error.message()),
+        };
         if let Some(replaced) = replaced.filter(|replaced| repository.find_commit(*replaced).is_ok()) {
             let mut names = self.replaced(repository)?;
             let number = names.last().and_then(|(name, _)| name.rsplit('/').next()?.parse::<u64>().ok()).unwrap_or(0) + 1;
@@ -153,5 +156,32 @@ fn remove(folder: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replaced_is_kept_within_a_bound() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache(home.path().join("cache"));
+        let repository = cache.open().unwrap();
+        let tree = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let commit = |at: usize| {
+            let who = git2::Signature::new("ann", "ann@example.com", &git2::Time::new(at.try_into().unwrap(), 0)).unwrap();
+            repository.commit(None, &who, &who, "x", &tree, &[]).unwrap()
+        };
+        let commits: Vec<Oid> = (0..MAX_REPLACED + 20).map(commit).collect();
+        for pair in commits.windows(2) {
+            cache.keep(&repository, pair[1], Some(pair[0])).unwrap();
+            // Asking again for the same, and for what was never there, changes nothing.
+            cache.keep(&repository, pair[1], Some(pair[0])).unwrap();
+            cache.keep(&repository, pair[1], Some(tree.id())).unwrap();
+        }
+        let kept: Vec<Oid> = cache.replaced(&repository).unwrap().into_iter().filter_map(|(_, id)| id).collect();
+        assert_eq!(kept, commits[19..19 + MAX_REPLACED]);
+        assert!(cache.haves().len() <= MAX_HAVES && cache.haves().contains(commits.last().unwrap()));
     }
 }

@@ -68,7 +68,7 @@ pub enum Error {
         limit: Duration,
     },
     /// What was fetched can't be stored.
-    #[error("what was fetched is not a good pack of objects: {0}")]
+    #[error("what was fetched can't be stored: {0}")]
     Pack(String),
     /// The cache repository can't be read.
     #[error("{path} is damaged: {reason}")]
