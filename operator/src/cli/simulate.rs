@@ -27,22 +27,22 @@ use story::{Story, Verdict};
 /// What to rehearse.
 #[derive(Args)]
 #[command(
-    after_help = "Every device of the manifests is simulated on this machine: a real SSH server on a loopback address, with its own files, packages and
-services. The real engine rolls out on them; no real device is touched, and nothing is fetched from anywhere.
+    after_help = "Every device of the manifests is simulated on this machine: a real SSH server on a loopback address, with its own files, packages and \
+        services. The real engine rolls out on them; no real device is touched, and nothing is fetched from anywhere.
 
 Examples:
-  evenkeel simulate fleet/                                              a first rollout on bare devices
-  evenkeel simulate fleet/ --then fleet-next/                           what would this change do?
-  evenkeel simulate fleet/ --then fleet-next/ --soak 1s                 the same, in less time
-  evenkeel simulate fleet/ --then fleet-next/ --bad nginx=1.25.2-1:dies-after=5s
-                                                                        is a bad release caught at the canary?
+  evenkeel simulate fleet/                           a first rollout on bare devices
+  evenkeel simulate fleet/ --then next/              what would this change do?
+  evenkeel simulate fleet/ --then next/ --soak 1s    the same, in less time
+  evenkeel simulate fleet/ --then next/ --bad nginx=1.25.2-1:dies-after=5s
+                                                     is a bad release caught at the canary?
   evenkeel simulate fleet/ --fault web-02=away --fault db-01=lock-held=20s
-                                                                        and with devices that misbehave?
+                                                     and with devices that misbehave?
 
 Exit: 0 every Deployment is complete, 1 something failed or was taken back, 2 could not run.
 
-A rehearsal does not wait for windows, maintenance and approvals; it says where it would have to. Probes run every second, echo requests become TCP
-connections, and a port below 1024 is moved up by 8000."
+A rehearsal does not wait for windows, maintenance and approvals; it says where it would have to. Probes run every second, echo requests \
+        become TCP connections, and a port below 1024 is moved up by 8000."
 )]
 pub(crate) struct SimulateArgs {
     /// A folder of manifests: the state to begin with if --then is given, else what is rolled out
@@ -59,7 +59,7 @@ pub(crate) struct SimulateArgs {
     /// Watch each batch this long, instead of what the Deployments say
     #[arg(long)]
     soak: Option<crds::Duration>,
-    /// End after this time at the latest
+    /// Give up after this time
     #[arg(long, default_value = "15m")]
     timeout: crds::Duration,
     /// How the story is printed: for people, or one JSON value a line
