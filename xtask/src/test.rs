@@ -61,7 +61,7 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
                 // Always the whole workspace: a single package would have its dependencies built with other features.
                 run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
                 return run(cargo()
-                    .args(["test", "--workspace", "--test", "rollout"])
+                    .args(["test", "--workspace", "--test", "rollout", "--test", "engine"])
                     .env("EVENKEEL_BIN", target().join("debug/evenkeel")));
             }
             Ok(())

@@ -92,7 +92,7 @@ pub(crate) async fn run(args: SimulateArgs) -> ExitCode {
     // However it ends, the devices go with it.
     let result = tokio::select! {
         result = work => result,
-        why = interrupted() => Err(why),
+        why = interrupted() => if args.serve { Ok(Verdict::Complete) } else { Err(why) },
     };
     match result {
         Ok(Verdict::Complete) => ExitCode::SUCCESS,
@@ -222,13 +222,16 @@ impl Running {
     }
 }
 
+/// Ctrl-C, a polite kill, or the terminal being closed.
 async fn interrupted() -> anyhow::Error {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
     }
     anyhow::anyhow!("interrupted")
 }

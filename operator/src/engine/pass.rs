@@ -48,6 +48,9 @@ impl Engine {
 
     /// Writes a plan down, and does it.
     pub(super) async fn record(&mut self, plan: Plan, actor: &Actor, now: Timestamp) -> Result<(), String> {
+        if self.store_away {
+            return Err("the store does not take writes just now, and what can't be recorded is not done".into());
+        }
         let admitted = reconcile::record::admit(plan, &self.read().observed);
         let recorded = match admitted {
             Ok(admitted) => admitted.record(actor, now, &*self.store).await,
