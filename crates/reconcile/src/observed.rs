@@ -265,11 +265,12 @@ impl DeviceSeen {
     /// Are we able to see it, and is it well.
     pub fn health(&self) -> Health {
         match self.contact {
-            Contact::Never => Health::Unknown,
+            // One that is only watched is never looked at, and is as well as its probes say.
+            Contact::Never if self.probes.is_empty() => Health::Unknown,
             Contact::Unreachable { .. } => Health::Unreachable,
-            Contact::Known if self.probes.values().any(|probe| probe.state == ProbeState::Fail) => Health::Degraded,
-            Contact::Known if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
-            Contact::Known => Health::Healthy,
+            _ if self.probes.values().any(|probe| probe.state == ProbeState::Fail) => Health::Degraded,
+            _ if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
+            Contact::Known | Contact::Never => Health::Healthy,
         }
     }
 }

@@ -95,6 +95,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
     Observed {
         devices: desired.devices.keys().map(seen).collect(),
         rollouts: desired.deployments.iter().map(|(name, unit)| (name.clone(), rollout(unit))).collect(),
+        ..Observed::default()
     }
 }
 
