@@ -305,8 +305,15 @@ impl Engine {
         self.held = None;
         self.devices.update(desired.clone(), &changed.devices).await;
         self.scheduler.update(&desired, &changed.devices);
-        self.looks.update(&desired, &changed.concerned(&old, &desired));
+        self.look_at(&changed.concerned(&old, &desired));
         self.dirty.extend(changed.deployments);
+    }
+
+    /// What has to be read on these devices may be otherwise than before.
+    fn look_at(&mut self, devices: &BTreeSet<Name>) {
+        let view = self.view.clone();
+        let view = view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.looks.update(&view.desired, &view.observed, devices);
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {

@@ -139,7 +139,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let wants = format!("remove revision {}", self.record.number);
         let failed = self.placement.filter(|placement| placement.phase == Phase::Failed);
         let until = failed.map(|placement| backoff(placement.since, placement.attempt)).filter(|until| self.unit.now < *until);
-        let backs_off = until.zip(failed).map(|(until, placement)| WaitingOn::Health { reason: placement.failure.clone(), until: Some(until) });
+        let backs_off =
+            until.zip(failed).map(|(until, placement)| WaitingOn::Health { reason: placement.failure.clone(), until: Some(until) });
         let waiting = self.unit.closed().or_else(|| self.blocked(shared)).or(backs_off);
         match waiting.or_else(|| budget.refuse(self.unit, shared, self.device)) {
             Some(waiting) => self.defer(draft, &wants, waiting),
@@ -220,7 +221,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
         }
         let reason = if placement.failure.is_empty() { "changed again behind our back".to_owned() } else { placement.failure.clone() };
         if placement.is_given_up() {
-            let reason = format!("tried {} in vain, until a new revision or rollout resume: {reason}", count(placement.attempt as usize, "time"));
+            let reason =
+                format!("tried {} in vain, until a new revision or rollout resume: {reason}", count(placement.attempt as usize, "time"));
             return Some(WaitingOn::Health { reason, until: None });
         }
         let until = backoff(placement.since, placement.attempt);
