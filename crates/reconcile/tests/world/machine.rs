@@ -15,6 +15,8 @@ pub struct Machine {
     pub units: Option<String>,
     /// What its probes answer, where that is not what its packages make it.
     pub probes: Option<ProbeState>,
+    /// Its probes are not run.
+    pub probes_rest: bool,
     /// Versions that don't work, with what they break: `unit`, `probe` or `hidden` (nothing that can be seen).
     pub broken: BTreeMap<String, String>,
     pub boots: u32,
