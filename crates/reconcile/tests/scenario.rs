@@ -61,7 +61,13 @@ enum Event {
     /// Somebody changes a package on a device by hand; no version: takes it off.
     Drift { device: String, item: String, version: Option<String> },
     /// The next steps with this verb on these devices end like that: `fail: words`, `refuse: words`, `no way back: words`, `hang`.
-    Ends { devices: Vec<String>, verb: String, how: String, #[serde(default = "one")] times: usize },
+    Ends {
+        devices: Vec<String>,
+        verb: String,
+        how: String,
+        #[serde(default = "one")]
+        times: usize,
+    },
     /// What hangs on these devices comes to an end after all.
     Unhang(Vec<String>),
     /// A version breaks something wherever it is: `unit`, `probe` or `hidden`.
@@ -73,7 +79,13 @@ enum Event {
     /// They are again.
     ProbesRun(Vec<String>),
     /// An alert begins to fire on a device, or is over.
-    Alert { device: String, rule: String, severity: crds::Severity, #[serde(default)] over: bool },
+    Alert {
+        device: String,
+        rule: String,
+        severity: crds::Severity,
+        #[serde(default)]
+        over: bool,
+    },
     /// The state of a device's units from now on; null: as its packages make it.
     Unit { devices: Vec<String>, state: Option<String> },
     /// A device says that it needs a reboot.
@@ -244,7 +256,8 @@ impl Teller {
             Event::Drift { device, item, version } => {
                 self.note(&format!("by hand on {device}: {item} {}", version.as_deref().unwrap_or("taken off")));
                 for machine in self.machines(std::slice::from_ref(device)) {
-                    let seen = version.clone().map_or(ItemSeen::Absent, |version| ItemSeen::Package { version, held: false, broken: false });
+                    let seen =
+                        version.clone().map_or(ItemSeen::Absent, |version| ItemSeen::Package { version, held: false, broken: false });
                     machine.items.insert(ItemKey(item.clone()), seen);
                 }
             }
@@ -297,7 +310,7 @@ impl Teller {
             other => other.clone(),
         };
         let asked = serde_json::to_string(&command).unwrap();
-        self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ")));
+        self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ").replace(" to null", "")));
         match command::plan(&self.world.desired, &self.world.observed, unit, &command, "bob", &waiting) {
             Ok(plan) => {
                 reconcile::record::check(&plan, &self.world.observed).unwrap();
@@ -409,16 +422,27 @@ fn stories() {
 fn every_reason_to_wait_is_told() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let told: String =
-        files.filter(|path| path.extension().is_some_and(|suffix| suffix == "txt")).map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let told: String = files
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "txt"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
     let words = [
-        "Unreachable", "Budget", "Window", "Approval", "Soak", "Health", "Alert", "Dependency", "Lock", "Maintenance", "NoWayBack", "Suspended",
+        "Unreachable",
+        "Budget",
+        "Window",
+        "Approval",
+        "Soak",
+        "Health",
+        "Alert",
+        "Dependency",
+        "Lock",
+        "Maintenance",
+        "NoWayBack",
+        "Suspended",
     ];
     let missing: Vec<&str> = words.into_iter().filter(|word| !told.contains(&format!("not now. {word}: "))).collect();
     assert!(missing.is_empty(), "no story waits on {missing:?}");
-    let phases = [
-        "Pending", "Progressing", "Soaking", "AwaitingApproval", "Paused", "RollingBack", "RolledBack", "Complete", "Failed",
-    ];
+    let phases = ["Pending", "Progressing", "Soaking", "AwaitingApproval", "Paused", "RollingBack", "RolledBack", "Complete", "Failed"];
     let ends: Vec<&str> = told.lines().filter(|line| line.starts_with("=== deployment/")).collect();
     let missing: Vec<&str> = phases.into_iter().filter(|phase| !ends.iter().any(|line| line.contains(&format!(" {phase}: ")))).collect();
     assert!(missing.is_empty(), "no story ends {missing:?}");

@@ -28,7 +28,8 @@ impl World {
         }
         for (name, patch) in objects.devices.iter().flat_map(|(names, patch)| expand(names).into_iter().map(move |name| (name, patch))) {
             let address = format!("10.0.0.{}", name.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches('0'));
-            let spec = json!({"type": "Server", "address": address.trim_end_matches('.'), "access": {"ssh": {"hostKeys": ["ssh-ed25519 AAAA"]}}});
+            let spec =
+                json!({"type": "Server", "address": address.trim_end_matches('.'), "access": {"ssh": {"hostKeys": ["ssh-ed25519 AAAA"]}}});
             self.patch(Kind::Device, &name, patch, json!({"metadata": {"name": name, "labels": {"role": "web"}}, "spec": spec}));
         }
         for (name, patch) in &objects.deployments {
