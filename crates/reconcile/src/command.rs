@@ -7,7 +7,7 @@ use crate::desired::Desired;
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::plan::{Deferred, Plan, PlanId, Step, WaitingOn};
-use crate::rollout::{RevisionResult, Rollout, RolloutChange};
+use crate::rollout::{Placement, RevisionResult, Rollout, RolloutChange};
 
 /// What a person asks of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,8 @@ pub fn plan(desired: &Desired, observed: &Observed, unit: &Name, command: &Comma
 
 fn resume(rollout: &Rollout, by: String) -> Result<RolloutChange, Error> {
     let stopped = rollout.current().is_some_and(|record| record.result == RevisionResult::Stopped);
-    if rollout.paused.is_none() && !stopped {
+    let given_up = rollout.placements.values().any(Placement::is_given_up);
+    if rollout.paused.is_none() && !stopped && !given_up {
         return Err(Error::Nothing("it is not paused (a pause in Git is taken back in Git)".into()));
     }
     Ok(RolloutChange::Resume { by })
@@ -95,7 +96,10 @@ fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, E
             .stable_before(current.number)
             .ok_or_else(|| Error::Nothing(format!("no revision before {} was complete", current.number)))?,
     };
-    if target.number == current.number {
+    if rollout.in_force().is_none_or(|record| record.number != current.number) && target.number == current.number {
+        return Err(Error::Nothing(format!("revision {} was taken back: a new commit brings it again", target.number)));
+    }
+    if rollout.in_force().is_some_and(|record| record.number == target.number) {
         return Err(Error::Nothing(format!("revision {} is in force", target.number)));
     }
     Ok(RolloutChange::RollBack {

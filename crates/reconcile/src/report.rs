@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crds::{DeploymentStatus, DeviationStatus, DeviceStatus, FactsStatus, HistoryStatus, PackageStatus, PlainStatus, ProbeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::content::Content;
 use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
-use crate::observed::{DeviceSeen, Health, Observed, ProbeState};
+use crate::observed::{DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeState};
 use crate::plan::{Deferred, WaitingOn};
 use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout};
 
@@ -58,7 +59,7 @@ fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name
         let version = seen.items.get(&item).and_then(|item| item.shown()).unwrap_or_else(|| "-".into());
         status.packages.push(PackageStatus { deployment: deployment.name.to_string(), name: item.to_string(), version, revision });
     }
-    let changes = in_force.changes(seen);
+    let changes = in_force.changes(seen).map(|changes| if is_adopted(deployment, rollout, placement) { Vec::new() } else { changes });
     for change in changes.iter().flatten() {
         status.deviations.push(DeviationStatus {
             deployment: deployment.name.to_string(),
@@ -170,9 +171,12 @@ fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BT
             Some(record) if record.digest != deployment.digest => &record.content,
             _ => deployment.content_for(member).0,
         };
+        let applied = placement.is_some_and(|placement| placement.phase == Phase::Applied);
         let key = match seen.map(|seen| seen.health()) {
             _ if placement.is_some_and(|placement: &Placement| placement.phase == Phase::Failed) => "failed",
             Some(Health::Unreachable) => "unreachable",
+            _ if applied && seen.is_some_and(|seen| !runs(content, seen)) => "failed",
+            _ if is_adopted(deployment, rollout, placement) => "updated",
             _ if seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
                 && placement.is_none_or(|placement| !placement.phase.is_in_flight()) =>
             {
@@ -184,6 +188,19 @@ fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BT
         *counts.entry("total".to_owned()).or_default() += 1;
     }
     counts
+}
+
+/// Whatever was done to it by hand since we changed it is left, and not held against it.
+fn is_adopted(deployment: &Deployment, rollout: &Rollout, placement: Option<&Placement>) -> bool {
+    let in_force = in_force(rollout).map(|record| record.number);
+    deployment.drift == crds::Drift::Adopt
+        && placement.is_some_and(|placement| placement.phase == Phase::Applied && Some(placement.revision) == in_force)
+}
+
+/// Whether the units that are to run there were not seen stopped.
+fn runs(content: &Content, seen: &DeviceSeen) -> bool {
+    let stopped = |unit: &str| matches!(seen.items.get(&ItemKey::unit(unit)), Some(ItemSeen::Unit { active: false, .. }));
+    !content.services.iter().any(|service| stopped(&service.unit))
 }
 
 fn history_status(record: &RevisionRecord) -> HistoryStatus {

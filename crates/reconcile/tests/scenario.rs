@@ -10,9 +10,9 @@ mod world;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reconcile::command::{self, Command};
-use reconcile::{ItemKey, ItemSeen, Name, Outcome, Plan, ProbeState, Step, Target, Verdict, WaitingOn, report};
+use reconcile::{AlertSeen, ItemKey, ItemSeen, Name, Outcome, Plan, ProbeState, Step, Target, Verdict, WaitingOn, report};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -46,7 +46,9 @@ enum Event {
     Pass,
     /// Looks and passes until nothing is to be done, and shows each step in a line.
     Watch,
-    /// The same, without showing it.
+    /// The same, but for so long at most.
+    WatchFor(crds::Duration),
+    /// The same as `watch`, without showing it.
     Settle,
     /// Git changes: these objects, or these fields of them.
     Commit(Objects),
@@ -72,6 +74,18 @@ enum Event {
     Breaks { version: String, what: String },
     /// A device's probes answer like that from now on; null: as its packages make it.
     Probe { devices: Vec<String>, state: Option<ProbeState> },
+    /// The probes of these devices are not run any more, though the devices are looked at.
+    ProbesRest(Vec<String>),
+    /// They are again.
+    ProbesRun(Vec<String>),
+    /// An alert begins to fire on a device, or is over.
+    Alert {
+        device: String,
+        rule: String,
+        severity: crds::Severity,
+        #[serde(default)]
+        over: bool,
+    },
     /// The state of a device's units from now on; null: as its packages make it.
     Unit { devices: Vec<String>, state: Option<String> },
     /// A device says that it needs a reboot.
@@ -146,9 +160,13 @@ impl Teller {
         }
     }
 
-    /// Looks and passes until nothing is to be done any more.
-    fn watch(&mut self, show: bool) {
+    /// Looks and passes until nothing is to be done any more, or the time is up.
+    fn watch(&mut self, show: bool, time: Option<SignedDuration>) {
+        let end = time.map_or(Timestamp::MAX, |time| self.world.now + time);
         for _ in 0..400 {
+            if self.world.now >= end {
+                return;
+            }
             self.world.look();
             let plan = self.world.plan();
             if show {
@@ -163,8 +181,11 @@ impl Teller {
             self.last = Some(plan);
             if rests {
                 // Only what is on its way is waited for; a window or a backoff of an hour is not.
-                let Some(at) = at.filter(|at| at.duration_since(self.world.now) <= SignedDuration::from_mins(15)) else { return };
-                self.world.now = self.world.now.max(at);
+                let Some(at) = at.filter(|at| at.duration_since(self.world.now) <= SignedDuration::from_mins(15)) else {
+                    self.world.now = if time.is_some() { end } else { self.world.now };
+                    return;
+                };
+                self.world.now = self.world.now.max(at.min(end));
             }
         }
         panic!("it does not come to rest:\n{}\n{}", self.text, self.last.as_ref().unwrap());
@@ -191,10 +212,14 @@ impl Teller {
                 self.world.pass_time(SignedDuration::from_secs(1));
                 names.iter().for_each(|name| self.world.see(&Name::parse(name)));
             }
-            Event::Wait(time) => self.world.pass_time(time.0),
+            Event::Wait(time) => {
+                self.world.pass_time(time.0);
+                self.note(&format!("{:#} later", time.0));
+            }
             Event::Pass => self.pass(),
-            Event::Watch => self.watch(true),
-            Event::Settle => self.watch(false),
+            Event::Watch => self.watch(true, None),
+            Event::WatchFor(time) => self.watch(true, Some(time.0)),
+            Event::Settle => self.watch(false, None),
             Event::Commit(objects) => {
                 self.note(&format!("commit {:010}", self.world.commits + 1));
                 self.commit(objects);
@@ -259,6 +284,14 @@ impl Teller {
                 self.note(&format!("units of {} are {}", list(devices), state.as_deref().unwrap_or("as they should be")));
                 self.machines(devices).into_iter().for_each(|machine| machine.units.clone_from(state));
             }
+            Event::ProbesRest(names) => self.machines(names).into_iter().for_each(|machine| machine.probes_rest = true),
+            Event::ProbesRun(names) => self.machines(names).into_iter().for_each(|machine| machine.probes_rest = false),
+            Event::Alert { device, rule, severity, over } => {
+                self.note(&format!("alert {rule} {} {device}", if *over { "is over on" } else { "begins to fire on" }));
+                let alerts = self.world.observed.alerts.entry(Name::parse(device)).or_default();
+                alerts.retain(|alert| alert.rule != Name::parse(rule));
+                alerts.extend((!over).then(|| AlertSeen { rule: Name::parse(rule), severity: *severity, since: now }));
+            }
             Event::NeedsReboot(names) => self.machines(names).into_iter().for_each(|machine| machine.needs_reboot = true),
             _ => unreachable!("not outside"),
         }
@@ -277,7 +310,7 @@ impl Teller {
             other => other.clone(),
         };
         let asked = serde_json::to_string(&command).unwrap();
-        self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ")));
+        self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ").replace(" to null", "")));
         match command::plan(&self.world.desired, &self.world.observed, unit, &command, "bob", &waiting) {
             Ok(plan) => {
                 reconcile::record::check(&plan, &self.world.observed).unwrap();
@@ -326,16 +359,29 @@ impl Teller {
                 let _ = writeln!(text, "    waits on {}", status.waiting_on);
             }
         }
-        for name in desired.devices.keys() {
-            let status = report::device(desired, observed, name);
-            let has: Vec<String> = status.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
-            let _ = writeln!(text, "=== device/{name} {}, {}: {}", status.health, status.update, has.join(", "));
-            for deviation in status.deviations {
-                let why = if deviation.reason.is_empty() { String::new() } else { format!(" ({})", deviation.reason) };
-                let _ = writeln!(text, "    {} is {}, should be {}{why}", deviation.path, deviation.actual, deviation.desired);
+        let devices = desired.devices.keys().map(|name| (name, device(&report::device(desired, observed, name))));
+        let mut alike: Vec<(Vec<&Name>, String)> = Vec::new();
+        for (name, shown) in devices {
+            match alike.last_mut().filter(|(_, last)| *last == shown) {
+                Some((names, _)) => names.push(name),
+                None => alike.push((vec![name], shown)),
             }
         }
+        for (names, shown) in alike {
+            let names: Vec<String> = names.into_iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "=== {} {shown}", names.join(" "));
+        }
     }
+}
+
+fn device(status: &crds::DeviceStatus) -> String {
+    let has: Vec<String> = status.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    let mut text = format!("{}, {}: {}", status.health, status.update, has.join(", "));
+    for deviation in &status.deviations {
+        let why = if deviation.reason.is_empty() { String::new() } else { format!(" ({})", deviation.reason) };
+        let _ = write!(text, "\n    {} is {}, should be {}{why}", deviation.path, deviation.actual, deviation.desired);
+    }
+    text
 }
 
 /// The YAML of a story, with the one-key maps that stand for its events.

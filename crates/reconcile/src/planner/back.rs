@@ -34,7 +34,7 @@ pub(super) fn take(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
             continue;
         }
         let Some(device) = unit.desired.devices.get(name) else { continue };
-        pending |= Wanted::new(unit, device, record).backward(shared, &mut budget, draft, stable, "");
+        pending |= Wanted::new(unit, device, record).backward(shared, &mut budget, draft, stable, &record.reason);
     }
     pending
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::Draft;
+use super::gate::{self, Gate};
 use super::shared::{Group, Shared};
 use super::survey::count;
 use super::unit::Unit;
@@ -12,7 +13,7 @@ use crate::desired::{Access, Device};
 use crate::name::Target;
 use crate::observed::{Contact, DeviceSeen, Health};
 use crate::plan::{Action, Step, StepId, WaitingOn, Work};
-use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord, WayBackSeen};
+use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord, RevisionResult, WayBackSeen};
 use crate::window::{self, Opening};
 
 /// Time after which a way back that was missing is looked for again.
@@ -28,13 +29,15 @@ pub(super) struct Wanted<'u, 'a> {
     record: &'u RevisionRecord,
     batch: u32,
     revert: bool,
+    /// How a change is spoken of.
+    verb: &'static str,
 }
 
 impl<'u, 'a> Wanted<'u, 'a> {
     pub(super) fn new(unit: &'u Unit<'a>, device: &'a Device, record: &'u RevisionRecord) -> Self {
         let seen = unit.observed.devices.get(&device.name).map(|seen| &**seen);
         let placement = unit.rollout.placements.get(&device.name);
-        Self { unit, device, seen, placement, record, batch: 0, revert: record.revert }
+        Self { unit, device, seen, placement, record, batch: 0, revert: record.revert, verb: "update to" }
     }
 
     pub(super) fn in_batch(mut self, batch: u32) -> Self {
@@ -42,8 +45,10 @@ impl<'u, 'a> Wanted<'u, 'a> {
         self
     }
 
-    pub(super) fn reverting(mut self) -> Self {
+    /// The revision is in force already, so that lower versions are meant too.
+    pub(super) fn steadily(mut self, verb: &'static str) -> Self {
         self.revert = true;
+        self.verb = verb;
         self
     }
 
@@ -62,7 +67,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Brings the content onto the device: proves the way back first, if that is needed.
     pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) {
-        let wants = format!("{} revision {}", if self.revert { "revert to" } else { "update to" }, self.record.number);
+        let wants = format!("{} revision {}", self.verb, self.record.number);
         if let Some(waiting) = self.blocked(shared).or_else(|| self.missing()) {
             return self.defer(draft, &wants, waiting);
         }
@@ -125,7 +130,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
             self.defer(draft, &wants, waiting);
             return true;
         }
-        let why = if reason.is_empty() { wants } else { reason.to_owned() };
+        let why = format!("{wants}: {reason}");
         match (undo, to) {
             (Some(undo), _) => self.then(shared, draft, &why, |work| Action::Restore { work, undo }),
             (None, Some(to)) => Wanted { record: to, batch: 0, revert: true, ..*self }.then(shared, draft, &why, Action::Apply),
@@ -152,7 +157,12 @@ impl<'u, 'a> Wanted<'u, 'a> {
     pub(super) fn under_way(&self, draft: &mut Draft) {
         let Some(placement) = self.placement else { return };
         draft.look_at(Some(self.unit.patience(placement)));
-        let waiting = WaitingOn::Lock { step: placement.step.clone(), holder: self.unit.name().clone() };
+        let waiting = match self.seen.map(|seen| &seen.contact) {
+            Some(Contact::Unreachable { since, reason }) => {
+                WaitingOn::Unreachable { since: Some(*since), reason: format!("{reason}, with a step under way") }
+            }
+            _ => WaitingOn::Lock { step: placement.step.clone(), holder: self.unit.name().clone() },
+        };
         self.defer(draft, &format!("go on with revision {}", placement.revision), waiting);
     }
 
@@ -207,9 +217,20 @@ impl<'u, 'a> Wanted<'u, 'a> {
             return true;
         }
         let (content, _) = deployment.content_for(&self.device.name);
-        let settled = self.unit.observed.rollouts.get(other).and_then(|rollout| rollout.placements.get(&self.device.name));
-        settled.is_none_or(|placement| placement.phase == Phase::Applied)
-            && self.seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
+        if self.seen.and_then(|seen| content.matcher().matches(seen)) != Some(true) {
+            return false;
+        }
+        let unit = Unit::new(self.unit.desired, self.unit.observed, deployment, self.unit.now);
+        let Some(placement) = unit.rollout.placements.get(&self.device.name) else { return true };
+        let result = unit.rollout.revision(placement.revision).map(|record| &record.result);
+        placement.phase == Phase::Applied
+            && placement.reboot_from.is_none()
+            && match result {
+                Some(RevisionResult::Complete) => true,
+                // What is there is on its way out.
+                Some(RevisionResult::RollingBack { .. } | RevisionResult::RolledBack { .. }) => false,
+                _ => matches!(gate::judge(&unit, content, self.device, placement), Gate::Passed(_)),
+            }
     }
 
     /// The last try failed or was refused: wait longer each time, and give up after some.
@@ -232,7 +253,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Plans the step.
     pub(super) fn then(&self, shared: &mut Shared<'_>, draft: &mut Draft, reason: &str, action: impl FnOnce(Work) -> Action) {
-        let action = action(self.work());
+        let mut action = action(self.work());
+        self.count_try(&mut action);
         let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version);
         let prepares = matches!(action, Action::Prepare(_));
         shared.take(&self.device.name, id.clone(), self.unit.name(), !prepares);
@@ -252,6 +274,16 @@ impl<'u, 'a> Wanted<'u, 'a> {
             changes,
             reason: reason.to_owned(),
         });
+    }
+
+    /// What is done about a try belongs to it: only another try at the content, or at removing it, counts as one.
+    fn count_try(&self, action: &mut Action) {
+        let here = self.here().map_or(1, |placement| placement.attempt);
+        match action {
+            Action::Restore { work, .. } | Action::Reboot { work, .. } => work.attempt = here,
+            Action::Remove(work) if self.here().is_none_or(|placement| placement.phase != Phase::Failed) => work.attempt = 1,
+            Action::Prepare(_) | Action::Apply(_) | Action::Remove(_) | Action::Rollout(_) | Action::Admit { .. } => {}
+        }
     }
 
     fn work(&self) -> Work {

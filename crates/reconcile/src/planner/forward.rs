@@ -31,7 +31,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
         return unit.defer(draft, next, WaitingOn::Health { reason, until: None });
     }
     if !survey.rest.is_empty() {
-        return open(unit, draft, record, survey.rest);
+        return open(unit, draft, record, survey);
     }
     if survey.settled == 0 && !survey.away.is_empty() {
         // On nobody is not complete: those who come back would get it without a first batch.
@@ -96,15 +96,16 @@ fn fail(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, device: &Na
 }
 
 /// Opens the next batch, if everybody agrees.
-fn open(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, rest: Vec<&Name>) {
-    let number = record.batches.len();
-    let batch = u32::try_from(number + 1).unwrap_or(u32::MAX);
-    let size = (!record.revert).then(|| unit.deployment.strategy.batches.get(number)).flatten();
-    let size = size.map(|share| share.ceil_of(unit.deployment.members.len())).filter(|size| *size < rest.len());
-    let waiting = rest.len();
-    let devices = size.map(|size| choose(unit, rest, size));
+fn open(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, survey: Survey<'_>) {
+    let batch = u32::try_from(record.batches.len() + 1).unwrap_or(u32::MAX);
+    let (waiting, left) = (survey.rest.len(), survey.rest.len() + survey.away.len());
+    // A batch whose devices all went away before they were changed has shown nothing: the next one is not larger.
+    let size = (!record.revert).then(|| unit.deployment.strategy.batches.get(survey.tried.len())).flatten();
+    // The last batch takes in whoever comes back, so it is only the last when those fit in as well.
+    let size = size.map(|share| share.ceil_of(unit.deployment.members.len())).filter(|size| *size < left);
+    let devices = size.map(|size| choose(unit, survey.rest, size));
     let wants = match &devices {
-        Some(devices) => format!("open batch {batch} ({} of {waiting} left)", devices.len()),
+        Some(devices) => format!("open batch {batch} ({} of {waiting} left): {}", devices.len(), few(devices)),
         None => format!("open batch {batch}, the last ({})", count(waiting, "device")),
     };
     if let Some(waiting) = unit.stopped() {
@@ -125,6 +126,13 @@ fn open(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, rest: Vec<&
     }
     let approval = asked.then_some(id);
     draft.step(unit.change(RolloutChange::OpenBatch { number: record.number, batch, devices, approval }, wants));
+}
+
+/// The first five names.
+fn few(names: &[Name]) -> String {
+    let shown: Vec<String> = names.iter().take(5).map(ToString::to_string).collect();
+    let rest = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+    format!("{}{rest}", shown.join(", "))
 }
 
 /// Well devices first, then evenly over the groups, then by name.

@@ -111,6 +111,7 @@ fn probe(name: &str, seen: &DeviceSeen, placement: &Placement, applied_at: Times
     };
     match result.state {
         ProbeState::Ok => Ok(result.since.unwrap_or(applied_at)),
+        ProbeState::Unknown if result.reason.is_empty() => Err(Ails::Unknown(format!("probe {name} is unknown"))),
         ProbeState::Unknown => Err(Ails::Unknown(format!("probe {name} is unknown: {}", result.reason))),
         // It was well on the new revision, and is no more; one that passed once and has not passed often enough yet is getting well.
         ProbeState::Fail if placement.healthy_before && result.last_ok.is_some_and(|at| at > applied_at && result.since > Some(at)) => {

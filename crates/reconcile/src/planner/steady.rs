@@ -62,8 +62,7 @@ impl Pass {
     fn straggler(&mut self, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, goal: Option<&RevisionRecord>, name: &Name) {
         let placement = unit.rollout.placements.get(name).and_then(|placement| unit.rollout.revision(placement.revision));
         if let (Some(device), Some(record)) = (unit.desired.devices.get(name), placement) {
-            let reason = format!("it was away when revision {} was taken back", record.number);
-            Wanted::new(unit, device, record).backward(shared, &mut self.budget, draft, goal, &reason);
+            Wanted::new(unit, device, record).backward(shared, &mut self.budget, draft, goal, &record.reason);
         }
     }
 
@@ -94,7 +93,7 @@ impl Pass {
             None => {
                 let away = seen.is_some_and(|seen| matches!(seen.contact, Contact::Unreachable { .. }));
                 if away && here.is_none() {
-                    wanted.forward(shared, &mut self.budget, draft, true);
+                    wanted.steadily("catch up to").forward(shared, &mut self.budget, draft, true);
                 }
                 return;
             }
@@ -122,7 +121,7 @@ impl Pass {
             return;
         }
         // What is in force is in force, also where a higher version was put in by hand.
-        wanted.reverting().forward(shared, &mut self.budget, draft, !drifted);
+        wanted.steadily(if drifted { "bring back to" } else { "catch up to" }).forward(shared, &mut self.budget, draft, !drifted);
     }
 
     /// A device that caught up alone is judged alone: the revision stays, the device goes back. Returns whether there is nothing

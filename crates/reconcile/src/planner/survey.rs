@@ -54,6 +54,8 @@ pub(super) struct Survey<'a> {
     pub(super) adopted: Vec<(Name, Digest)>,
     /// Devices that were changed and seen well since.
     proven: usize,
+    /// Batches of which some device was changed and came to a verdict: only those say something about the revision.
+    pub(super) tried: BTreeSet<u32>,
     lost: Vec<(&'a Name, String)>,
     unproven: Option<(&'a Name, String)>,
     /// Of the current batch: the latest instant since which a changed device is well.
@@ -68,8 +70,10 @@ impl<'a> Survey<'a> {
         let open_end = record.batches.last().is_some_and(|batch| batch.devices.is_none());
         let current = u32::try_from(record.batches.len()).unwrap_or(u32::MAX);
         for name in &unit.deployment.members {
-            let batch =
-                listed.iter().find(|(_, devices)| devices.contains(name)).map(|(number, _)| *number).or(open_end.then_some(current));
+            let opened = listed.iter().rev().find(|(_, devices)| devices.contains(name)).map(|(number, _)| *number);
+            // Who was away when its batch had its turn waits for another one.
+            let opened = opened.filter(|batch| *batch == current || is_touched(unit, record, name));
+            let batch = opened.or(open_end.then_some(current));
             survey.add(unit, record, name, batch, current);
         }
         // Devices come after those that they are reached through.
@@ -86,6 +90,7 @@ impl<'a> Survey<'a> {
                     None => self.adopted.push((name.clone(), unit.content_for(record, name).1)),
                     Some(since) => {
                         self.proven += 1;
+                        self.tried.extend(batch);
                         if batch == Some(current) {
                             self.well_since = self.well_since.max(Some(since));
                         }
@@ -96,8 +101,9 @@ impl<'a> Survey<'a> {
                 self.away.push(name);
                 self.lost.push((name, reason));
             }
-            (Standing::Unproven(reason), _) => {
+            (Standing::Unproven(reason), batch) => {
                 self.settled += 1;
+                self.tried.extend(batch);
                 self.unproven = Some((name, reason));
             }
             (Standing::Away, batch) => {
@@ -138,7 +144,7 @@ impl<'a> Survey<'a> {
     pub(super) fn verdict(&self) -> String {
         match (self.settled, self.away.len()) {
             (settled, 0) => format!("on {}", count(settled, "device")),
-            (settled, away) => format!("on {}; {away} away, which will catch up", count(settled, "device")),
+            (settled, away) => format!("on {}; {away} will catch up", count(settled, "device")),
         }
     }
 }
@@ -151,13 +157,24 @@ fn standing(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> Standing {
             false => Standing::InFlight,
             // What an earlier revision lost is not this one's fault.
             true if placement.revision == record.number && placement.phase.is_disturbing() => {
-                Standing::Lost(format!("no word of step {} since it began", placement.step))
+                let what = if placement.phase == Phase::Rebooting { "reboot" } else { "change" };
+                Standing::Lost(format!("no word of its {what} since that began"))
             }
             true => Standing::Away,
         };
     }
     let changed = placement.filter(|placement| placement.revision == record.number);
-    changed.and_then(|placement| outcome(unit, record, device, placement)).unwrap_or_else(|| before(unit, record, device))
+    match changed.and_then(|placement| outcome(unit, record, device, placement)).unwrap_or_else(|| before(unit, record, device)) {
+        // A change that failed half-way and is tried again is not done because it looks as if it were.
+        Standing::Settled(None) if changed.is_some_and(|placement| placement.phase == Phase::Prepared && placement.undo.is_some()) => {
+            Standing::Todo
+        }
+        standing => standing,
+    }
+}
+
+fn is_touched(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> bool {
+    unit.rollout.placements.get(name).is_some_and(|placement| placement.revision == record.number && placement.is_touched())
 }
 
 /// Where a device stands that this revision has changed, or failed to.

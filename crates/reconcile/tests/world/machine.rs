@@ -15,6 +15,8 @@ pub struct Machine {
     pub units: Option<String>,
     /// What its probes answer, where that is not what its packages make it.
     pub probes: Option<ProbeState>,
+    /// Its probes are not run.
+    pub probes_rest: bool,
     /// Versions that don't work, with what they break: `unit`, `probe` or `hidden` (nothing that can be seen).
     pub broken: BTreeMap<String, String>,
     pub boots: u32,
@@ -25,7 +27,7 @@ pub struct Machine {
     /// A step that hangs.
     pub hangs: Option<StepId>,
     /// What was there before the step that saved it.
-    saved: BTreeMap<StepId, BTreeMap<ItemKey, ItemSeen>>,
+    saved: BTreeMap<StepId, BTreeMap<ItemKey, Option<ItemSeen>>>,
     /// Steps that ran here, and how they ended: none runs twice.
     pub ran: BTreeMap<StepId, Outcome>,
 }
@@ -99,7 +101,8 @@ impl Machine {
         let done = outcome.verdict == Verdict::Done;
         match &step.action {
             Action::Apply(_) => {
-                self.saved.insert(step.id.clone(), self.items.clone());
+                let before = work.content.items().map(|key| (key.clone(), self.items.get(&key).cloned()));
+                self.saved.insert(step.id.clone(), before.collect());
                 put(&work.content, &mut self.items);
                 let reboots = match work.content.reboot {
                     Reboot::Always => true,
@@ -108,7 +111,14 @@ impl Machine {
                 };
                 outcome.reboot_from = (done && reboots).then(|| self.boot_id());
             }
-            Action::Restore { undo, .. } if done => self.items = self.saved.get(undo).cloned().expect("only what was saved is restored"),
+            Action::Restore { undo, .. } if done => {
+                for (key, before) in self.saved.get(undo).cloned().expect("only what was saved is restored") {
+                    match before {
+                        Some(before) => drop(self.items.insert(key, before)),
+                        None => drop(self.items.remove(&key)),
+                    }
+                }
+            }
             Action::Remove(_) if done => work.content.items().for_each(|key| drop(self.items.remove(&key))),
             Action::Reboot { .. } if done => {
                 self.boots += 1;

@@ -89,7 +89,7 @@ impl World {
             }
         }
         let state = machine.probe_state();
-        for probe in &device.probes {
+        for probe in device.probes.iter().filter(|_| !machine.probes_rest) {
             let old = seen.probes.get(&probe.name).cloned().unwrap_or_default();
             let since = if old.state == state { old.since } else { Some(self.now) };
             let last_ok = if state == ProbeState::Ok { Some(self.now) } else { old.last_ok };
