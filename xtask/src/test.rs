@@ -60,7 +60,7 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             eprintln!("note: cargo-deny is not installed; `cargo install cargo-deny` brings it");
             Ok(())
         }
-        Level::Unit => run(cargo().args(["test", "--workspace", "--lib", "--bins"]).args(UNIT.map(|name| ["--test", name]).concat())),
+        Level::Unit => run(cargo().args(["test", "--workspace", "--lib", "--bins"]).args(files(|name| UNIT.contains(&name))?)),
         Level::Conformance => run(cargo().args(["test", "--workspace"]).args(files(|name| !UNIT.contains(&name) && !E2E.contains(&name))?)),
         Level::Demo => run(cargo().args(["run", "--quiet", "--package", "xtask", "--", "demo", "--once"])),
         Level::E2e => {
