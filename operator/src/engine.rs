@@ -153,7 +153,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
 
 impl Engine {
     async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
-        let rollouts = self.store.rollouts().await;
+        let rollouts = self.store.rollouts().await?;
         let mut view = self.write();
         view.observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         url.clone_into(&mut view.source.url);
@@ -439,7 +439,10 @@ impl Engine {
     }
 
     async fn reload(&mut self) {
-        let rollouts = self.store.rollouts().await;
+        let rollouts = match self.store.rollouts().await {
+            Ok(rollouts) => rollouts,
+            Err(error) => return self.store_failed(&error),
+        };
         self.write().observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         let all: Vec<Name> = self.desired().deployments.keys().cloned().collect();
         self.dirty.extend(all);
