@@ -173,7 +173,10 @@ mod tests {
         for page in ["README.md", "SECURITY.md", "docs/cli.md"] {
             let text = std::fs::read_to_string(root.join(page)).unwrap();
             // Usage lines are no commands; what stands two blanks behind one explains it.
-            let lines = text.lines().map(|line| line.trim().trim_start_matches("$ ")).filter(|line| line.starts_with("evenkeel ") && !line.contains(['<', '[']));
+            let lines = text
+                .lines()
+                .map(|line| line.trim().trim_start_matches("$ "))
+                .filter(|line| line.starts_with("evenkeel ") && !line.contains(['<', '[']));
             for command in lines.filter_map(|line| line.split("  ").next()) {
                 // In a shell, what follows is another command, another file, or a comment.
                 let words = command.split_whitespace().take_while(|word| !word.starts_with(['#', '|', '>', '&']));
