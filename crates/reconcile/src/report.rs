@@ -10,7 +10,7 @@ use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
 use crate::observed::{DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeState};
 use crate::plan::{Deferred, WaitingOn};
-use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout};
+use crate::rollout::{self, Phase, Placement, RevisionRecord, RevisionResult, Rollout};
 
 /// Lists in a status are cut at this length; the full ones are behind the API.
 const LIST: usize = 20;
@@ -27,8 +27,8 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     let mut update = Update::UpToDate;
     for unit in desired.selected_by.get(name).into_iter().flatten() {
         let Some(deployment) = desired.deployments.get(unit) else { continue };
-        let rollout = observed.rollouts.get(unit).map(|rollout| (**rollout).clone()).unwrap_or_default();
-        update = update.max(on_device(deployment, &rollout, &seen, name, &mut status));
+        let rollout = observed.rollouts.get(unit).map_or(&*rollout::NEVER, |rollout| &**rollout);
+        update = update.max(on_device(deployment, rollout, &seen, name, &mut status));
     }
     status.packages.truncate(LIST);
     status.deviations.truncate(LIST);
@@ -120,7 +120,7 @@ impl DeviceSeen {
 
 /// How far a Deployment is. `deferred` is what its last plan put off.
 pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &Name) -> DeploymentStatus {
-    let rollout = observed.rollouts.get(name).map(|rollout| (**rollout).clone()).unwrap_or_default();
+    let rollout = observed.rollouts.get(name).map_or(&*rollout::NEVER, |rollout| &**rollout);
     let Some(deployment) = desired.deployments.get(name) else {
         return DeploymentStatus {
             phase: "Pending".into(),
@@ -129,7 +129,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         };
     };
     let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == Target::Deployment(name.clone())).collect();
-    let phase = phase(&rollout, &own);
+    let phase = phase(deployment, rollout, &own);
     let first = own.iter().find(|deferred| deferred.target == deferred.unit).or_else(|| own.first());
     let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
@@ -138,16 +138,23 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         phase: phase.into(),
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
         batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
-        counts: counts(deployment, &rollout, observed),
+        counts: counts(deployment, rollout, observed),
         waiting_on,
         history,
     }
 }
 
-fn phase(rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
+fn phase(deployment: &Deployment, rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
     let waits = |of: fn(&WaitingOn) -> bool| deferred.iter().any(|deferred| of(&deferred.waiting_on));
     let suspended = rollout.paused.is_some()
         || deferred.iter().any(|deferred| deferred.target == deferred.unit && matches!(deferred.waiting_on, WaitingOn::Suspended { .. }));
+    // What has come to its end says nothing about what Git wants by now.
+    let named = deployment.rollback_to.and_then(|number| rollout.revision(number));
+    let wanted = named.map_or(&deployment.digest, |record| &record.digest);
+    let is_over = |record: &RevisionRecord| !matches!(record.result, RevisionResult::Progressing | RevisionResult::RollingBack { .. });
+    if rollout.current().is_some_and(|record| record.digest != *wanted && is_over(record)) {
+        return if suspended { "Paused" } else { "Pending" };
+    }
     match rollout.current().map(|record| &record.result) {
         None => "Pending",
         Some(RevisionResult::RollingBack { .. }) => "RollingBack",

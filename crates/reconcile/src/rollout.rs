@@ -1,7 +1,7 @@
 //! What is remembered of a Deployment's rollouts between passes, and the only ways in which it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct Rollout {
     /// Counts changes; a plan made from another version is refused.
     pub version: u64,
 }
+
+/// Nothing is remembered of a Deployment that was never rolled out.
+pub(crate) static NEVER: LazyLock<Rollout> = LazyLock::new(Rollout::default);
 
 /// A person said stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

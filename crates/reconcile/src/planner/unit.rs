@@ -12,7 +12,7 @@ use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::plan::{Step, WaitingOn};
-use crate::rollout::{Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
+use crate::rollout::{self, Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
 use crate::window::{self, Opening};
 
 /// One Deployment with everything that its plan is made from.
@@ -24,11 +24,9 @@ pub(super) struct Unit<'a> {
     pub(super) now: Timestamp,
 }
 
-static NEVER_ROLLED_OUT: std::sync::LazyLock<Rollout> = std::sync::LazyLock::new(Rollout::default);
-
 impl<'a> Unit<'a> {
     pub(super) fn new(desired: &'a Desired, observed: &'a Observed, deployment: &'a Deployment, now: Timestamp) -> Self {
-        let rollout = observed.rollouts.get(&deployment.name).map_or(&*NEVER_ROLLED_OUT, |rollout| &**rollout);
+        let rollout = observed.rollouts.get(&deployment.name).map_or(&*rollout::NEVER, |rollout| &**rollout);
         Self { desired, observed, deployment, rollout, now }
     }
 
