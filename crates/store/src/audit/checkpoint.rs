@@ -137,11 +137,16 @@ impl PublicKey {
         if ours.iter().any(|signature| public.verify(body.as_bytes(), signature).is_ok()) { Ok(()) } else { Err(Error::Signature) }
     }
 
-    /// Four bytes that tell keys apart: SHA-256 of name, newline, algorithm and key.
+    /// What tells it apart in a note.
     fn note_hash(&self) -> [u8; 4] {
-        let hash = Sha256::new().chain_update(ORIGIN).chain_update("\n").chain_update([ED25519_NOTE]).chain_update(self.0).finalize();
-        [hash[0], hash[1], hash[2], hash[3]]
+        note_hash(ORIGIN, &self.0)
     }
+}
+
+/// Four bytes that tell keys apart: SHA-256 of name, newline, algorithm and key.
+fn note_hash(name: &str, key: &[u8; 32]) -> [u8; 4] {
+    let hash = Sha256::new().chain_update(name).chain_update("\n").chain_update([ED25519_NOTE]).chain_update(key).finalize();
+    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 impl Checkpoint {
@@ -231,6 +236,21 @@ mod tests {
 
     fn signature(note: &str) -> &str {
         note.split_once("\n\n").unwrap().1
+    }
+
+    /// The example of Go's golang.org/x/mod/sumdb/note, where the format comes from.
+    #[test]
+    fn keys_and_signatures_are_those_of_signed_notes() {
+        let seed = STANDARD.decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz").unwrap();
+        let key = SigningKey::from_seed(seed[1..].try_into().unwrap()).unwrap();
+        let public = STANDARD.decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
+        assert_eq!([[ED25519_NOTE].as_slice(), &key.public().0].concat(), public);
+        let hash = note_hash("PeterNeumann", &key.public().0);
+        assert_eq!(hex::encode(hash), "c74f20a3");
+        let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+        let signature = [hash.as_slice(), key.pair.sign(text.as_bytes()).as_ref()].concat();
+        let expected = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=";
+        assert_eq!(STANDARD.encode(signature), expected);
     }
 
     #[test]
