@@ -102,6 +102,10 @@ fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, E
     if rollout.in_force().is_some_and(|record| record.number == target.number) {
         return Err(Error::Nothing(format!("revision {} is in force", target.number)));
     }
+    if target.result != RevisionResult::Complete {
+        let help = "spec.rollbackTo takes it through its batches";
+        return Err(Error::Nothing(format!("revision {} was never complete: {help}", target.number)));
+    }
     Ok(RolloutChange::RollBack {
         number: current.number,
         last_batch_only: false,

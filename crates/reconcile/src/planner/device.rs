@@ -348,8 +348,8 @@ impl Budget {
         let groups = self.groups.get_or_insert_with(|| shared.groups(unit.deployment));
         let key = shared.group_of(unit.deployment, &device.name);
         let group = groups.entry(key.clone()).or_default();
-        let limit = unit.deployment.strategy.max_unavailable.floor_of(group.size);
-        if group.out.len() >= limit {
+        if group.is_full(unit.deployment) {
+            let limit = group.limit(unit.deployment);
             let out = group.out.iter().take(5).cloned().collect();
             return Some(WaitingOn::Budget { group: key, limit, out });
         }

@@ -6,6 +6,7 @@ use super::shared::Shared;
 use super::survey::{Standing, Survey, count};
 use super::unit::Unit;
 use crate::content::Digest;
+use crate::desired::Share;
 use crate::name::{Name, Target};
 use crate::observed::Health;
 use crate::plan::WaitingOn;
@@ -31,7 +32,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
         return unit.defer(draft, next, WaitingOn::Health { reason, until: None });
     }
     if !survey.rest.is_empty() {
-        return open(unit, draft, record, survey);
+        return open(unit, shared, draft, record, survey);
     }
     if survey.settled == 0 && !survey.away.is_empty() {
         // On nobody is not complete: those who come back would get it without a first batch.
@@ -96,16 +97,17 @@ fn fail(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, device: &Na
 }
 
 /// Opens the next batch, if everybody agrees.
-fn open(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, survey: Survey<'_>) {
+fn open(unit: &Unit<'_>, shared: &Shared<'_>, draft: &mut Draft, record: &RevisionRecord, survey: Survey<'_>) {
     let batch = u32::try_from(record.batches.len() + 1).unwrap_or(u32::MAX);
     let (waiting, left) = (survey.rest.len(), survey.rest.len() + survey.away.len());
     // A batch whose devices all went away before they were changed has shown nothing: the next one is not larger.
     let size = (!record.revert).then(|| unit.deployment.strategy.batches.get(survey.tried.len())).flatten();
-    // The last batch takes in whoever comes back, so it is only the last when those fit in as well.
-    let size = size.map(|share| share.ceil_of(unit.deployment.members.len())).filter(|size| *size < left);
-    let devices = size.map(|size| choose(unit, survey.rest, size));
+    // Whoever joins later joins an open end; before that is the turn of those who are here now, however few.
+    let size = size.filter(|share| **share != Share::Percent(100)).map(|share| share.ceil_of(unit.deployment.members.len()));
+    let devices = size.map(|size| choose(unit, shared, survey.rest, size));
     let wants = match &devices {
-        Some(devices) => format!("open batch {batch} ({} of {waiting} left): {}", devices.len(), few(devices)),
+        Some(devices) if devices.len() < left => format!("open batch {batch} ({} of {waiting} left): {}", devices.len(), few(devices)),
+        Some(devices) => format!("open batch {batch}, the last ({})", count(devices.len(), "device")),
         None => format!("open batch {batch}, the last ({})", count(waiting, "device")),
     };
     if let Some(waiting) = unit.stopped() {
@@ -135,26 +137,25 @@ fn few(names: &[Name]) -> String {
     format!("{}{rest}", shown.join(", "))
 }
 
-/// Well devices first, then evenly over the groups, then by name.
-fn choose(unit: &Unit<'_>, rest: Vec<&Name>, size: usize) -> Vec<Name> {
+/// Devices that the budget leaves room for first (those that are out already take none), of them the well ones, then evenly over
+/// the groups, then by name.
+fn choose(unit: &Unit<'_>, shared: &Shared<'_>, rest: Vec<&Name>, size: usize) -> Vec<Name> {
     let well = |name: &Name| unit.observed.devices.get(name).is_some_and(|seen| seen.health() == Health::Healthy);
-    let group = |name: &Name| -> Vec<String> {
-        let labels = unit.desired.devices.get(name).map(|device| &device.labels);
-        let value = |label: &String| labels.and_then(|labels| labels.get(label)).cloned().unwrap_or_default();
-        unit.deployment.strategy.group_by.iter().map(value).collect()
-    };
-    let mut ranks = std::collections::BTreeMap::<(bool, Vec<String>), usize>::new();
+    let groups = shared.groups(unit.deployment);
+    let mut ranks = std::collections::BTreeMap::<(bool, bool, String), usize>::new();
     let mut order: Vec<_> = rest
         .into_iter()
         .map(|name| {
-            let (sick, group) = (!well(name), group(name));
-            let rank = ranks.entry((sick, group.clone())).or_default();
+            let group = shared.group_of(unit.deployment, name);
+            let full = groups.get(&group).is_some_and(|group| group.is_full(unit.deployment)) && !shared.is_out(name);
+            let sick = !well(name);
+            let rank = ranks.entry((full, sick, group.clone())).or_default();
             *rank += 1;
-            (sick, *rank, group, name)
+            (full, sick, *rank, group, name)
         })
         .collect();
     order.sort();
-    let mut chosen: Vec<Name> = order.into_iter().take(size).map(|(_, _, _, name)| name.clone()).collect();
+    let mut chosen: Vec<Name> = order.into_iter().take(size).map(|(.., name)| name.clone()).collect();
     chosen.sort();
     chosen
 }

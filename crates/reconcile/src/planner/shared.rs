@@ -32,6 +32,17 @@ pub(super) struct Group {
     pub(super) out: Vec<Name>,
 }
 
+impl Group {
+    /// How many of it may be out.
+    pub(super) fn limit(&self, deployment: &Deployment) -> usize {
+        deployment.strategy.max_unavailable.floor_of(self.size)
+    }
+
+    pub(super) fn is_full(&self, deployment: &Deployment) -> bool {
+        self.out.len() >= self.limit(deployment)
+    }
+}
+
 impl<'a> Shared<'a> {
     pub(super) fn new(desired: &'a Desired, observed: &'a Observed) -> Self {
         Self { desired, observed, planned: HashMap::new(), busy_below: OnceCell::new() }

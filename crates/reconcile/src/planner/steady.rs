@@ -37,8 +37,10 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
             (None, Some(seen)) => unit.content_for(goal, name).0.matcher().matches(seen),
         };
         let quiet = matches == Some(true)
-            && placement
-                .is_none_or(|placement| placement.phase != Phase::Applied || (placement.batch > 0 && placement.reboot_from.is_none()));
+            && placement.is_none_or(|placement| match placement.phase {
+                Phase::Applied => placement.batch > 0 && placement.reboot_from.is_none(),
+                phase => phase != Phase::Failed,
+            });
         if !quiet {
             pass.device(unit, shared, draft, goal, name, matches);
         }
@@ -86,7 +88,10 @@ impl Pass {
                 return;
             }
         }
+        let failed = here.filter(|placement| placement.phase == Phase::Failed);
         match matches {
+            // What failed half-way is not done because it looks as if it were.
+            Some(true) if failed.is_some() => {}
             // A restored placement that matches is one that nothing has to be done for.
             Some(true) => return,
             Some(false) => {}
@@ -98,13 +103,14 @@ impl Pass {
                 return;
             }
         }
-        let drifted = here.is_some_and(|placement| placement.applied_at.is_some() && placement.digest == unit.content_for(goal, name).1);
+        let was_applied = |placement: &Placement| placement.applied_at.is_some() && placement.reboot_from.is_none();
+        let drifted = here.is_some_and(|placement| was_applied(placement) && placement.digest == unit.content_for(goal, name).1);
         // What was seen before the last step ended says nothing about what that step did.
         let stale = here.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since));
         if stale && here.is_some_and(|placement| placement.phase == Phase::Applied) {
             return;
         }
-        if drifted && unit.deployment.drift != crds::Drift::Correct {
+        if drifted && failed.is_none() && unit.deployment.drift != crds::Drift::Correct {
             return;
         }
         if let Some(waiting) = &self.closed {
@@ -115,7 +121,7 @@ impl Pass {
             }
             return;
         }
-        let undone = here.filter(|placement| placement.phase == Phase::Failed && placement.undo.is_some());
+        let undone = failed.filter(|placement| placement.undo.is_some());
         if undone.is_some_and(|placement| placement.restore_failures < ATTEMPTS && !drifted) {
             wanted.backward(shared, &mut self.budget, draft, None, "the change failed there");
             return;
