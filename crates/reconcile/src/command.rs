@@ -15,7 +15,7 @@ use crate::rollout::{Placement, RevisionResult, Rollout, RolloutChange};
 pub enum Command {
     /// Begin nothing new.
     Pause,
-    /// Go on; a stopped revision is tried again.
+    /// Go on; a stopped revision is tried again, and so are devices that were given up.
     Resume,
     /// Agree to what waits for it.
     Approve {
@@ -112,4 +112,28 @@ fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, E
         to: Some(target.number),
         reason: format!("undone by {by}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a person is told to do about a device that was tried in vain has to be possible.
+    #[test]
+    fn a_device_that_was_given_up_can_be_tried_again() {
+        let resume = |attempt: u32| {
+            let placement = json!({"revision": 1, "digest": "d1", "phase": "failed", "since": "2026-11-24T12:00:00Z", "step": "s1",
+                "attempt": attempt, "failure": "disk full"});
+            let rollout: Rollout = serde_json::from_value(json!({"placements": {"default/web": placement}, "version": 7})).unwrap();
+            let unit = Name::parse("app");
+            let observed = Observed { rollouts: [(unit.clone(), Arc::new(rollout))].into(), ..Observed::default() };
+            plan(&Desired::default(), &observed, &unit, &Command::Resume, "bob", &[])
+        };
+        assert_eq!(resume(5).unwrap().steps.len(), 1);
+        assert!(matches!(resume(4), Err(Error::Nothing(_))), "it is tried again by itself");
+    }
 }

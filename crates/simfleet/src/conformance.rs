@@ -145,7 +145,7 @@ async fn superseded<S: Subject>(subject: &S) {
     let before = subject.rollouts(&store).await;
     store.finish(&first, &Outcome::failed(at(2), "too late")).await.expect("a late outcome is taken");
     assert_eq!(subject.rollouts(&store).await, before, "a step that is not the placement's last changes nothing");
-    assert_eq!(unfinished(&store).await, [next.id.clone()], "the late one is finished, the other is not");
+    assert_eq!(unfinished(&store).await, std::slice::from_ref(&next.id), "the late one is finished, the other is not");
     let second = find(&store, &next.id).await;
     store.finish(&second, &proven(3)).await.expect("the outcome of the last step is taken");
     let rollout = &subject.rollouts(&store).await[&name("web")];

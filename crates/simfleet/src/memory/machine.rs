@@ -207,7 +207,7 @@ impl Machine {
     fn change(&mut self, step: &Step, work: &Work, fate: Fate, versions: &Versions, outcome: &mut Outcome) -> Result<(), String> {
         match &step.action {
             Action::Prepare(_) if fate == Fate::NoWayBack => {
-                outcome.way_back = WayBackSeen::Missing("the old package is not to be had".into())
+                outcome.way_back = WayBackSeen::Missing("the old package is not to be had".into());
             }
             Action::Prepare(_) => outcome.way_back = WayBackSeen::Proven,
             Action::Apply(_) => {
