@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use git2::{FileMode, Oid, Repository, Signature};
 use jiff::Timestamp;
-use manifests::git::{Fetched, Follow, Source};
+use manifests::git::{Fetched, Options, Source};
 use manifests::read::Reader;
 use reconcile::{Desired, Observed, plan_units};
 
@@ -39,8 +39,7 @@ fn measure(folder: &Path, files: usize) -> Result<(), Box<dyn std::error::Error>
     pack.reset()?;
 
     let runtime = tokio::runtime::Runtime::new()?;
-    let source =
-        Source::new(&folder.join("fleet.git").display().to_string(), Follow::Branch("main".into()), "", &folder.join("cache"), None);
+    let source = Source::new(&folder.join("fleet.git").display().to_string(), &folder.join("cache"), Options::default())?;
     let mut state = State { reader: Reader::default(), desired: Desired::default() };
     let begin = Instant::now();
     let fetched = runtime.block_on(source.poll(None))?.ok_or("a first commit")?;
