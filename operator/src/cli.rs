@@ -119,7 +119,7 @@ pub(crate) enum Output {
 pub(crate) async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(args).await,
-        Command::Check(args) => return check::run(&args),
+        Command::Check(args) => return check::run(&args).await,
         Command::Plan(args) => plan::run(&args).await,
         Command::Apply(args) => run::apply(args).await,
         Command::Get(args) => get::run(&args).await,

@@ -12,7 +12,7 @@ const LINES: usize = 600;
 const EMPTY_NAMES: [&str; 8] = ["Manager", "Helper", "Util", "Utils", "Common", "Service", "Handler", "Impl"];
 /// Crates that only one crate of ours may use.
 const OWNERS: [(&str, &str); 5] =
-    [("git2", "manifests"), ("serde-saphyr", "manifests"), ("sqlx", "store"), ("surge-ping", "devices"), ("kube", "crds")];
+    [("git2", "manifests"), ("granit-parser", "manifests"), ("sqlx", "store"), ("surge-ping", "devices"), ("kube", "crds")];
 /// What must not be in the core's tree.
 const NOT_IN_CORE: [&str; 5] = ["tokio v", "reqwest v", "russh v", "sqlx v", "git2 v"];
 

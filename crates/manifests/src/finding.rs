@@ -4,8 +4,14 @@ use std::fmt::Write as _;
 
 use reconcile::finding::Severity;
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar as _;
 
 use crate::yaml::Place;
+
+/// Notes that are shown to people: a repository may be full of what is left to others.
+const MAX_NOTES: usize = 10;
+/// Characters of a line that are shown.
+const MAX_SOURCE: usize = 160;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +35,7 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub help: String,
-    /// The line of the file.
+    /// The line of the file, or of a long one the part around the column.
     pub source: String,
 }
 
@@ -50,12 +56,19 @@ pub enum Format {
 impl Finding {
     /// A file that was left out, and why.
     pub fn skipped(path: &str, why: &str) -> Self {
-        Self { file: printable(path, 300), ..Self::new(Severity::Warning, "skipped", "", why, "") }
+        let help = "nothing of it is used: put a plain file in its place, or take it away";
+        Self { file: path.to_owned(), ..Self::new(Severity::Warning, "skipped", "", why, help) }
     }
 
-    pub(crate) fn at(self, file: &str, place: Place, text: &str) -> Self {
-        let source = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-        Self { file: file.to_owned(), line: place.line, column: place.column, source: printable(source, 200), ..self }
+    pub(crate) fn error(code: &str, path: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, path, message, help)
+    }
+
+    /// Placed in a file, with the line there.
+    pub(crate) fn at(self, file: &str, place: Place, line: &str) -> Self {
+        let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+        let source = printable(&line.chars().skip(left_out(place.column)).collect::<String>(), MAX_SOURCE);
+        Self { file: file.to_owned(), line: place.line, column: place.column, source, ..self }
     }
 
     pub(crate) fn new(severity: Severity, code: &str, path: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
@@ -74,10 +87,21 @@ impl Finding {
     }
 }
 
+/// Characters at the beginning of a long line that are not shown, so that the place is.
+fn left_out(column: usize) -> usize {
+    if column > 3 * MAX_SOURCE / 4 { column - MAX_SOURCE / 2 } else { 0 }
+}
+
 /// Shows findings.
 pub fn render(findings: &[Finding], format: Format) -> String {
     match format {
-        Format::Text { colour } => findings.iter().map(|finding| text(finding, colour)).collect(),
+        Format::Text { colour } => {
+            let (notes, others): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.severity == Severity::Note);
+            let shown = others.iter().chain(notes.iter().take(MAX_NOTES)).map(|finding| text(finding, colour));
+            let more = notes.len().saturating_sub(MAX_NOTES);
+            let rest = if more > 0 { format!("and {more} more notes; `--output json` has them all\n\n") } else { String::new() };
+            shown.chain([rest]).collect()
+        }
         Format::Json => serde_json::to_string_pretty(findings).map(|text| text + "\n").unwrap_or_default(),
         Format::Github => findings.iter().map(github).collect(),
     }
@@ -101,14 +125,16 @@ fn text(finding: &Finding, colour: bool) -> String {
     let margin = " ".repeat(finding.line.to_string().len());
     let bar = paint("34", "|");
     let mut out = format!("{}: {}\n", paint(tint, &format!("{}[{}]", word(finding.severity), finding.code)), paint("1", &finding.message));
-    let _ = writeln!(out, "{margin}{} {}:{}:{}", paint("34", "-->"), finding.file, finding.line, finding.column);
+    let file = printable(&finding.file, 300);
+    let _ = writeln!(out, "{margin}{} {file}:{}:{}", paint("34", "-->"), finding.line, finding.column);
     if !finding.source.is_empty() {
-        let caret = " ".repeat(finding.column.saturating_sub(1).min(200));
+        let before = finding.source.chars().take(finding.column.saturating_sub(1 + left_out(finding.column)));
+        let caret = " ".repeat(before.map(|c| c.width().unwrap_or(0)).sum());
         let _ = writeln!(out, "{margin} {bar}\n{} {bar} {}\n{margin} {bar} {caret}{}", finding.line, finding.source, paint(tint, "^"));
     }
     let about = [finding.object.as_str(), finding.path.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     if !about.is_empty() {
-        let _ = writeln!(out, "{margin} = in {about}");
+        let _ = writeln!(out, "{margin} = in {}", printable(&about, 300));
     }
     if !finding.help.is_empty() {
         let _ = writeln!(out, "{margin} = help: {}", finding.help);
@@ -138,16 +164,14 @@ fn github(finding: &Finding) -> String {
     )
 }
 
-/// Text that can't do anything to a terminal.
+/// Text that can't do anything to a terminal, and reads in the order in which it is written.
 fn printable(text: &str, max: usize) -> String {
-    let shown = text.chars().take(max).map(|c| {
-        if c == '\t' {
-            ' '
-        } else if c.is_control() {
-            '\u{fffd}'
-        } else {
-            c
-        }
+    let shown = text.chars().take(max).map(|c| match c {
+        '\t' => ' ',
+        // Marks that turn the direction of text: what is shown would not be what is there.
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
     });
     shown.collect()
 }
@@ -166,6 +190,8 @@ mod tests {
         let github = render(std::slice::from_ref(&finding), Format::Github);
         assert_eq!(github.lines().count(), 1);
         assert!(github.starts_with("::error file=a%2Cb%3Ac.yaml,line=1,col=1,"));
-        assert!(!render(&[finding], Format::Text { colour: false }).contains(['\u{1b}', '\u{7}']));
+        let finding = Finding { object: "device/\u{1b}[2J".into(), path: "spec.\u{202e}".into(), ..finding };
+        let text = render(&[finding], Format::Text { colour: false });
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
     }
 }

@@ -54,18 +54,18 @@ fn walk(root: &Path, folder: &Path, depth: usize, tree: &mut BTreeMap<String, En
         if metadata.is_dir() && !name.starts_with('.') {
             walk(root, &path, depth + 1, tree)?;
         } else if is_yaml(&name) {
-            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            let entry = match metadata.is_file() {
-                true => Entry::Blob(id(&path)?),
-                false => Entry::Left("not a plain file: links are not followed".into()),
+            let relative = path.strip_prefix(root).unwrap_or(&path);
+            let entry = match (relative.to_str(), metadata.is_file()) {
+                (None, _) => Entry::Left("its name is not plain UTF-8 text".into()),
+                (Some(_), false) => Entry::Left("not a plain file: links are not followed".into()),
+                (Some(_), true) => id(&path).map_or_else(|error| Entry::Left(format!("it can't be read: {error}")), Entry::Blob),
             };
-            tree.insert(relative, entry);
+            tree.insert(relative.to_string_lossy().into_owned(), entry);
         }
     }
     Ok(())
 }
 
 fn id(path: &Path) -> Result<String, String> {
-    let bytes = read(path, "").or_else(|_| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display())))?;
-    Ok(hex::encode(Sha256::digest(bytes)))
+    read(path, "").map(|bytes| hex::encode(Sha256::digest(bytes)))
 }

@@ -5,6 +5,7 @@
 //! as everything else, and end when their time is up.
 
 mod cache;
+mod commit;
 mod error;
 mod http;
 mod location;
@@ -20,17 +21,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use git2::{Commit, ObjectType, Oid, Repository};
+use git2::Oid;
 use reconcile::Revision;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::verify::{self, Judged, Keys};
-use crate::yaml::MAX_FILE;
+use crate::verify::{Judged, Keys};
 use cache::Cache;
 use location::Location;
 use secret::Secret;
 
+pub use commit::read_commit;
 pub use error::Error;
 pub use tree::Entry;
 
@@ -38,10 +39,6 @@ pub use tree::Entry;
 const LIMIT: Duration = Duration::from_secs(120);
 /// A damaged cache is made again at most once in this time: a remote that lacks objects would have it made for ever.
 const REMAKE: Duration = Duration::from_secs(600);
-/// Bytes of one commit object: its message, its signature.
-const MAX_COMMIT: usize = 1 << 20;
-/// Bytes of manifests that are read at once.
-const MAX_TOTAL: usize = 512 << 20;
 
 /// What to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +49,19 @@ pub enum Follow {
     Tag(String),
     /// One commit, by its whole id.
     Commit(String),
+    /// The remote's default branch, whichever it is.
+    Head,
+}
+
+impl Follow {
+    /// What somebody may mean who names a revision, the likeliest first.
+    pub fn guesses(name: &str) -> Vec<Self> {
+        match name {
+            "HEAD" => vec![Self::Head],
+            _ if name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) => vec![Self::Commit(name.to_owned())],
+            _ => vec![Self::Branch(name.to_owned()), Self::Tag(name.to_owned())],
+        }
+    }
 }
 
 /// How a repository is followed.
@@ -123,6 +133,17 @@ pub struct Fetched {
     pub changed: BTreeMap<String, Entry>,
 }
 
+impl Fetched {
+    /// The same with paths below the repository's root, where a person looks for them.
+    #[must_use]
+    pub fn from_root(mut self, folder: &str) -> Self {
+        if !folder.is_empty() {
+            self.changed = self.changed.into_iter().map(|(path, entry)| (format!("{folder}/{path}"), entry)).collect();
+        }
+        self
+    }
+}
+
 impl Source {
     /// A source whose objects are kept in a repository at `cache`.
     pub fn new(url: &str, cache: &Path, options: Options) -> Result<Self, Error> {
@@ -147,6 +168,7 @@ impl Source {
         }));
         let usable = match &source.0.follow {
             Follow::Commit(id) => id.len() == 40 && Oid::from_str(id).is_ok(),
+            Follow::Head => true,
             Follow::Branch(_) | Follow::Tag(_) => git2::Reference::is_valid_name(&source.wanted()),
         };
         if !usable {
@@ -168,10 +190,16 @@ impl Source {
         self.0.url.clone()
     }
 
+    /// The folder in the repository; empty for all of it.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
     /// What is followed, in a word.
     pub fn reference(&self) -> &str {
         match &self.0.follow {
             Follow::Branch(name) | Follow::Tag(name) | Follow::Commit(name) => name,
+            Follow::Head => "HEAD",
         }
     }
 
@@ -196,7 +224,8 @@ impl Source {
         let commit = commit.to_owned();
         self.blocking(move |source| {
             let repository = source.0.cache.open()?;
-            let id = Oid::from_str(&commit).map_err(|error| source.0.cache.damaged(&error))?;
+            let id = Oid::from_str(&commit).ok().filter(|id| repository.odb().is_ok_and(|odb| odb.exists(*id)));
+            let id = id.ok_or(Error::NotCached(commit))?;
             source.suspected(source.files(&repository, id, None, Judged::WhenSigned))
         })
         .await
@@ -204,28 +233,7 @@ impl Source {
 
     /// Contents of blobs by their ids; of one that is larger than a manifest may be, nothing but blanks, one more than that.
     pub async fn blobs(&self, ids: Vec<String>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-        self.blocking(move |source| source.suspected(source.contents(ids))).await
-    }
-
-    fn contents(&self, ids: Vec<String>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-        let damaged = |error: git2::Error| self.0.cache.damaged(&error);
-        let repository = self.0.cache.open()?;
-        let odb = repository.odb().map_err(damaged)?;
-        let (mut contents, mut total) = (BTreeMap::new(), 0);
-        for id in ids {
-            let oid = Oid::from_str(&id).map_err(damaged)?;
-            let (size, _) = odb.read_header(oid).map_err(damaged)?;
-            // A huge file is not even opened.
-            let bytes =
-                if size > MAX_FILE { vec![b' '; MAX_FILE + 1] } else { repository.find_blob(oid).map_err(damaged)?.content().to_vec() };
-            total += bytes.len();
-            if total > MAX_TOTAL {
-                let what = format!("more than {MAX_TOTAL} bytes of manifests");
-                return Err(Error::TooMany { commit: self.reference().to_owned(), what });
-            }
-            contents.insert(id, bytes);
-        }
-        Ok(contents)
+        self.blocking(move |source| source.suspected(source.0.cache.open().and_then(|repository| source.contents(&repository, ids)))).await
     }
 
     /// The name of the ref that is followed, or the id of the commit.
@@ -234,6 +242,7 @@ impl Source {
             Follow::Branch(name) => format!("refs/heads/{name}"),
             Follow::Tag(name) => format!("refs/tags/{name}"),
             Follow::Commit(id) => id.clone(),
+            Follow::Head => "HEAD".into(),
         }
     }
 
@@ -276,56 +285,6 @@ impl Source {
             self.0.suspect.store(true, Ordering::Relaxed);
         }
         result
-    }
-
-    fn files(&self, repository: &Repository, id: Oid, known: Option<Oid>, judged: Judged) -> Result<Fetched, Error> {
-        let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|error| self.0.cache.damaged(&error))?.0;
-        if size > MAX_COMMIT {
-            return Err(Error::TooMany { commit: id.to_string(), what: format!("a message or signature of more than {MAX_COMMIT} bytes") });
-        }
-        let commit = repository.find_commit(id).map_err(|error| self.0.cache.damaged(&error))?;
-        let signer = match &self.0.keys {
-            Some(keys) => {
-                let signer = Keys::load(keys).and_then(|keys| verify::head(repository, &commit, &keys, judged));
-                Some(signer.map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
-            }
-            None => None,
-        };
-        let author = commit.author();
-        let text = |text: Result<&str, git2::Error>| text.unwrap_or("?").chars().filter(|c| !c.is_control()).take(100).collect::<String>();
-        let revision = Revision {
-            reference: self.reference().to_owned(),
-            commit: id.to_string(),
-            author: format!("{} <{}>", text(author.name()), text(author.email())),
-            signer,
-        };
-        let forced = known.is_some_and(|known| id != known && !repository.graph_descendant_of(id, known).unwrap_or(false));
-        let new = self.folder(&commit)?.ok_or_else(|| Error::NoPath { path: self.0.path.clone(), commit: id.to_string() })?;
-        // What is not in the cache any more can't be compared with: then everything is new.
-        let known = known.and_then(|known| repository.find_commit(known).ok());
-        let old = known.and_then(|known| self.folder(&known).ok().flatten());
-        let (whole, changed) = match old.map(|old| tree::compare(repository, Some(old), new)) {
-            Some(Ok(changed)) => (false, changed),
-            _ => (true, tree::compare(repository, None, new).map_err(|error| self.compared(error, id))?),
-        };
-        Ok(Fetched { revision, forced, whole, changed })
-    }
-
-    /// The id of the folder that is followed; `None` if the commit does not have it.
-    fn folder(&self, commit: &Commit<'_>) -> Result<Option<Oid>, Error> {
-        let root = commit.tree().map_err(|error| self.0.cache.damaged(&error))?;
-        if self.0.path.is_empty() {
-            return Ok(Some(root.id()));
-        }
-        let entry = root.get_path(Path::new(&self.0.path)).ok();
-        Ok(entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id()))
-    }
-
-    fn compared(&self, error: tree::Error, commit: Oid) -> Error {
-        match error {
-            tree::Error::Object(error) => self.0.cache.damaged(&error),
-            tree::Error::TooMany(what) => Error::TooMany { commit: commit.to_string(), what },
-        }
     }
 
     fn remote(&self, reason: &str) -> Error {

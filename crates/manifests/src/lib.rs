@@ -1,28 +1,22 @@
 //! Git and YAML: fetch a revision, verify its signature, read changed files into the kinds.
 
+mod check;
 pub mod finding;
 pub mod folder;
 pub mod git;
+mod header;
 pub mod read;
 mod schema;
 pub mod verify;
 pub mod yaml;
 
-use std::path::Path;
-
 use reconcile::finding::Severity;
 use reconcile::{Changed, Desired, Revision, Target};
 
+pub use check::{Checked, check, check_commit, check_source};
+
 use finding::Finding;
 use read::{ObjectChange, Reader};
-
-/// Checks the manifests of a folder as the engine would read them: everything that is wrong, in one run.
-pub fn check(root: &Path) -> Result<(Desired, Vec<Finding>), String> {
-    let mut reader = Reader::default();
-    let (changes, _) = reader.update(&folder::list(root)?, true, |path, _| folder::read(root, path));
-    let (desired, _, findings) = update(&reader, changes, &Desired::default(), Revision::default());
-    Ok((desired, findings))
-}
 
 /// Desired state after what the reader says that changed, what that changed, and everything that is wrong with it.
 pub fn update(reader: &Reader, changes: Vec<ObjectChange>, before: &Desired, revision: Revision) -> (Desired, Changed, Vec<Finding>) {

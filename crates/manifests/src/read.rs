@@ -3,17 +3,21 @@
 //! A broken file, or a broken object in it, is that file's problem: what it held when it was last good stays in force, and is
 //! stalled; everything else applies.
 
+mod locate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crds::{GROUP, Kind, Object, VERSION};
-use reconcile::finding::Severity;
+use crds::{Kind, Object};
 use reconcile::{Key, Name, Target};
 
 use crate::finding::Finding;
 use crate::git::Entry;
-use crate::schema;
-use crate::yaml::{self, Node, Place, Tree};
+use crate::yaml::{self, Lines, Node, Place, Tree};
+use crate::{header, schema};
+
+/// Where a file begins.
+const START: Place = Place { line: 1, column: 1 };
 
 /// A change of an object: `None` where it is gone.
 pub type ObjectChange = (Key, Option<Arc<Object>>);
@@ -75,7 +79,7 @@ impl Reader {
                     count += 1;
                     Some(Parsed { id: id.clone(), ..file(path, read(path, id), before.as_deref()) })
                 }
-                Entry::Left(why) => Some(broken(String::new(), before.as_deref(), Finding::skipped(path, why))),
+                Entry::Left(why) => Some(broken(String::new(), before.as_deref(), vec![Finding::skipped(path, why)])),
                 Entry::Gone => None,
             };
             self.put(path, parsed, &mut touched);
@@ -146,49 +150,6 @@ impl Reader {
         let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
         wrong.flat_map(|parsed| parsed.stalled.iter().filter_map(|key| Some((key, parsed.reason(key)?))))
     }
-
-    /// What is wrong with single objects, and with names that are used twice.
-    pub fn findings(&self) -> Vec<Finding> {
-        let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
-        let mut findings: Vec<Finding> = wrong.flat_map(|parsed| parsed.findings.iter().cloned()).collect();
-        for key in &self.twice {
-            let homes = self.homes.get(key).into_iter().flatten();
-            let written = homes.flat_map(|path| std::iter::repeat_n(path, self.files.get(path).map_or(0, |parsed| parsed.count(key))));
-            let mut written = written.enumerate();
-            let Some((_, first)) = written.next() else { continue };
-            for (nth, path) in written {
-                let nth = self.homes.get(key).and_then(|homes| homes.first()).filter(|home| *home == path).map_or(0, |_| nth);
-                let message = format!("{} is defined twice: the one in {first} counts", target(key));
-                let help = "rename one of them, or delete it";
-                let finding = Finding::new(Severity::Error, "duplicate-object", "metadata.name", message, help);
-                findings.push(self.place(key, nth, "metadata.name", path, finding));
-            }
-        }
-        findings
-    }
-
-    /// Places findings that speak of objects at the lines where these were written.
-    pub fn locate(&self, found: &[reconcile::finding::Finding]) -> Vec<Finding> {
-        let locate = |found: &reconcile::finding::Finding| {
-            let finding = Finding::new(found.severity, found.code, &found.path, found.message.clone(), found.help.clone());
-            let key = (found.object.kind(), found.object.name().clone());
-            match self.homes.get(&key).and_then(BTreeSet::first) {
-                Some(path) => self.place(&key, 0, &found.path, path, finding),
-                None => Finding { object: found.object.to_string(), ..finding },
-            }
-        };
-        found.iter().map(locate).collect()
-    }
-
-    /// The place of a field of an object, the `nth` one of that name in its file.
-    fn place(&self, key: &Key, nth: usize, field: &str, path: &str, finding: Finding) -> Finding {
-        let text = self.files.get(path).map(|parsed| parsed.text.as_str()).unwrap_or_default();
-        // Findings are few: reading the file once more is cheaper than keeping every tree.
-        let documents = yaml::parse(text).unwrap_or_default();
-        let node = documents.iter().flat_map(items).filter(|node| identity(node).as_ref() == Some(key)).nth(nth);
-        let place = node.map_or(Place { line: 1, column: 1 }, |node| node.find(field));
-        Finding { object: target(key), ..finding.at(path, place, text) }
-    }
 }
 
 impl Parsed {
@@ -205,47 +166,49 @@ impl Parsed {
 
 /// A file from its bytes, or why these can't be had.
 fn file(path: &str, bytes: Result<Vec<u8>, String>, before: Option<&Parsed>) -> Parsed {
-    match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|error| not_text(&error))) {
-        Ok(text) => parse(path, text, before),
-        Err(error) => {
-            let finding = Finding::new(Severity::Error, "file", "", error, "").at(path, Place { line: 1, column: 1 }, "");
-            broken(String::new(), before, finding)
+    let finding = match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => return parse(path, text, before),
+        Ok(Err(error)) => {
+            let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            let line = good.split('\n').next_back().unwrap_or_default();
+            let place = Place { line: good.matches('\n').count() + 1, column: line.chars().count() + 1 };
+            Finding::error("file", "", "the file is not UTF-8 text", "save it as UTF-8, or give it another suffix").at(path, place, line)
         }
-    }
+        Err(error) => Finding::error("file", "", error, "see whether the file can be read").at(path, START, ""),
+    };
+    broken(String::new(), before, vec![finding])
 }
 
 fn target((kind, name): &Key) -> String {
     Target::parse(&format!("{}/{}", kind.as_str(), name.full())).map(|target| target.to_string()).unwrap_or_default()
 }
 
-fn not_text(error: &std::string::FromUtf8Error) -> String {
-    format!("the file is not UTF-8: byte {} is wrong", error.utf8_error().valid_up_to())
-}
-
 /// A file that can't be read at all: everything it held stays as it was.
-fn broken(text: String, before: Option<&Parsed>, finding: Finding) -> Parsed {
+fn broken(text: String, before: Option<&Parsed>, findings: Vec<Finding>) -> Parsed {
     let objects = before.map(|before| before.objects.clone()).unwrap_or_default();
     let stalled = objects.iter().map(|(key, _)| key.clone()).collect();
-    Parsed { text, objects, stalled, findings: vec![finding], ..Parsed::default() }
+    Parsed { text, objects, stalled, findings, ..Parsed::default() }
 }
 
 fn parse(path: &str, text: String, before: Option<&Parsed>) -> Parsed {
     if text.starts_with("version https://git-lfs.github.com/spec/") {
-        let finding =
-            Finding::new(Severity::Error, "lfs-pointer", "", "this is a Git LFS pointer, not the file itself", "keep manifests out of LFS");
-        let finding = finding.at(path, Place { line: 1, column: 1 }, &text);
-        return broken(text, before, finding);
+        let help = "keep manifests out of LFS: `git lfs untrack`, then commit the file itself";
+        let finding = Finding::error("lfs-pointer", "", "this is a Git LFS pointer, not the file itself", help);
+        let finding = finding.at(path, START, text.lines().next().unwrap_or_default());
+        return broken(text, before, vec![finding]);
     }
-    let documents = match yaml::parse(&text) {
-        Ok(documents) => documents,
-        Err(error) => {
-            let finding = Finding::new(Severity::Error, "yaml", "", error.message, "").at(path, error.place, &text);
-            return broken(text, before, finding);
-        }
-    };
+    let (documents, errors) = yaml::parse(&text);
+    let lines = Lines::new(&text);
     let mut parsed = Parsed::default();
     for node in documents.iter().flat_map(items) {
-        document(path, &text, node, before, &mut parsed);
+        document((path, &lines), node, before, &mut parsed);
+    }
+    if !errors.is_empty() {
+        // What a broken document held is not known: of this file everything stays as it was.
+        let finding =
+            |error: yaml::Error| Finding::error("yaml", "", error.message, error.help).at(path, error.place, lines.get(error.place.line));
+        parsed.findings.extend(errors.into_iter().map(finding));
+        return broken(text, before, parsed.findings);
     }
     parsed.text = text;
     parsed
@@ -266,49 +229,15 @@ fn identity(node: &Node) -> Option<Key> {
     Some((*kind, Name::new(metadata.text("namespace").unwrap_or(reconcile::name::DEFAULT_NAMESPACE), metadata.text("name")?)))
 }
 
-fn document(path: &str, text: &str, node: &Node, before: Option<&Parsed>, parsed: &mut Parsed) {
-    let mut add = |field: &str, finding: Finding| parsed.findings.push(finding.at(path, node.find(field), text));
-    let Tree::Map(_) = node.value else {
-        return add(
-            "",
-            Finding::new(Severity::Error, "not-an-object", "", "a document must be a map with apiVersion, kind, metadata and spec", ""),
-        );
+fn document((path, lines): (&str, &Lines<'_>), node: &Node, before: Option<&Parsed>, parsed: &mut Parsed) {
+    let mut add = |finding: Finding| {
+        // What should not be there is seen at its name, what is wrong with a value at the value.
+        let place = if finding.code == "unknown-field" { node.find_key(&finding.path) } else { node.find(&finding.path) };
+        parsed.findings.push(finding.at(path, place, lines.get(place.line)));
     };
-    let version = node.text("apiVersion").unwrap_or_default();
-    let (group, version) = version.split_once('/').unwrap_or(("", version));
-    if group != GROUP {
-        let (severity, code, message) = if node.get("apiVersion").is_none() {
-            (Severity::Error, "missing-field", "an object needs an `apiVersion`".to_owned())
-        } else {
-            (Severity::Note, "other-group", format!("{} is left to others", node.text("kind").unwrap_or("this object")))
-        };
-        return add("apiVersion", Finding::new(severity, code, "apiVersion", message, format!("ours is `{GROUP}/{VERSION}`")));
-    }
-    if version != VERSION {
-        return add(
-            "apiVersion",
-            Finding::new(
-                Severity::Error,
-                "api-version",
-                "apiVersion",
-                format!("there is no version `{version}`"),
-                format!("write `{GROUP}/{VERSION}`"),
-            ),
-        );
-    }
-    let Some(kind) = Kind::ALL.iter().copied().find(|kind| Some(kind.as_str()) == node.text("kind")) else {
-        let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        let found = node.text("kind").unwrap_or("nothing");
-        return add(
-            "kind",
-            Finding::new(
-                Severity::Error,
-                "unknown-kind",
-                "kind",
-                format!("there is no kind `{found}`"),
-                format!("kinds are {}", kinds.join(", ")),
-            ),
-        );
+    let kind = match header::kind(node) {
+        Ok(kind) => kind,
+        Err(finding) => return add(*finding),
     };
     let key = identity(node);
     let value = node.to_value();
@@ -318,13 +247,12 @@ fn document(path: &str, text: &str, node: &Node, before: Option<&Parsed>, parsed
     {
         match Object::from_value(kind, value) {
             Ok(object) => return parsed.objects.push((key.clone(), Arc::new(object))),
-            Err(error) => findings.push(Finding::new(Severity::Error, "object", "spec", error.to_string(), "")),
+            Err(error) => findings.push(Finding::error("object", "spec", error.to_string(), "compare it with `evenkeel crds`")),
         }
     }
     let object = key.as_ref().map(target).unwrap_or_default();
     for finding in findings {
-        let field = finding.path.clone();
-        add(&field, Finding { object: object.clone(), ..finding });
+        add(Finding { object: object.clone(), ..finding });
     }
     let last_good = key.as_ref().and_then(|key| before?.objects.iter().find(|(known, _)| known == key));
     if let Some((key, object)) = last_good {
@@ -335,6 +263,8 @@ fn document(path: &str, text: &str, node: &Node, before: Option<&Parsed>, parsed
 
 #[cfg(test)]
 mod tests {
+    use reconcile::finding::Severity;
+
     use super::*;
 
     fn update(reader: &mut Reader, files: &[(&str, &str)]) -> usize {

@@ -43,6 +43,9 @@ pub enum Error {
         /// In which commit.
         commit: String,
     },
+    /// It was fetched once, or never.
+    #[error("commit {0} is not in the cache")]
+    NotCached(String),
     /// More than an engine of this size can hold.
     #[error("commit {commit} has {what}")]
     TooMany {
@@ -94,7 +97,7 @@ impl Error {
         match self {
             Self::Unusable { .. } => "settings",
             Self::Remote { .. } | Self::Pack(_) => "remote",
-            Self::Empty(_) | Self::NoReference { .. } | Self::NoPath { .. } => "missing",
+            Self::Empty(_) | Self::NoReference { .. } | Self::NoPath { .. } | Self::NotCached(_) => "missing",
             Self::TooMany { .. } => "too_many",
             Self::Unverified { .. } => "signature",
             Self::Slow { .. } => "timeout",

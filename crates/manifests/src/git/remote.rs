@@ -119,7 +119,7 @@ impl Source {
     fn pinned(&self) -> Option<Head> {
         match &self.0.follow {
             Follow::Commit(id) => Oid::from_str(id).ok().map(|id| Head { id, commit: Some(id), wants: vec![id] }),
-            Follow::Branch(_) | Follow::Tag(_) => None,
+            Follow::Branch(_) | Follow::Tag(_) | Follow::Head => None,
         }
     }
 

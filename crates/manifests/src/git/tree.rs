@@ -148,6 +148,10 @@ mod tests {
     fn repository() -> (tempfile::TempDir, Repository) {
         let home = tempfile::tempdir().unwrap();
         let repository = Repository::init_bare(home.path()).unwrap();
+        // Objects in memory: thousands of small files would be slow.
+        let odb = repository.odb().unwrap();
+        odb.add_new_mempack_backend(1000).unwrap();
+        drop(odb);
         (home, repository)
     }
 
