@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use reconcile::command::{self, Command};
-use reconcile::{Deferred, Desired, ItemKey, ItemSeen, Name, Package, Plan, RevisionResult, WaitingOn};
+use reconcile::{Deferred, Desired, ItemKey, ItemSeen, Name, Package, Plan, RevisionResult, StepId, WaitingOn};
 use simfleet::memory::{Breaks, Devices, Error, Fate, Machine, Store};
 
 use engine::Engine;
@@ -251,7 +251,8 @@ impl World {
             });
             told.deployments = narrowed.collect();
         }
-        self.rules.plan(&told, &engine.observed, &plan);
+        let kept = self.rules.plan(&told, &engine.observed, &plan);
+        let steps: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
         for step in &plan.steps {
             self.note(&format!("{} {} {step}", step.unit.name(), step.id));
         }
@@ -259,6 +260,10 @@ impl World {
         if let Err(error) = &recorded {
             self.count("not recorded");
             self.note(&format!("not recorded: {error}"));
+        }
+        // A plan that was made from what is no more is refused, and need not keep to anything.
+        if recorded.is_ok() || steps.iter().any(|step| self.store.has(step)) {
+            kept.unwrap_or_else(|broken| panic!("{broken}"));
         }
         if let Ok(rollouts) = self.store.rollouts() {
             self.rules.stored(&self.desired, &rollouts);
