@@ -280,6 +280,7 @@ impl World {
             if let Some((step, outcome)) = engine.act(&self.desired, &self.devices, at).await {
                 let line =
                     format!("{} {} {}: {:?} {}", step.step().unit.name(), step.step().id, step.device(), outcome.verdict, outcome.message);
+                assert!(!outcome.message.contains("saved nothing here"), "what never began can't be taken back: {line}");
                 self.note(&line);
             }
             self.fate()?;
@@ -419,12 +420,17 @@ impl World {
     /// Every member has what is in force, or the plan says why not.
     fn has(&mut self, engine: &Engine, unit: &Name) {
         let deployment = self.desired.deployments.get(unit).unwrap().clone();
-        let Some(record) = engine.observed.rollouts[unit].in_force() else { return };
+        let rollout = &engine.observed.rollouts[unit];
         for member in &deployment.members {
-            let Some(Package::Apt(apt)) = record.content.packages.first() else { continue };
-            let found = self.devices.with(member, |machine| machine.version(&apt.name).map(str::to_owned));
             let spoken = |deferred: &Deferred| deferred.unit.name() == unit && [member, unit].contains(&deferred.target.name());
             let explained = deployment.drift != crds::Drift::Correct || engine.deferred.iter().any(spoken);
+            let held = rollout.placements.get(member).filter(|placement| placement.is_touched());
+            let bad = held.and_then(|placement| rollout.revision(placement.revision)).map(|record| &record.result);
+            let bad = matches!(bad, Some(RevisionResult::RolledBack { .. }));
+            assert!(!bad || explained, "{member} still holds a revision of {unit} that was taken back, and nobody says why");
+            let Some(record) = rollout.in_force() else { continue };
+            let Some(Package::Apt(apt)) = record.content.packages.first() else { continue };
+            let found = self.devices.with(member, |machine| machine.version(&apt.name).map(str::to_owned));
             let seen = &engine.observed.devices[member].items;
             assert!(seen.get(&ItemKey::apt(&apt.name)).is_some_and(|item| *item != ItemSeen::Absent) == found.is_some() || explained);
             if found.as_deref() == Some(&apt.version) {
