@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use simfleet::memory::Devices;
 use world::{Log, Tally, World};
 
-/// Worlds by default: what a debug build lives through in some ten seconds.
-const SEEDS: u64 = 300;
+/// Worlds by default: what a debug build lives through in some twenty seconds.
+const SEEDS: u64 = 200;
 /// Lines of a failure's story.
 const LINES: usize = 60;
 

@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod git;
+mod rest;
 pub mod rules;
 pub mod seeded;
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use reconcile::command::{self, Command};
-use reconcile::{Deferred, Desired, ItemKey, ItemSeen, Name, Package, Plan, RevisionResult, WaitingOn};
+use reconcile::{Deferred, Desired, Name, Plan, StepId, WaitingOn};
 use simfleet::memory::{Breaks, Devices, Error, Fate, Machine, Store};
 
 use engine::Engine;
@@ -20,8 +21,6 @@ use seeded::Seeded;
 
 /// Turns with faults.
 const TURNS: usize = 60;
-/// Passes that a fleet has to come to rest when nothing goes wrong any more.
-const PASSES: usize = 700;
 
 /// What happened, in lines.
 pub type Log = Arc<Mutex<Vec<String>>>;
@@ -251,7 +250,8 @@ impl World {
             });
             told.deployments = narrowed.collect();
         }
-        self.rules.plan(&told, &engine.observed, &plan);
+        let kept = self.rules.plan(&told, &engine.observed, &plan);
+        let steps: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
         for step in &plan.steps {
             self.note(&format!("{} {} {step}", step.unit.name(), step.id));
         }
@@ -259,6 +259,10 @@ impl World {
         if let Err(error) = &recorded {
             self.count("not recorded");
             self.note(&format!("not recorded: {error}"));
+        }
+        // A plan that was made from what is no more is refused, and need not keep to anything.
+        if recorded.is_ok() || steps.iter().any(|step| self.store.has(step)) {
+            kept.unwrap_or_else(|broken| panic!("{broken}"));
         }
         if let Ok(rollouts) = self.store.rollouts() {
             self.rules.stored(&self.desired, &rollouts);
@@ -275,6 +279,7 @@ impl World {
             if let Some((step, outcome)) = engine.act(&self.desired, &self.devices, at).await {
                 let line =
                     format!("{} {} {}: {:?} {}", step.step().unit.name(), step.step().id, step.device(), outcome.verdict, outcome.message);
+                assert!(!outcome.message.contains("saved nothing here"), "what never began can't be taken back: {line}");
                 self.note(&line);
             }
             self.fate()?;
@@ -310,124 +315,6 @@ impl World {
             self.note(&format!("bob: {does:?}"));
             self.count("command");
             let _ = self.record(engine, plan).await;
-        }
-    }
-
-    /// Nothing goes wrong any more, and people agree to everything: the fleet comes to rest, and to what is in force.
-    async fn rest(&mut self) {
-        self.note("nothing goes wrong any more");
-        self.store.set_away(false);
-        self.git.set_free();
-        self.desired = self.git.build();
-        self.rules.commit(&self.desired);
-        for device in self.desired.devices.keys() {
-            self.devices.with(device, |machine| {
-                machine.set_away(false);
-                machine.set_sick(false);
-                machine.clear_fates();
-            });
-        }
-        let mut engine = match self.engine.take() {
-            Some(engine) => engine,
-            None => Engine::start(&self.store).await.expect("the store is there"),
-        };
-        let mut asked = false;
-        for _ in 0..PASSES {
-            self.now += SignedDuration::from_secs(1);
-            self.devices.set_now(self.now);
-            if engine.stale {
-                engine.reload(&self.store).await.expect("the store is there");
-            }
-            for device in self.desired.devices.keys() {
-                engine.look(&self.desired, &self.devices, device).await;
-                engine.probe(&self.desired, &self.devices, device, self.now);
-            }
-            let plan = self.plan(&mut engine);
-            let (quiet, look_again) = (plan.steps.is_empty() && engine.steps.is_empty() && engine.ended.is_empty(), plan.look_again);
-            if plan.steps.is_empty() {
-                // Whatever is under way gets on.
-                self.now += SignedDuration::from_secs(if engine.steps.is_empty() { 0 } else { 20 });
-                self.devices.set_now(self.now);
-            } else {
-                let _ = self.record(&mut engine, plan).await;
-            }
-            let _ = self.act(&mut engine).await;
-            self.finish(&mut engine).await;
-            rules::ran(&self.desired, &self.devices, &self.store);
-            if !quiet {
-                continue;
-            }
-            let units: Vec<Name> = self.desired.deployments.keys().cloned().collect();
-            let waits = units.iter().find_map(|unit| Some((unit, approval(&engine.deferred, unit)?)));
-            if let Some((unit, approve)) = waits {
-                self.ask(&mut engine, unit, &approve).await;
-            } else if !asked {
-                asked = true;
-                for unit in &units {
-                    self.ask(&mut engine, unit, &Command::Resume).await;
-                }
-            } else if let Some(at) = look_again {
-                self.now = self.now.max(at);
-            } else {
-                return self.rested(&engine);
-            }
-        }
-        panic!("it does not come to rest: {:#?}", engine.deferred);
-    }
-
-    /// What is put off at the end is nothing that comes by waiting, and a device that is not as it should be is spoken of.
-    fn rested(&mut self, engine: &Engine) {
-        for deferred in &engine.deferred {
-            let stays = matches!(
-                deferred.waiting_on,
-                WaitingOn::Health { until: None, .. }
-                    | WaitingOn::Budget { .. }
-                    | WaitingOn::NoWayBack { .. }
-                    | WaitingOn::Dependency { .. }
-                    | WaitingOn::Suspended { .. }
-            );
-            assert!(stays, "at rest, and waiting for what comes by itself: {} {deferred}", deferred.unit);
-        }
-        let units: Vec<Name> = self.desired.deployments.keys().cloned().collect();
-        for unit in units {
-            let Some(rollout) = engine.observed.rollouts.get(&unit) else {
-                assert!(self.desired.deployments.get(&unit).unwrap().members.is_empty(), "{unit} was never begun");
-                continue;
-            };
-            let spoken = engine.deferred.iter().any(|deferred| deferred.unit.name() == &unit);
-            let current = rollout.current().expect("a rollout has a revision");
-            let end = match current.result {
-                RevisionResult::Complete => "complete",
-                RevisionResult::RolledBack { .. } => "rolled back",
-                RevisionResult::Stopped => "stopped",
-                _ => "stuck",
-            };
-            assert!(end != "stuck" || spoken, "{unit} is {:?} at rest, and nobody knows why", current.result);
-            self.count(end);
-            self.note(&format!("{unit} revision {} {end}", current.number));
-            if matches!(end, "complete" | "rolled back") {
-                self.has(engine, &unit);
-            }
-        }
-    }
-
-    /// Every member has what is in force, or the plan says why not.
-    fn has(&mut self, engine: &Engine, unit: &Name) {
-        let deployment = self.desired.deployments.get(unit).unwrap().clone();
-        let Some(record) = engine.observed.rollouts[unit].in_force() else { return };
-        for member in &deployment.members {
-            let Some(Package::Apt(apt)) = record.content.packages.first() else { continue };
-            let found = self.devices.with(member, |machine| machine.version(&apt.name).map(str::to_owned));
-            let spoken = |deferred: &Deferred| deferred.unit.name() == unit && [member, unit].contains(&deferred.target.name());
-            let explained = deployment.drift != crds::Drift::Correct || engine.deferred.iter().any(spoken);
-            let seen = &engine.observed.devices[member].items;
-            assert!(seen.get(&ItemKey::apt(&apt.name)).is_some_and(|item| *item != ItemSeen::Absent) == found.is_some() || explained);
-            if found.as_deref() == Some(&apt.version) {
-                self.count("device as it should be");
-            } else {
-                self.count("device otherwise");
-                assert!(explained, "{member} has {} {found:?}, {} is in force, and nobody says why", apt.name, apt.version);
-            }
         }
     }
 }

@@ -35,20 +35,21 @@ impl Rules {
         }
     }
 
-    /// A plan is about to be recorded.
-    pub fn plan(&self, desired: &Desired, observed: &Observed, plan: &Plan) {
+    /// What is wrong with a plan, if it is going to be recorded.
+    pub fn plan(&self, desired: &Desired, observed: &Observed, plan: &Plan) -> Result<(), String> {
         for step in &plan.steps {
-            if let Action::Apply(work) = &step.action {
-                let banned = self.banned.get(step.unit.name()) == Some(&work.digest);
-                assert!(!banned, "{step} brings back what was taken back, and nobody has asked for it anew");
+            if let Action::Apply(work) = &step.action
+                && self.banned.get(step.unit.name()) == Some(&work.digest)
+            {
+                return Err(format!("{step} brings back what was taken back, and nobody has asked for it anew"));
             }
         }
-        budgets(desired, observed, plan);
+        budgets(desired, observed, plan)
     }
 }
 
 /// No step of a plan takes a device out beyond its Deployment's budget; what is out by itself takes no place that it did not have.
-fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) {
+fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) -> Result<(), String> {
     let mut out: BTreeSet<Name> = desired.devices.keys().filter(|device| is_out(desired, observed, device)).cloned().collect();
     for step in &plan.steps {
         let disturbs = step.action.work().is_some() && !matches!(step.action, Action::Prepare(_));
@@ -64,8 +65,11 @@ fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) {
         let group: Vec<&Name> = deployment.members.iter().filter(|member| of(member) == of(device)).collect();
         let down: BTreeSet<&Name> = group.iter().copied().chain([device]).filter(|name| out.contains(*name)).collect();
         let limit = deployment.strategy.max_unavailable.floor_of(group.len());
-        assert!(down.len() <= limit, "{step} takes out one too many: {down:?} would be out, and {limit} may be");
+        if down.len() > limit {
+            return Err(format!("{step} takes out one too many: {down:?} would be out, and {limit} may be"));
+        }
     }
+    Ok(())
 }
 
 /// A step disturbs it, or it is not well by itself.
