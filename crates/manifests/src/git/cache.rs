@@ -46,6 +46,12 @@ impl Cache {
         Repository::open_bare(&self.0).is_ok_and(|repository| repository.odb().is_ok_and(|odb| odb.exists(id)))
     }
 
+    /// Whether the head that was fetched last can still be read.
+    pub(super) fn is_whole(&self, repository: &Repository) -> bool {
+        repository.find_reference(HEAD).and_then(|head| head.peel_to_tree()).is_ok_and(|_| true)
+            || repository.find_reference(HEAD).is_err_and(|error| error.code() == ErrorCode::NotFound)
+    }
+
     /// What a server is told that we have: the newest commits, also of what was replaced.
     pub(super) fn haves(&self) -> Vec<Oid> {
         let newest = || -> Result<Vec<Oid>, git2::Error> {

@@ -154,7 +154,7 @@ impl Source {
         let fetched = {
             let repository = self.0.cache.open()?;
             let object = repository.find_object(head, None).map_err(|error| match error.code() {
-                ErrorCode::NotFound => self.remote(&format!("it does not give {head}")),
+                ErrorCode::NotFound if self.0.cache.is_whole(&repository) => self.remote(&format!("it does not give {head}")),
                 _ => self.0.cache.damaged(&error),
             })?;
             let commit = object.peel_to_commit().map_err(|_| self.remote(&format!("{head} is not a commit")))?.id();
