@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod get;
 mod plan;
+mod reference;
 mod rollout;
 mod run;
 mod show;
@@ -21,7 +22,22 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
     name = "evenkeel",
     version,
     max_term_width = 120,
-    after_help = "Examples:\n  evenkeel check fleet/                        what is wrong with these manifests?\n  evenkeel run --repo https://git.example.com/fleet.git --data /var/lib/evenkeel --secrets /etc/evenkeel/secrets\n  evenkeel get devices                         is it well?\n  evenkeel explain deployment/web              why does it wait, and who can clear it?\n  evenkeel rollout undo deployment/web         back to the last good revision"
+    after_help = "Examples:
+  evenkeel check fleet/                        what is wrong with these manifests?
+  evenkeel simulate fleet/                     what would come of them on simulated devices?
+  evenkeel run --repo https://git.example.com/fleet.git --secrets /etc/evenkeel/secrets
+  evenkeel get devices                         is it well?
+  evenkeel explain deployment/web              why does it wait, and who can clear it?
+  evenkeel rollout undo deployment/web         back to the last good revision
+
+Environment:
+  EVENKEEL_DATA      data directory of the engine, for all commands
+  EVENKEEL_SERVER    URL of an engine elsewhere, for the commands that ask one
+  EVENKEEL_TOKEN     its token
+  EVENKEEL_SECRETS   directory of secrets
+  DATABASE_URL       the store, where it is PostgreSQL
+  RUST_LOG           which log lines are written: info, debug, evenkeel=debug
+  NO_COLOR           no colours"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -32,11 +48,11 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the engine
     Run(run::RunArgs),
-    /// Check manifests as a compiler reads code: exit 0 fine, 1 findings, 2 could not run
+    /// Check manifests as a compiler reads code: exit 0 fine, 1 errors or warnings, 2 could not run
     Check(check::CheckArgs),
     /// Show what would be done: exit 0 nothing to do, 2 changes, 1 error
     Plan(plan::PlanArgs),
-    /// Bring the fleet to the declared state once, and end: exit 0 if it is there
+    /// Bring the fleet to the declared state once, and end: exit 0 if it is there, 1 if not
     Apply(run::ApplyArgs),
     /// Show objects of a running engine
     Get(get::GetArgs),
@@ -44,32 +60,35 @@ enum Command {
     Explain(get::ExplainArgs),
     /// See and steer a rollout
     Rollout(rollout::RolloutArgs),
-    /// Let a commit through that went beyond the limits
+    /// Let a commit through that deletes or touches more devices than `run` allows
     Approve(rollout::ApproveArgs),
     /// Read, export and prove the audit log
     Audit(audit::AuditArgs),
     /// Show how the engine is, or watch rollouts go on
     Status(get::StatusArgs),
-    /// Ask a server for its host keys, as YAML to be pinned
+    /// Ask a server for its SSH host keys, as YAML to be pinned
     Scan(run::ScanArgs),
     /// Rehearse a change on simulated devices: exit 0 complete, 1 failed or taken back, 2 could not run
     Simulate(simulate::SimulateArgs),
-    /// Print the kinds' definitions
+    /// Print the kinds as Kubernetes CustomResourceDefinitions
     Crds,
     /// Print a completion script
     Completion {
         /// For this shell
         shell: clap_complete::Shell,
     },
+    /// Print this command line as Markdown, as docs/cli.md has it
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Which engine to talk to.
 #[derive(Args, Clone)]
 pub(crate) struct Where {
-    /// Data directory of an engine on this machine
+    /// Data directory of the engine to ask, on this machine
     #[arg(long, env = "EVENKEEL_DATA", default_value = "evenkeel-data", value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// URL of an engine elsewhere; its token comes from EVENKEEL_TOKEN
+    /// URL of an engine elsewhere that listens for HTTP; its token comes from EVENKEEL_TOKEN
     #[arg(long, env = "EVENKEEL_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
 }
@@ -88,7 +107,7 @@ impl Where {
 pub(crate) enum Output {
     /// For people
     Text,
-    /// Text with more columns
+    /// Text with more columns, where there are more
     Wide,
     /// JSON
     Json,
@@ -115,6 +134,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             for definition in crds::all() {
                 print!("---\n{}", crds::yaml(&definition));
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Reference => {
+            print!("{}", reference::page(Cli::command()));
             Ok(ExitCode::SUCCESS)
         }
         Command::Completion { shell } => {

@@ -31,6 +31,8 @@ use source::{Candidate, Wish};
 
 /// Events that wait for the loop; who sends more has to wait.
 const QUEUE: usize = 4096;
+/// Time between two tries of a store that refused.
+const STORE_AGAIN: Duration = Duration::from_secs(2);
 /// Wishes that wait for the source; more are refused.
 const WISHES: usize = 16;
 /// Findings that are shown for the commit in force.
@@ -52,6 +54,8 @@ pub(crate) enum Event {
     Probe(Ran),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
+    /// The store takes writes again.
+    StoreBack,
     /// Somebody asks for something.
     Ask(Request),
 }
@@ -90,6 +94,7 @@ pub(crate) struct Engine {
     pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
+    events: mpsc::Sender<Event>,
 }
 
 /// Runs until it is told to stop.
@@ -114,6 +119,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         held: None,
         pending: Changed::default(),
         store_away: false,
+        events: events.clone(),
     };
     engine.restore(&url).await?;
     let follow =
@@ -126,7 +132,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
-            () = tokio::time::sleep(wake) => engine.time_passed().await,
+            () = tokio::time::sleep(wake) => engine.time_passed(),
         }
         // Whatever else has come in meanwhile belongs to the same pass.
         for _ in 0..QUEUE {
@@ -147,7 +153,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
 
 impl Engine {
     async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
-        let rollouts = self.store.rollouts().await;
+        let rollouts = self.store.rollouts().await?;
         let mut view = self.write();
         view.observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         url.clone_into(&mut view.source.url);
@@ -169,26 +175,28 @@ impl Engine {
 
     fn next_look(&self) -> Duration {
         let now = Timestamp::now();
-        let away = self.store_away.then(|| Duration::from_secs(2));
-        let next = self.look_again.values().min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::from_millis(20)));
-        let latest = Duration::from_secs(3600);
-        next.unwrap_or(latest).min(away.unwrap_or(latest)).max(Duration::from_millis(20))
+        let next = self.look_again.values().min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        next.unwrap_or(Duration::from_secs(3600)).clamp(Duration::from_millis(20), Duration::from_secs(3600))
     }
 
-    async fn time_passed(&mut self) {
+    fn time_passed(&mut self) {
         let now = Timestamp::now();
         let due: Vec<Name> = self.look_again.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
         for name in due {
             self.look_again.remove(&name);
             self.dirty.insert(name);
         }
-        if self.store_away && self.store.health().await.is_ok() {
-            tracing::info!("the store takes writes again");
-            self.store_away = false;
-            self.reload().await;
-            if let Some(held) = self.held.take() {
-                self.candidate(held).await;
-            }
+    }
+
+    /// The store takes writes again: what it has is what is, and what waited for it goes on.
+    async fn store_back(&mut self) {
+        tracing::info!("the store takes writes again");
+        self.store_away = false;
+        let unread = self.desired().revision.commit.is_empty();
+        self.write().not_ready = unread.then(|| "the source has not been read yet".into());
+        self.reload().await;
+        if let Some(held) = self.held.take() {
+            self.candidate(held).await;
         }
     }
 
@@ -227,6 +235,7 @@ impl Engine {
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
+            Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
         }
     }
@@ -251,6 +260,10 @@ impl Engine {
                 self.held = Some(candidate);
                 return;
             }
+        }
+        if self.store_away {
+            self.held = Some(candidate);
+            return;
         }
         let revision = candidate.desired.revision.clone();
         let entry = self.entry("admit", &revision, if candidate.forced { "the branch was rewritten (force-push)" } else { "" });
@@ -292,8 +305,15 @@ impl Engine {
         self.held = None;
         self.devices.update(desired.clone(), &changed.devices).await;
         self.scheduler.update(&desired, &changed.devices);
-        self.looks.update(&desired, &changed.concerned(&old, &desired));
+        self.look_at(&changed.concerned(&old, &desired));
         self.dirty.extend(changed.deployments);
+    }
+
+    /// What has to be read on these devices may be otherwise than before.
+    fn look_at(&mut self, devices: &BTreeSet<Name>) {
+        let view = self.view.clone();
+        let view = view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.looks.update(&view.desired, &view.observed, devices);
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {
@@ -419,18 +439,34 @@ impl Engine {
     }
 
     async fn reload(&mut self) {
-        let rollouts = self.store.rollouts().await;
+        let rollouts = match self.store.rollouts().await {
+            Ok(rollouts) => rollouts,
+            Err(error) => return self.store_failed(&error),
+        };
         self.write().observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         let all: Vec<Name> = self.desired().deployments.keys().cloned().collect();
         self.dirty.extend(all);
     }
 
     fn store_failed(&mut self, error: &store::Error) {
-        if !self.store_away {
-            tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
-        }
-        self.store_away = true;
         self.write().not_ready = Some(format!("the store: {error}"));
+        if self.store_away {
+            return;
+        }
+        tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
+        self.store_away = true;
+        tokio::spawn(wait_for_store(self.store.clone(), self.events.clone()));
+    }
+}
+
+/// Asks the store again and again until it takes writes.
+async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
+    loop {
+        tokio::time::sleep(STORE_AGAIN).await;
+        if store.health().await.is_ok() {
+            let _ = events.send(Event::StoreBack).await;
+            return;
+        }
     }
 }
 

@@ -3,10 +3,15 @@
 mod fleet;
 mod watch;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use console::style;
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{cargo, run as run_command, target};
 use fleet::{Fleet, Release};
@@ -25,28 +30,36 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     eprintln!("building evenkeel (the first time takes some minutes)");
-    run_command(cargo().args(["build", "--quiet", "-p", "operator"]))?;
+    run_command(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
     let binary = target().join("debug/evenkeel");
+    // From here on we end in order, so that nothing stays behind.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
     let mut fleet = if args.machines { Fleet::machines(&binary)? } else { Fleet::simulated(&binary)? };
-    story(&mut fleet).with_context(|| format!("the engine said last:\n{}", fleet.engine.tail()))?;
-    if args.once {
-        return Ok(());
+    let told = story(&mut fleet, &stop);
+    if stop.load(Ordering::Relaxed) {
+        bail!("interrupted");
     }
-    what_next(&fleet, &binary);
-    // Ctrl-C goes to all of us: the engine and the fleet end by themselves, and clean up.
-    loop {
-        std::thread::park();
+    told.with_context(|| format!("the engine said last:\n{}", fleet.engine.tail()))?;
+    if !args.once {
+        what_next(&fleet, &binary);
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
+    fleet.engine.terminate().map(drop)
 }
 
 /// Three releases and what can be seen of them. Everything that is told is also checked.
-fn story(fleet: &mut Fleet) -> anyhow::Result<()> {
+fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let release = fleet.release.clone();
     let [first, good, bad] = release.versions;
     println!("\n{}", fleet.introduction);
     part("1. The first release goes onto bare machines");
     fleet.commit(first)?;
-    let mut watch = Watch::default();
+    let mut watch = Watch::new(stop.clone());
     fleet.engine.start()?;
     watch.until(fleet, "Complete", first)?;
 
@@ -135,23 +148,24 @@ fn what_next(fleet: &Fleet, binary: &std::path::Path) {
     let [first, good, bad] = release.versions;
     part("What to try next, in another terminal");
     println!(
-        "  export EVENKEEL_DATA={data}; alias evenkeel={}
+        "  export EVENKEEL_DATA={data}
+  alias evenkeel={binary}
 
-  evenkeel get devices                          # is it well?
-  evenkeel get deployments
-  evenkeel explain deployment/{name}            # why is it so, and who can change that?
-  evenkeel rollout history {name}
-  evenkeel rollout undo {name} --to-revision 1  # back to {first}, by hand
-  evenkeel audit list --limit 20                # who did what, when, and what came of it
+  evenkeel get devices                            is it well?
+  evenkeel explain deployment/{name:<17}   why is it so, and who can change that?
+  evenkeel rollout history {name:<20}   what was tried, and what became of it
+  evenkeel rollout undo {name} --to-revision 1     back to {first}, by hand
+  evenkeel audit list --limit 20                  who did what, and what came of it
 
-  cd {folder}                                   # the fleet's Git repository: change something, and commit it
-  sed -i s/{bad}/{good}/ {file} && git commit -qam 'The bad version is taken out'
-  evenkeel check . && evenkeel status --watch",
-        binary.display(),
+  The fleet's Git repository: change something, check it, commit it, and look on.
+  cd {folder}
+  sed -i s/{bad}/{good}/ {file}
+  evenkeel check . && git commit -qam 'The bad version is taken out' && evenkeel status --watch",
+        binary = binary.display(),
         file = release.file,
     );
     if let Some(hand) = &fleet.by_hand {
-        println!("\n  {hand}   # change something on a device by hand: it is put back");
+        println!("\n  Change something on a device by hand: it is put back.\n  {hand}");
     }
-    println!("\nThe engine's log is {}. Ctrl-C ends everything and cleans up.", fleet.log.display());
+    println!("\nThe engine writes its log to {}.\n{}", fleet.log.display(), style("Ctrl-C ends everything and cleans up.").bold());
 }

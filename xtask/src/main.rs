@@ -65,7 +65,11 @@ fn main() -> ExitCode {
 }
 
 fn generate() -> anyhow::Result<()> {
-    run(cargo().args(["run", "--quiet", "-p", "crds", "--example", "generate"]))
+    run(cargo().args(["run", "--quiet", "--workspace", "--example", "generate"]))?;
+    // Always the whole workspace: a single package would have its dependencies built with other features.
+    run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
+    let reference = std::fs::File::create(root().join("docs/cli.md"))?;
+    run(Command::new(target().join("debug/evenkeel")).arg("reference").stdout(reference))
 }
 
 /// The checkout.

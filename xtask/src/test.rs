@@ -10,7 +10,7 @@ use crate::{cargo, install, run, target, tidy};
 /// What to run.
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// What one runs before each commit: no root, no machines
+    /// What one runs before each commit: no root, no servers, no machines
     #[arg(long)]
     quick: bool,
     /// Only one level
@@ -27,17 +27,27 @@ enum Level {
     Tidy,
     /// Clippy, warnings denied
     Clippy,
-    /// Licences and advisories, where cargo-deny is installed
+    /// Licences, banned crates and sources, where cargo-deny is installed
     Deny,
-    /// Unit, scenario, property and conformance tests
+    /// Unit, scenario and property tests, and generated files being fresh
     Unit,
-    /// Real machines
+    /// One suite per port on the fake and the real one: SSH, apt, Git, SQLite, PostgreSQL; and the simulated worlds
+    Conformance,
+    /// The demo's story on simulated devices, told and checked
+    Demo,
+    /// The engine on simulated devices and on real machines
     E2e,
 }
 
-const LEVELS: [Level; 6] = [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::E2e];
+const LEVELS: [Level; 8] =
+    [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::Conformance, Level::Demo, Level::E2e];
+/// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
+const UNIT: [&str; 6] = ["scenario", "update", "properties", "generated", "reference", "examples"];
+/// Test files that need the level `e2e`.
+const E2E: [&str; 2] = ["rollout", "engine"];
 
 fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
+    // Always the whole workspace: a single package would have its dependencies built once more, with other features.
     match level {
         Level::Format => run(cargo().args(["fmt", "--all", "--check"])),
         Level::Tidy => tidy::run(),
@@ -50,7 +60,9 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             eprintln!("note: cargo-deny is not installed; `cargo install cargo-deny` brings it");
             Ok(())
         }
-        Level::Unit => run(cargo().args(["test", "--workspace", "--exclude", "e2e"])),
+        Level::Unit => run(cargo().args(["test", "--workspace", "--lib", "--bins"]).args(files(|name| UNIT.contains(&name))?)),
+        Level::Conformance => run(cargo().args(["test", "--workspace"]).args(files(|name| !UNIT.contains(&name) && !E2E.contains(&name))?)),
+        Level::Demo => run(cargo().args(["run", "--quiet", "--package", "xtask", "--", "demo", "--once"])),
         Level::E2e => {
             let missing = install::ensure();
             if !install::is_root() {
@@ -58,21 +70,32 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             } else if !missing.is_empty() {
                 skipped.push(format!("e2e: missing Debian packages: {}", missing.join(" ")));
             } else {
-                // Always the whole workspace: a single package would have its dependencies built with other features.
                 run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
-                return run(cargo()
-                    .args(["test", "--workspace", "--test", "rollout"])
-                    .env("EVENKEEL_BIN", target().join("debug/evenkeel")));
+                let files = files(|name| E2E.contains(&name))?;
+                return run(cargo().args(["test", "--workspace"]).args(files).env("EVENKEEL_BIN", target().join("debug/evenkeel")));
             }
             Ok(())
         }
     }
 }
 
+/// The test files of the workspace by name, as arguments of `cargo test`: a new one belongs to a level without being listed.
+fn files(wanted: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
+    let output = cargo().args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let tests = targets.filter(|target| target["kind"] == serde_json::json!(["test"])).filter_map(|target| target["name"].as_str());
+    let mut names: Vec<&str> = tests.filter(|name| wanted(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names.into_iter().flat_map(|name| ["--test".to_owned(), name.to_owned()]).collect())
+}
+
 pub(crate) fn run_all(args: &TestArgs) -> anyhow::Result<()> {
     let levels: Vec<Level> = match (args.only, args.quick) {
         (Some(level), _) => vec![level],
-        (None, true) => LEVELS.into_iter().filter(|level| *level < Level::E2e).collect(),
+        (None, true) => LEVELS.into_iter().filter(|level| *level <= Level::Unit).collect(),
         (None, false) => LEVELS.to_vec(),
     };
     if !args.quick && args.only.is_none() {

@@ -11,6 +11,8 @@ use reconcile::StepId;
 
 use crate::script::{HEADER, write_file};
 
+/// Quarters of a second that a step may take to begin; a device on which nothing can be started must not be waited for.
+const START: u32 = 20;
 /// Seconds that one look waits on the device for the step to end.
 const WAIT: u32 = 20;
 /// Bytes of what the step printed that are brought back.
@@ -91,7 +93,7 @@ fn wait(quarters: u32) -> String {
   [ "$(cat "$D/boot" 2>/dev/null)" = "$(boot_id)" ] && kill -0 "$(cat "$D/pid")" 2>/dev/null
 }}
 i=0
-while [ -d "$D" ] && [ ! -f "$D/code" ] && [ "$i" -lt {quarters} ] && {{ [ ! -d "$D/started" ] || alive; }}; do sleep 0.25; i=$((i+1)); done
+while [ -d "$D" ] && [ ! -f "$D/code" ] && [ "$i" -lt {quarters} ] && if [ -d "$D/started" ]; then alive; else [ "$i" -lt {START} ]; fi; do sleep 0.25; i=$((i+1)); done
 if [ -f "$D/code" ]; then printf 'done %s\n' "$(cat "$D/code")"
 elif [ ! -d "$D/started" ]; then printf 'absent\n'
 elif alive || [ -f "$D/code" ]; then printf 'running\n'

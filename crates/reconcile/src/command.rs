@@ -7,7 +7,7 @@ use crate::desired::Desired;
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::plan::{Deferred, Plan, PlanId, Step, WaitingOn};
-use crate::rollout::{RevisionResult, Rollout, RolloutChange};
+use crate::rollout::{Placement, RevisionResult, Rollout, RolloutChange};
 
 /// What a person asks of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ use crate::rollout::{RevisionResult, Rollout, RolloutChange};
 pub enum Command {
     /// Begin nothing new.
     Pause,
-    /// Go on; a stopped revision is tried again.
+    /// Go on; a stopped revision is tried again, and so are devices that were given up.
     Resume,
     /// Agree to what waits for it.
     Approve {
@@ -58,7 +58,8 @@ pub fn plan(desired: &Desired, observed: &Observed, unit: &Name, command: &Comma
 
 fn resume(rollout: &Rollout, by: String) -> Result<RolloutChange, Error> {
     let stopped = rollout.current().is_some_and(|record| record.result == RevisionResult::Stopped);
-    if rollout.paused.is_none() && !stopped {
+    let given_up = rollout.placements.values().any(Placement::is_given_up);
+    if rollout.paused.is_none() && !stopped && !given_up {
         return Err(Error::Nothing("it is not paused (a pause in Git is taken back in Git)".into()));
     }
     Ok(RolloutChange::Resume { by })
@@ -95,8 +96,15 @@ fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, E
             .stable_before(current.number)
             .ok_or_else(|| Error::Nothing(format!("no revision before {} was complete", current.number)))?,
     };
-    if target.number == current.number {
+    if rollout.in_force().is_none_or(|record| record.number != current.number) && target.number == current.number {
+        return Err(Error::Nothing(format!("revision {} was taken back: a new commit brings it again", target.number)));
+    }
+    if rollout.in_force().is_some_and(|record| record.number == target.number) {
         return Err(Error::Nothing(format!("revision {} is in force", target.number)));
+    }
+    if target.result != RevisionResult::Complete {
+        let help = "spec.rollbackTo takes it through its batches";
+        return Err(Error::Nothing(format!("revision {} was never complete: {help}", target.number)));
     }
     Ok(RolloutChange::RollBack {
         number: current.number,
@@ -104,4 +112,28 @@ fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, E
         to: Some(target.number),
         reason: format!("undone by {by}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a person is told to do about a device that was tried in vain has to be possible.
+    #[test]
+    fn a_device_that_was_given_up_can_be_tried_again() {
+        let resume = |attempt: u32| {
+            let placement = json!({"revision": 1, "digest": "d1", "phase": "failed", "since": "2026-11-24T12:00:00Z", "step": "s1",
+                "attempt": attempt, "failure": "disk full"});
+            let rollout: Rollout = serde_json::from_value(json!({"placements": {"default/web": placement}, "version": 7})).unwrap();
+            let unit = Name::parse("app");
+            let observed = Observed { rollouts: [(unit.clone(), Arc::new(rollout))].into(), ..Observed::default() };
+            plan(&Desired::default(), &observed, &unit, &Command::Resume, "bob", &[])
+        };
+        assert_eq!(resume(5).unwrap().steps.len(), 1);
+        assert!(matches!(resume(4), Err(Error::Nothing(_))), "it is tried again by itself");
+    }
 }

@@ -30,7 +30,7 @@ pub mod window;
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
 pub use desired::{Access, Changed, Check, Deployment, Desired, Device, Key, Map, Probe, SshAccess};
 pub use name::{Name, Target};
-pub use observed::{Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
+pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
 pub use outcome::{Outcome, Verdict};
 pub use outlook::{Outlook, outlook};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};

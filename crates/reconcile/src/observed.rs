@@ -1,6 +1,6 @@
 //! What was seen, and when.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::content::{Digest, short};
+use crate::desired::Desired;
 use crate::name::Name;
 use crate::rollout::Rollout;
 
@@ -18,6 +19,35 @@ pub struct Observed {
     pub devices: HashMap<Name, Arc<DeviceSeen>>,
     /// What the store remembers of each Deployment's rollouts.
     pub rollouts: BTreeMap<Name, Arc<Rollout>>,
+    /// Alerts that fire now, by the device that they speak of.
+    pub alerts: BTreeMap<Name, Vec<AlertSeen>>,
+}
+
+impl Observed {
+    /// What has to be read on a device: the items of everything that belongs there, by what Git says and by what is in force.
+    pub fn items(&self, desired: &Desired, device: &Name) -> BTreeSet<ItemKey> {
+        let mut items = BTreeSet::new();
+        for unit in desired.selected_by.get(device).into_iter().flatten() {
+            let Some(deployment) = desired.deployments.get(unit) else { continue };
+            items.extend(deployment.content.items());
+            if let Some(record) = self.rollouts.get(unit).and_then(|rollout| rollout.in_force()) {
+                items.extend(record.content.items());
+            }
+        }
+        items
+    }
+}
+
+/// An alert that fires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlertSeen {
+    /// The AlertRule.
+    pub rule: Name,
+    /// How bad it is.
+    pub severity: crds::Severity,
+    /// When it began to fire.
+    pub since: Timestamp,
 }
 
 /// What was last seen of one device.
@@ -235,11 +265,12 @@ impl DeviceSeen {
     /// Are we able to see it, and is it well.
     pub fn health(&self) -> Health {
         match self.contact {
-            Contact::Never => Health::Unknown,
+            // One that is only watched is never looked at, and is as well as its probes say.
+            Contact::Never if self.probes.is_empty() => Health::Unknown,
             Contact::Unreachable { .. } => Health::Unreachable,
-            Contact::Known if self.probes.values().any(|probe| probe.state == ProbeState::Fail) => Health::Degraded,
-            Contact::Known if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
-            Contact::Known => Health::Healthy,
+            _ if self.probes.values().any(|probe| probe.state == ProbeState::Fail) => Health::Degraded,
+            _ if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
+            Contact::Known | Contact::Never => Health::Healthy,
         }
     }
 }

@@ -193,6 +193,8 @@ pub enum WaitingOn {
     Alert {
         /// Which.
         name: String,
+        /// When patience ends.
+        until: Option<Timestamp>,
     },
     /// Something else has to be done first.
     Dependency {

@@ -17,6 +17,7 @@ mod forward;
 mod gate;
 mod shared;
 mod steady;
+mod survey;
 mod unit;
 
 /// Plans every Deployment.

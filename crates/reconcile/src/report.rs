@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crds::{DeploymentStatus, DeviationStatus, DeviceStatus, FactsStatus, HistoryStatus, PackageStatus, PlainStatus, ProbeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::content::Content;
 use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
-use crate::observed::{DeviceSeen, Health, Observed, ProbeState};
+use crate::observed::{DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeState};
 use crate::plan::{Deferred, WaitingOn};
-use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout};
+use crate::rollout::{self, Phase, Placement, RevisionRecord, RevisionResult, Rollout};
 
 /// Lists in a status are cut at this length; the full ones are behind the API.
 const LIST: usize = 20;
@@ -26,8 +27,8 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     let mut update = Update::UpToDate;
     for unit in desired.selected_by.get(name).into_iter().flatten() {
         let Some(deployment) = desired.deployments.get(unit) else { continue };
-        let rollout = observed.rollouts.get(unit).map(|rollout| (**rollout).clone()).unwrap_or_default();
-        update = update.max(on_device(deployment, &rollout, &seen, name, &mut status));
+        let rollout = observed.rollouts.get(unit).map_or(&*rollout::NEVER, |rollout| &**rollout);
+        update = update.max(on_device(deployment, rollout, &seen, name, &mut status));
     }
     status.packages.truncate(LIST);
     status.deviations.truncate(LIST);
@@ -53,12 +54,12 @@ fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name
     let (wanted, _) = deployment.content_for(name);
     let in_force = in_force(rollout)
         .map_or_else(|| wanted.clone(), |record| if record.digest == deployment.digest { wanted.clone() } else { record.content.clone() });
-    let revision = placement.map_or(0, |placement| i32::try_from(placement.revision).unwrap_or(i32::MAX));
+    let revision = placement.and_then(Placement::holds).map_or(0, |revision| i32::try_from(revision).unwrap_or(i32::MAX));
     for item in in_force.items().filter(|item| item.split().0 != "unit") {
         let version = seen.items.get(&item).and_then(|item| item.shown()).unwrap_or_else(|| "-".into());
         status.packages.push(PackageStatus { deployment: deployment.name.to_string(), name: item.to_string(), version, revision });
     }
-    let changes = in_force.changes(seen);
+    let changes = in_force.changes(seen).map(|changes| if is_adopted(deployment, rollout, placement) { Vec::new() } else { changes });
     for change in changes.iter().flatten() {
         status.deviations.push(DeviationStatus {
             deployment: deployment.name.to_string(),
@@ -119,7 +120,7 @@ impl DeviceSeen {
 
 /// How far a Deployment is. `deferred` is what its last plan put off.
 pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &Name) -> DeploymentStatus {
-    let rollout = observed.rollouts.get(name).map(|rollout| (**rollout).clone()).unwrap_or_default();
+    let rollout = observed.rollouts.get(name).map_or(&*rollout::NEVER, |rollout| &**rollout);
     let Some(deployment) = desired.deployments.get(name) else {
         return DeploymentStatus {
             phase: "Pending".into(),
@@ -128,7 +129,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         };
     };
     let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == Target::Deployment(name.clone())).collect();
-    let phase = phase(&rollout, &own);
+    let phase = phase(deployment, rollout, &own);
     let first = own.iter().find(|deferred| deferred.target == deferred.unit).or_else(|| own.first());
     let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
@@ -137,16 +138,23 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         phase: phase.into(),
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
         batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
-        counts: counts(deployment, &rollout, observed),
+        counts: counts(deployment, rollout, observed),
         waiting_on,
         history,
     }
 }
 
-fn phase(rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
+fn phase(deployment: &Deployment, rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
     let waits = |of: fn(&WaitingOn) -> bool| deferred.iter().any(|deferred| of(&deferred.waiting_on));
     let suspended = rollout.paused.is_some()
         || deferred.iter().any(|deferred| deferred.target == deferred.unit && matches!(deferred.waiting_on, WaitingOn::Suspended { .. }));
+    // What has come to its end says nothing about what Git wants by now.
+    let named = deployment.rollback_to.and_then(|number| rollout.revision(number));
+    let wanted = named.map_or(&deployment.digest, |record| &record.digest);
+    let is_over = |record: &RevisionRecord| !matches!(record.result, RevisionResult::Progressing | RevisionResult::RollingBack { .. });
+    if rollout.current().is_some_and(|record| record.digest != *wanted && is_over(record)) {
+        return if suspended { "Paused" } else { "Pending" };
+    }
     match rollout.current().map(|record| &record.result) {
         None => "Pending",
         Some(RevisionResult::RollingBack { .. }) => "RollingBack",
@@ -170,9 +178,12 @@ fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BT
             Some(record) if record.digest != deployment.digest => &record.content,
             _ => deployment.content_for(member).0,
         };
+        let applied = placement.is_some_and(|placement| placement.phase == Phase::Applied);
         let key = match seen.map(|seen| seen.health()) {
             _ if placement.is_some_and(|placement: &Placement| placement.phase == Phase::Failed) => "failed",
             Some(Health::Unreachable) => "unreachable",
+            _ if applied && seen.is_some_and(|seen| !runs(content, seen)) => "failed",
+            _ if is_adopted(deployment, rollout, placement) => "updated",
             _ if seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
                 && placement.is_none_or(|placement| !placement.phase.is_in_flight()) =>
             {
@@ -184,6 +195,19 @@ fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BT
         *counts.entry("total".to_owned()).or_default() += 1;
     }
     counts
+}
+
+/// Whatever was done to it by hand since we changed it is left, and not held against it.
+fn is_adopted(deployment: &Deployment, rollout: &Rollout, placement: Option<&Placement>) -> bool {
+    let in_force = in_force(rollout).map(|record| record.number);
+    deployment.drift == crds::Drift::Adopt
+        && placement.is_some_and(|placement| placement.phase == Phase::Applied && Some(placement.revision) == in_force)
+}
+
+/// Whether the units that are to run there were not seen stopped.
+fn runs(content: &Content, seen: &DeviceSeen) -> bool {
+    let stopped = |unit: &str| matches!(seen.items.get(&ItemKey::unit(unit)), Some(ItemSeen::Unit { active: false, .. }));
+    !content.services.iter().any(|service| stopped(&service.unit))
 }
 
 fn history_status(record: &RevisionRecord) -> HistoryStatus {

@@ -1,7 +1,7 @@
 //! What is remembered of a Deployment's rollouts between passes, and the only ways in which it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,11 +25,14 @@ pub struct Rollout {
     pub placements: BTreeMap<Name, Placement>,
     /// A person said stop.
     pub paused: Option<Pause>,
-    /// Approvals given and not used up.
+    /// The approval that was given and not used up: what waits is one thing at a time.
     pub approvals: BTreeSet<String>,
     /// Counts changes; a plan made from another version is refused.
     pub version: u64,
 }
+
+/// Nothing is remembered of a Deployment that was never rolled out.
+pub(crate) static NEVER: LazyLock<Rollout> = LazyLock::new(Rollout::default);
 
 /// A person said stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +148,7 @@ pub struct Placement {
     /// The revision that was there before.
     #[serde(default)]
     pub from: Option<u32>,
-    /// What went wrong, in the device's own words.
+    /// What went wrong, in the device's own words; where it was taken back, why.
     #[serde(default)]
     pub failure: String,
     /// Failed attempts to take it back.
@@ -183,6 +186,26 @@ pub enum Phase {
     /// Being removed, since the device left the selector.
     Removing,
 }
+
+impl Placement {
+    /// The device holds something of this revision, or may.
+    pub fn is_touched(&self) -> bool {
+        self.phase.is_touched() || self.undo.is_some()
+    }
+
+    /// The revision that the device holds, as far as our steps go.
+    pub fn holds(&self) -> Option<u32> {
+        if self.is_touched() { Some(self.revision) } else { self.from }
+    }
+
+    /// It was tried often enough: a person has to look.
+    pub fn is_given_up(&self) -> bool {
+        self.phase != Phase::Prepared && !self.failure.is_empty() && (self.attempt >= ATTEMPTS || self.restore_failures >= ATTEMPTS)
+    }
+}
+
+/// Tries at one revision on one device before a person has to look.
+pub const ATTEMPTS: u32 = 5;
 
 impl Phase {
     /// A step is running on the device, or will when it is claimed.
@@ -304,6 +327,15 @@ impl Rollout {
     /// The newest revision.
     pub fn current(&self) -> Option<&RevisionRecord> {
         self.history.last()
+    }
+
+    /// The revision that devices are held to, or are being brought to. `None`: none yet, or the first one was taken back.
+    pub fn in_force(&self) -> Option<&RevisionRecord> {
+        let current = self.current()?;
+        match current.result {
+            RevisionResult::RolledBack { to } | RevisionResult::RollingBack { to, .. } => to.and_then(|number| self.revision(number)),
+            _ => Some(current),
+        }
     }
 
     /// A revision of the history by its number.

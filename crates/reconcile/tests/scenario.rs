@@ -2,377 +2,448 @@
 //! out is what people would read: plans, and the status at the end. The stories are in `scenarios/*.yaml`, what comes out of them
 //! in `scenarios/*.txt`; `UPDATE=1 cargo test -p reconcile` writes the latter anew.
 
-use std::collections::BTreeMap;
+// The core reads no files and no environment; its stories do.
+#![allow(clippy::disallowed_methods)]
+
+mod world;
+
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
-use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::command::{self, Command};
-use reconcile::rollout::WayBackSeen;
-use reconcile::{
-    Contact, Content, Desired, DeviceSeen, ItemKey, ItemSeen, Name, Observed, Outcome, Plan, ProbeSeen, ProbeState, Revision, Step,
-    Verdict, plan, report,
-};
+use reconcile::{AlertSeen, ItemKey, ItemSeen, Name, Outcome, Plan, ProbeState, Step, Target, Verdict, WaitingOn, report};
 use serde::Deserialize;
 use serde_json::Value;
+
+use world::World;
+use world::given::Objects;
+use world::machine::Machine;
 
 /// A story.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Story {
     /// What it shows, for whoever reads it.
-    #[allow(dead_code)]
     story: String,
-    /// Objects, as in Git, without what every object has.
-    given: Vec<Value>,
+    /// Objects, as in Git.
+    given: Objects,
     /// What happens.
     then: Vec<Event>,
 }
 
-/// One thing that happens, and one letter of state for it.
+/// One thing that happens.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Event {
-    /// Every device is looked at, with what the story has put on it.
+    /// Every device is looked at.
     Look,
+    /// Only these are.
+    See(Vec<String>),
     /// Time passes.
     Wait(crds::Duration),
-    /// Plans, shows the plan, and does it: every step ends well unless `outcomes` says otherwise.
+    /// Plans, shows the plan, and does it.
     Pass,
-    /// Passes and looks until nothing is to be done, without showing the plans.
+    /// Looks and passes until nothing is to be done, and shows each step in a line.
+    Watch,
+    /// The same, but for so long at most.
+    WatchFor(crds::Duration),
+    /// The same as `watch`, without showing it.
     Settle,
-    /// Git changes: these objects replace those of the same name.
-    Commit(Vec<Value>),
-    /// Git changes: these are deleted.
+    /// Git changes: these objects, or these fields of them.
+    Commit(Objects),
+    /// Git changes: these are deleted, such as `device/web-01`.
     Delete(Vec<String>),
     /// Devices can't be reached from now on.
     Away(Vec<String>),
     /// They can again.
     Back(Vec<String>),
-    /// Something on a device changes by itself.
-    Drift { device: String, item: String, version: String },
-    /// The next steps with this verb on this device end like that: `fail: words`, `refuse: words`, `no way back: words`, `hang`.
-    Outcome { device: String, verb: String, ends: String },
-    /// Probes of a device answer like that from now on.
-    Probe { device: String, state: ProbeState },
-    /// A unit's state from now on.
-    Unit { device: String, state: String },
-    /// A person asks for something.
-    Command { deployment: String, command: Command },
+    /// Somebody changes a package on a device by hand; no version: takes it off.
+    Drift { device: String, item: String, version: Option<String> },
+    /// The next steps with this verb on these devices end like that: `fail: words`, `refuse: words`, `no way back: words`, `hang`.
+    Ends {
+        devices: Vec<String>,
+        verb: String,
+        how: String,
+        #[serde(default = "one")]
+        times: usize,
+    },
+    /// What hangs on these devices comes to an end after all.
+    Unhang(Vec<String>),
+    /// A version breaks something wherever it is: `unit`, `probe` or `hidden`.
+    Breaks { version: String, what: String },
+    /// A device's probes answer like that from now on; null: as its packages make it.
+    Probe { devices: Vec<String>, state: Option<ProbeState> },
+    /// The probes of these devices are not run any more, though the devices are looked at.
+    ProbesRest(Vec<String>),
+    /// They are again.
+    ProbesRun(Vec<String>),
+    /// An alert begins to fire on a device, or is over.
+    Alert {
+        device: String,
+        rule: String,
+        severity: crds::Severity,
+        #[serde(default)]
+        over: bool,
+    },
+    /// The state of a device's units from now on; null: as its packages make it.
+    Unit { devices: Vec<String>, state: Option<String> },
+    /// A device says that it needs a reboot.
+    NeedsReboot(Vec<String>),
+    /// A person asks for something; `id: what waits` stands for the id that waits for approval.
+    Bob { deployment: String, does: Command },
+    /// The engine plans, and is killed `before recording`, `after recording` or `after acting`; then it starts again.
+    KilledWhilePassing(String),
     /// The engine is killed and started again: only what is stored stays.
     Restart,
 }
 
-struct World {
-    objects: BTreeMap<(Kind, Name), Arc<Object>>,
-    commits: u32,
-    desired: Desired,
-    observed: Observed,
-    now: Timestamp,
-    /// What is on each device.
-    items: BTreeMap<Name, BTreeMap<ItemKey, ItemSeen>>,
-    /// What was there before the step that saved it.
-    saved: BTreeMap<String, BTreeMap<ItemKey, ItemSeen>>,
-    away: BTreeMap<Name, Timestamp>,
-    probes: BTreeMap<Name, ProbeState>,
-    units: BTreeMap<Name, String>,
-    outcomes: BTreeMap<(Name, String), String>,
+fn one() -> usize {
+    1
+}
+
+/// A story being told.
+struct Teller {
+    world: World,
     last: Option<Plan>,
+    /// What was last said to be put off, so that it is said once.
+    said: String,
     text: String,
 }
 
-impl World {
-    fn new(given: &[Value]) -> Self {
-        let mut world = Self {
-            objects: BTreeMap::new(),
-            commits: 0,
-            desired: Desired::default(),
-            observed: Observed::default(),
-            now: "2026-11-24T12:00:00Z".parse().unwrap(),
-            items: BTreeMap::new(),
-            saved: BTreeMap::new(),
-            away: BTreeMap::new(),
-            probes: BTreeMap::new(),
-            units: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
-            last: None,
-            text: String::new(),
-        };
-        world.commit(given);
-        world
+impl Teller {
+    fn tell(story: &Story) -> String {
+        let mut teller = Self { world: World::new(), last: None, said: String::new(), text: format!("{}\n\n", story.story.trim()) };
+        teller.commit(&story.given);
+        for event in &story.then {
+            teller.happen(event);
+        }
+        teller.end();
+        teller.text
     }
 
-    fn commit(&mut self, changed: &[Value]) {
-        for value in changed {
-            let mut value = value.clone();
-            value["apiVersion"] = "evenkeel.dev/v1alpha1".into();
-            let kind = Kind::parse(value["kind"].as_str().expect("kind")).expect("a kind");
-            let violations = crds::validate_cel(kind, &value);
-            assert!(violations.is_empty(), "{violations:?}");
-            let object = Object::from_value(kind, value).unwrap_or_else(|error| panic!("{error}"));
-            self.objects.insert((kind, Name::new(object.namespace(), object.name())), Arc::new(object));
-        }
+    fn commit(&mut self, objects: &Objects) {
+        self.world.write(objects);
         self.build();
     }
 
     fn build(&mut self) {
-        self.commits += 1;
-        let revision = Revision { reference: "main".into(), commit: format!("{:010}", self.commits), author: "ann".into(), signer: None };
-        let (desired, findings) = Desired::build(self.objects.values().cloned(), revision);
-        for finding in findings {
+        for finding in self.world.build() {
             let _ = writeln!(self.text, "{:?} {} {} {}: {}", finding.severity, finding.code, finding.object, finding.path, finding.message);
         }
-        self.desired = desired;
     }
 
-    fn look(&mut self) {
-        self.now = self.now.saturating_add(SignedDuration::from_secs(1)).unwrap();
-        for device in self.desired.devices.values() {
-            let name = &device.name;
-            let mut seen = self.observed.devices.get(name).map(|seen| (**seen).clone()).unwrap_or_default();
-            if let Some(since) = self.away.get(name) {
-                seen.contact = Contact::Unreachable { since: *since, reason: "no answer".into() };
-                self.observed.devices.insert(name.clone(), Arc::new(seen));
-                continue;
-            }
-            seen.contact = Contact::Known;
-            seen.seen_at = Some(self.now);
-            seen.boot_id = seen.boot_id.clone();
-            let units = self.desired.selected_by.get(name).into_iter().flatten();
-            let wanted: Vec<ItemKey> =
-                units.flat_map(|unit| self.desired.deployments[unit].content_for(name).0.items().collect::<Vec<_>>()).collect();
-            for key in wanted {
-                let found = self.items.get(name).and_then(|items| items.get(&key)).cloned().unwrap_or(ItemSeen::Absent);
-                let found = match (key.split().0, self.units.get(name)) {
-                    ("unit", Some(state)) => ItemSeen::Unit { active: state.starts_with("active"), state: state.clone() },
-                    ("unit", None) => ItemSeen::Unit { active: true, state: "active/running".into() },
-                    _ => found,
-                };
-                seen.items.insert(key, found);
-            }
-            let state = self.probes.get(name).copied().unwrap_or(ProbeState::Ok);
-            for probe in &device.probes {
-                let old = seen.probes.get(&probe.name).cloned().unwrap_or_default();
-                let since = if old.state == state { old.since } else { Some(self.now) };
-                let last_ok = if state == ProbeState::Ok { Some(self.now) } else { old.last_ok };
-                let reason = if state == ProbeState::Fail { "status 500".to_owned() } else { String::new() };
-                seen.probes.insert(probe.name.clone(), ProbeSeen { state, since, seen_at: Some(self.now), last_ok, reason });
-            }
-            self.observed.devices.insert(name.clone(), Arc::new(seen));
-        }
+    fn note(&mut self, what: &str) {
+        self.said.clear();
+        let _ = writeln!(self.text, ">>> {} {what}", self.world.now.strftime("%H:%M:%S"));
     }
 
-    fn pass(&mut self, show: bool) -> usize {
-        let plan = plan(&self.desired, &self.observed, self.now);
-        assert_eq!(plan, reconcile::plan(&self.desired, &self.observed, self.now), "the same input gives the same plan");
-        reconcile::record::check(&plan, &self.observed).unwrap_or_else(|error| panic!("{error}\n{plan}"));
-        if show {
-            let _ = writeln!(self.text, "--- {} pass\n{plan}", self.now.strftime("%H:%M:%S"));
-        }
-        self.act(&plan);
-        let steps = plan.steps.len();
+    fn machines(&mut self, names: &[String]) -> Vec<&mut Machine> {
+        let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect();
+        self.world.machines.iter_mut().filter(|(name, _)| names.contains(name)).map(|(_, machine)| machine).collect()
+    }
+
+    fn pass(&mut self) {
+        let plan = self.world.plan();
+        self.said.clear();
+        let _ = writeln!(self.text, "--- {}\n{plan}", self.world.now.strftime("%H:%M:%S"));
+        self.world.record(&plan);
+        let ended = self.world.act();
         self.last = Some(plan);
-        steps
+        ended.iter().for_each(|(step, outcome)| self.ended(step, outcome));
     }
 
-    fn act(&mut self, plan: &Plan) {
-        let steps = plan.steps.clone();
-        for step in &steps {
-            let rollout = Arc::make_mut(self.observed.rollouts.entry(step.unit.name().clone()).or_default());
-            match &step.action {
-                reconcile::Action::Rollout(change) => rollout.apply(change, self.now),
-                _ => rollout.begin(step, self.now),
-            }
-        }
-        for step in steps.iter().filter(|step| step.action.work().is_some()) {
-            if let Some(outcome) = self.outcome(step) {
-                Arc::make_mut(self.observed.rollouts.get_mut(step.unit.name()).unwrap()).settle(step, &outcome);
-            }
+    /// Only what did not go as planned is worth a line.
+    fn ended(&mut self, step: &Step, outcome: &Outcome) {
+        if outcome.verdict != Verdict::Done {
+            let _ = writeln!(self.text, "    !! {} {} {:?}: {}", step.target, step.action.word(), outcome.verdict, outcome.message);
         }
     }
 
-    /// What comes of a step, and what it leaves on the device.
-    fn outcome(&mut self, step: &Step) -> Option<Outcome> {
-        use reconcile::Action::{Apply, Prepare, Reboot, Remove, Restore};
-        let device = step.target.name().clone();
-        let ends = self.outcomes.remove(&(device.clone(), step.action.word().to_owned())).unwrap_or_default();
-        let work = step.action.work().expect("a device's step");
-        let (how, words) = ends.split_once(": ").unwrap_or((&ends, ""));
-        let mut outcome = Outcome::done(self.now, "");
-        outcome.way_back = WayBackSeen::Proven;
-        match how {
-            "hang" => return None,
-            "refuse" => return Some(Outcome::refused(self.now, words)),
-            "no way back" => outcome.way_back = WayBackSeen::Missing(words.into()),
-            "fail" => outcome = Outcome { verdict: Verdict::Failed, message: words.into(), ..outcome },
-            _ => {}
-        }
-        let items = self.items.entry(device).or_default();
-        match &step.action {
-            Apply(_) => {
-                self.saved.entry(step.id.to_string()).or_insert_with(|| items.clone());
-                put(&work.content, items);
-                if work.content.reboot == reconcile::Reboot::Always {
-                    outcome.reboot_from = Some("boot-1".into());
-                }
-            }
-            Restore { undo, .. } if outcome.verdict == Verdict::Done => {
-                *items = self.saved.get(&undo.to_string()).cloned().unwrap_or_default()
-            }
-            Remove(_) => work.content.items().for_each(|key| drop(items.remove(&key))),
-            Prepare(_) | Reboot { .. } | Restore { .. } | reconcile::Action::Rollout(_) | reconcile::Action::Admit { .. } => {}
-        }
-        Some(outcome)
-    }
-
-    fn settle(&mut self) {
+    /// Looks and passes until nothing is to be done any more, or the time is up.
+    fn watch(&mut self, show: bool, time: Option<SignedDuration>) {
+        let end = time.map_or(Timestamp::MAX, |time| self.world.now + time);
         for _ in 0..400 {
-            self.look();
-            if self.pass(false) == 0 {
-                let Some(at) = self.last.as_ref().and_then(|plan| plan.look_again) else { return };
+            if self.world.now >= end {
+                return;
+            }
+            self.world.look();
+            let plan = self.world.plan();
+            if show {
+                self.show(&plan);
+            }
+            self.world.record(&plan);
+            let ended = self.world.act();
+            if show {
+                ended.iter().for_each(|(step, outcome)| self.ended(step, outcome));
+            }
+            let (rests, at) = (plan.steps.is_empty() && ended.is_empty(), plan.look_again);
+            self.last = Some(plan);
+            if rests {
                 // Only what is on its way is waited for; a window or a backoff of an hour is not.
-                if at.duration_since(self.now) > SignedDuration::from_mins(15) {
+                let Some(at) = at.filter(|at| at.duration_since(self.world.now) <= SignedDuration::from_mins(15)) else {
+                    self.world.now = if time.is_some() { end } else { self.world.now };
                     return;
-                }
-                self.now = self.now.max(at);
+                };
+                self.world.now = self.world.now.max(at.min(end));
             }
         }
-        panic!("it does not come to rest:\n{}", self.last.as_ref().unwrap());
+        panic!("it does not come to rest:\n{}\n{}", self.text, self.last.as_ref().unwrap());
+    }
+
+    fn show(&mut self, plan: &Plan) {
+        let clock = self.world.now.strftime("%H:%M:%S").to_string();
+        for step in &plan.steps {
+            let shown = step.to_string();
+            let _ = writeln!(self.text, "{clock} {} {}", step.unit.name(), shown.lines().next().unwrap_or_default());
+        }
+        let off: String = plan.deferred.iter().map(|deferred| format!("{clock} {} {deferred}\n", deferred.unit.name())).collect();
+        let plain = off.replace(&clock, "");
+        if plan.steps.is_empty() && plain != self.said {
+            self.text.push_str(&off);
+            self.said = plain;
+        }
     }
 
     fn happen(&mut self, event: &Event) {
-        let names = |names: &[String]| names.iter().map(|name| Name::parse(name)).collect::<Vec<_>>();
         match event {
-            Event::Look => self.look(),
-            Event::Wait(time) => self.now = self.now.saturating_add(time.0).unwrap(),
-            Event::Pass => drop(self.pass(true)),
-            Event::Settle => self.settle(),
-            Event::Commit(changed) => self.commit(changed),
+            Event::Look => self.world.look(),
+            Event::See(names) => {
+                self.world.pass_time(SignedDuration::from_secs(1));
+                names.iter().for_each(|name| self.world.see(&Name::parse(name)));
+            }
+            Event::Wait(time) => {
+                self.world.pass_time(time.0);
+                self.note(&format!("{:#} later", time.0));
+            }
+            Event::Pass => self.pass(),
+            Event::Watch => self.watch(true, None),
+            Event::WatchFor(time) => self.watch(true, Some(time.0)),
+            Event::Settle => self.watch(false, None),
+            Event::Commit(objects) => {
+                self.note(&format!("commit {:010}", self.world.commits + 1));
+                self.commit(objects);
+            }
             Event::Delete(gone) => {
-                self.objects.retain(|(_, name), _| !gone.contains(&name.to_string()));
+                self.note(&format!("commit {:010} deletes {}", self.world.commits + 1, gone.join(", ")));
+                let gone: Vec<Target> = gone.iter().map(|target| Target::parse(target).expect("kind/name")).collect();
+                self.world.objects.retain(|(kind, name), _| !gone.iter().any(|target| target.kind() == *kind && target.name() == name));
                 self.build();
             }
-            Event::Away(devices) => names(devices).into_iter().for_each(|name| drop(self.away.insert(name, self.now))),
-            Event::Back(devices) => names(devices).iter().for_each(|name| drop(self.away.remove(name))),
-            Event::Drift { device, item, version } => {
-                let seen = ItemSeen::Package { version: version.clone(), held: false, broken: false };
-                self.items.entry(Name::parse(device)).or_default().insert(ItemKey(item.clone()), seen);
-            }
-            Event::Outcome { device, verb, ends } => drop(self.outcomes.insert((Name::parse(device), verb.clone()), ends.clone())),
-            Event::Probe { device, state } => drop(self.probes.insert(Name::parse(device), *state)),
-            Event::Unit { device, state } => drop(self.units.insert(Name::parse(device), state.clone())),
-            Event::Command { deployment, command } => self.command(&Name::parse(deployment), command),
+            Event::Bob { deployment, does } => self.command(&Name::parse(deployment), does),
+            Event::KilledWhilePassing(when) => self.killed(when),
             Event::Restart => {
-                // What is stored comes back from what was written; what was seen is gone.
-                let stored = serde_json::to_string(&self.observed.rollouts).unwrap();
-                self.observed = Observed { rollouts: serde_json::from_str(&stored).unwrap(), ..Observed::default() };
+                self.note("the engine is killed and starts again");
+                self.world.restart();
             }
+            _ => self.outside(event),
+        }
+    }
+
+    /// What happens to the machines.
+    fn outside(&mut self, event: &Event) {
+        let now = self.world.now;
+        let list = |names: &[String]| names.join(", ");
+        match event {
+            Event::Away(names) => {
+                self.note(&format!("{} can't be reached any more", list(names)));
+                self.machines(names).into_iter().for_each(|machine| machine.away = Some((now, "no answer".into())));
+            }
+            Event::Back(names) => {
+                self.note(&format!("{} can be reached again", list(names)));
+                self.machines(names).into_iter().for_each(|machine| machine.away = None);
+            }
+            Event::Drift { device, item, version } => {
+                self.note(&format!("by hand on {device}: {item} {}", version.as_deref().unwrap_or("taken off")));
+                for machine in self.machines(std::slice::from_ref(device)) {
+                    let seen =
+                        version.clone().map_or(ItemSeen::Absent, |version| ItemSeen::Package { version, held: false, broken: false });
+                    machine.items.insert(ItemKey(item.clone()), seen);
+                }
+            }
+            Event::Ends { devices, verb, how, times } => {
+                for machine in self.machines(devices) {
+                    machine.ends.extend(std::iter::repeat_n((verb.clone(), how.clone()), *times));
+                }
+            }
+            Event::Unhang(names) => {
+                self.note(&format!("what hangs on {} comes to its end", list(names)));
+                self.machines(names).into_iter().for_each(|machine| machine.hangs = None);
+                let ended = self.world.act();
+                ended.iter().for_each(|(step, outcome)| self.ended(step, outcome));
+            }
+            Event::Breaks { version, what } => {
+                self.world.machines.values_mut().for_each(|machine| drop(machine.broken.insert(version.clone(), what.clone())));
+            }
+            Event::Probe { devices, state } => {
+                let word = state.map_or("answer again".into(), |state| format!("are {state:?}").to_lowercase());
+                self.note(&format!("probes of {} {word}", list(devices)));
+                self.machines(devices).into_iter().for_each(|machine| machine.probes = *state);
+            }
+            Event::Unit { devices, state } => {
+                self.note(&format!("units of {} are {}", list(devices), state.as_deref().unwrap_or("as they should be")));
+                self.machines(devices).into_iter().for_each(|machine| machine.units.clone_from(state));
+            }
+            Event::ProbesRest(names) => self.machines(names).into_iter().for_each(|machine| machine.probes_rest = true),
+            Event::ProbesRun(names) => self.machines(names).into_iter().for_each(|machine| machine.probes_rest = false),
+            Event::Alert { device, rule, severity, over } => {
+                self.note(&format!("alert {rule} {} {device}", if *over { "is over on" } else { "begins to fire on" }));
+                let alerts = self.world.observed.alerts.entry(Name::parse(device)).or_default();
+                alerts.retain(|alert| alert.rule != Name::parse(rule));
+                alerts.extend((!over).then(|| AlertSeen { rule: Name::parse(rule), severity: *severity, since: now }));
+            }
+            Event::NeedsReboot(names) => self.machines(names).into_iter().for_each(|machine| machine.needs_reboot = true),
+            _ => unreachable!("not outside"),
         }
     }
 
     fn command(&mut self, unit: &Name, command: &Command) {
         let waiting = self.last.as_ref().map(|plan| plan.deferred.clone()).unwrap_or_default();
         let command = match command {
-            // The story can't know the id: it agrees to what waits.
-            Command::Approve { id } if id == "what waits" => Command::Approve {
-                id: waiting
-                    .iter()
-                    .find_map(|deferred| match &deferred.waiting_on {
-                        reconcile::WaitingOn::Approval { id } => Some(id.clone()),
-                        _ => None,
-                    })
-                    .unwrap_or_default(),
-            },
+            Command::Approve { id } if id == "what waits" => {
+                let id = waiting.iter().find_map(|deferred| match &deferred.waiting_on {
+                    WaitingOn::Approval { id } => Some(id.clone()),
+                    _ => None,
+                });
+                Command::Approve { id: id.unwrap_or_default() }
+            }
             other => other.clone(),
         };
-        match command::plan(&self.desired, &self.observed, unit, &command, "bob", &waiting) {
+        let asked = serde_json::to_string(&command).unwrap();
+        self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ").replace(" to null", "")));
+        match command::plan(&self.world.desired, &self.world.observed, unit, &command, "bob", &waiting) {
             Ok(plan) => {
-                let _ = writeln!(self.text, "--- {} bob\n{plan}", self.now.strftime("%H:%M:%S"));
-                self.act(&plan);
+                reconcile::record::check(&plan, &self.world.observed).unwrap();
+                self.world.record(&plan);
+                let _ = plan.steps.iter().try_for_each(|step| writeln!(self.text, "    {step}"));
             }
             Err(error) => {
-                let _ = writeln!(self.text, "--- {} bob\nrefused: {error}\n", self.now.strftime("%H:%M:%S"));
+                let _ = writeln!(self.text, "    refused: {error}");
             }
         }
     }
 
+    fn killed(&mut self, when: &str) {
+        let plan = self.world.plan();
+        let _ = writeln!(self.text, "--- {}\n{plan}", self.world.now.strftime("%H:%M:%S"));
+        self.note(&format!("the engine is killed {when} this, and starts again"));
+        match when {
+            "before recording" => {}
+            "after recording" => self.world.record(&plan),
+            "after acting" => {
+                self.world.record(&plan);
+                self.world.run_steps();
+            }
+            other => panic!("killed {other}"),
+        }
+        self.world.restart();
+        // Steps without an outcome are taken up again.
+        let ended = self.world.act();
+        ended.iter().for_each(|(step, outcome)| self.ended(step, outcome));
+    }
+
     fn end(&mut self) {
-        let deferred = plan(&self.desired, &self.observed, self.now).deferred;
-        for name in self.desired.deployments.keys() {
-            let status = report::deployment(&self.desired, &self.observed, &deferred, name);
+        let World { desired, observed, .. } = &self.world;
+        let plan = self.world.plan();
+        let text = &mut self.text;
+        for name in desired.deployments.keys() {
+            let status = report::deployment(desired, observed, &plan.deferred, name);
             let counts: Vec<String> =
                 status.counts.iter().filter(|(_, count)| **count > 0).map(|(key, count)| format!("{count} {key}")).collect();
-            let _ = writeln!(
-                self.text,
-                "=== deployment/{name} {} revision {}: {}",
-                status.phase,
-                status.revision.unwrap_or(0),
-                counts.join(", ")
-            );
+            let _ = writeln!(text, "=== deployment/{name} {}: {}", status.phase, counts.join(", "));
             for revision in status.history {
-                let _ =
-                    writeln!(self.text, "    revision {} {} {} {}", revision.revision, revision.version, revision.result, revision.reason);
+                let _ = write!(text, "    revision {} ({}) {}", revision.revision, revision.version, revision.result);
+                let _ = writeln!(text, "{}{}", if revision.reason.is_empty() { "" } else { ": " }, revision.reason);
             }
             if !status.waiting_on.is_empty() {
-                let _ = writeln!(self.text, "    waits on {}", status.waiting_on);
+                let _ = writeln!(text, "    waits on {}", status.waiting_on);
             }
         }
-        for name in self.desired.devices.keys() {
-            let status = report::device(&self.desired, &self.observed, name);
-            let has: Vec<String> = status.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
-            let _ = writeln!(self.text, "=== device/{name} {} {}: {}", status.health, status.update, has.join(", "));
+        let devices = desired.devices.keys().map(|name| (name, device(&report::device(desired, observed, name))));
+        let mut alike: Vec<(Vec<&Name>, String)> = Vec::new();
+        for (name, shown) in devices {
+            match alike.last_mut().filter(|(_, last)| *last == shown) {
+                Some((names, _)) => names.push(name),
+                None => alike.push((vec![name], shown)),
+            }
+        }
+        for (names, shown) in alike {
+            let names: Vec<String> = names.into_iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "=== {} {shown}", names.join(" "));
         }
     }
 }
 
-fn put(content: &Content, items: &mut BTreeMap<ItemKey, ItemSeen>) {
-    for package in &content.packages {
-        let seen = match package {
-            reconcile::Package::Apt(apt) => ItemSeen::Package { version: apt.version.clone(), held: apt.hold, broken: false },
-            reconcile::Package::Archive(archive) => ItemSeen::Archive { sha256: archive.sha256.clone() },
-        };
-        items.insert(package.key(), seen);
+fn device(status: &crds::DeviceStatus) -> String {
+    let has: Vec<String> = status.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    let mut text = format!("{}, {}: {}", status.health, status.update, has.join(", "));
+    for deviation in &status.deviations {
+        let why = if deviation.reason.is_empty() { String::new() } else { format!(" ({})", deviation.reason) };
+        let _ = write!(text, "\n    {} is {}, should be {}{why}", deviation.path, deviation.actual, deviation.desired);
     }
-    for file in &content.files {
-        let sha256 = file.source.sha256().unwrap_or_default();
-        items.insert(
-            ItemKey::file(&file.path),
-            ItemSeen::File { sha256, mode: file.mode.clone(), owner: file.owner.clone(), group: file.group.clone() },
-        );
-    }
+    text
+}
+
+/// The YAML of a story, with the one-key maps that stand for its events.
+fn read(text: &str) -> Result<Story, String> {
+    let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 #[test]
 fn stories() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|suffix| suffix == "yaml"))
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    let mut stale = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let story: Story = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let told = std::panic::catch_unwind(|| {
-            let mut world = World::new(&story.given);
-            for event in &story.then {
-                world.happen(event);
-            }
-            world.end();
-            world.text
-        });
-        let told = told.unwrap_or_else(|_| panic!("{}", path.display()));
+    let of = |suffix: &str| -> Vec<_> {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths: Vec<_> = files.filter(|path| path.extension().is_some_and(|other| other == suffix)).collect();
+        paths.sort();
+        paths
+    };
+    let stories = of("yaml");
+    let mut wrong = Vec::new();
+    for path in &stories {
+        let shown = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let story = read(&std::fs::read_to_string(path).unwrap()).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let told = std::panic::catch_unwind(|| Teller::tell(&story)).unwrap_or_else(|_| panic!("{shown}"));
         let beside = path.with_extension("txt");
         if std::env::var("UPDATE").is_ok() {
             std::fs::write(&beside, &told).unwrap();
         } else if std::fs::read_to_string(&beside).unwrap_or_default() != told {
-            stale.push(format!("{} comes out otherwise:\n{told}", path.file_stem().unwrap().to_string_lossy()));
+            wrong.push(format!("{shown} comes out otherwise:\n{told}"));
         }
     }
-    assert!(stale.is_empty(), "{}\nlook at each; if it is meant, UPDATE=1 cargo test -p reconcile writes them anew", stale.join("\n\n"));
+    let orphans = of("txt").into_iter().filter(|path| !stories.contains(&path.with_extension("yaml")));
+    wrong.extend(orphans.map(|path| format!("{} has no story", path.display())));
+    assert!(wrong.is_empty(), "{}\nlook at each; if it is meant, UPDATE=1 cargo test -p reconcile writes them anew", wrong.join("\n\n"));
+}
+
+/// Each reason to wait, and each thing that a rollout can become, is in some story.
+#[test]
+fn every_reason_to_wait_is_told() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let told: String = files
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "txt"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let words = [
+        "Unreachable",
+        "Budget",
+        "Window",
+        "Approval",
+        "Soak",
+        "Health",
+        "Alert",
+        "Dependency",
+        "Lock",
+        "Maintenance",
+        "NoWayBack",
+        "Suspended",
+    ];
+    let missing: Vec<&str> = words.into_iter().filter(|word| !told.contains(&format!("not now. {word}: "))).collect();
+    assert!(missing.is_empty(), "no story waits on {missing:?}");
+    let phases = ["Pending", "Progressing", "Soaking", "AwaitingApproval", "Paused", "RollingBack", "RolledBack", "Complete", "Failed"];
+    let ends: Vec<&str> = told.lines().filter(|line| line.starts_with("=== deployment/")).collect();
+    let missing: Vec<&str> = phases.into_iter().filter(|phase| !ends.iter().any(|line| line.contains(&format!(" {phase}: ")))).collect();
+    assert!(missing.is_empty(), "no story ends {missing:?}");
 }

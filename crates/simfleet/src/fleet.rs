@@ -24,7 +24,7 @@ pub const PORT: u16 = 2222;
 /// Commands that run at once in the whole fleet; more wait. Steps that run detached on the devices come on top.
 const COMMANDS: usize = 128;
 /// Devices of one fleet.
-const DEVICES: usize = 10_000;
+const DEVICES: usize = if cfg!(test) { 3 } else { 2000 };
 
 /// A simulated fleet. All that it started ends when it is dropped.
 pub struct Fleet {
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
 impl Fleet {
     /// A fleet without devices. Everything it writes is below `folder`, which should be empty.
     pub fn start(folder: &Path, catalogue: &Catalogue) -> Result<Self, Error> {
+        more_files();
         std::fs::create_dir_all(folder).map_err(io(folder.display()))?;
         let folder = folder.canonicalize().map_err(io(folder.display()))?;
         let key = new_key()?;
@@ -168,6 +169,13 @@ impl Drop for Fleet {
     }
 }
 
+/// A device has some sockets and pipes open: as many as may be are needed for a large fleet.
+fn more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// A block of 65 536 loopback addresses that no other fleet on this machine has.
 fn take_block() -> Result<(u8, TcpListener), Error> {
     // From a place of our own on, so that fleets that start at once don't all try the same.
@@ -191,4 +199,20 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fleet_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::start(folder.path(), &Catalogue::default()).unwrap();
+        let added: Vec<bool> = ["a", "b", "c", "d"].iter().map(|name| fleet.add(name, &Setup::default()).is_ok()).collect();
+        assert_eq!(added, [true, true, true, false]);
+        // Another fleet on this machine has a block of its own.
+        let other = Fleet::start(&folder.path().join("other"), &Catalogue::default()).unwrap();
+        assert_ne!(other.block, fleet.block);
+    }
 }

@@ -12,8 +12,10 @@
 
 mod artifacts;
 mod catalogue;
+pub mod conformance;
 mod fault;
 mod fleet;
+pub mod memory;
 mod ports;
 mod process;
 mod simulated;

@@ -316,6 +316,37 @@ async fn names_that_could_lead_elsewhere_or_are_taken_are_refused() {
     assert!(world.fleet.add("other/../web", &Setup::default()).unwrap().root().ends_with("devices/other_.._web"));
 }
 
+/// What does not end, or is too much, is cut off.
+#[tokio::test]
+async fn there_is_a_limit_to_everything() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let port = Port { number: 8080, speaks: Speaks::Http { status: 200, body: String::new() }, units: Vec::new() };
+    let world = World::start(&Setup { ports: vec![port], ..Setup::default() });
+    let output = world.devices.run(&world.device, "yes", Duration::from_secs(60)).await.unwrap();
+    assert!(output.truncated && output.code != Some(0), "{:?}", output.code);
+
+    let address = world.simulated.address();
+    let mut open = Vec::new();
+    let mut refused = 0;
+    for _ in 0..80 {
+        let mut stream = tokio::net::TcpStream::connect((address, world.simulated.port())).await.unwrap();
+        let mut greeting = [0; 4];
+        match stream.read_exact(&mut greeting).await {
+            Ok(_) => open.push(stream),
+            Err(_) => refused += 1,
+        }
+    }
+    // One is the engine's own.
+    assert_eq!((open.len(), refused), (63, 17));
+
+    assert!(until(async || tokio::net::TcpStream::connect((address, 8080)).await.is_ok()).await);
+    let mut stream = tokio::net::TcpStream::connect((address, 8080)).await.unwrap();
+    let _ = stream.write_all(&[b'x'; 64 << 10]).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty(), "a request without an end gets no answer");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_devices_at_once() {
     let world = World::start(&Setup::default());

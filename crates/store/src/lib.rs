@@ -1,25 +1,32 @@
 //! What is remembered: plans, outcomes, rollouts and the audit log, in PostgreSQL or an embedded SQLite file.
 //!
 //! Both speak the same statements; the suite in `tests/` runs on both. One transaction records a plan: the version check of each
-//! rollout it touches, the plan, its steps, their audit entries, a signed checkpoint, and the rollouts' new state.
+//! rollout it touches, the plan, its steps, their audit entries, a signed checkpoint, and the rollouts' new state. Nothing is kept in
+//! memory: a transaction reads the rows that it may touch and writes those that changed, so it costs what changes, and a failed one
+//! leaves nothing to take back. The tables are drawn in `docs/database.md`.
 
 pub mod audit;
+mod contents;
+mod error;
+mod key;
 mod log;
 mod open;
 mod plans;
 mod rollouts;
+mod rows;
 mod source;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use reconcile::{Name, Rollout};
 use sqlx::AnyPool;
-use tokio::sync::Mutex;
 
 use audit::checkpoint::{PublicKey, SigningKey};
 
+pub use error::Error;
 pub use log::Filter;
-pub use open::{Error, Options};
+pub use open::Options;
 pub use plans::{PlanRow, StepRow};
 pub use source::InForce;
 
@@ -28,14 +35,14 @@ pub struct Store {
     pool: AnyPool,
     key: SigningKey,
     backend: Backend,
-    /// What the last commit left: the planner is one at a time, and the database checks the version again.
-    rollouts: Mutex<BTreeMap<Name, Rollout>>,
 }
 
 /// Which database it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Backend {
-    Sqlite,
+    /// A file, with the device and number that it had when it was opened.
+    Sqlite { path: PathBuf, opened: (u64, u64) },
+    /// A server.
     Postgres,
 }
 
@@ -43,10 +50,5 @@ impl Store {
     /// Verifies this store's checkpoints.
     pub fn public_key(&self) -> PublicKey {
         self.key.public()
-    }
-
-    /// What is remembered of every Deployment's rollouts.
-    pub async fn rollouts(&self) -> BTreeMap<Name, Rollout> {
-        self.rollouts.lock().await.clone()
     }
 }

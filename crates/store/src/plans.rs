@@ -1,24 +1,31 @@
 //! Recording plans, and what came of their steps.
 
+pub(crate) mod prune;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use reconcile::record::{Actor, Record, RecordedStep};
-use reconcile::{Action, Name, Outcome, Plan, Rollout, Step, Verdict};
+use reconcile::{Action, Name, Outcome, Plan, Step, Target, Verdict};
 use serde::Serialize;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use crate::audit::{Entry, cut};
-use crate::log::{instant, number};
-use crate::rollouts::{json, parse, save, text, to_json};
+use crate::contents::{self, Contents};
+use crate::open::within;
+use crate::rollouts::{Touched, excerpt, save};
+use crate::rows::{insert, json, maybe_text, maybe_time, number, query, text, time, to_json, to_word, word};
 use crate::{Error, Store};
 
 /// Bytes of a step's message that are kept.
 const MESSAGE: usize = 8 << 10;
 /// Changes of a step that are written into its audit entry.
 const CHANGES: usize = 50;
-/// Finished plans that are kept; the audit log keeps all acts for ever.
-const PLANS: i64 = 2000;
+/// Bytes of each.
+const CHANGE: usize = 1 << 10;
+/// Steps or plans that are listed at once.
+const PAGE: u32 = 1000;
 
 /// A recorded plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +35,8 @@ pub struct PlanRow {
     pub id: String,
     /// The commit that it served.
     pub commit: String,
+    /// Who is behind it.
+    pub actor: Actor,
     /// When it was recorded.
     pub recorded_at: Timestamp,
 }
@@ -38,6 +47,8 @@ pub struct PlanRow {
 pub struct StepRow {
     /// The plan.
     pub plan: String,
+    /// Index of the audit entry that was written with it: what steps are ordered by.
+    pub entry: u64,
     /// The step.
     pub step: Step,
     /// How it ended, if it did.
@@ -52,125 +63,132 @@ impl Record for Store {
     type Error = Error;
 
     async fn commit(&self, plan: &Plan, actor: &Actor, now: Timestamp) -> Result<(), Error> {
-        let mut rollouts = self.rollouts.lock().await;
-        let changed = apply(&rollouts, plan, now)?;
-        let mut tx = self.pool.begin().await?;
-        for (unit, new) in &changed {
-            let old = rollouts.get(unit).cloned().unwrap_or_default();
-            save(&mut tx, unit, &old, new).await?;
-        }
-        let mut entries: Vec<Entry> = plan.steps.iter().map(|step| begun(plan, step, actor, now)).collect();
-        self.append(&mut tx, &mut entries).await?;
-        insert(&mut tx, plan, actor, now, &entries).await?;
-        tx.commit().await?;
-        rollouts.extend(changed);
-        Ok(())
+        within(plan.steps.len(), async {
+            let mut writing = self.write().await?;
+            for (unit, steps) in by_unit(plan) {
+                go_on(&mut writing.tx, unit, &steps, now).await?;
+            }
+            let mut entries: Vec<Entry> = plan.steps.iter().map(|step| begun(plan, step, actor, now)).collect();
+            self.append(&mut writing, &mut entries).await?;
+            write(&mut writing.tx, plan, actor, now, &entries).await?;
+            prune::prune(&mut writing.tx, writing.frontier.size(), plan.steps.len()).await?;
+            writing.commit().await
+        })
+        .await
     }
 
     async fn unfinished(&self) -> Result<Vec<Step>, Error> {
-        let rows = sqlx::query("SELECT document FROM step WHERE verdict IS NULL ORDER BY id").fetch_all(&self.pool).await?;
-        rows.iter().map(|row| json(&row.try_get::<String, _>("document")?)).collect()
+        within(100_000, async {
+            let mut tx = self.read().await?;
+            let documents = "SELECT digest, document FROM content WHERE digest IN (SELECT content FROM step WHERE verdict IS NULL)";
+            let documents = sqlx::query(documents).fetch_all(&mut *tx).await?;
+            let steps = "SELECT document, content FROM step WHERE verdict IS NULL ORDER BY audit_entry";
+            let steps = sqlx::query(steps).fetch_all(&mut *tx).await?;
+            read(&steps, &documents, |_, step| Ok(step))
+        })
+        .await
     }
 
     async fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> Result<(), Error> {
         let step = step.step();
-        let unit = step.unit.name();
-        let mut rollouts = self.rollouts.lock().await;
-        let old = rollouts.get(unit).cloned().unwrap_or_default();
-        let mut new = old.clone();
-        new.settle(step, outcome);
-        let mut tx = self.pool.begin().await?;
-        let row = sqlx::query("SELECT plan, audit_index, verdict FROM step WHERE id = $1")
-            .bind(step.id.0.clone())
-            .fetch_optional(&mut *tx)
-            .await?;
-        let row = row.ok_or_else(|| Error::Damaged(format!("step {} was never recorded", step.id)))?;
-        if text(&row, "verdict")?.is_some() {
-            return Ok(());
-        }
-        sqlx::query("UPDATE step SET verdict = $2, message = $3, finished_at = $4 WHERE id = $1")
-            .bind(step.id.0.clone())
-            .bind(to_json(&outcome.verdict))
-            .bind(cut(&outcome.message, MESSAGE))
-            .bind(instant(outcome.at))
-            .execute(&mut *tx)
-            .await?;
-        let begun = u64::try_from(row.try_get::<i64, _>("audit_index")?).unwrap_or(0);
-        let mut entries = [ended(step, outcome, row.try_get("plan")?, begun)];
-        self.append(&mut tx, &mut entries).await?;
-        if new.version != old.version {
-            save(&mut tx, unit, &old, &new).await?;
-        }
-        tx.commit().await?;
-        rollouts.insert(unit.clone(), new);
-        Ok(())
+        within(0, async {
+            let mut writing = self.write().await?;
+            let finish = "UPDATE step SET verdict = $2, message = $3, finished_at = $4 WHERE id = $1 AND verdict IS NULL RETURNING plan, audit_entry";
+            let message = cut(&outcome.message, MESSAGE);
+            let values = [step.id.0.as_str().into(), to_word(outcome.verdict).into(), message.as_str().into(), outcome.at.into()];
+            let Some(row) = query(finish, values).fetch_optional(&mut *writing.tx).await? else {
+                let known = query("SELECT id FROM step WHERE id = $1", [step.id.0.as_str().into()]).fetch_optional(&mut *writing.tx).await?;
+                return known.map(drop).ok_or_else(|| Error::Damaged(format!("step {} was never recorded, or was pruned", step.id)));
+            };
+            let mut entries = [ended(step, outcome, message, text(&row, "plan")?, number(&row, "audit_entry")?)];
+            settle(&mut writing.tx, step, outcome).await?;
+            self.append(&mut writing, &mut entries).await?;
+            writing.commit().await
+        })
+        .await
     }
 }
 
-/// The state that the plan leaves each rollout in.
-fn apply(rollouts: &BTreeMap<Name, Rollout>, plan: &Plan, now: Timestamp) -> Result<BTreeMap<Name, Rollout>, Error> {
-    let mut changed: BTreeMap<Name, Rollout> = BTreeMap::new();
+/// The plan's steps for each Deployment; only those have a rollout.
+fn by_unit(plan: &Plan) -> BTreeMap<&Name, Vec<&Step>> {
+    let mut units: BTreeMap<&Name, Vec<&Step>> = BTreeMap::new();
     for step in &plan.steps {
-        let unit = step.unit.name();
-        if !changed.contains_key(unit) {
-            let rollout = rollouts.get(unit).cloned().unwrap_or_default();
-            if rollout.version != step.expects_version {
-                return Err(Error::Conflict { unit: unit.to_string(), expected: step.expects_version });
-            }
-            changed.insert(unit.clone(), rollout);
-        }
-        let rollout = changed.get_mut(unit).expect("just inserted");
-        match &step.action {
-            Action::Rollout(change) => rollout.apply(change, now),
-            _ => rollout.begin(step, now),
+        if let Target::Deployment(unit) = &step.unit {
+            units.entry(unit).or_default().push(step);
         }
     }
-    Ok(changed)
+    units
 }
 
-async fn insert(tx: &mut AnyConnection, plan: &Plan, actor: &Actor, now: Timestamp, entries: &[Entry]) -> Result<(), Error> {
+/// Brings a rollout to where the plan's steps leave it.
+async fn go_on(tx: &mut AnyConnection, unit: &Name, steps: &[&Step], now: Timestamp) -> Result<(), Error> {
+    let old = excerpt(tx, unit, &Touched::by(steps)).await?;
+    if let Some(step) = steps.iter().find(|step| step.expects_version != old.version) {
+        return Err(Error::Conflict { unit: unit.to_string(), expected: step.expects_version });
+    }
+    let mut new = old.clone();
+    for step in steps {
+        match &step.action {
+            Action::Rollout(change) => new.apply(change, now),
+            _ => new.begin(step, now),
+        }
+    }
+    if new.version == old.version { Ok(()) } else { save(tx, unit, &old, &new).await }
+}
+
+async fn settle(tx: &mut AnyConnection, step: &Step, outcome: &Outcome) -> Result<(), Error> {
+    let unit = step.unit.name();
+    let old = excerpt(tx, unit, &Touched::by(&[step])).await?;
+    let mut new = old.clone();
+    new.settle(step, outcome);
+    if new.version == old.version { Ok(()) } else { save(tx, unit, &old, &new).await }
+}
+
+async fn write(tx: &mut AnyConnection, plan: &Plan, actor: &Actor, now: Timestamp, entries: &[Entry]) -> Result<(), Error> {
+    let row = [
+        plan.id.0.as_str().into(),
+        plan.revision.commit.as_str().into(),
+        plan.revision.reference.as_str().into(),
+        actor.kind.as_str().into(),
+        actor.name.as_str().into(),
+        actor.signer.as_deref().into(),
+        now.into(),
+    ];
     // The same steps can't be recorded twice, so neither can the same plan, unless it has no steps at all.
-    sqlx::query("INSERT INTO plan (id, commit_id, reference, actor, recorded_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING")
-        .bind(plan.id.0.clone())
-        .bind(plan.revision.commit.clone())
-        .bind(plan.revision.reference.clone())
-        .bind(to_json(actor))
-        .bind(instant(now))
-        .execute(&mut *tx)
-        .await?;
+    let columns = "plan (id, commit_id, reference, actor_kind, actor_name, actor_signer, recorded_at)";
+    insert(tx, columns, [row], "ON CONFLICT (id) DO NOTHING").await?;
+    let (mut contents, mut rows) = (Contents::default(), Vec::with_capacity(plan.steps.len()));
     for (step, entry) in plan.steps.iter().zip(entries) {
         // What the store does itself is done when it is recorded.
         let done = step.action.work().is_none();
-        sqlx::query("INSERT INTO step (id, plan, unit, target, verb, document, audit_index, verdict, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
-            .bind(step.id.0.clone())
-            .bind(plan.id.0.clone())
-            .bind(step.unit.to_string())
-            .bind(step.target.to_string())
-            .bind(step.action.word().to_owned())
-            .bind(to_json(step))
-            .bind(number(entry.index))
-            .bind(done.then(|| to_json(&Verdict::Done)))
-            .bind(done.then(|| instant(now)))
-            .execute(&mut *tx)
-            .await?;
+        let mut step = step.clone();
+        let content = contents::take(&mut step.action).map(|content| contents.add(&content));
+        rows.push([
+            step.id.0.as_str().into(),
+            plan.id.0.as_str().into(),
+            entry.index.into(),
+            to_json(&step).into(),
+            content.as_deref().into(),
+            done.then(|| to_word(Verdict::Done)).as_deref().into(),
+            done.then_some(now).into(),
+        ]);
     }
-    prune(tx).await
+    contents.write(tx).await?;
+    insert(tx, "step (id, plan, audit_entry, document, content, verdict, finished_at)", rows, "").await
 }
 
-/// Forgets the oldest finished plans beyond the bound.
-async fn prune(tx: &mut AnyConnection) -> Result<(), Error> {
-    let row = sqlx::query("SELECT recorded_at FROM plan ORDER BY recorded_at DESC LIMIT 1 OFFSET $1")
-        .bind(PLANS)
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(row) = row else { return Ok(()) };
-    let until: String = row.try_get("recorded_at")?;
-    sqlx::query("DELETE FROM step WHERE verdict IS NOT NULL AND plan IN (SELECT id FROM plan WHERE recorded_at <= $1)")
-        .bind(until.clone())
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("DELETE FROM plan WHERE recorded_at <= $1 AND id NOT IN (SELECT plan FROM step)").bind(until).execute(&mut *tx).await?;
-    Ok(())
+/// Steps with their contents put back.
+fn read<T>(rows: &[AnyRow], documents: &[AnyRow], shape: impl Fn(&AnyRow, Step) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    let documents = contents::read(documents)?;
+    let step = |row: &AnyRow| {
+        let mut step: Step = json(row, "document")?;
+        if let Some(digest) = maybe_text(row, "content")? {
+            let content = documents.get(&digest).ok_or_else(|| Error::Damaged("step.content".into()))?;
+            contents::put(&mut step.action, content.clone());
+        }
+        shape(row, step)
+    };
+    rows.iter().map(step).collect()
 }
 
 fn begun(plan: &Plan, step: &Step, actor: &Actor, now: Timestamp) -> Entry {
@@ -183,19 +201,14 @@ fn begun(plan: &Plan, step: &Step, actor: &Actor, now: Timestamp) -> Entry {
         unit: step.unit.to_string(),
         plan: plan.id.to_string(),
         step: step.id.to_string(),
-        changes: step.changes.iter().take(CHANGES).map(ToString::to_string).collect(),
+        changes: step.changes.iter().take(CHANGES).map(|change| cut(&change.to_string(), CHANGE)).collect(),
         message: cut(&step.reason, MESSAGE),
         outcome: if step.action.work().is_some() { "begun" } else { "done" }.into(),
         refers_to: None,
     }
 }
 
-fn ended(step: &Step, outcome: &Outcome, plan: String, begun: u64) -> Entry {
-    let word = match outcome.verdict {
-        Verdict::Done => "done",
-        Verdict::Failed => "failed",
-        Verdict::Refused => "refused",
-    };
+fn ended(step: &Step, outcome: &Outcome, message: String, plan: String, begun: u64) -> Entry {
     Entry {
         index: 0,
         at: outcome.at,
@@ -206,44 +219,52 @@ fn ended(step: &Step, outcome: &Outcome, plan: String, begun: u64) -> Entry {
         plan,
         step: step.id.to_string(),
         changes: Vec::new(),
-        message: cut(&outcome.message, MESSAGE),
-        outcome: word.into(),
+        message,
+        outcome: to_word(outcome.verdict),
         refers_to: Some(begun),
     }
 }
 
 impl Store {
-    /// Recorded plans, the newest first.
+    /// Recorded plans, the newest first; at most 1000.
     pub async fn plans(&self, limit: u32) -> Result<Vec<PlanRow>, Error> {
-        let rows = sqlx::query("SELECT id, commit_id, recorded_at FROM plan ORDER BY recorded_at DESC LIMIT $1")
-            .bind(i64::from(limit.min(1000)))
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &sqlx::any::AnyRow| {
+        let plans =
+            "SELECT id, commit_id, actor_kind, actor_name, actor_signer, recorded_at FROM plan ORDER BY recorded_at DESC, id DESC LIMIT $1";
+        let query = query(plans, [limit.min(PAGE).into()]);
+        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        let read = |row: &AnyRow| {
+            let signer = maybe_text(row, "actor_signer")?;
             Ok(PlanRow {
-                id: row.try_get("id")?,
-                commit: row.try_get("commit_id")?,
-                recorded_at: parse(&row.try_get::<String, _>("recorded_at")?)?,
+                id: text(row, "id")?,
+                commit: text(row, "commit_id")?,
+                actor: Actor { kind: text(row, "actor_kind")?, name: text(row, "actor_name")?, signer },
+                recorded_at: time(row, "recorded_at")?,
             })
         };
         rows.iter().map(read).collect()
     }
 
-    /// The steps of a recorded plan.
-    pub async fn steps(&self, plan: &str) -> Result<Vec<StepRow>, Error> {
-        let rows = sqlx::query("SELECT plan, document, verdict, message, finished_at FROM step WHERE plan = $1 ORDER BY audit_index")
-            .bind(plan.to_owned())
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &sqlx::any::AnyRow| {
-            Ok(StepRow {
-                plan: row.try_get("plan")?,
-                step: json(&row.try_get::<String, _>("document")?)?,
-                verdict: text(row, "verdict")?.map(|verdict| json(&verdict)).transpose()?,
-                message: text(row, "message")?,
-                finished_at: text(row, "finished_at")?.map(|at| parse(&at)).transpose()?,
+    /// Up to 1000 steps of a recorded plan, in the order of their entries, after this one.
+    pub async fn steps(&self, plan: &str, after: Option<u64>) -> Result<Vec<StepRow>, Error> {
+        within(0, async {
+            let mut tx = self.read().await?;
+            let from = after.map_or(0, |after| after.saturating_add(1));
+            let steps = "SELECT plan, audit_entry, document, content, verdict, message, finished_at FROM step WHERE plan = $1 AND audit_entry >= $2 ORDER BY audit_entry LIMIT $3";
+            let rows = query(steps, [plan.into(), from.into(), PAGE.into()]).fetch_all(&mut *tx).await?;
+            let documents = "SELECT digest, document FROM content WHERE digest IN (SELECT content FROM step WHERE plan = $1 AND audit_entry >= $2 ORDER BY audit_entry LIMIT $3)";
+            let documents = query(documents, [plan.into(), from.into(), PAGE.into()]).fetch_all(&mut *tx).await?;
+            read(&rows, &documents, |row, step| {
+                let ended = row.try_get::<Option<&str>, _>("verdict")?.is_some();
+                Ok(StepRow {
+                    plan: text(row, "plan")?,
+                    entry: number(row, "audit_entry")?,
+                    step,
+                    verdict: ended.then(|| word(row, "verdict")).transpose()?,
+                    message: maybe_text(row, "message")?,
+                    finished_at: maybe_time(row, "finished_at")?,
+                })
             })
-        };
-        rows.iter().map(read).collect()
+        })
+        .await
     }
 }

@@ -1,219 +1,224 @@
-//! Rollouts as rows: read once at the start, and then written by what changed.
+//! Rollouts as rows: read as a whole at the start, and otherwise only what a transaction may touch.
+
+mod save;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use reconcile::rollout::{Batch, Pause};
-use reconcile::{Name, Placement, RevisionRecord, Rollout};
+use futures::TryStreamExt as _;
+use reconcile::rollout::{Batch, Pause, WayBackSeen};
+use reconcile::{Action, Content, Name, Phase, Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange, Step, StepId};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{Any, AnyConnection, Transaction};
 
-use crate::log::{instant, number};
-use crate::{Error, Store};
+use crate::open::within;
+use crate::rows::{by_keys, flag, maybe_number, maybe_text, maybe_time, number, query, text, time, word};
+use crate::{Error, Store, contents};
+
+pub(crate) use save::save;
+
+/// Rows that all rollouts together are allowed time for.
+const EVERYTHING: usize = 300_000;
+const PLACEMENT: &str = "SELECT deployment, device, revision, digest, batch, phase, since, step, attempt, applied_at, healthy_before, way_back, no_way_back, undo, from_revision, failure, restore_failures, reboot_from FROM placement";
 
 impl Store {
-    pub(crate) async fn load_rollouts(&self) -> Result<BTreeMap<Name, Rollout>, Error> {
-        let mut rollouts: BTreeMap<Name, Rollout> = BTreeMap::new();
-        for row in sqlx::query("SELECT name, version, paused_by, paused_at FROM deployment").fetch_all(&self.pool).await? {
-            let paused = match (text(&row, "paused_by")?, text(&row, "paused_at")?) {
-                (Some(by), Some(at)) => Some(Pause { by, at: parse(&at)? }),
-                _ => None,
-            };
-            let version = u64::try_from(row.try_get::<i64, _>("version")?).unwrap_or(0);
-            rollouts.insert(name(&row, "name")?, Rollout { paused, version, ..Rollout::default() });
-        }
-        for row in sqlx::query("SELECT * FROM revision ORDER BY deployment, number").fetch_all(&self.pool).await? {
-            if let Some(rollout) = rollouts.get_mut(&name(&row, "deployment")?) {
-                rollout.history.push(revision(&row)?);
+    /// What is remembered of every Deployment's rollouts.
+    pub async fn rollouts(&self) -> Result<BTreeMap<Name, Rollout>, Error> {
+        within(EVERYTHING, async {
+            let mut tx = self.read().await?;
+            let mut rollouts = BTreeMap::new();
+            for row in sqlx::query("SELECT name, version, paused_by, paused_at FROM deployment").fetch_all(&mut *tx).await? {
+                rollouts.insert(name(&row, "name")?, header(&row)?);
             }
-        }
-        let mut members: BTreeMap<(String, i64, i64), Vec<Name>> = BTreeMap::new();
-        for row in sqlx::query("SELECT * FROM batch_device ORDER BY deployment, revision, batch, device").fetch_all(&self.pool).await? {
-            let key = (row.try_get("deployment")?, row.try_get("revision")?, row.try_get("batch")?);
-            members.entry(key).or_default().push(name(&row, "device")?);
-        }
-        for row in sqlx::query("SELECT * FROM batch ORDER BY deployment, revision, number").fetch_all(&self.pool).await? {
-            let key = (row.try_get::<String, _>("deployment")?, row.try_get::<i64, _>("revision")?, row.try_get::<i64, _>("number")?);
-            let takes_rest = row.try_get::<i64, _>("takes_rest")? != 0;
-            let opened_at = parse(&row.try_get::<String, _>("opened_at")?)?;
-            let batch = Batch { devices: (!takes_rest).then(|| members.remove(&key).unwrap_or_default()), opened_at };
-            let record = rollouts
-                .get_mut(&Name::parse(&key.0))
-                .and_then(|rollout| rollout.history.iter_mut().find(|record| i64::from(record.number) == key.1));
-            if let Some(record) = record {
-                record.batches.push(batch);
+            history(&mut tx, &mut rollouts).await?;
+            batches(&mut tx, &mut rollouts).await?;
+            for row in sqlx::query("SELECT deployment, id FROM approval").fetch_all(&mut *tx).await? {
+                of(&mut rollouts, &row)?.approvals.insert(text(&row, "id")?);
             }
-        }
-        for row in sqlx::query("SELECT deployment, id FROM approval").fetch_all(&self.pool).await? {
-            if let Some(rollout) = rollouts.get_mut(&name(&row, "deployment")?) {
-                rollout.approvals.insert(row.try_get("id")?);
+            let mut rows = sqlx::query(PLACEMENT).fetch(&mut *tx);
+            while let Some(row) = rows.try_next().await? {
+                of(&mut rollouts, &row)?.placements.insert(name(&row, "device")?, placement(&row)?);
             }
-        }
-        for row in sqlx::query("SELECT deployment, device, state FROM placement").fetch_all(&self.pool).await? {
-            if let Some(rollout) = rollouts.get_mut(&name(&row, "deployment")?) {
-                let placement: Placement = json(&row.try_get::<String, _>("state")?)?;
-                rollout.placements.insert(name(&row, "device")?, placement);
-            }
-        }
-        Ok(rollouts)
+            Ok(rollouts)
+        })
+        .await
     }
 }
 
-/// Writes what differs between two states of a rollout. The version in the database must still be the old one.
-pub(crate) async fn save(tx: &mut AnyConnection, unit: &Name, old: &Rollout, new: &Rollout) -> Result<(), Error> {
-    let conflict = || Error::Conflict { unit: unit.to_string(), expected: old.version };
-    let (by, at) = new.paused.as_ref().map(|pause| (pause.by.clone(), instant(pause.at))).unzip();
-    let statement = if old.version == 0 {
-        "INSERT INTO deployment (name, version, paused_by, paused_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING"
-    } else {
-        "UPDATE deployment SET version = $2, paused_by = $3, paused_at = $4 WHERE name = $1 AND version = $5"
+async fn history(tx: &mut Transaction<'static, Any>, rollouts: &mut BTreeMap<Name, Rollout>) -> Result<(), Error> {
+    let documents = "SELECT digest, document FROM content WHERE digest IN (SELECT content FROM revision)";
+    let documents = contents::read(&sqlx::query(documents).fetch_all(&mut **tx).await?)?;
+    for row in sqlx::query("SELECT * FROM revision ORDER BY deployment, number").fetch_all(&mut **tx).await? {
+        let content = documents.get(&text(&row, "content")?).ok_or_else(|| Error::Damaged("revision.content".into()))?;
+        of(rollouts, &row)?.history.push(revision(&row, content.clone())?);
+    }
+    Ok(())
+}
+
+async fn batches(tx: &mut Transaction<'static, Any>, rollouts: &mut BTreeMap<Name, Rollout>) -> Result<(), Error> {
+    for row in sqlx::query("SELECT * FROM batch ORDER BY deployment, revision, number").fetch_all(&mut **tx).await? {
+        let devices = (!flag(&row, "takes_rest")?).then(Vec::new);
+        record(rollouts, &row)?.batches.push(Batch { devices, opened_at: time(&row, "opened_at")? });
+    }
+    let members = "SELECT deployment, revision, batch, device FROM batch_device ORDER BY deployment, revision, batch, position";
+    let mut rows = sqlx::query(members).fetch(&mut **tx);
+    while let Some(row) = rows.try_next().await? {
+        let (batch, device): (usize, _) = (number(&row, "batch")?, name(&row, "device")?);
+        let batch = record(rollouts, &row)?.batches.get_mut(batch.wrapping_sub(1));
+        let devices = batch.and_then(|batch| batch.devices.as_mut());
+        devices.ok_or_else(|| Error::Damaged("batch_device.batch".into()))?.push(device);
+    }
+    Ok(())
+}
+
+/// What of a unit's rollout a transaction may touch.
+#[derive(Default)]
+pub(crate) struct Touched<'a> {
+    /// Revisions, batches and approvals.
+    history: bool,
+    /// Placements of these devices.
+    devices: BTreeSet<&'a Name>,
+    /// Placements of devices that a resumed rollout is tried on again.
+    retried: bool,
+}
+
+impl<'a> Touched<'a> {
+    /// What [`Rollout::apply`], [`Rollout::begin`] and [`Rollout::settle`] may touch for these steps.
+    pub(crate) fn by(steps: &[&'a Step]) -> Self {
+        let mut touched = Self::default();
+        for step in steps {
+            match &step.action {
+                Action::Rollout(change) => touched.change(change),
+                _ => {
+                    touched.devices.insert(step.target.name());
+                }
+            }
+        }
+        touched
+    }
+
+    fn change(&mut self, change: &'a RolloutChange) {
+        self.history = true;
+        match change {
+            RolloutChange::Complete { adopted, .. } => self.devices.extend(adopted.iter().map(|(device, _)| device)),
+            RolloutChange::Forget { device } => {
+                self.devices.insert(device);
+            }
+            RolloutChange::Resume { .. } => self.retried = true,
+            RolloutChange::Start { .. }
+            | RolloutChange::OpenBatch { .. }
+            | RolloutChange::RollBack { .. }
+            | RolloutChange::RolledBack { .. }
+            | RolloutChange::Stop { .. }
+            | RolloutChange::Pause { .. }
+            | RolloutChange::Approve { .. } => {}
+        }
+    }
+}
+
+/// Reads what of a unit's rollout may be touched, and no more. Contents and the members of batches are left out: no change of state
+/// looks at them, nor changes them.
+pub(crate) async fn excerpt(tx: &mut AnyConnection, unit: &Name, touched: &Touched<'_>) -> Result<Rollout, Error> {
+    let unit = unit.full();
+    let row = query("SELECT version, paused_by, paused_at FROM deployment WHERE name = $1", [unit.into()]).fetch_optional(&mut *tx).await?;
+    let Some(row) = row else { return Ok(Rollout::default()) };
+    let mut rollout = header(&row)?;
+    if touched.history {
+        for row in query("SELECT * FROM revision WHERE deployment = $1 ORDER BY number", [unit.into()]).fetch_all(&mut *tx).await? {
+            rollout.history.push(revision(&row, contents::nothing())?);
+        }
+        let opened = "SELECT revision, opened_at FROM batch WHERE deployment = $1 ORDER BY revision, number";
+        for row in query(opened, [unit.into()]).fetch_all(&mut *tx).await? {
+            let batch = Batch { devices: None, opened_at: time(&row, "opened_at")? };
+            find(&mut rollout, number(&row, "revision")?)?.batches.push(batch);
+        }
+        for row in query("SELECT id FROM approval WHERE deployment = $1", [unit.into()]).fetch_all(&mut *tx).await? {
+            rollout.approvals.insert(text(&row, "id")?);
+        }
+    }
+    let devices: Vec<&str> = touched.devices.iter().map(|device| device.full()).collect();
+    let mut rows = by_keys(tx, &format!("{PLACEMENT} WHERE deployment = $1 AND device IN"), Some(unit), &devices).await?;
+    if touched.retried {
+        rows.extend(by_keys(tx, &format!("{PLACEMENT} WHERE deployment = $1 AND phase IN"), Some(unit), &["failed", "restored"]).await?);
+    }
+    for row in &rows {
+        rollout.placements.insert(name(row, "device")?, placement(row)?);
+    }
+    Ok(rollout)
+}
+
+fn header(row: &AnyRow) -> Result<Rollout, Error> {
+    let by = maybe_text(row, "paused_by")?;
+    let paused = by.map(|by| Ok::<_, Error>(Pause { by, at: time(row, "paused_at")? })).transpose()?;
+    Ok(Rollout { paused, version: number(row, "version")?, ..Rollout::default() })
+}
+
+fn revision(row: &AnyRow, content: Arc<Content>) -> Result<RevisionRecord, Error> {
+    let to = maybe_number(row, "back_to")?;
+    let result: String = text(row, "result")?;
+    let result = match result.as_str() {
+        "progressing" => RevisionResult::Progressing,
+        "complete" => RevisionResult::Complete,
+        "rollingBack" => {
+            RevisionResult::RollingBack { last_batch_only: maybe_number::<u8>(row, "last_batch_only")?.is_some_and(|yes| yes != 0), to }
+        }
+        "rolledBack" => RevisionResult::RolledBack { to },
+        "stopped" => RevisionResult::Stopped,
+        "superseded" => RevisionResult::Superseded,
+        _ => return Err(Error::Damaged("revision.result".into())),
     };
-    let mut query = sqlx::query(statement).bind(unit.full().to_owned()).bind(number(new.version)).bind(by).bind(at);
-    if old.version != 0 {
-        query = query.bind(number(old.version));
-    }
-    if query.execute(&mut *tx).await?.rows_affected() != 1 {
-        return Err(conflict());
-    }
-    save_history(tx, unit, old, new).await?;
-    save_approvals(tx, unit, old, new).await?;
-    save_placements(tx, unit, old, new).await
-}
-
-async fn save_history(tx: &mut AnyConnection, unit: &Name, old: &Rollout, new: &Rollout) -> Result<(), Error> {
-    let kept: BTreeSet<u32> = new.history.iter().map(|record| record.number).collect();
-    for record in old.history.iter().filter(|record| !kept.contains(&record.number)) {
-        sqlx::query("DELETE FROM revision WHERE deployment = $1 AND number = $2")
-            .bind(unit.full().to_owned())
-            .bind(i64::from(record.number))
-            .execute(&mut *tx)
-            .await?;
-    }
-    for record in &new.history {
-        let before = old.revision(record.number);
-        if before == Some(record) {
-            continue;
-        }
-        // Content, digest, commit and author of a revision never change: only what became of it does.
-        sqlx::query(
-            "INSERT INTO revision (deployment, number, digest, content, commit_id, author, started_at, finished_at, result, reason, is_revert)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-             ON CONFLICT (deployment, number) DO UPDATE SET finished_at = excluded.finished_at, result = excluded.result, reason = excluded.reason",
-        )
-        .bind(unit.full().to_owned())
-        .bind(i64::from(record.number))
-        .bind(record.digest.as_str().to_owned())
-        .bind(to_json(&record.content))
-        .bind(record.commit.clone())
-        .bind(record.author.clone())
-        .bind(instant(record.started_at))
-        .bind(record.finished_at.map(instant))
-        .bind(to_json(&record.result))
-        .bind(record.reason.clone())
-        .bind(i64::from(record.revert))
-        .execute(&mut *tx)
-        .await?;
-        let known = before.map_or(0, |before| before.batches.len());
-        for (at, batch) in record.batches.iter().enumerate().skip(known) {
-            save_batch(tx, unit, record.number, at + 1, batch).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn save_batch(tx: &mut AnyConnection, unit: &Name, revision: u32, at: usize, batch: &Batch) -> Result<(), Error> {
-    let at = i64::try_from(at).unwrap_or(i64::MAX);
-    sqlx::query("INSERT INTO batch (deployment, revision, number, opened_at, takes_rest) VALUES ($1, $2, $3, $4, $5)")
-        .bind(unit.full().to_owned())
-        .bind(i64::from(revision))
-        .bind(at)
-        .bind(instant(batch.opened_at))
-        .bind(i64::from(batch.devices.is_none()))
-        .execute(&mut *tx)
-        .await?;
-    for device in batch.devices.iter().flatten() {
-        sqlx::query("INSERT INTO batch_device (deployment, revision, batch, device) VALUES ($1, $2, $3, $4)")
-            .bind(unit.full().to_owned())
-            .bind(i64::from(revision))
-            .bind(at)
-            .bind(device.full().to_owned())
-            .execute(&mut *tx)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn save_approvals(tx: &mut AnyConnection, unit: &Name, old: &Rollout, new: &Rollout) -> Result<(), Error> {
-    for id in old.approvals.difference(&new.approvals) {
-        sqlx::query("DELETE FROM approval WHERE deployment = $1 AND id = $2")
-            .bind(unit.full().to_owned())
-            .bind(id.clone())
-            .execute(&mut *tx)
-            .await?;
-    }
-    for id in new.approvals.difference(&old.approvals) {
-        sqlx::query("INSERT INTO approval (deployment, id) VALUES ($1, $2)")
-            .bind(unit.full().to_owned())
-            .bind(id.clone())
-            .execute(&mut *tx)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn save_placements(tx: &mut AnyConnection, unit: &Name, old: &Rollout, new: &Rollout) -> Result<(), Error> {
-    for device in old.placements.keys().filter(|device| !new.placements.contains_key(*device)) {
-        sqlx::query("DELETE FROM placement WHERE deployment = $1 AND device = $2")
-            .bind(unit.full().to_owned())
-            .bind(device.full().to_owned())
-            .execute(&mut *tx)
-            .await?;
-    }
-    for (device, placement) in &new.placements {
-        if old.placements.get(device) == Some(placement) {
-            continue;
-        }
-        sqlx::query("INSERT INTO placement (deployment, device, state) VALUES ($1, $2, $3) ON CONFLICT (deployment, device) DO UPDATE SET state = excluded.state")
-            .bind(unit.full().to_owned())
-            .bind(device.full().to_owned())
-            .bind(to_json(placement))
-            .execute(&mut *tx)
-            .await?;
-    }
-    Ok(())
-}
-
-fn revision(row: &AnyRow) -> Result<RevisionRecord, Error> {
     Ok(RevisionRecord {
-        number: u32::try_from(row.try_get::<i64, _>("number")?).map_err(|_| Error::Damaged("revision.number".into()))?,
-        digest: row.try_get::<String, _>("digest")?.into(),
-        content: json(&row.try_get::<String, _>("content")?)?,
-        commit: row.try_get("commit_id")?,
-        author: row.try_get("author")?,
-        started_at: parse(&row.try_get::<String, _>("started_at")?)?,
-        finished_at: text(row, "finished_at")?.map(|at| parse(&at)).transpose()?,
-        result: json(&row.try_get::<String, _>("result")?)?,
-        reason: row.try_get("reason")?,
+        number: number(row, "number")?,
+        digest: text(row, "content")?.into(),
+        content,
+        commit: text(row, "commit_id")?,
+        author: text(row, "author")?,
+        started_at: time(row, "started_at")?,
+        finished_at: maybe_time(row, "finished_at")?,
+        result,
+        reason: text(row, "reason")?,
         batches: Vec::new(),
-        revert: row.try_get::<i64, _>("is_revert")? != 0,
+        revert: flag(row, "is_revert")?,
     })
 }
 
-pub(crate) fn name(row: &AnyRow, column: &str) -> Result<Name, Error> {
-    Ok(Name::parse(&row.try_get::<String, _>(column)?))
+fn placement(row: &AnyRow) -> Result<Placement, Error> {
+    let way_back: String = text(row, "way_back")?;
+    Ok(Placement {
+        revision: number(row, "revision")?,
+        digest: text(row, "digest")?.into(),
+        batch: number(row, "batch")?,
+        phase: word::<Phase>(row, "phase")?,
+        since: time(row, "since")?,
+        step: StepId(text(row, "step")?),
+        attempt: number(row, "attempt")?,
+        applied_at: maybe_time(row, "applied_at")?,
+        healthy_before: flag(row, "healthy_before")?,
+        way_back: match way_back.as_str() {
+            "unknown" => WayBackSeen::Unknown,
+            "proven" => WayBackSeen::Proven,
+            _ => WayBackSeen::Missing(text(row, "no_way_back")?),
+        },
+        undo: maybe_text(row, "undo")?.map(StepId),
+        from: maybe_number(row, "from_revision")?,
+        failure: text(row, "failure")?,
+        restore_failures: number(row, "restore_failures")?,
+        reboot_from: maybe_text(row, "reboot_from")?,
+    })
 }
 
-pub(crate) fn text(row: &AnyRow, column: &str) -> Result<Option<String>, Error> {
-    Ok(row.try_get(column)?)
+fn of<'a>(rollouts: &'a mut BTreeMap<Name, Rollout>, row: &AnyRow) -> Result<&'a mut Rollout, Error> {
+    rollouts.get_mut(&name(row, "deployment")?).ok_or_else(|| Error::Damaged("deployment.name".into()))
 }
 
-pub(crate) fn parse(at: &str) -> Result<jiff::Timestamp, Error> {
-    at.parse().map_err(|error| Error::Damaged(format!("instant {at}: {error}")))
+fn record<'a>(rollouts: &'a mut BTreeMap<Name, Rollout>, row: &AnyRow) -> Result<&'a mut RevisionRecord, Error> {
+    find(of(rollouts, row)?, number(row, "revision")?)
 }
 
-pub(crate) fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| Error::Damaged(error.to_string()))
+fn find(rollout: &mut Rollout, number: u32) -> Result<&mut RevisionRecord, Error> {
+    rollout.history.iter_mut().find(|record| record.number == number).ok_or_else(|| Error::Damaged("batch.revision".into()))
 }
 
-pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("our own types always serialize")
+fn name(row: &AnyRow, column: &str) -> Result<Name, Error> {
+    Ok(Name::parse(&text(row, column)?))
 }

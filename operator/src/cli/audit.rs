@@ -22,10 +22,10 @@ pub(crate) struct AuditArgs {
 enum AuditCommand {
     /// List entries, the newest first
     List {
-        /// Only those about this: device/NAME, deployment/NAME
+        /// Only those about this: device/NAME or deployment/NAME
         #[arg(long, value_name = "TARGET")]
         about: Option<String>,
-        /// At most so many
+        /// At most so many; 1000 is the most that can be had at once
         #[arg(long, default_value_t = 50)]
         limit: usize,
         /// How they are printed
@@ -61,7 +61,7 @@ enum AuditCommand {
         /// The key that is trusted (`audit.pub` of the data directory)
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// A checkpoint that was kept elsewhere
+        /// A checkpoint that was kept elsewhere: without one, a tail that was cut off with its checkpoints does not show
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
     },

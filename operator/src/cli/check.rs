@@ -38,7 +38,7 @@ enum CheckOutput {
     Text,
     /// JSON
     Json,
-    /// Workflow commands for GitHub
+    /// Workflow commands for GitHub, which shows findings beside the lines
     Github,
 }
 

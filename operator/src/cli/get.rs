@@ -15,9 +15,9 @@ use super::{Output, Where, show};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  evenkeel get devices -l site=ams1\n  evenkeel get deployment web -o yaml\n  evenkeel get devices -w")]
 pub(crate) struct GetArgs {
-    /// devices, deployments, or another kind
+    /// devices, deployments, deviceclasses, repositories, roles, alertrules, receivers or silences
     kind: String,
-    /// Only this one
+    /// Only this one; NAMESPACE/NAME where it is not in `default`
     name: Option<String>,
     /// How it is printed
     #[arg(long, short, value_enum, default_value = "text")]

@@ -20,7 +20,12 @@ use crate::engine::{self, Parts, source::Origin};
 
 /// How the engine runs.
 #[derive(Args, Clone)]
-#[command(after_help = "The store is a SQLite file in the data directory, or PostgreSQL if DATABASE_URL is set.")]
+#[command(
+    after_help = "The store is a SQLite file in the data directory, or PostgreSQL if DATABASE_URL is set, such as postgres://evenkeel@db.example.com/evenkeel. \
+        Log lines go to standard error; RUST_LOG chooses them.
+
+However it ends, steps that are under way on devices go on there, and are found again when it is started anew on the same store."
+)]
 pub(crate) struct RunArgs {
     /// Git repository (URL or path), or a plain folder of manifests to try things out
     #[arg(long, value_name = "URL|DIR")]
@@ -28,38 +33,38 @@ pub(crate) struct RunArgs {
     /// Branch to follow
     #[arg(long, default_value = "main")]
     branch: String,
-    /// Folder in the repository
-    #[arg(long, default_value = "", value_name = "DIR")]
+    /// Folder in the repository; all of it if none is given
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "DIR")]
     path: String,
     /// Where state is kept; one engine at a time
     #[arg(long, env = "EVENKEEL_DATA", default_value = "evenkeel-data", value_name = "DIR")]
     data: PathBuf,
-    /// Secrets: one directory each, one file per key, as Kubernetes mounts them
+    /// Secrets: one directory each, one file per key, as Kubernetes mounts them; `secrets` in the data directory if none is given
     #[arg(long, env = "EVENKEEL_SECRETS", value_name = "DIR")]
     secrets: Option<PathBuf>,
-    /// Secret with the repository's credentials: `token`, or `username` and `password`, and `ca.crt` for HTTPS; `ssh-privatekey` and
+    /// The secret with the repository's credentials: `token`, or `username` and `password`, and `ca.crt` for HTTPS; `ssh-privatekey` and
     /// `known_hosts` for SSH
     #[arg(long, value_name = "NAME")]
     repo_secret: Option<String>,
-    /// Only apply commits that a key in this directory signed: *.pub (OpenSSH), *.asc or *.gpg (OpenPGP)
+    /// Only apply commits that a key in this directory signed: `*.pub` (OpenSSH), `*.asc` or `*.gpg` (OpenPGP)
     #[arg(long, value_name = "DIR")]
     verify_keys: Option<PathBuf>,
-    /// Time between two looks at the repository
+    /// Time between two looks at the repository, 1s or more
     #[arg(long, default_value = "30s")]
     interval: crds::Duration,
-    /// Time between two looks at a device, unless something happens there
+    /// Time between two looks at a device, 1s or more; it is looked at at once when something happens there
     #[arg(long, default_value = "60s")]
     look_interval: crds::Duration,
     /// A commit that deletes more devices waits for `evenkeel approve`
     #[arg(long, default_value_t = 5, value_name = "N")]
     max_deletions: usize,
-    /// A commit that touches more devices (a number or a share) waits for `evenkeel approve`
+    /// A commit that touches more devices, a number or a share of all, waits for `evenkeel approve`
     #[arg(long, default_value = "100%", value_name = "SHARE")]
     max_touched: crds::Share,
-    /// Listen for HTTP too: health and metrics for everybody, the rest with a token
+    /// Listen for plain HTTP too: /healthz, /readyz and /metrics for everybody, the rest with a token
     #[arg(long, requires = "token_file", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// File with the token for HTTP
+    /// File with the token for HTTP, of 16 characters or more
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// How log lines look
@@ -76,10 +81,10 @@ enum LogFormat {
 /// How to bring the fleet to the declared state once.
 #[derive(Args)]
 pub(crate) struct ApplyArgs {
-    /// Needed: running for ever is what `evenkeel run` does
+    /// Has to be said: running for ever is what `evenkeel run` does
     #[arg(long, required = true)]
     once: bool,
-    /// End after this time at the latest
+    /// Give up after this time
     #[arg(long, default_value = "1h")]
     timeout: crds::Duration,
     #[command(flatten)]

@@ -27,22 +27,21 @@ use story::{Story, Verdict};
 /// What to rehearse.
 #[derive(Args)]
 #[command(
-    after_help = "Every device of the manifests is simulated on this machine: a real SSH server on a loopback address, with its own files, packages and
-services. The real engine rolls out on them; no real device is touched, and nothing is fetched from anywhere.
+    after_help = "Every device of the manifests is simulated on this machine: a real SSH server on a loopback address, with files, packages and services of its own. The real engine rolls out on them. No real device is touched, and nothing is fetched from anywhere.
 
 Examples:
-  evenkeel simulate fleet/                                              a first rollout on bare devices
-  evenkeel simulate fleet/ --then fleet-next/                           what would this change do?
-  evenkeel simulate fleet/ --then fleet-next/ --soak 1s                 the same, in less time
-  evenkeel simulate fleet/ --then fleet-next/ --bad nginx=1.25.2-1:dies-after=5s
-                                                                        is a bad release caught at the canary?
-  evenkeel simulate fleet/ --fault web-02=away --fault db-01=lock-held=20s
-                                                                        and with devices that misbehave?
+  A first rollout on bare devices
+    evenkeel simulate fleet/
+  What would this change do?
+    evenkeel simulate fleet/ --then fleet-next/ --soak 5s
+  Is a bad release caught at the canary, and taken back?
+    evenkeel simulate fleet/ --then fleet-next/ --soak 5s --bad nginx=1.25.2-1:dies-after=6s
+  And if devices misbehave?
+    evenkeel simulate fleet/ --then fleet-next/ --fault web-02=away --fault db-01=lock-held=20s
 
 Exit: 0 every Deployment is complete, 1 something failed or was taken back, 2 could not run.
 
-A rehearsal does not wait for windows, maintenance and approvals; it says where it would have to. Probes run every second, echo requests become TCP
-connections, and a port below 1024 is moved up by 8000."
+A rehearsal does not wait for windows, maintenance and approvals; it says where it would have to. Probes run every second, echo requests become TCP connections, and a port below 1024 is moved up by 8000."
 )]
 pub(crate) struct SimulateArgs {
     /// A folder of manifests: the state to begin with if --then is given, else what is rolled out
@@ -92,7 +91,7 @@ pub(crate) async fn run(args: SimulateArgs) -> ExitCode {
     // However it ends, the devices go with it.
     let result = tokio::select! {
         result = work => result,
-        why = interrupted() => Err(why),
+        why = interrupted() => if args.serve { Ok(Verdict::Complete) } else { Err(why) },
     };
     match result {
         Ok(Verdict::Complete) => ExitCode::SUCCESS,
@@ -222,13 +221,16 @@ impl Running {
     }
 }
 
+/// Ctrl-C, a polite kill, or the terminal being closed.
 async fn interrupted() -> anyhow::Error {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
     }
     anyhow::anyhow!("interrupted")
 }

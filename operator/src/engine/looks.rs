@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use devices::Devices;
-use reconcile::{Access, Desired, Device, ItemKey, Name, Observe as _};
+use reconcile::{Access, Desired, Device, ItemKey, Name, Observe as _, Observed};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -38,10 +38,10 @@ impl Looks {
     }
 
     /// Another revision is in force, on which these devices have a part: those whose access or items are otherwise are looked at anew.
-    pub(super) fn update(&mut self, desired: &Desired, concerned: &BTreeSet<Name>) {
+    pub(super) fn update(&mut self, desired: &Desired, observed: &Observed, concerned: &BTreeSet<Name>) {
         for name in concerned {
             let now = desired.devices.get(name).filter(|device| !device.suspend && device.access != Access::None);
-            let items = items(desired, name);
+            let items: Vec<ItemKey> = observed.items(desired, name).into_iter().collect();
             let same = |look: &Look| {
                 let is_same = |now: &Arc<Device>| now.access == look.device.access && now.address == look.device.address;
                 now.is_some_and(is_same) && items == look.items
@@ -79,13 +79,6 @@ impl Looks {
             look.task.abort();
         }
     }
-}
-
-/// What has to be read on a device: the items of all contents that belong there.
-fn items(desired: &Desired, name: &Name) -> Vec<ItemKey> {
-    let units = desired.selected_by.get(name).into_iter().flatten().filter_map(|unit| desired.deployments.get(unit));
-    let items: BTreeSet<ItemKey> = units.flat_map(|unit| unit.content_for(name).0.items().collect::<Vec<_>>()).collect();
-    items.into_iter().collect()
 }
 
 /// What it takes to look at one device.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reconcile::command::{self, Command};
 use reconcile::record::Actor;
-use reconcile::{Action, Name, Plan, Recorded, Target, plan_units};
+use reconcile::{Action, Name, Plan, Recorded, RolloutChange, Target, plan_units};
 
 use super::Engine;
 
@@ -48,6 +48,9 @@ impl Engine {
 
     /// Writes a plan down, and does it.
     pub(super) async fn record(&mut self, plan: Plan, actor: &Actor, now: Timestamp) -> Result<(), String> {
+        if self.store_away {
+            return Err("the store does not take writes just now, and what can't be recorded is not done".into());
+        }
         let admitted = reconcile::record::admit(plan, &self.read().observed);
         let recorded = match admitted {
             Ok(admitted) => admitted.record(actor, now, &*self.store).await,
@@ -77,6 +80,7 @@ impl Engine {
     /// Takes the recorded plan into what is known, as the store has done.
     fn apply(&mut self, recorded: &Recorded, now: Timestamp) {
         let mut touched = BTreeSet::new();
+        let mut other_content = BTreeSet::new();
         let mut view = self.write();
         view.passes += 1;
         for step in &recorded.plan().steps {
@@ -86,6 +90,9 @@ impl Engine {
                 Action::Rollout(change) => {
                     tracing::info!(deployment = %unit, "{}: {}", change.word(), step.reason);
                     rollout.apply(change, now);
+                    if matches!(change, RolloutChange::Start { .. } | RolloutChange::RollBack { .. } | RolloutChange::RolledBack { .. }) {
+                        other_content.extend(view.desired.deployments.get(unit).map(|unit| unit.members.clone()).unwrap_or_default());
+                    }
                 }
                 action => {
                     tracing::info!(deployment = %unit, step = %step.id, "{} {}: {}", action.word(), step.target, step.reason);
@@ -98,6 +105,7 @@ impl Engine {
             }
         }
         drop(view);
+        self.look_at(&other_content);
         self.dirty.extend(touched);
     }
 

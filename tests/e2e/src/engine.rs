@@ -18,6 +18,10 @@ pub struct Engine {
     /// The engine's data directory.
     pub data: PathBuf,
     secrets: PathBuf,
+    /// Further arguments of `evenkeel run`.
+    pub arguments: Vec<String>,
+    /// The `postgres://` URL of its store; SQLite without.
+    pub database: Option<String>,
     process: Option<Child>,
     binary: PathBuf,
     log: PathBuf,
@@ -36,6 +40,8 @@ impl Engine {
             fleet: folder.join("fleet"),
             data: folder.join("data"),
             secrets: folder.join("secrets"),
+            arguments: Vec::new(),
+            database: None,
             process: None,
             binary: binary.to_owned(),
             log: folder.join("engine.log"),
@@ -47,7 +53,8 @@ impl Engine {
         Ok(engine)
     }
 
-    fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    /// Git in the fleet repository.
+    pub fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let settings =
             ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"];
         run(Command::new("git").arg("-C").arg(&self.fleet).args(settings).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null"))
@@ -81,10 +88,10 @@ impl Engine {
         Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
     }
 
-    /// Starts it.
-    pub fn start(&mut self) -> anyhow::Result<()> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let process = Command::new(&self.binary)
+    /// How it is started.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
             .args(["run", "--repo"])
             .arg(&self.fleet)
             .arg("--data")
@@ -92,12 +99,19 @@ impl Engine {
             .arg("--secrets")
             .arg(&self.secrets)
             .args(["--interval", "1s", "--look-interval", "5s"])
+            .args(&self.arguments)
             .env("NO_COLOR", "1")
-            .env_remove("DATABASE_URL")
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.process = Some(process);
+            .env_remove("DATABASE_URL");
+        if let Some(url) = &self.database {
+            command.env("DATABASE_URL", url);
+        }
+        command
+    }
+
+    /// Starts it.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        self.process = Some(self.command().stdout(log.try_clone()?).stderr(log).spawn()?);
         wait_until("the engine's socket", Duration::from_secs(20), || {
             let output = self.cli(&["status"]);
             if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }

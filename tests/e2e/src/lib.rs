@@ -4,7 +4,9 @@
 pub mod engine;
 pub mod machine;
 pub mod packages;
+pub mod postgres;
 pub mod rootfs;
+pub mod simulated;
 
 use std::path::PathBuf;
 use std::process::Command;

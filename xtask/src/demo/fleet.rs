@@ -1,13 +1,13 @@
 //! The fleets that the demo can be given on: simulated devices, or real machines.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::engine::Engine;
 use e2e::machine::{Block, Machine};
 use e2e::packages::Repository;
+use e2e::simulated::Simulated;
 
 use crate::{install, root};
 
@@ -35,7 +35,7 @@ pub(super) struct Fleet {
     pub(super) release: Release,
     pub(super) introduction: String,
     pub(super) log: PathBuf,
-    /// How one gets onto a device by hand.
+    /// A command that changes something on a device.
     pub(super) by_hand: Option<String>,
     binary: PathBuf,
     _devices: Devices,
@@ -45,16 +45,6 @@ pub(super) struct Fleet {
 enum Devices {
     Simulated(Simulated),
     Machines { machines: Vec<Machine>, repository: Repository, block: Block, folder: Folder },
-}
-
-/// The process of the simulated devices; it ends when its input does, and takes its folder with it.
-struct Simulated(Child);
-
-impl Drop for Simulated {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
 }
 
 /// A folder that goes with the demo.
@@ -77,22 +67,15 @@ impl Fleet {
             devices: 12,
         };
         let [_, good, bad] = release.versions;
-        let mut child = Command::new(binary)
-            .arg("simulate")
-            .arg(root().join("examples"))
-            .args(["--serve", "--package", &format!("nginx={good}"), "--package", &format!("nginx={bad}")])
-            .args(["--bad", &format!("nginx={bad}:dies-after=6s")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("evenkeel simulate")?;
-        let mut line = String::new();
-        let out = child.stdout.take().context("its output")?;
-        let devices = Simulated(child);
-        BufReader::new(out).read_line(&mut line)?;
-        let folder = PathBuf::from(line.trim());
-        ensure!(folder.is_dir(), "the simulated devices did not start");
-        let engine = Engine::with(binary, &folder, &folder.join("simulated/secrets/fleet-key/ssh-privatekey"))?;
+        let (good, bad) = (format!("nginx={good}"), format!("nginx={bad}"));
+        let dies = format!("{bad}:dies-after=6s");
+        let devices = Simulated::start(binary, &root().join("examples"), &["--package", &good, "--package", &bad, "--bad", &dies])?;
+        let folder = devices.folder.clone();
+        let engine = Engine::with(binary, &folder, &devices.key())?;
+        // Whoever goes on by hand may have told Git nothing yet.
+        for (key, value) in [("user.name", "Ann"), ("user.email", "ann@example.com")] {
+            e2e::run(Command::new("git").arg("-C").arg(&engine.fleet).args(["config", key, value]))?;
+        }
         for file in ["base", "nginx", "postgresql"] {
             hurry(&engine.fleet.join(format!("deployments/{file}.yaml")))?;
         }
@@ -101,7 +84,7 @@ impl Fleet {
              where batches are watched for {SOAK} instead of minutes.",
             engine.fleet.display()
         );
-        let by_hand = by_hand(&engine.fleet.join("devices/ams1.yaml"), &folder);
+        let by_hand = Some(format!("echo mine > {}", folder.join("simulated/devices/web-ams1-01/etc/motd").display()));
         let log = folder.join("engine.log");
         Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: Devices::Simulated(devices) })
     }
@@ -127,7 +110,6 @@ impl Fleet {
         }
         let engine = Engine::with(binary, &folder, &key)?;
         engine.write_devices(&machines)?;
-        engine.deploy("1.0-1", "")?;
         let release = Release {
             deployment: "hello",
             package: "hello-keel",
@@ -139,7 +121,7 @@ impl Fleet {
             "{MACHINES} Debian machines with systemd, sshd and apt of their own, on loopback addresses.\nTheir Git repository is {}.",
             engine.fleet.display()
         );
-        let by_hand = machines.first().map(|machine| format!("ssh -i {} ops@{}", key.display(), machine.address));
+        let by_hand = machines.first().map(|machine| format!("ssh -i {} ops@{} sudo dpkg -r hello-keel", key.display(), machine.address));
         let log = folder.join("engine.log");
         let devices = Devices::Machines { machines, repository, block, folder: kept };
         Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: devices })
@@ -148,6 +130,9 @@ impl Fleet {
     /// Commits a version.
     pub(super) fn commit(&self, version: &str) -> anyhow::Result<()> {
         let Release { file, package, versions, .. } = &self.release;
+        if !self.engine.fleet.join(file).exists() {
+            return self.engine.deploy(version, "").map(drop);
+        }
         let mut text = std::fs::read_to_string(self.engine.fleet.join(file)).with_context(|| (*file).to_owned())?;
         for other in versions {
             text = text.replace(&format!("version: {other}"), &format!("version: {version}"));
@@ -170,14 +155,4 @@ fn hurry(file: &Path) -> anyhow::Result<()> {
         _ => format!("{line}\n"),
     });
     Ok(std::fs::write(file, lines.collect::<String>())?)
-}
-
-/// How one gets onto the first web server.
-fn by_hand(devices: &Path, folder: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(devices).ok()?;
-    let device = text.split("---").find(|document| document.contains("web-ams1-01"))?;
-    let word = |key: &str| device.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned);
-    let key = folder.join("secrets/fleet-key/ssh-privatekey");
-    let (port, address) = (word("port")?, word("address")?);
-    Some(format!("ssh -p {port} -i {} -o StrictHostKeyChecking=no ops@{address} 'echo mine > $EVENKEEL_ROOT/etc/motd'", key.display()))
 }

@@ -1,9 +1,11 @@
 //! Progress in the terminal: bars where there is one, lines where there is none.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -16,8 +18,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What was shown so far.
-#[derive(Default)]
 pub(super) struct Watch {
+    /// Somebody wants us to end.
+    stop: Arc<AtomicBool>,
     /// Audit entries that were told.
     told: u64,
     /// The last line of each Deployment, where there are no bars.
@@ -25,12 +28,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    pub(super) fn new(stop: Arc<AtomicBool>) -> Self {
+        Self { stop, told: 0, lines: BTreeMap::new() }
+    }
+
     /// Shows how it goes on until the released version is in this phase and every other Deployment is complete.
     pub(super) fn until(&mut self, fleet: &Fleet, phase: &str, version: &str) -> anyhow::Result<()> {
         let begin = Instant::now();
         let (shown, mut bars) = (MultiProgress::new(), BTreeMap::new());
         loop {
             std::thread::sleep(LOOK);
+            ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
             let deployments = parse(&fleet.engine.text(&["get", "deployments", "-o", "json"])?);
             let news = self.news(fleet)?;
             for line in news {
@@ -48,6 +56,9 @@ impl Watch {
             };
             if !deployments.is_empty() && deployments.iter().all(arrived) {
                 bars.values().for_each(ProgressBar::finish);
+                if !bars.is_empty() {
+                    eprintln!();
+                }
                 return Ok(());
             }
             if begin.elapsed() > LIMIT {

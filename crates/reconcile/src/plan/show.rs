@@ -103,7 +103,7 @@ impl fmt::Display for WaitingOn {
             Self::Approval { id } => write!(f, "evenkeel rollout approve --id {id}"),
             Self::Soak { until } => write!(f, "the batch is watched until {}", clock(*until)),
             Self::Health { reason, until: at } => write!(f, "{reason}{}", until(at)),
-            Self::Alert { name } => write!(f, "{name} is firing"),
+            Self::Alert { name, until: at } => write!(f, "{name} is firing{}", until(at)),
             Self::Dependency { on } => write!(f, "{on} comes first"),
             Self::Lock { step, holder } => write!(f, "step {step} of deployment/{holder} is at work there"),
             Self::Maintenance { until: at, reason } if reason.is_empty() => write!(f, "people are at work{}", until(at)),

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::Draft;
+use super::gate::{self, Gate};
 use super::shared::{Group, Shared};
+use super::survey::count;
 use super::unit::Unit;
 use crate::desired::{Access, Device};
 use crate::name::Target;
 use crate::observed::{Contact, DeviceSeen, Health};
 use crate::plan::{Action, Step, StepId, WaitingOn, Work};
-use crate::rollout::{Phase, Placement, RevisionRecord, WayBackSeen};
+use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord, RevisionResult, WayBackSeen};
 use crate::window::{self, Opening};
 
-/// Tries at one revision on one device before a person has to look.
-pub(super) const ATTEMPTS: u32 = 5;
 /// Time after which a way back that was missing is looked for again.
 const WAY_BACK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -29,13 +29,15 @@ pub(super) struct Wanted<'u, 'a> {
     record: &'u RevisionRecord,
     batch: u32,
     revert: bool,
+    /// How a change is spoken of.
+    verb: &'static str,
 }
 
 impl<'u, 'a> Wanted<'u, 'a> {
     pub(super) fn new(unit: &'u Unit<'a>, device: &'a Device, record: &'u RevisionRecord) -> Self {
         let seen = unit.observed.devices.get(&device.name).map(|seen| &**seen);
         let placement = unit.rollout.placements.get(&device.name);
-        Self { unit, device, seen, placement, record, batch: 0, revert: record.revert }
+        Self { unit, device, seen, placement, record, batch: 0, revert: record.revert, verb: "update to" }
     }
 
     pub(super) fn in_batch(mut self, batch: u32) -> Self {
@@ -43,8 +45,10 @@ impl<'u, 'a> Wanted<'u, 'a> {
         self
     }
 
-    pub(super) fn reverting(mut self) -> Self {
+    /// The revision is in force already, so that lower versions are meant too.
+    pub(super) fn steadily(mut self, verb: &'static str) -> Self {
         self.revert = true;
+        self.verb = verb;
         self
     }
 
@@ -63,8 +67,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Brings the content onto the device: proves the way back first, if that is needed.
     pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) {
-        let wants = format!("{} revision {}", if self.revert { "revert to" } else { "update to" }, self.record.number);
-        if let Some(waiting) = self.blocked(shared) {
+        let wants = format!("{} revision {}", self.verb, self.record.number);
+        if let Some(waiting) = self.blocked(shared).or_else(|| self.missing()) {
             return self.defer(draft, &wants, waiting);
         }
         let here = self.here();
@@ -92,47 +96,74 @@ impl<'u, 'a> Wanted<'u, 'a> {
         self.then(shared, draft, &wants, Action::Apply);
     }
 
-    /// Takes the revision off the device again. Returns whether that is still to be waited for.
-    pub(super) fn backward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, to: Option<&RevisionRecord>) -> bool {
+    /// Takes the revision off the device again, for a reason. Returns whether that is still to be waited for.
+    pub(super) fn backward(
+        &self,
+        shared: &mut Shared<'_>,
+        budget: &mut Budget,
+        draft: &mut Draft,
+        to: Option<&RevisionRecord>,
+        reason: &str,
+    ) -> bool {
         let Some(placement) = self.placement else { return false };
         let wants = format!("take back revision {}", placement.revision);
         if placement.phase.is_in_flight() {
-            draft.look_at(Some(self.unit.patience(placement)));
+            self.under_way(draft);
             return !self.unit.lost(&self.device.name, placement);
         }
-        if placement.restore_failures >= ATTEMPTS {
-            let reason = format!("could not be taken back {ATTEMPTS} times: {}", placement.failure);
-            self.defer(draft, &wants, WaitingOn::Health { reason, until: None });
-            return false;
-        }
-        let until = backoff(placement.since, placement.restore_failures);
-        if placement.restore_failures > 0 && self.unit.now < until {
-            let reason = format!("could not be taken back: {}", placement.failure);
-            self.defer(draft, &wants, WaitingOn::Health { reason, until: Some(until) });
-            return true;
+        if let Some(waiting) = taken_back_in_vain(placement, self.unit.now) {
+            let pending = matches!(waiting, WaitingOn::Health { until: Some(_), .. });
+            self.defer(draft, &wants, waiting);
+            return pending;
         }
         if let Some(waiting) = self.blocked(shared) {
             let pending = matches!(waiting, WaitingOn::Lock { .. } | WaitingOn::Dependency { .. });
             self.defer(draft, &wants, waiting);
             return pending;
         }
+        let direct = to.is_none_or(|to| placement.from.is_none_or(|from| from == to.number));
+        let undo = placement.undo.clone().filter(|_| direct);
+        if undo.is_none() && to.is_none() {
+            return false;
+        }
         if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
             self.defer(draft, &wants, waiting);
             return true;
         }
-        let direct = to.is_none_or(|to| placement.from.is_none_or(|from| from == to.number));
-        match (&placement.undo, to) {
-            (Some(undo), _) if direct => {
-                let undo = undo.clone();
-                self.then(shared, draft, &wants, |work| Action::Restore { work, undo });
-            }
-            (_, Some(to)) => {
-                let back = Wanted { record: to, batch: 0, revert: true, ..*self };
-                back.then(shared, draft, &wants, Action::Apply);
-            }
-            _ => return false,
+        let why = format!("{wants}: {reason}");
+        match (undo, to) {
+            (Some(undo), _) => self.then(shared, draft, &why, |work| Action::Restore { work, undo }),
+            (None, Some(to)) => Wanted { record: to, batch: 0, revert: true, ..*self }.then(shared, draft, &why, Action::Apply),
+            (None, None) => {}
         }
         true
+    }
+
+    /// Takes the content of the revision that the device holds off it, since it left the selector.
+    pub(super) fn remove(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft) {
+        let wants = format!("remove revision {}", self.record.number);
+        let failed = self.placement.filter(|placement| placement.phase == Phase::Failed);
+        let until = failed.map(|placement| backoff(placement.since, placement.attempt)).filter(|until| self.unit.now < *until);
+        let backs_off =
+            until.zip(failed).map(|(until, placement)| WaitingOn::Health { reason: placement.failure.clone(), until: Some(until) });
+        let waiting = self.unit.closed().or_else(|| self.blocked(shared)).or(backs_off);
+        match waiting.or_else(|| budget.refuse(self.unit, shared, self.device)) {
+            Some(waiting) => self.defer(draft, &wants, waiting),
+            None => self.then(shared, draft, "it left the selector", Action::Remove),
+        }
+    }
+
+    /// Says that a step of this Deployment is at work there.
+    pub(super) fn under_way(&self, draft: &mut Draft) {
+        let Some(placement) = self.placement else { return };
+        draft.look_at(Some(self.unit.patience(placement)));
+        let waiting = match self.seen.map(|seen| &seen.contact) {
+            Some(Contact::Unreachable { since, reason }) => {
+                WaitingOn::Unreachable { since: Some(*since), reason: format!("{reason}, with a step under way") }
+            }
+            _ => WaitingOn::Lock { step: placement.step.clone(), holder: self.unit.name().clone() },
+        };
+        self.defer(draft, &format!("go on with revision {}", placement.revision), waiting);
     }
 
     /// Reboots the device, as its change asks for.
@@ -167,9 +198,14 @@ impl<'u, 'a> Wanted<'u, 'a> {
         if let Opening::Open { until, reason } = window::opening(&self.device.maintenance, self.unit.now) {
             return Some(WaitingOn::Maintenance { until: Some(until), reason });
         }
-        if let Some(parent) = self.device.parents.iter().find(|parent| shared.holder(parent).is_some()) {
-            return Some(WaitingOn::Dependency { on: Target::Device(parent.clone()) });
-        }
+        // A device and those that are reached through it are never worked on at once.
+        let parent = self.device.parents.iter().find(|parent| shared.is_worked_on(parent)).cloned();
+        let busy = parent.or_else(|| shared.busy_below(&self.device.name));
+        busy.map(|device| WaitingOn::Dependency { on: Target::Device(device) })
+    }
+
+    /// Another Deployment that has to be here first.
+    fn missing(&self) -> Option<WaitingOn> {
         let missing = self.unit.deployment.depends_on.iter().find(|other| !self.has(other));
         missing.map(|other| WaitingOn::Dependency { on: Target::Deployment(other.clone()) })
     }
@@ -181,9 +217,20 @@ impl<'u, 'a> Wanted<'u, 'a> {
             return true;
         }
         let (content, _) = deployment.content_for(&self.device.name);
-        let settled = self.unit.observed.rollouts.get(other).and_then(|rollout| rollout.placements.get(&self.device.name));
-        settled.is_none_or(|placement| placement.phase == Phase::Applied)
-            && self.seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
+        if self.seen.and_then(|seen| content.matcher().matches(seen)) != Some(true) {
+            return false;
+        }
+        let unit = Unit::new(self.unit.desired, self.unit.observed, deployment, self.unit.now);
+        let Some(placement) = unit.rollout.placements.get(&self.device.name) else { return true };
+        let result = unit.rollout.revision(placement.revision).map(|record| &record.result);
+        placement.phase == Phase::Applied
+            && placement.reboot_from.is_none()
+            && match result {
+                Some(RevisionResult::Complete) => true,
+                // What is there is on its way out.
+                Some(RevisionResult::RollingBack { .. } | RevisionResult::RolledBack { .. }) => false,
+                _ => matches!(gate::judge(&unit, content, self.device, placement), Gate::Passed(_)),
+            }
     }
 
     /// The last try failed or was refused: wait longer each time, and give up after some.
@@ -194,8 +241,9 @@ impl<'u, 'a> Wanted<'u, 'a> {
             return None;
         }
         let reason = if placement.failure.is_empty() { "changed again behind our back".to_owned() } else { placement.failure.clone() };
-        if failed && placement.attempt >= ATTEMPTS && placement.phase != Phase::Prepared {
-            let reason = format!("failed {ATTEMPTS} times: {reason}");
+        if placement.is_given_up() {
+            let reason =
+                format!("tried {} in vain, until a new revision or rollout resume: {reason}", count(placement.attempt as usize, "time"));
             return Some(WaitingOn::Health { reason, until: None });
         }
         let until = backoff(placement.since, placement.attempt);
@@ -205,7 +253,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Plans the step.
     pub(super) fn then(&self, shared: &mut Shared<'_>, draft: &mut Draft, reason: &str, action: impl FnOnce(Work) -> Action) {
-        let action = action(self.work());
+        let mut action = action(self.work());
+        self.count_try(&mut action);
         let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version);
         let prepares = matches!(action, Action::Prepare(_));
         shared.take(&self.device.name, id.clone(), self.unit.name(), !prepares);
@@ -227,6 +276,16 @@ impl<'u, 'a> Wanted<'u, 'a> {
         });
     }
 
+    /// What is done about a try belongs to it: only another try at the content, or at removing it, counts as one.
+    fn count_try(&self, action: &mut Action) {
+        let here = self.here().map_or(1, |placement| placement.attempt);
+        match action {
+            Action::Restore { work, .. } | Action::Reboot { work, .. } => work.attempt = here,
+            Action::Remove(work) if self.here().is_none_or(|placement| placement.phase != Phase::Failed) => work.attempt = 1,
+            Action::Prepare(_) | Action::Apply(_) | Action::Remove(_) | Action::Rollout(_) | Action::Admit { .. } => {}
+        }
+    }
+
     fn work(&self) -> Work {
         let (content, digest) = self.unit.content_for(self.record, &self.device.name);
         let here = self.here();
@@ -239,7 +298,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         };
         let from = match here {
             Some(placement) => placement.from,
-            None => self.placement.filter(|placement| placement.phase == Phase::Applied).map(|placement| placement.revision),
+            None => self.placement.and_then(Placement::holds),
         };
         Work {
             deployment: self.unit.name().clone(),
@@ -254,6 +313,18 @@ impl<'u, 'a> Wanted<'u, 'a> {
             deadline_seconds: self.unit.deployment.strategy.deadline.as_secs(),
         }
     }
+}
+
+/// It could not be taken back: wait longer each time, and give up after some.
+fn taken_back_in_vain(placement: &Placement, now: Timestamp) -> Option<WaitingOn> {
+    let times = placement.restore_failures;
+    if times >= ATTEMPTS {
+        let reason = format!("could not be taken back {times} times, until rollout resume: {}", placement.failure);
+        return Some(WaitingOn::Health { reason, until: None });
+    }
+    let until = backoff(placement.since, times);
+    let reason = format!("could not be taken back: {}", placement.failure);
+    (times > 0 && now < until).then_some(WaitingOn::Health { reason, until: Some(until) })
 }
 
 /// 30 seconds, doubled with each try, an hour at most.
@@ -277,8 +348,8 @@ impl Budget {
         let groups = self.groups.get_or_insert_with(|| shared.groups(unit.deployment));
         let key = shared.group_of(unit.deployment, &device.name);
         let group = groups.entry(key.clone()).or_default();
-        let limit = unit.deployment.strategy.max_unavailable.floor_of(group.size);
-        if group.out.len() >= limit {
+        if group.is_full(unit.deployment) {
+            let limit = group.limit(unit.deployment);
             let out = group.out.iter().take(5).cloned().collect();
             return Some(WaitingOn::Budget { group: key, limit, out });
         }

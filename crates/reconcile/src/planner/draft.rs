@@ -26,9 +26,10 @@ impl Draft {
     pub(super) fn defer(&mut self, unit: &Name, target: Target, wants: impl Into<String>, waiting_on: WaitingOn) {
         match &waiting_on {
             WaitingOn::Soak { until } => self.look_at(Some(*until)),
-            WaitingOn::Window { opens: at } | WaitingOn::Health { until: at, .. } | WaitingOn::Maintenance { until: at, .. } => {
-                self.look_at(*at);
-            }
+            WaitingOn::Window { opens: at }
+            | WaitingOn::Health { until: at, .. }
+            | WaitingOn::Alert { until: at, .. }
+            | WaitingOn::Maintenance { until: at, .. } => self.look_at(*at),
             _ => {}
         }
         self.deferred.push(Deferred { unit: Target::Deployment(unit.clone()), target, wants: wants.into(), waiting_on });

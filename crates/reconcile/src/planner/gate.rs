@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::unit::Unit;
 use crate::content::Content;
-use crate::desired::{Check, Deployment, Device};
+use crate::desired::{Check, Device};
 use crate::observed::{Contact, DeviceSeen, ItemKey, ItemSeen, ProbeState};
+use crate::plan::WaitingOn;
 use crate::rollout::Placement;
 
 /// What is known of a changed device.
@@ -12,69 +14,122 @@ use crate::rollout::Placement;
 pub(super) enum Gate {
     /// Seen well since it was changed; well since then.
     Passed(Timestamp),
-    /// Not yet, for this reason; patience ends then.
-    Waiting(String, Timestamp),
+    /// Not yet, for this reason.
+    Waiting(WaitingOn),
     /// Not well.
     Failed(String),
-    /// Patience has ended without a word on this device that could be held against the revision: it vanished, or it
-    /// was not well before either.
-    NoWord(String),
+    /// Patience has ended, and it can't be reached.
+    Lost(String),
+    /// Patience has ended without a word that could be held against the revision: the device was not well before either.
+    Unproven(String),
+}
+
+/// What keeps a device from counting as well.
+enum Ails {
+    /// It will not get well by waiting.
+    Broken(String),
+    /// It may get well in time.
+    Unwell(String),
+    /// Nothing can be said of it.
+    Unknown(String),
+    /// It has not been looked at: that is nobody's fault, and is waited for.
+    Unseen(String),
+    /// An alert fires that did not fire before.
+    Alert(String),
 }
 
 /// Judges a device on which the content was applied. Only what was observed *after* that counts.
-pub(super) fn judge(
-    deployment: &Deployment,
-    content: &Content,
-    device: &Device,
-    seen: &DeviceSeen,
-    placement: &Placement,
-    now: Timestamp,
-) -> Gate {
+pub(super) fn judge(unit: &Unit<'_>, content: &Content, device: &Device, placement: &Placement) -> Gate {
     let Some(applied_at) = placement.applied_at else { return Gate::Failed("was not applied".into()) };
-    let patience = applied_at.saturating_add(deployment.strategy.deadline).unwrap_or(Timestamp::MAX);
-    let waiting = |reason: String, blamed: bool| {
-        if now < patience {
-            Gate::Waiting(reason, patience)
-        } else if blamed && placement.healthy_before {
-            Gate::Failed(format!("not well in time: {reason}"))
-        } else {
-            Gate::NoWord(reason)
-        }
+    if let Some(gate) = out_of_sight(unit, device, applied_at) {
+        return gate;
+    }
+    let seen = unit.observed.devices.get(&device.name);
+    let Some(seen) = seen.filter(|seen| seen.is_reachable() && seen.seen_at.is_some_and(|at| at > applied_at)) else {
+        return Gate::Waiting(WaitingOn::Health { reason: "not looked at since it was changed".into(), until: None });
     };
-    if let Contact::Unreachable { reason, .. } = &seen.contact {
-        return waiting(format!("unreachable since it was changed: {reason}"), false);
+    match well_since(unit, content, device, seen, placement) {
+        Ok(since) => Gate::Passed(since),
+        Err(ails) => verdict(ails, unit, placement.healthy_before, applied_at),
     }
-    if seen.seen_at.is_none_or(|at| at <= applied_at) {
-        return waiting("not looked at since it was changed".into(), false);
+}
+
+/// Judges a changed device that can't be reached; `None`: it can.
+pub(super) fn out_of_sight(unit: &Unit<'_>, device: &Device, applied_at: Timestamp) -> Option<Gate> {
+    let Contact::Unreachable { since, reason } = &unit.observed.devices.get(&device.name)?.contact else { return None };
+    // After a restart of ours it is only known from then on that it is away.
+    let until = unit.deadline_after(applied_at.max(*since));
+    let reason = format!("unreachable since it was changed: {reason}");
+    Some(if unit.now < until { Gate::Waiting(WaitingOn::Health { reason, until: Some(until) }) } else { Gate::Lost(reason) })
+}
+
+fn verdict(ails: Ails, unit: &Unit<'_>, healthy_before: bool, applied_at: Timestamp) -> Gate {
+    let patience = unit.deadline_after(applied_at);
+    let (patient, until) = (unit.now < patience, Some(patience));
+    match ails {
+        Ails::Broken(reason) => Gate::Failed(reason),
+        Ails::Unseen(reason) => Gate::Waiting(WaitingOn::Health { reason, until: None }),
+        Ails::Unwell(reason) | Ails::Unknown(reason) if patient => Gate::Waiting(WaitingOn::Health { reason, until }),
+        Ails::Unwell(reason) if healthy_before => Gate::Failed(format!("not well in time: {reason}")),
+        Ails::Unwell(reason) | Ails::Unknown(reason) => Gate::Unproven(reason),
+        Ails::Alert(name) if patient => Gate::Waiting(WaitingOn::Alert { name, until }),
+        Ails::Alert(name) => Gate::Failed(format!("{name} is firing")),
     }
+}
+
+fn well_since(unit: &Unit<'_>, content: &Content, device: &Device, seen: &DeviceSeen, placement: &Placement) -> Result<Timestamp, Ails> {
+    units(content, seen)?;
+    let applied_at = placement.applied_at.unwrap_or(placement.since);
+    let mut well_since = applied_at;
+    if unit.deployment.gate_probes {
+        for probe in device.probes.iter().filter(|probe| !matches!(probe.check, Check::NotRun { .. })) {
+            well_since = well_since.max(self::probe(&probe.name, seen, placement, applied_at)?);
+        }
+    }
+    alerts(unit, device, placement, applied_at)?;
+    Ok(well_since)
+}
+
+fn units(content: &Content, seen: &DeviceSeen) -> Result<(), Ails> {
     for service in &content.services {
         match seen.items.get(&ItemKey::unit(&service.unit)) {
             Some(ItemSeen::Unit { active: true, .. }) => {}
             Some(ItemSeen::Unit { state, .. }) if state.starts_with("failed") || state.starts_with("inactive") => {
-                return Gate::Failed(format!("{} is {state}", service.unit));
+                return Err(Ails::Broken(format!("{} is {state}", service.unit)));
             }
-            Some(ItemSeen::Unit { state, .. }) => return waiting(format!("{} is {state}", service.unit), true),
-            Some(_) => return Gate::Failed(format!("{} does not exist", service.unit)),
-            None => return waiting(format!("{} not looked at since it was changed", service.unit), false),
+            Some(ItemSeen::Unit { state, .. }) => return Err(Ails::Unwell(format!("{} is {state}", service.unit))),
+            Some(_) => return Err(Ails::Broken(format!("{} does not exist", service.unit))),
+            None => return Err(Ails::Unseen(format!("{} not looked at since it was changed", service.unit))),
         }
     }
-    let mut well_since = applied_at;
-    if deployment.gate_probes {
-        for probe in device.probes.iter().filter(|probe| !matches!(probe.check, Check::NotRun { .. })) {
-            let name = &probe.name;
-            let Some(result) = seen.probes.get(name).filter(|result| result.seen_at.is_some_and(|at| at > applied_at)) else {
-                return waiting(format!("probe {name} has not run since it was changed"), false);
-            };
-            match result.state {
-                ProbeState::Ok => well_since = well_since.max(result.since.unwrap_or(applied_at)),
-                ProbeState::Unknown => return waiting(format!("probe {name} is unknown: {}", result.reason), false),
-                // It was well on the new revision, and is no more.
-                ProbeState::Fail if result.last_ok.is_some_and(|at| at > applied_at) && placement.healthy_before => {
-                    return Gate::Failed(format!("probe {name} fails: {}", result.reason));
-                }
-                ProbeState::Fail => return waiting(format!("probe {name} fails: {}", result.reason), true),
-            }
+    Ok(())
+}
+
+fn probe(name: &str, seen: &DeviceSeen, placement: &Placement, applied_at: Timestamp) -> Result<Timestamp, Ails> {
+    let Some(result) = seen.probes.get(name).filter(|result| result.seen_at.is_some_and(|at| at > applied_at)) else {
+        return Err(Ails::Unseen(format!("probe {name} has not run since it was changed")));
+    };
+    match result.state {
+        ProbeState::Ok => Ok(result.since.unwrap_or(applied_at)),
+        ProbeState::Unknown if result.reason.is_empty() => Err(Ails::Unknown(format!("probe {name} is unknown"))),
+        ProbeState::Unknown => Err(Ails::Unknown(format!("probe {name} is unknown: {}", result.reason))),
+        // It was well on the new revision, and is no more; one that passed once and has not passed often enough yet is getting well.
+        ProbeState::Fail if placement.healthy_before && result.last_ok.is_some_and(|at| at > applied_at && result.since > Some(at)) => {
+            Err(Ails::Broken(format!("probe {name} fails: {}", result.reason)))
         }
+        ProbeState::Fail => Err(Ails::Unwell(format!("probe {name} fails: {}", result.reason))),
     }
-    Gate::Passed(well_since)
+}
+
+/// An alert counts if it began to fire after the batch was opened; outside of batches, after the device was changed.
+fn alerts(unit: &Unit<'_>, device: &Device, placement: &Placement, applied_at: Timestamp) -> Result<(), Ails> {
+    let batch = (placement.batch as usize).checked_sub(1);
+    let record = unit.rollout.revision(placement.revision);
+    let opened_at = record.zip(batch).and_then(|(record, batch)| record.batches.get(batch)).map_or(applied_at, |batch| batch.opened_at);
+    let firing = unit.observed.alerts.get(&device.name).into_iter().flatten();
+    let new = firing.filter(|alert| unit.deployment.gate_alerts.contains(&alert.severity) && alert.since > opened_at);
+    match new.min_by_key(|alert| (alert.since, &alert.rule)) {
+        Some(alert) => Err(Ails::Alert(format!("alert {}", alert.rule))),
+        None => Ok(()),
+    }
 }

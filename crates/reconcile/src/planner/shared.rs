@@ -1,10 +1,11 @@
 //! What Deployments share: who holds a device, and which devices are out.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::desired::{Deployment, Desired};
+use crate::desired::{Access, Deployment, Desired};
 use crate::name::Name;
-use crate::observed::{DeviceSeen, Health, Observed};
+use crate::observed::{Contact, DeviceSeen, Health, ItemKey, ItemSeen, Observed};
 use crate::plan::StepId;
 use crate::rollout::{Phase, Placement};
 
@@ -12,8 +13,16 @@ use crate::rollout::{Phase, Placement};
 pub(super) struct Shared<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
-    /// Device, step and Deployment of this pass, and whether the step takes the device out.
-    planned: HashMap<Name, (StepId, Name, bool)>,
+    planned: HashMap<Name, Planned>,
+    /// Devices that others are reached through, with one of those that a step in flight disturbs; found when first asked for.
+    busy_below: OnceCell<HashMap<Name, Name>>,
+}
+
+/// What this pass plans on a device.
+struct Planned {
+    step: StepId,
+    unit: Name,
+    disturbs: bool,
 }
 
 /// How many devices of one group may be out, and which are.
@@ -23,39 +32,71 @@ pub(super) struct Group {
     pub(super) out: Vec<Name>,
 }
 
+impl Group {
+    /// How many of it may be out.
+    pub(super) fn limit(&self, deployment: &Deployment) -> usize {
+        deployment.strategy.max_unavailable.floor_of(self.size)
+    }
+
+    pub(super) fn is_full(&self, deployment: &Deployment) -> bool {
+        self.out.len() >= self.limit(deployment)
+    }
+}
+
 impl<'a> Shared<'a> {
     pub(super) fn new(desired: &'a Desired, observed: &'a Observed) -> Self {
-        Self { desired, observed, planned: HashMap::new() }
+        Self { desired, observed, planned: HashMap::new(), busy_below: OnceCell::new() }
     }
 
     /// This pass plans a step on the device.
     pub(super) fn take(&mut self, device: &Name, step: StepId, unit: &Name, disturbs: bool) {
-        self.planned.insert(device.clone(), (step, unit.clone(), disturbs));
+        if let (true, Some(below)) = (disturbs, self.busy_below.get_mut()) {
+            let parents = self.desired.devices.get(device).map(|device| device.parents.as_slice());
+            below.extend(parents.unwrap_or_default().iter().map(|parent| (parent.clone(), device.clone())));
+        }
+        self.planned.insert(device.clone(), Planned { step, unit: unit.clone(), disturbs });
     }
 
     /// The step that holds the device, and for which Deployment.
     pub(super) fn holder(&self, device: &Name) -> Option<(StepId, Name)> {
-        if let Some((step, unit, _)) = self.planned.get(device) {
-            return Some((step.clone(), unit.clone()));
+        if let Some(planned) = self.planned.get(device) {
+            return Some((planned.step.clone(), planned.unit.clone()));
         }
         self.placements(device)
             .find(|(_, placement)| placement.phase.is_in_flight())
             .map(|(unit, placement)| (placement.step.clone(), unit.clone()))
     }
 
-    /// Whether the device counts as out: something disturbing is in flight or planned on it, it fails a probe, or it
-    /// has not been seen well since it was changed. One that can't be reached is left out of the count: it was not taken
-    /// out by us, and it must not block the others.
-    pub(super) fn is_out(&self, device: &Name) -> bool {
-        if self.planned.get(device).is_some_and(|(_, _, disturbs)| *disturbs) {
-            return true;
+    /// A step disturbs the device, or it has not been seen well since one did. One that can't be reached is left out: it
+    /// was not taken out by us, and it must not block the others.
+    pub(super) fn is_worked_on(&self, device: &Name) -> bool {
+        self.planned.get(device).is_some_and(|planned| planned.disturbs) || {
+            let seen = self.observed.devices.get(device).map(|seen| &**seen);
+            self.placements(device).any(|(_, placement)| placement.phase.is_disturbing() || self.is_settling(device, seen, placement))
         }
+    }
+
+    /// A device that is reached through this one and is being worked on.
+    pub(super) fn busy_below(&self, device: &Name) -> Option<Name> {
+        let found = self.busy_below.get_or_init(|| {
+            let in_flight = self.observed.rollouts.values().flat_map(|rollout| &rollout.placements);
+            let in_flight = in_flight.filter(|(_, placement)| placement.phase.is_disturbing()).map(|(name, _)| name);
+            let planned = self.planned.iter().filter(|(_, planned)| planned.disturbs).map(|(name, _)| name);
+            let devices = in_flight.chain(planned).filter_map(|name| self.desired.devices.get(name));
+            devices.flat_map(|child| child.parents.iter().map(|parent| (parent.clone(), child.name.clone()))).collect()
+        });
+        found.get(device).cloned()
+    }
+
+    /// Whether the device counts as out: it is worked on, it fails a probe, a step on it failed, or a unit that we are to keep
+    /// running there does not run.
+    pub(super) fn is_out(&self, device: &Name) -> bool {
         let seen = self.observed.devices.get(device);
-        let degraded = seen.is_some_and(|seen| seen.health() == Health::Degraded);
-        degraded
-            || self
-                .placements(device)
-                .any(|(_, placement)| placement.phase.is_disturbing() || seen.is_some_and(|seen| is_settling(seen, placement)))
+        self.is_worked_on(device)
+            || seen.is_some_and(|seen| {
+                seen.health() == Health::Degraded
+                    || (seen.is_reachable() && self.placements(device).any(|(unit, placement)| self.is_broken(unit, placement, seen)))
+            })
     }
 
     /// The groups that the Deployment's budget counts in, with what is out in each.
@@ -84,12 +125,31 @@ impl<'a> Shared<'a> {
     fn placements<'s>(&'s self, device: &'s Name) -> impl Iterator<Item = (&'s Name, &'s Placement)> {
         self.observed.rollouts.iter().filter_map(move |(unit, rollout)| Some((unit, rollout.placements.get(device)?)))
     }
-}
 
-/// Changed, and not seen since: nobody knows yet whether it is well.
-fn is_settling(seen: &DeviceSeen, placement: &Placement) -> bool {
-    let Some(applied_at) = placement.applied_at.filter(|_| placement.phase == Phase::Applied) else { return false };
-    seen.is_reachable()
-        && (seen.seen_at.is_none_or(|at| at <= applied_at)
-            || seen.probes.values().any(|probe| probe.seen_at.is_none_or(|at| at <= applied_at)))
+    /// Changed by us, and not seen since: nobody knows yet whether it is well.
+    fn is_settling(&self, device: &Name, seen: Option<&DeviceSeen>, placement: &Placement) -> bool {
+        let changed_at = match placement.phase {
+            Phase::Applied => placement.applied_at.filter(|_| placement.undo.is_some()),
+            Phase::Restored => Some(placement.since),
+            _ => None,
+        };
+        let Some(changed_at) = changed_at else { return false };
+        let watched_only = || self.desired.devices.get(device).is_none_or(|device| device.access == Access::None);
+        match seen.map(|seen| &seen.contact) {
+            None | Some(Contact::Never) => !watched_only(),
+            Some(Contact::Unreachable { .. }) => false,
+            Some(Contact::Known) => seen.is_some_and(|seen| {
+                seen.seen_at.is_none_or(|at| at <= changed_at)
+                    || seen.probes.values().any(|probe| probe.seen_at.is_none_or(|at| at <= changed_at))
+            }),
+        }
+    }
+
+    /// A step on it failed and was not mended, or what we put there does not run.
+    fn is_broken(&self, unit: &Name, placement: &Placement, seen: &DeviceSeen) -> bool {
+        let Some(deployment) = self.desired.deployments.get(unit) else { return false };
+        let stopped = |unit: &str| matches!(seen.items.get(&ItemKey::unit(unit)), Some(ItemSeen::Unit { active: false, .. }));
+        let kept_running = placement.phase == Phase::Applied || (placement.phase == Phase::Restored && placement.from.is_some());
+        placement.phase == Phase::Failed || (kept_running && deployment.content.services.iter().any(|service| stopped(&service.unit)))
+    }
 }

@@ -8,7 +8,7 @@ use super::unit::Unit;
 use crate::name::{Name, Target};
 use crate::observed::Contact;
 use crate::plan::WaitingOn;
-use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult};
+use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord, RevisionResult};
 
 /// Holds every member at the revision in force; `None`: there is none, since the first one was taken back.
 pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, goal: Option<&RevisionRecord>) {
@@ -20,6 +20,9 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
         while placements.next_if(|(other, _)| *other < name).is_some() {}
         let placement = placements.next_if(|(other, _)| *other == name).map(|(_, placement)| placement);
         if placement.is_some_and(|placement| placement.phase.is_in_flight()) {
+            if let (Some(device), Some(record)) = (unit.desired.devices.get(name), unit.rollout.current()) {
+                Wanted::new(unit, device, record).under_way(draft);
+            }
             continue;
         }
         let seen = unit.observed.devices.get(name).map(|seen| &**seen);
@@ -34,8 +37,10 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
             (None, Some(seen)) => unit.content_for(goal, name).0.matcher().matches(seen),
         };
         let quiet = matches == Some(true)
-            && placement
-                .is_none_or(|placement| placement.phase != Phase::Applied || (placement.batch > 0 && placement.reboot_from.is_none()));
+            && placement.is_none_or(|placement| match placement.phase {
+                Phase::Applied => placement.batch > 0 && placement.reboot_from.is_none(),
+                phase => phase != Phase::Failed,
+            });
         if !quiet {
             pass.device(unit, shared, draft, goal, name, matches);
         }
@@ -44,7 +49,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
 
 /// It still holds a revision that was taken back while it was away.
 fn is_straggler(unit: &Unit<'_>, goal: Option<&RevisionRecord>, placement: &Placement) -> bool {
-    placement.phase.is_touched()
+    placement.is_touched()
         && goal.is_none_or(|goal| placement.revision != goal.number)
         && unit.rollout.revision(placement.revision).is_some_and(|record| matches!(record.result, RevisionResult::RolledBack { .. }))
 }
@@ -59,7 +64,7 @@ impl Pass {
     fn straggler(&mut self, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, goal: Option<&RevisionRecord>, name: &Name) {
         let placement = unit.rollout.placements.get(name).and_then(|placement| unit.rollout.revision(placement.revision));
         if let (Some(device), Some(record)) = (unit.desired.devices.get(name), placement) {
-            Wanted::new(unit, device, record).backward(shared, &mut self.budget, draft, goal);
+            Wanted::new(unit, device, record).backward(shared, &mut self.budget, draft, goal, &record.reason);
         }
     }
 
@@ -83,25 +88,29 @@ impl Pass {
                 return;
             }
         }
+        let failed = here.filter(|placement| placement.phase == Phase::Failed);
         match matches {
+            // What failed half-way is not done because it looks as if it were.
+            Some(true) if failed.is_some() => {}
             // A restored placement that matches is one that nothing has to be done for.
             Some(true) => return,
             Some(false) => {}
             None => {
                 let away = seen.is_some_and(|seen| matches!(seen.contact, Contact::Unreachable { .. }));
                 if away && here.is_none() {
-                    wanted.forward(shared, &mut self.budget, draft, true);
+                    wanted.steadily("catch up to").forward(shared, &mut self.budget, draft, true);
                 }
                 return;
             }
         }
-        let drifted = here.is_some_and(|placement| placement.applied_at.is_some() && placement.digest == unit.content_for(goal, name).1);
+        let was_applied = |placement: &Placement| placement.applied_at.is_some() && placement.reboot_from.is_none();
+        let drifted = here.is_some_and(|placement| was_applied(placement) && placement.digest == unit.content_for(goal, name).1);
         // What was seen before the last step ended says nothing about what that step did.
         let stale = here.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since));
         if stale && here.is_some_and(|placement| placement.phase == Phase::Applied) {
             return;
         }
-        if drifted && unit.deployment.drift != crds::Drift::Correct {
+        if drifted && failed.is_none() && unit.deployment.drift != crds::Drift::Correct {
             return;
         }
         if let Some(waiting) = &self.closed {
@@ -112,13 +121,13 @@ impl Pass {
             }
             return;
         }
-        let undone = here.filter(|placement| placement.phase == Phase::Failed && placement.undo.is_some());
-        if undone.is_some_and(|placement| placement.restore_failures < super::device::ATTEMPTS && !drifted) {
-            wanted.backward(shared, &mut self.budget, draft, None);
+        let undone = failed.filter(|placement| placement.undo.is_some());
+        if undone.is_some_and(|placement| placement.restore_failures < ATTEMPTS && !drifted) {
+            wanted.backward(shared, &mut self.budget, draft, None, "the change failed there");
             return;
         }
         // What is in force is in force, also where a higher version was put in by hand.
-        wanted.reverting().forward(shared, &mut self.budget, draft, !drifted);
+        wanted.steadily(if drifted { "bring back to" } else { "catch up to" }).forward(shared, &mut self.budget, draft, !drifted);
     }
 
     /// A device that caught up alone is judged alone: the revision stays, the device goes back. Returns whether there is nothing
@@ -131,21 +140,18 @@ impl Pass {
         goal: &RevisionRecord,
         wanted: &Wanted<'_, '_>,
     ) -> bool {
-        let (Some(placement), Some(seen)) = (wanted.placement, wanted.seen) else { return false };
+        let Some(placement) = wanted.placement else { return false };
         let (content, _) = unit.content_for(goal, &wanted.device.name);
-        match gate::judge(unit.deployment, &content, wanted.device, seen, placement, unit.now) {
-            Gate::Waiting(reason, until) => {
-                let waiting = WaitingOn::Health { reason, until: Some(until) };
+        match gate::judge(unit, &content, wanted.device, placement) {
+            Gate::Waiting(waiting) => {
                 draft.defer(unit.name(), Target::Device(wanted.device.name.clone()), "count as updated", waiting);
                 true
             }
-            Gate::Failed(_)
-                if placement.undo.is_some() && placement.attempt <= 1 && unit.deployment.on_failure != crds::OnFailure::Pause =>
-            {
-                wanted.backward(shared, &mut self.budget, draft, None);
+            Gate::Failed(reason) if placement.undo.is_some() && unit.deployment.on_failure != crds::OnFailure::Pause => {
+                wanted.backward(shared, &mut self.budget, draft, None, &reason);
                 true
             }
-            Gate::Passed(_) | Gate::Failed(_) | Gate::NoWord(_) => false,
+            Gate::Passed(_) | Gate::Failed(_) | Gate::Lost(_) | Gate::Unproven(_) => false,
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::content::{Content, Digest};
 use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
 use crate::observed::Observed;
-use crate::plan::{Action, Step, WaitingOn};
-use crate::rollout::{Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
+use crate::plan::{Step, WaitingOn};
+use crate::rollout::{self, Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
 use crate::window::{self, Opening};
 
 /// One Deployment with everything that its plan is made from.
@@ -24,11 +24,9 @@ pub(super) struct Unit<'a> {
     pub(super) now: Timestamp,
 }
 
-static NEVER_ROLLED_OUT: std::sync::LazyLock<Rollout> = std::sync::LazyLock::new(Rollout::default);
-
 impl<'a> Unit<'a> {
     pub(super) fn new(desired: &'a Desired, observed: &'a Observed, deployment: &'a Deployment, now: Timestamp) -> Self {
-        let rollout = observed.rollouts.get(&deployment.name).map_or(&*NEVER_ROLLED_OUT, |rollout| &**rollout);
+        let rollout = observed.rollouts.get(&deployment.name).map_or(&*rollout::NEVER, |rollout| &**rollout);
         Self { desired, observed, deployment, rollout, now }
     }
 
@@ -58,13 +56,22 @@ impl<'a> Unit<'a> {
         }
     }
 
+    /// A person said that everything is to stay as it is.
+    pub(super) fn paused(&self) -> Option<WaitingOn> {
+        let pause = self.rollout.paused.as_ref()?;
+        Some(WaitingOn::Suspended { by: format!("paused by {}: rollout resume", pause.by) })
+    }
+
+    /// A person or Git said that nothing new may begin.
+    pub(super) fn stopped(&self) -> Option<WaitingOn> {
+        let written = || self.deployment.paused.then(|| WaitingOn::Suspended { by: "spec.paused".into() });
+        self.paused().or_else(written)
+    }
+
     /// Why nothing new may begin just now, if so: somebody said stop, or no window is open.
     pub(super) fn closed(&self) -> Option<WaitingOn> {
-        if let Some(pause) = &self.rollout.paused {
-            return Some(WaitingOn::Suspended { by: format!("{} (rollout resume)", pause.by) });
-        }
-        if self.deployment.paused {
-            return Some(WaitingOn::Suspended { by: "spec.paused".into() });
+        if let Some(waiting) = self.stopped() {
+            return Some(waiting);
         }
         if self.deployment.windows.is_empty() {
             return None;
@@ -85,7 +92,24 @@ impl<'a> Unit<'a> {
 
     /// Until when a step that is under way is waited for.
     pub(super) fn patience(&self, placement: &Placement) -> Timestamp {
-        placement.since.saturating_add(self.deployment.strategy.deadline).unwrap_or(Timestamp::MAX)
+        self.deadline_after(placement.since)
+    }
+
+    /// When the patience with a device ends that began then.
+    pub(super) fn deadline_after(&self, begin: Timestamp) -> Timestamp {
+        begin.saturating_add(self.deployment.strategy.deadline).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How many devices a device is reached through, one behind the other.
+    pub(super) fn depth(&self, device: &Name) -> usize {
+        let mut depth = 0;
+        let mut above = self.desired.devices.get(device);
+        // There are no cycles; the bound is for who reads this.
+        while let Some(parent) = above.and_then(|device| device.parents.first()).filter(|_| depth < 16) {
+            depth += 1;
+            above = self.desired.devices.get(parent);
+        }
+        depth
     }
 
     /// A step is under way on a device that has been out of sight for longer than it may take: nobody waits for it any more,
@@ -133,9 +157,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
     let Some(current) = current else { return start(unit, draft, content, digest) };
     match &current.result {
         // What is broken is mended before anything new begins.
-        RevisionResult::RollingBack { last_batch_only, to } => {
-            back::plan(unit, shared, draft, current, *last_batch_only, *to);
-        }
+        RevisionResult::RollingBack { .. } => back::plan(unit, shared, draft, current),
         _ if another => start(unit, draft, content, digest),
         RevisionResult::Progressing => forward::plan(unit, shared, draft, current),
         RevisionResult::Complete | RevisionResult::Superseded => steady::plan(unit, shared, draft, Some(current)),
@@ -144,8 +166,12 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
             steady::plan(unit, shared, draft, goal);
         }
         RevisionResult::Stopped => {
-            let by = format!("revision {} failed ({}): a new commit, or rollout resume", current.number, current.reason);
+            let by = format!("revision {} failed ({}): a new commit, rollout resume or rollout undo", current.number, current.reason);
             unit.defer(draft, "go on", WaitingOn::Suspended { by });
+            if unit.deployment.on_failure == crds::OnFailure::RollbackBatch {
+                // Whoever was away while its batch was taken back.
+                back::take(unit, shared, draft, current);
+            }
         }
     }
 }
@@ -157,8 +183,8 @@ fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Dige
     if unit.deployment.members.is_empty() && newest.is_none() {
         return;
     }
-    if let Some(WaitingOn::Suspended { by }) = unit.closed() {
-        return unit.defer(draft, format!("start revision {number} ({summary})"), WaitingOn::Suspended { by });
+    if let Some(waiting) = unit.stopped() {
+        return unit.defer(draft, format!("start revision {number} ({summary})"), waiting);
     }
     let revert = unit.rollout.history.iter().any(|record| record.digest == digest && record.result == RevisionResult::Complete)
         && newest.is_some_and(|record| record.digest != digest);
@@ -177,20 +203,19 @@ fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Dige
 
 /// Devices that have a placement and are no members any more.
 fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    let mut budget = device::Budget::default();
     for (name, placement) in &unit.rollout.placements {
         if placement.phase.is_in_flight() || unit.deployment.members.binary_search(name).is_ok() {
             continue;
         }
-        let remove = unit.deployment.on_delete == crds::OnDelete::Remove && placement.phase.is_touched();
-        match unit.desired.devices.get(name).filter(|_| remove) {
-            None => {
-                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, "no longer selected");
+        let remove = unit.deployment.on_delete == crds::OnDelete::Remove;
+        let held = placement.holds().and_then(|number| unit.rollout.revision(number)).filter(|_| remove);
+        match (unit.desired.devices.get(name), held) {
+            (Some(of), Some(record)) => device::Wanted::new(unit, of, record).remove(shared, &mut budget, draft),
+            _ => {
+                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} is no longer selected"));
                 step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version);
                 draft.step(step);
-            }
-            Some(of) => {
-                let Some(record) = unit.rollout.revision(placement.revision) else { continue };
-                device::Wanted::new(unit, of, record).then(shared, draft, "remove", Action::Remove);
             }
         }
     }

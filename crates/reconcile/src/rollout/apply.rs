@@ -1,5 +1,7 @@
 //! The only ways in which a rollout's state changes.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::content::Digest;
@@ -36,13 +38,11 @@ impl Rollout {
                 });
                 self.trim(*history_limit);
             }
-            RolloutChange::OpenBatch { number, devices, approval, .. } => {
+            RolloutChange::OpenBatch { number, devices, .. } => {
                 if let Some(record) = self.record_mut(*number) {
                     record.batches.push(Batch { devices: devices.clone(), opened_at: now });
                 }
-                if let Some(approval) = approval {
-                    self.approvals.remove(approval);
-                }
+                self.approvals.clear();
             }
             RolloutChange::Complete { number, adopted } => {
                 self.end(*number, RevisionResult::Complete, "", now);
@@ -50,6 +50,9 @@ impl Rollout {
             }
             RolloutChange::RollBack { number, last_batch_only, to, reason } => {
                 let result = RevisionResult::RollingBack { last_batch_only: *last_batch_only, to: *to };
+                // What was agreed to is not going to happen, and a paused rollout goes back only when a person says so.
+                self.approvals.clear();
+                self.paused = None;
                 if let Some(record) = self.record_mut(*number) {
                     record.result = result;
                     record.reason.clone_from(reason);
@@ -57,15 +60,13 @@ impl Rollout {
                 }
             }
             RolloutChange::RolledBack { number } => self.rolled_back(*number, now),
-            RolloutChange::Stop { number, reason } => self.end(*number, RevisionResult::Stopped, reason, now),
+            RolloutChange::Stop { number, reason } => {
+                self.approvals.clear();
+                self.end(*number, RevisionResult::Stopped, reason, now);
+            }
             RolloutChange::Pause { by } => self.paused = Some(Pause { by: by.clone(), at: now }),
             RolloutChange::Resume { .. } => self.resume(now),
-            RolloutChange::Approve { approval, .. } => {
-                // A bound: approvals are used up or cleared with the next revision.
-                if self.approvals.len() < 100 {
-                    self.approvals.insert(approval.clone());
-                }
-            }
+            RolloutChange::Approve { approval, .. } => self.approvals = [approval.clone()].into(),
             RolloutChange::Forget { device } => {
                 self.placements.remove(device);
             }
@@ -99,6 +100,9 @@ impl Rollout {
             // Re-applying the same content must not make the changed state the one to go back to.
             placement.undo.get_or_insert_with(|| step.id.clone());
         }
+        if phase == Phase::Restoring && placement.failure.is_empty() {
+            placement.failure.clone_from(&step.reason);
+        }
         self.placements.insert(device, placement);
     }
 
@@ -111,7 +115,12 @@ impl Rollout {
         }
         self.version += 1;
         placement.since = outcome.at;
-        placement.failure = if outcome.verdict == Verdict::Done { String::new() } else { outcome.message.clone() };
+        match (&step.action, outcome.verdict) {
+            // Why it was taken back stays known.
+            (Action::Restore { .. }, Verdict::Done) => {}
+            (_, Verdict::Done) => placement.failure.clear(),
+            _ => placement.failure.clone_from(&outcome.message),
+        }
         placement.phase = match (&step.action, outcome.verdict) {
             (Action::Prepare(_), Verdict::Done) => {
                 placement.way_back = outcome.way_back.clone();
@@ -206,6 +215,11 @@ impl Rollout {
 
     fn resume(&mut self, now: Timestamp) {
         self.paused = None;
+        for placement in self.placements.values_mut().filter(|placement| placement.is_given_up()) {
+            placement.failure.clear();
+            placement.attempt = 0;
+            placement.restore_failures = 0;
+        }
         let Some(record) = self.history.last_mut() else { return };
         if record.result != RevisionResult::Stopped {
             return;
@@ -225,16 +239,17 @@ impl Rollout {
         }
     }
 
-    /// Keeps the newest revisions, and whatever a placement or a rollback still refers to.
+    /// Keeps the newest revisions, the one that a rollback leads to, and those that devices still hold.
     fn trim(&mut self, limit: usize) {
         let newest = self.history.last().map_or(0, |record| record.number);
-        let stable = self.stable_before(newest).map(|record| record.number);
-        while self.history.len() > limit.max(2) {
-            let Some(at) = self.history.iter().position(|record| Some(record.number) != stable && record.number != newest) else {
-                return;
-            };
-            self.history.remove(at);
-        }
+        let mut kept: BTreeSet<u32> = self.placements.values().filter_map(Placement::holds).collect();
+        kept.extend([newest].into_iter().chain(self.stable_before(newest).map(|record| record.number)));
+        let mut surplus = self.history.len().saturating_sub(limit.max(2));
+        self.history.retain(|record| {
+            let goes = surplus > 0 && !kept.contains(&record.number);
+            surplus -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Steps in flight, by device.

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Stands in for dpkg-query(1) -W -f=FORMAT NAME...
+# Stands in for dpkg-query(1) -W [-f=FORMAT] NAME...
 . "${0%/*}/packages.sh"
 [ "$1" = -W ] || exit 2
-format="${2#-f=}"
-shift 2
+shift
+format='${Package}\t${Version}\n'
+case "$1" in -f=*) format="${1#-f=}"; shift ;; esac
 replace() {
   while :; do
     case "$text" in *"$1"*) text="${text%%"$1"*}$2${text#*"$1"}" ;; *) return ;; esac

@@ -1,4 +1,5 @@
-//! Signed checkpoints of the audit tree, in the C2SP formats `tlog-checkpoint` and `signed-note`.
+//! Signed checkpoints of the audit tree, in the C2SP formats [`tlog-checkpoint`](https://c2sp.org/tlog-checkpoint) and
+//! [`signed-note`](https://c2sp.org/signed-note).
 //!
 //! ```text
 //! evenkeel/audit
@@ -19,6 +20,10 @@ use super::tree::Hash;
 pub const ORIGIN: &str = "evenkeel/audit";
 /// Algorithm byte of ed25519 in a signed note.
 const ED25519_NOTE: u8 = 1;
+/// Ours has some 200 bytes; a witness adds some 100 each.
+const MAX_NOTE: usize = 16 << 10;
+/// Signatures that are looked at.
+const MAX_SIGNATURES: usize = 16;
 
 /// What can be wrong with a checkpoint or a key.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +31,11 @@ pub enum Error {
     /// Not a checkpoint at all.
     #[error("not a checkpoint: {0}")]
     Shape(&'static str),
-    /// Signed by nobody that we know, or changed after it was signed.
-    #[error("the checkpoint's signature is wrong: it was changed, or signed by another key")]
+    /// Signed by nobody that we know.
+    #[error("the checkpoint is not signed by the key that is trusted")]
+    Stranger,
+    /// Changed after it was signed.
+    #[error("the checkpoint's signature is wrong: it was forged, or changed after it was signed")]
     Signature,
     /// The key file can't be used.
     #[error("not an ed25519 key: {0}")]
@@ -115,32 +123,59 @@ impl PublicKey {
         format!("{ORIGIN}+{}+{}", hex::encode(self.note_hash()), STANDARD.encode(bytes))
     }
 
-    /// Four bytes that tell keys apart: SHA-256 of name, newline, algorithm and key.
+    /// Whether one of a note's signatures is ours, and right.
+    fn verify(&self, body: &str, signatures: &str) -> Result<(), Error> {
+        let prefix = format!("\u{2014} {ORIGIN} ");
+        let lines = signatures.strip_suffix('\n').ok_or(Error::Shape("its last line does not end"))?.split('\n').take(MAX_SIGNATURES);
+        let decoded = lines.filter_map(|line| STANDARD.decode(line.strip_prefix(&prefix)?).ok());
+        let hash = self.note_hash();
+        let ours: Vec<_> = decoded.filter_map(|signature| signature.strip_prefix(&hash).map(<[u8]>::to_vec)).collect();
+        if ours.is_empty() {
+            return Err(Error::Stranger);
+        }
+        let public = UnparsedPublicKey::new(&ED25519, &self.0);
+        if ours.iter().any(|signature| public.verify(body.as_bytes(), signature).is_ok()) { Ok(()) } else { Err(Error::Signature) }
+    }
+
+    /// What tells it apart in a note.
     fn note_hash(&self) -> [u8; 4] {
-        let hash = Sha256::new().chain_update(ORIGIN).chain_update("\n").chain_update([ED25519_NOTE]).chain_update(self.0).finalize();
-        [hash[0], hash[1], hash[2], hash[3]]
+        note_hash(ORIGIN, &self.0)
     }
 }
 
+/// Four bytes that tell keys apart: SHA-256 of name, newline, algorithm and key.
+fn note_hash(name: &str, key: &[u8; 32]) -> [u8; 4] {
+    let hash = Sha256::new().chain_update(name).chain_update("\n").chain_update([ED25519_NOTE]).chain_update(key).finalize();
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
 impl Checkpoint {
-    /// Reads a signed note and verifies it.
+    /// Reads a signed note and verifies it. Lines that extend a checkpoint, and other signers' signatures, are let be.
     pub fn open(note: &str, key: &PublicKey) -> Result<Self, Error> {
-        let (body, signatures) = note.split_once("\n\n").ok_or(Error::Shape("no empty line before the signature"))?;
-        let body = format!("{body}\n");
-        let mut lines = body.lines();
+        if note.len() > MAX_NOTE {
+            return Err(Error::Shape("it is too long"));
+        }
+        if note.contains(|character: char| character.is_ascii_control() && character != '\n') {
+            return Err(Error::Shape("it has control characters"));
+        }
+        let at = note.rfind("\n\n").ok_or(Error::Shape("no empty line before the signature"))?;
+        let (body, signatures) = (&note[..=at], &note[at + 2..]);
+        let mut lines = body.split_terminator('\n');
         if lines.next() != Some(ORIGIN) {
             return Err(Error::Shape("its first line is not evenkeel/audit"));
         }
-        let size = lines.next().and_then(|line| line.parse().ok()).ok_or(Error::Shape("its second line is no size"))?;
+        let size = lines.next().and_then(decimal).ok_or(Error::Shape("its second line is no size"))?;
         let root = lines.next().and_then(|line| STANDARD.decode(line).ok()).and_then(|root| root.try_into().ok());
         let root = root.ok_or(Error::Shape("its third line is no root"))?;
-        let prefix = format!("\u{2014} {ORIGIN} ");
-        let signed = signatures.lines().take(16).filter_map(|line| STANDARD.decode(line.strip_prefix(&prefix)?).ok()).any(|signature| {
-            let (hash, signature) = signature.split_at(4.min(signature.len()));
-            hash == key.note_hash() && UnparsedPublicKey::new(&ED25519, &key.0).verify(body.as_bytes(), signature).is_ok()
-        });
-        if signed { Ok(Self { size, root, note: note.to_owned() }) } else { Err(Error::Signature) }
+        key.verify(body, signatures)?;
+        Ok(Self { size, root, note: note.to_owned() })
     }
+}
+
+/// A number as there is only one way to write it: no sign, no leading zeros.
+fn decimal(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -152,11 +187,70 @@ mod tests {
         let key = SigningKey::generate();
         let checkpoint = key.sign(7, [9; 32]);
         assert_eq!(Checkpoint::open(&checkpoint.note, &key.public()).unwrap(), checkpoint);
-        assert!(matches!(Checkpoint::open(&checkpoint.note.replace("\n7\n", "\n8\n"), &key.public()), Err(Error::Signature)));
-        assert!(matches!(Checkpoint::open(&checkpoint.note, &SigningKey::generate().public()), Err(Error::Signature)));
-        for garbage in ["", "\n\n", "evenkeel/audit\n\n", "x\n1\nAAAA\n\n— x y\n"] {
-            assert!(Checkpoint::open(garbage, &key.public()).is_err(), "{garbage:?}");
+        let open = |note: &str| Checkpoint::open(note, &key.public());
+        assert!(matches!(open(&checkpoint.note.replace("\n7\n", "\n8\n")), Err(Error::Signature)));
+        assert!(matches!(Checkpoint::open(&checkpoint.note, &SigningKey::generate().public()), Err(Error::Stranger)));
+        let forged = format!("{}\n\n{}", "evenkeel/audit\n7\n".to_owned() + &STANDARD.encode([8; 32]), signature(&checkpoint.note));
+        assert!(matches!(open(&forged), Err(Error::Signature)));
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_told_so() {
+        let key = SigningKey::generate();
+        let good = key.sign(7, [9; 32]).note;
+        let signed = |body: &str| {
+            let signature = [key.public().note_hash().as_slice(), key.pair.sign(body.as_bytes()).as_ref()].concat();
+            format!("{body}\n\u{2014} {ORIGIN} {}\n", STANDARD.encode(signature))
+        };
+        let root = STANDARD.encode([9; 32]);
+        assert_eq!(signed(&format!("{ORIGIN}\n7\n{root}\n")), good);
+        let bad = [
+            String::new(),
+            "\n\n".into(),
+            "evenkeel/audit\n\n".into(),
+            "x\n1\nAAAA\n\n— x y\n".into(),
+            good.trim_end().into(),
+            good.replace('\n', "\r\n"),
+            signed(&format!("{ORIGIN}\n07\n{root}\n")),
+            signed(&format!("{ORIGIN}\n+7\n{root}\n")),
+            signed(&format!("{ORIGIN}\n18446744073709551616\n{root}\n")),
+            signed(&format!("{ORIGIN}\n7\n{}\n", STANDARD.encode([9; 31]))),
+            signed(&format!("{ORIGIN}\n7\n{root}\n{}\n", "x".repeat(MAX_NOTE))),
+        ];
+        for note in &bad {
+            assert!(matches!(Checkpoint::open(note, &key.public()), Err(Error::Shape(_))), "{note:?}");
         }
+    }
+
+    /// Witnesses cosign, and the format has room for lines to come.
+    #[test]
+    fn other_signatures_and_further_lines_are_let_be() {
+        let key = SigningKey::generate();
+        let body = format!("{ORIGIN}\n7\n{}\nfurther line\n", STANDARD.encode([9; 32]));
+        let signature = [key.public().note_hash().as_slice(), key.pair.sign(body.as_bytes()).as_ref()].concat();
+        let note =
+            format!("{body}\n\u{2014} witness.example {}\n\u{2014} {ORIGIN} {}\n", STANDARD.encode([1; 72]), STANDARD.encode(signature));
+        let opened = Checkpoint::open(&note, &key.public()).unwrap();
+        assert_eq!((opened.size, opened.root), (7, [9; 32]));
+    }
+
+    fn signature(note: &str) -> &str {
+        note.split_once("\n\n").unwrap().1
+    }
+
+    /// The example of Go's golang.org/x/mod/sumdb/note, where the format comes from.
+    #[test]
+    fn keys_and_signatures_are_those_of_signed_notes() {
+        let seed = STANDARD.decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz").unwrap();
+        let key = SigningKey::from_seed(seed[1..].try_into().unwrap()).unwrap();
+        let public = STANDARD.decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
+        assert_eq!([[ED25519_NOTE].as_slice(), &key.public().0].concat(), public);
+        let hash = note_hash("PeterNeumann", &key.public().0);
+        assert_eq!(hex::encode(hash), "c74f20a3");
+        let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+        let signature = [hash.as_slice(), key.pair.sign(text.as_bytes()).as_ref()].concat();
+        let expected = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=";
+        assert_eq!(STANDARD.encode(signature), expected);
     }
 
     #[test]

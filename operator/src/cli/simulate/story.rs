@@ -300,7 +300,7 @@ fn waits(view: &View) -> BTreeMap<String, (&'static str, String)> {
             WaitingOn::Health { reason, .. } if !reason.contains(" fails: ") => None,
             WaitingOn::Health { reason, .. } => Some((deferred.waiting_on.word(), format!("waits: {}: {reason}", deferred.target))),
             WaitingOn::Soak { until } => {
-                let seconds = until.duration_since(jiff::Timestamp::now()).as_secs_f32().max(0.0);
+                let seconds = until.duration_since(jiff::Timestamp::now()).as_secs_f32().max(0.0).ceil();
                 Some((deferred.waiting_on.word(), format!("watches the batch for {seconds:.0} s")))
             }
             WaitingOn::Unreachable { reason, .. } => {

@@ -1,0 +1,112 @@
+//! What can only be shown from within: limits of a connection, plans of queries, bounds that are far away.
+
+use std::str::FromStr as _;
+
+use jiff::Timestamp;
+use reconcile::record::Actor;
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+use tempfile::TempDir;
+
+use crate::audit::Entry;
+use crate::open::{sqlite_url, within};
+use crate::plans::prune::{QUERIES, prune};
+use crate::{Error, Filter, Options, Store, log};
+
+async fn open(data: &TempDir) -> Store {
+    Store::open(&Options { data: data.path().to_owned(), url: None }).await.unwrap()
+}
+
+fn entry() -> Entry {
+    Entry {
+        index: 0,
+        at: Timestamp::UNIX_EPOCH,
+        actor: Actor { kind: "engine".into(), name: "evenkeel".into(), signer: None },
+        verb: "apply".into(),
+        target: "device/web-01".into(),
+        unit: "deployment/nginx".into(),
+        plan: String::new(),
+        step: String::new(),
+        changes: Vec::new(),
+        message: String::new(),
+        outcome: "done".into(),
+        refers_to: None,
+    }
+}
+
+/// As on a full disk, without one.
+#[tokio::test]
+async fn a_file_that_may_not_grow_is_full() {
+    let data = TempDir::new().unwrap();
+    let store = open(&data).await;
+    store.log(vec![entry()]).await.unwrap();
+    store.pool.execute("PRAGMA max_page_count = 1").await.unwrap();
+    let error = store.log(vec![entry(); 1000]).await.unwrap_err();
+    assert_eq!((error.category(), error.is_transient()), ("full", true), "{error:?}");
+    store.pool.execute("PRAGMA max_page_count = 1000000").await.unwrap();
+    store.log(vec![entry()]).await.unwrap();
+    assert_eq!(store.entries(&Filter { limit: 10, ..Filter::default() }).await.unwrap().len(), 2);
+    assert_eq!(store.checkpoint().await.unwrap().unwrap().size, 2);
+}
+
+/// As on a file system that was mounted again for reading only.
+#[tokio::test]
+async fn a_file_that_is_read_only_is_away() {
+    let data = TempDir::new().unwrap();
+    let mut store = open(&data).await;
+    store.log(vec![entry()]).await.unwrap();
+    let url = sqlite_url(&data.path().join("evenkeel.db"), "ro").unwrap();
+    store.pool = sqlx::AnyPool::connect_lazy_with(AnyConnectOptions::from_str(&url).unwrap());
+    let error = store.log(vec![entry()]).await.unwrap_err();
+    assert_eq!((error.category(), error.is_transient()), ("away", true), "{error:?}");
+    assert_eq!(store.entries(&Filter { limit: 10, ..Filter::default() }).await.unwrap().len(), 1);
+}
+
+/// None of what is asked often reads a table from one end to the other.
+#[tokio::test]
+async fn queries_use_their_indices() {
+    let data = TempDir::new().unwrap();
+    let store = open(&data).await;
+    for statement in [log::ABOUT].into_iter().chain(QUERIES) {
+        let rows = store.pool.fetch_all(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"))).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+        assert!(!steps.is_empty());
+        for step in steps {
+            let scans = step.starts_with("SCAN") && !step.contains("INDEX plan_recorded") && !step.contains("INDEX step_under_way");
+            let reads_a_result = ["SCAN by_target", "SCAN by_unit", "SCAN (subquery"].iter().any(|result| step.starts_with(result));
+            assert!(!scans || reads_a_result, "{statement}: {step}");
+        }
+    }
+}
+
+/// Steps go when so much was logged after them, a limited number at a time.
+#[tokio::test]
+async fn old_steps_are_forgotten_a_few_at_a_time() {
+    let data = TempDir::new().unwrap();
+    let store = open(&data).await;
+    store.log(vec![entry(); 3000]).await.unwrap();
+    store
+        .pool
+        .execute("INSERT INTO plan (id, commit_id, reference, actor_kind, actor_name, recorded_at) VALUES ('p', '', '', '', '', '')")
+        .await
+        .unwrap();
+    let steps = "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2999) INSERT INTO step (id, plan, audit_entry, document, verdict, finished_at) SELECT 's' || n, 'p', n, '', CASE WHEN n = 7 THEN NULL ELSE 'done' END, CASE WHEN n = 7 THEN NULL ELSE '' END FROM numbers";
+    store.pool.execute(steps).await.unwrap();
+    let count = async || {
+        let row = store.pool.fetch_one("SELECT COUNT(*) AS n, SUM(verdict IS NULL) AS under_way FROM step").await.unwrap();
+        (row.try_get::<i64, _>("n").unwrap(), row.try_get::<i64, _>("under_way").unwrap())
+    };
+    for left in [1800, 601, 601] {
+        let mut writing = store.write().await.unwrap();
+        // As if so much had been logged that those from 2400 on are young enough; the plan added 100 steps.
+        prune(&mut writing.tx, 500_000 + 2400, if left == 601 { 10_000 } else { 100 }).await.unwrap();
+        writing.commit().await.unwrap();
+        assert_eq!(count().await, (left, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_a_limit() {
+    let never = within::<()>(10, std::future::pending()).await.unwrap_err();
+    assert!(matches!(never, Error::Away(_)), "{never:?}");
+}

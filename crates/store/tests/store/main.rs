@@ -1,0 +1,11 @@
+//! One suite for SQLite and PostgreSQL: what the store promises, and what it does when the database fails.
+
+mod diagram;
+mod faults;
+mod keys;
+mod log;
+mod model;
+mod places;
+mod postgres;
+mod proxy;
+mod record;

@@ -1,0 +1,216 @@
+//! The engine on simulated devices: what happens when what it stands on goes away, and what people ask of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use e2e::engine::Engine;
+use e2e::postgres::Postgres;
+use e2e::simulated::Simulated;
+use e2e::{run, wait_until};
+
+/// Dropped in this order: the engine, and then what it acts on.
+struct World {
+    engine: Engine,
+    simulated: Simulated,
+    _manifests: tempfile::TempDir,
+}
+
+fn binary() -> PathBuf {
+    std::env::var("EVENKEEL_BIN").expect("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`").into()
+}
+
+/// Devices that get `app`, of which there are versions 1.0-1, 2.0-1, and 3.0-1 that dies.
+fn world(devices: usize) -> World {
+    let manifests = tempfile::tempdir().unwrap();
+    for number in 1..=devices {
+        let text = format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n"
+        );
+        std::fs::write(manifests.path().join(format!("d-{number}.yaml")), text).unwrap();
+    }
+    std::fs::write(manifests.path().join("app.yaml"), app("1.0-1")).unwrap();
+    let more = ["--package", "app=2.0-1", "--package", "app=3.0-1", "--bad", "app=3.0-1:dies-after=2s"];
+    let simulated = Simulated::start(&binary(), manifests.path(), &more).unwrap();
+    let engine = Engine::with(&binary(), &simulated.folder, &simulated.key()).unwrap();
+    World { engine, simulated, _manifests: manifests }
+}
+
+fn app(version: &str) -> String {
+    format!(
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Deployment\nmetadata: {{name: app}}\nspec:\n  selector: {{matchLabels: {{role: app}}}}\n  package: {{apt: {{name: app, version: {version}}}}}\n  service: {{unit: app}}\n  strategy: {{batches: [{{max: 1}}], maxUnavailable: 2, soak: 1s, deadline: 60s}}\n"
+    )
+}
+
+impl World {
+    fn deploy(&self, version: &str) {
+        self.engine.commit("app.yaml", &app(version), version).unwrap();
+    }
+
+    fn wait(&self, phase: &str, version: &str, devices: usize) {
+        let name = ["get", "deployment", "app", "-o", "json"];
+        let result = wait_until(&format!("{phase} of {version}"), Duration::from_secs(120), || {
+            let status = self.engine.text(&name).map_err(|error| error.to_string())?;
+            let status: serde_json::Value = serde_json::from_str(&status).map_err(|error| error.to_string())?;
+            let status = &status["status"];
+            let newest = status["history"].as_array().and_then(|history| history.last()).cloned().unwrap_or_default();
+            let there = status["phase"] == phase && newest["version"].as_str().is_some_and(|newest| newest.contains(version));
+            if there && status["counts"]["updated"] == devices { Ok(()) } else { Err(status.to_string()) }
+        });
+        result.unwrap_or_else(|error| panic!("{error}\n{}", self.engine.tail()));
+    }
+
+    /// What is on the devices, by what they say themselves.
+    fn versions(&self) -> Vec<String> {
+        let mut versions = Vec::new();
+        let path = format!("{}:{}", self.simulated.folder.join("simulated/bin").display(), std::env::var("PATH").unwrap());
+        for entry in std::fs::read_dir(self.simulated.folder.join("simulated/devices")).unwrap().flatten() {
+            let query = "dpkg-query -W -f='${Version}' app";
+            let said = Command::new("sh").args(["-c", query]).env("EVENKEEL_ROOT", entry.path()).env("PATH", &path).output().unwrap();
+            versions.push(String::from_utf8_lossy(&said.stdout).into_owned());
+        }
+        versions
+    }
+
+    fn proven(&self) {
+        let export = self.engine.data.join("export.jsonl");
+        self.engine.text(&["audit", "export", "--file", export.to_str().unwrap()]).unwrap();
+        run(Command::new(binary()).args(["audit", "verify"]).arg(&export).arg("--key").arg(self.engine.data.join("audit.pub"))).unwrap();
+    }
+}
+
+fn until(what: &str, engine: &Engine, look: impl Fn() -> Result<(), String>) {
+    wait_until(what, Duration::from_secs(60), look).unwrap_or_else(|error| panic!("{error}\n{}", engine.tail()));
+}
+
+/// Without its store nothing is done that could not be recorded, that is said, and it goes on alone when the store is back.
+#[test]
+fn without_its_database_it_does_nothing_and_says_so() {
+    let Some(mut database) = Postgres::start().unwrap() else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL is missing, and in CI nothing is skipped");
+        eprintln!("SKIPPED: PostgreSQL is not installed");
+        return;
+    };
+    let mut world = world(3);
+    world.engine.database = Some(database.url());
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 3);
+    database.down();
+    world.deploy("2.0-1");
+    until("not ready", &world.engine, || match world.engine.text(&["status"]) {
+        Ok(text) if text.contains("not ready: the store") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(world.versions(), vec!["1.0-1"; 3]);
+    database.up().unwrap();
+    world.wait("Complete", "2.0-1", 3);
+    assert_eq!(world.versions(), vec!["2.0-1"; 3]);
+    assert!(world.engine.text(&["status"]).unwrap().contains("engine     ready"));
+    world.proven();
+    // A restart finds everything as it was.
+    assert!(world.engine.terminate().unwrap() < Duration::from_secs(10));
+    world.engine.start().unwrap();
+    world.deploy("3.0-1");
+    world.wait("RolledBack", "3.0-1", 3);
+    world.proven();
+}
+
+/// A full disk is the same as no store.
+#[test]
+fn on_a_full_disk_it_does_nothing_and_says_so() {
+    if !rustix::process::geteuid().is_root() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "a small file system needs root, and in CI nothing is skipped");
+        eprintln!("SKIPPED: a small file system needs root");
+        return;
+    }
+    let mut world = world(2);
+    let data = Mount::small(&world.engine.data);
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 2);
+    let filler = data.0.join("filler");
+    let _ = run(Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", filler.display())));
+    world.deploy("2.0-1");
+    until("not ready", &world.engine, || match world.engine.text(&["status"]) {
+        Ok(text) if text.contains("not ready: the store") || text.contains("problem") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(world.versions(), vec!["1.0-1"; 2]);
+    std::fs::remove_file(filler).unwrap();
+    world.wait("Complete", "2.0-1", 2);
+    world.proven();
+    world.engine.kill().unwrap();
+}
+
+/// A file system of a few megabytes.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn small(at: &Path) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(at)).unwrap();
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Two engines never share a data directory; a commit that goes too far waits for a person; a broken file stalls what it held.
+#[test]
+fn people_are_asked_and_told() {
+    let mut world = world(4);
+    world.engine.arguments = ["--max-deletions", "1"].map(str::to_owned).to_vec();
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 4);
+    let second = world.engine.command().output().unwrap();
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another engine runs on this data directory: process"), "{second:?}");
+
+    world.engine.git(&["checkout", "-q", "-b", "next"]).unwrap();
+    world.deploy("2.0-1");
+    world.engine.git(&["checkout", "-q", "main"]).unwrap();
+    let preview = world.engine.cli(&["plan", "--diff", "next"]);
+    let text = String::from_utf8_lossy(&preview.stdout);
+    assert_eq!(preview.status.code(), Some(2), "{preview:?}");
+    for part in ["It touches 4 of 4 devices", "apt app 1.0-1 -> 2.0-1", "open batch 1 (1 of 4 left)", "open batch 2, the last (3 devices)"]
+    {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert_eq!(world.versions(), vec!["1.0-1"; 4], "looking changes nothing");
+
+    std::fs::remove_file(world.engine.fleet.join("d-3.yaml")).unwrap();
+    std::fs::remove_file(world.engine.fleet.join("d-4.yaml")).unwrap();
+    world.deploy("2.0-1");
+    let waits = || match world.engine.text(&["status"]) {
+        Ok(text) if text.contains("deletes 2 devices, more than 1") => Ok(text),
+        other => Err(format!("{other:?}")),
+    };
+    until("the limit", &world.engine, || waits().map(drop));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(world.versions(), vec!["1.0-1"; 4]);
+    let text = waits().unwrap();
+    let id = text.split("evenkeel approve ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(!world.engine.cli(&["approve", "0123456789ab"]).status.success());
+    world.engine.text(&["approve", &id]).unwrap();
+    world.wait("Complete", "2.0-1", 2);
+
+    world.engine.commit("app.yaml", "kind: [", "broken").unwrap();
+    until("the stalled object", &world.engine, || match world.engine.text(&["explain", "deployment/app"]) {
+        Ok(text) if text.contains("stalled: app.yaml:1:") && text.contains("2 of 2 devices updated") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    world.deploy("2.0-1");
+    until("the mended object", &world.engine, || match world.engine.text(&["explain", "deployment/app"]) {
+        Ok(text) if !text.contains("stalled") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(world.engine.terminate().unwrap() < Duration::from_secs(10));
+}
