@@ -19,6 +19,17 @@ use crate::window::{self, Opening};
 /// Time after which a way back that was missing is looked for again.
 const WAY_BACK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
+/// Whether a device that is to be taken back is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// Not any more.
+    Over,
+    /// The budget holds it back, for devices that are out without anybody being at work on them.
+    Held,
+    /// It is on its way, or its turn will come.
+    Moving,
+}
+
 /// A device on which something is wanted.
 pub(super) struct Wanted<'u, 'a> {
     unit: &'u Unit<'a>,
@@ -96,7 +107,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         self.then(shared, draft, &wants, Action::Apply);
     }
 
-    /// Takes the revision off the device again, for a reason. Returns whether that is still to be waited for.
+    /// Takes the revision off the device again, for a reason. Returns whether that is waited for.
     pub(super) fn backward(
         &self,
         shared: &mut Shared<'_>,
@@ -104,31 +115,37 @@ impl<'u, 'a> Wanted<'u, 'a> {
         draft: &mut Draft,
         to: Option<&RevisionRecord>,
         reason: &str,
-    ) -> bool {
-        let Some(placement) = self.placement else { return false };
-        let wants = format!("take back revision {}", placement.revision);
+    ) -> Turn {
+        let Some(placement) = self.placement else { return Turn::Over };
+        let wants = format!("take back revision {}", self.record.number);
         if placement.phase.is_in_flight() {
             self.under_way(draft);
-            return !self.unit.lost(&self.device.name, placement);
+            return if self.unit.lost(&self.device.name, placement) { Turn::Over } else { Turn::Moving };
         }
-        if let Some(waiting) = taken_back_in_vain(placement, self.unit.now) {
-            let pending = matches!(waiting, WaitingOn::Health { until: Some(_), .. });
+        let in_vain = match self.here() {
+            Some(here) => taken_back_in_vain(here, self.unit.now),
+            // Half way to the revision that it goes back to.
+            None => self.backing_off(placement, draft),
+        };
+        if let Some(waiting) = in_vain {
+            let turn = if matches!(waiting, WaitingOn::Health { until: Some(_), .. }) { Turn::Moving } else { Turn::Over };
             self.defer(draft, &wants, waiting);
-            return pending;
+            return turn;
         }
         if let Some(waiting) = self.blocked(shared) {
-            let pending = matches!(waiting, WaitingOn::Lock { .. } | WaitingOn::Dependency { .. });
+            let turn = if matches!(waiting, WaitingOn::Lock { .. } | WaitingOn::Dependency { .. }) { Turn::Moving } else { Turn::Over };
             self.defer(draft, &wants, waiting);
-            return pending;
+            return turn;
         }
         let direct = to.is_none_or(|to| placement.from.is_none_or(|from| from == to.number));
         let undo = placement.undo.clone().filter(|_| direct);
         if undo.is_none() && to.is_none() {
-            return false;
+            return Turn::Over;
         }
         if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+            let moving = matches!(&waiting, WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)));
             self.defer(draft, &wants, waiting);
-            return true;
+            return if moving { Turn::Moving } else { Turn::Held };
         }
         let why = format!("{wants}: {reason}");
         match (undo, to) {
@@ -136,7 +153,13 @@ impl<'u, 'a> Wanted<'u, 'a> {
             (None, Some(to)) => Wanted { record: to, batch: 0, revert: true, ..*self }.then(shared, draft, &why, Action::Apply),
             (None, None) => {}
         }
-        true
+        Turn::Moving
+    }
+
+    /// Whether what was there before the change can be brought back, and was not taken back itself.
+    pub(super) fn may_return(&self, placement: &Placement) -> bool {
+        let before = placement.from.and_then(|number| self.unit.rollout.revision(number)).map(|record| &record.result);
+        placement.undo.is_some() && !matches!(before, Some(RevisionResult::RollingBack { .. } | RevisionResult::RolledBack { .. }))
     }
 
     /// Takes the content of the revision that the device holds off it, since it left the selector.

@@ -121,7 +121,7 @@ impl Pass {
             }
             return;
         }
-        let undone = failed.filter(|placement| placement.undo.is_some());
+        let undone = failed.filter(|placement| wanted.may_return(placement));
         if undone.is_some_and(|placement| placement.restore_failures < ATTEMPTS && !drifted) {
             wanted.backward(shared, &mut self.budget, draft, None, "the change failed there");
             return;
@@ -147,7 +147,7 @@ impl Pass {
                 draft.defer(unit.name(), Target::Device(wanted.device.name.clone()), "count as updated", waiting);
                 true
             }
-            Gate::Failed(reason) if placement.undo.is_some() && unit.deployment.on_failure != crds::OnFailure::Pause => {
+            Gate::Failed(reason) if wanted.may_return(placement) && unit.deployment.on_failure != crds::OnFailure::Pause => {
                 wanted.backward(shared, &mut self.budget, draft, None, &reason);
                 true
             }

@@ -157,7 +157,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
     let Some(current) = current else { return start(unit, draft, content, digest) };
     match &current.result {
         // What is broken is mended before anything new begins.
-        RevisionResult::RollingBack { .. } => back::plan(unit, shared, draft, current),
+        RevisionResult::RollingBack { .. } => back::plan(unit, shared, draft, current, another),
         _ if another => start(unit, draft, content, digest),
         RevisionResult::Progressing => forward::plan(unit, shared, draft, current),
         RevisionResult::Complete | RevisionResult::Superseded => steady::plan(unit, shared, draft, Some(current)),
