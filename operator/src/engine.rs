@@ -195,6 +195,8 @@ impl Engine {
         let unread = self.desired().revision.commit.is_empty();
         self.write().not_ready = unread.then(|| "the source has not been read yet".into());
         self.reload().await;
+        // What was written before the answer was lost is done now.
+        self.resume().await;
         if let Some(held) = self.held.take() {
             self.candidate(held).await;
         }

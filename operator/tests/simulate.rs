@@ -89,7 +89,7 @@ fn what_cannot_be_rehearsed_says_why() {
     let missing = folder.path().join("missing");
     let cases: [(&[&dyn AsRef<std::ffi::OsStr>], &str); 6] = [
         (&[&broken], "errors: evenkeel check"),
-        (&[&empty], "no Devices"),
+        (&[&empty], "there are no manifests"),
         (&[&missing], "missing"),
         (&[&one, &"--fault", &"web-9=away"], "there is no such device"),
         (&[&one, &"--fault", &"web-1=haunted"], "there is no fault `haunted`"),

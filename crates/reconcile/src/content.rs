@@ -240,6 +240,12 @@ impl Content {
         packages.chain(files).chain(units)
     }
 
+    /// What was seen of an item, in a few words for people.
+    pub fn shown(&self, item: &ItemKey, seen: &ItemSeen) -> Option<String> {
+        let is_secret = |file: &File| file.is_secret() && ItemKey::file(&file.path) == *item;
+        if self.files.iter().any(is_secret) { seen.shown_as_secret() } else { seen.shown() }
+    }
+
     /// What would have to change on the device; `None` while some item of it has not been seen yet.
     ///
     /// Units are not part of it: whether they are well is a question of health, not of content.
@@ -317,6 +323,11 @@ impl Package {
 }
 
 impl File {
+    /// Its bytes are a secret's value: not even a part of their hash is shown.
+    fn is_secret(&self) -> bool {
+        matches!(self.source, FileSource::Secret { .. })
+    }
+
     /// A secret's hash is not known here: then existence, mode and owner decide, and the actor compares the value.
     fn is_met(&self, wanted: Option<&str>, seen: &ItemSeen) -> bool {
         let ItemSeen::File { sha256, mode, owner, group } = seen else { return false };
@@ -329,7 +340,8 @@ impl File {
             return None;
         }
         let what = wanted.as_deref().map_or("secret", short);
-        Some(Change { item, from: seen.shown(), to: Some(format!("{what} {} {}:{}", self.mode, self.owner, self.group)) })
+        let from = if self.is_secret() { seen.shown_as_secret() } else { seen.shown() };
+        Some(Change { item, from, to: Some(format!("{what} {} {}:{}", self.mode, self.owner, self.group)) })
     }
 }
 

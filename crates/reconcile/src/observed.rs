@@ -185,6 +185,14 @@ pub enum ItemSeen {
 }
 
 impl ItemSeen {
+    /// The same for what holds a secret: nothing of its hash.
+    pub fn shown_as_secret(&self) -> Option<String> {
+        match self {
+            Self::File { mode, owner, group, .. } => Some(format!("secret {mode} {owner}:{group}")),
+            other => other.shown(),
+        }
+    }
+
     /// A few words for people; `None` when absent.
     pub fn shown(&self) -> Option<String> {
         Some(match self {

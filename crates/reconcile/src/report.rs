@@ -56,7 +56,7 @@ fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name
         .map_or_else(|| wanted.clone(), |record| if record.digest == deployment.digest { wanted.clone() } else { record.content.clone() });
     let revision = placement.and_then(Placement::holds).map_or(0, |revision| i32::try_from(revision).unwrap_or(i32::MAX));
     for item in in_force.items().filter(|item| item.split().0 != "unit") {
-        let version = seen.items.get(&item).and_then(|item| item.shown()).unwrap_or_else(|| "-".into());
+        let version = seen.items.get(&item).and_then(|found| in_force.shown(&item, found)).unwrap_or_else(|| "-".into());
         status.packages.push(PackageStatus { deployment: deployment.name.to_string(), name: item.to_string(), version, revision });
     }
     let changes = in_force.changes(seen).map(|changes| if is_adopted(deployment, rollout, placement) { Vec::new() } else { changes });

@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::mpsc::Sender;
 
+use super::location::is_loopback;
 use super::secret::{Login, Secret};
 use super::wire::{Listing, MAX_LISTING, MAX_PACK, Pack, Packets, Pieces};
 
@@ -77,7 +78,7 @@ fn client(url: &Url, secret: &Secret) -> Result<Client, String> {
         .referer(false)
         .connect_timeout(CONNECT)
         .read_timeout(IDLE);
-    if url.scheme() == "http" {
+    if url.host_str().is_some_and(is_loopback) {
         // This machine is not behind a proxy.
         builder = builder.no_proxy();
     }
@@ -118,8 +119,8 @@ fn words(error: &reqwest::Error) -> String {
     let mut next: Option<&dyn std::error::Error> = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        // Some causes repeat the one below them.
-        if !last.contains(&text) {
+        // Some causes repeat the one below them, or say nothing.
+        if !last.contains(&text) && !text.starts_with("client error") {
             words = if words.is_empty() { text.clone() } else { format!("{words}: {text}") };
         }
         last = text;

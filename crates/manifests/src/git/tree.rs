@@ -231,7 +231,12 @@ mod tests {
                 [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"].map(|name| (&name[..], bomb, FOLDER)).to_vec();
             bomb = tree(&repository, &entries);
         }
-        assert!(matches!(compare(&repository, None, bomb), Err(Error::TooMany(_))));
+        assert!(matches!(compare(&repository, None, bomb), Err(Error::TooMany(what)) if what == "more than 500000 manifests"));
+        // The same of what is no manifest.
+        let names: Vec<String> = (0..10_000).map(|at| at.to_string()).collect();
+        let wide = tree(&repository, &names.iter().map(|name| (name.as_bytes(), blob, FILE)).collect::<Vec<_>>());
+        let bomb = tree(&repository, &names[..MAX_SEEN / 10_000].iter().map(|name| (name.as_bytes(), wide, FOLDER)).collect::<Vec<_>>());
+        assert!(matches!(compare(&repository, None, bomb), Err(Error::TooMany(what)) if what == "more than 4000000 entries"));
     }
 
     fn any_files() -> impl Strategy<Value = BTreeMap<String, String>> {

@@ -199,3 +199,82 @@ impl Listing {
 fn line(body: &mut String, text: &str) {
     let _ = write!(body, "{:04x}{text}", text.len() + 4);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer that arrives in pieces of one size.
+    struct Slices(Vec<u8>, usize);
+
+    impl Pieces for Slices {
+        async fn piece(&mut self) -> Result<Option<Vec<u8>>, String> {
+            let rest = self.0.split_off(self.1.min(self.0.len()));
+            let piece = std::mem::replace(&mut self.0, rest);
+            Ok(Some(piece).filter(|piece| !piece.is_empty()))
+        }
+    }
+
+    fn packets(lines: &[&str]) -> Vec<u8> {
+        let mut body = String::new();
+        lines.iter().for_each(|text| if text.is_empty() { body.push_str(FLUSH) } else { line(&mut body, text) });
+        body.into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_the_same_in_pieces_of_any_size() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let lines = [
+            "# service=git-upload-pack\n".to_owned(),
+            String::new(),
+            format!("{a} HEAD\0side-band-64k symref=HEAD:refs/heads/main\n"),
+            format!("{a} refs/heads/main\n"),
+            format!("{b} refs/tags/v1"),
+            format!("{c} refs/tags/v1^{{}}\n"),
+            String::new(),
+        ];
+        let bytes = packets(&lines.each_ref().map(String::as_str));
+        for size in 1..=bytes.len() {
+            let listing = Packets::new(Slices(bytes.clone(), size), MAX_LISTING).listing().await.unwrap();
+            let names: Vec<&str> = listing.refs.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["HEAD", "refs/heads/main", "refs/tags/v1", "refs/tags/v1^{}"], "pieces of {size}");
+            assert!(listing.can("side-band-64k") && !listing.can("side-band"));
+        }
+        // Cut off anywhere, it is no list.
+        for length in 0..bytes.len() {
+            assert!(Packets::new(Slices(bytes[..length].to_vec(), 7), MAX_LISTING).listing().await.is_err(), "{length} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_repository_has_no_refs() {
+        let none = format!("{} capabilities^{{}}\0side-band-64k\n", "0".repeat(40));
+        for lines in [&[none.as_str(), ""][..], &[""]] {
+            assert!(Packets::new(Slices(packets(lines), 5), MAX_LISTING).listing().await.unwrap().refs.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn refs_and_bytes_are_bounded() {
+        let line = packets(&[&format!("{} r\n", "a".repeat(40))]);
+        let listing = |count: usize, limit| {
+            let bytes = [line.repeat(count), FLUSH.into()].concat();
+            async move { Packets::new(Slices(bytes, 1 << 16), limit).listing().await.map(|listing| listing.refs.len()) }
+        };
+        assert_eq!(listing(MAX_REFS, MAX_LISTING).await, Ok(MAX_REFS));
+        assert!(listing(MAX_REFS + 1, MAX_LISTING).await.unwrap_err().contains("more than 500000 refs"));
+        assert!(listing(100, 4000).await.unwrap_err().contains("larger than 4000 bytes"));
+    }
+
+    #[test]
+    fn a_request_says_what_is_wanted_and_what_is_there() {
+        let id = |byte: u8| Oid::from_bytes(&[byte; 20]).unwrap();
+        let listing = Listing { capabilities: "side-band-64k ofs-delta".into(), ..Listing::default() };
+        let request = String::from_utf8(listing.request(&[id(1), id(2)], &[id(3)]).unwrap()).unwrap();
+        let wanted =
+            format!("005awant {} side-band-64k ofs-delta agent=evenkeel\n0032want {}\n00000032have {}\n0009done\n", id(1), id(2), id(3));
+        assert_eq!(request.replacen(&request[..4], "005a", 1), wanted);
+        assert_eq!(usize::from_str_radix(&request[..4], 16), Ok(request.find('\n').unwrap() + 1));
+        assert!(Listing::default().request(&[id(1)], &[]).is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! What must hold of every store that keeps plans: the same suite that the fake in memory passes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use reconcile::record::{Actor, Record, RecordedStep};
+use reconcile::{Name, Outcome, Plan, Rollout, Step};
+use simfleet::conformance::{self, Subject};
+use store::{Error, Store};
+
+use crate::places::{Place, places};
+
+/// The stores of one kind, by their place among all kinds.
+struct Kind(usize);
+
+/// A store with the place that it lies in.
+struct Kept {
+    store: Store,
+    place: Place,
+}
+
+impl Record for Kept {
+    type Error = Error;
+
+    async fn commit(&self, plan: &Plan, actor: &Actor, now: Timestamp) -> Result<(), Error> {
+        self.store.commit(plan, actor, now).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Step>, Error> {
+        self.store.unfinished().await
+    }
+
+    async fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> Result<(), Error> {
+        self.store.finish(step, outcome).await
+    }
+}
+
+impl Subject for Kind {
+    type Store = Kept;
+
+    async fn fresh(&self) -> Kept {
+        let place = places().await.swap_remove(self.0);
+        Kept { store: Store::open(&place.options).await.expect("an empty place"), place }
+    }
+
+    async fn reopen(&self, kept: Kept) -> Kept {
+        kept.store.close().await;
+        Kept { store: Store::open(&kept.place.options).await.expect("the same place"), place: kept.place }
+    }
+
+    async fn rollouts(&self, kept: &Kept) -> BTreeMap<Name, Rollout> {
+        kept.store.rollouts().await.expect("rollouts")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_store_keeps_what_a_store_must_keep() {
+    for kind in 0..places().await.len() {
+        conformance::record(&Kind(kind)).await;
+    }
+}
