@@ -107,7 +107,12 @@ fn probe_status(name: &str, probe: &crate::observed::ProbeSeen) -> ProbeStatus {
         ProbeState::Fail => "fail",
         ProbeState::Unknown => "unknown",
     };
-    ProbeStatus { name: name.to_owned(), state: state.into(), since: probe.since.map(|at| format!("{at:.0}")), reason: probe.reason.clone() }
+    ProbeStatus {
+        name: name.to_owned(),
+        state: state.into(),
+        since: probe.since.map(|at| format!("{at:.0}")),
+        reason: probe.reason.clone(),
+    }
 }
 
 impl DeviceSeen {

@@ -57,7 +57,7 @@ impl Rollout {
                     record.result = result;
                     // Why it failed before stays known when a person undoes it.
                     record.reason = match record.reason.as_str() {
-                        "" => reason.clone(),
+                        before if before.is_empty() || before.starts_with("undone by ") => reason.clone(),
                         before => format!("{reason} (before that: {before})"),
                     };
                     record.finished_at = None;
