@@ -1,4 +1,7 @@
-//! The definitions beside this crate are what the types say.
+//! The definitions beside this crate, and docs/kinds.md, are what the types say.
+
+#[path = "../examples/generate/page.rs"]
+mod page;
 
 #[test]
 fn generated_files_are_fresh() {
@@ -8,6 +11,12 @@ fn generated_files_are_fresh() {
         let written = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
         assert!(written == crds::yaml(&definition), "crds/{name} is stale: run `cargo xtask generate`");
     }
+}
+
+#[test]
+fn the_page_of_the_kinds_is_fresh() {
+    let written = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kinds.md")).unwrap_or_default();
+    assert!(written == page::page(), "docs/kinds.md is stale: run `cargo xtask generate`");
 }
 
 /// Every field is explained, so that `kubectl explain` has something to say.

@@ -1,4 +1,4 @@
-//! docs/cli.md is what the binary says of itself, and what README.md shows can be used.
+//! docs/cli.md is what the binary says of itself, what README.md shows can be used, and what the pages name is there.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,4 +32,55 @@ fn the_manifests_of_the_readme_have_no_findings() {
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("check").arg(folder.path()).env("NO_COLOR", "1").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(blocks.len() >= 2 && said.ends_with(": 0 errors, 0 warnings\n"), "{said}");
+}
+
+/// Pages outlive what they speak of: a file, a test or a story that they name has to be there.
+#[test]
+fn what_the_pages_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = sources(&root);
+    let code: String = sources.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let mut missing = Vec::new();
+    for page_name in ["README.md", "ARCHITECTURE.md", "STYLE.md", "SECURITY.md"] {
+        let text = page(page_name);
+        // Every other piece between backticks is in them.
+        for word in text.split('`').skip(1).step_by(2).filter(|word| !word.contains(char::is_whitespace)) {
+            let folder = word.split_once('/').map(|(folder, _)| folder);
+            let is_there = match word {
+                _ if folder
+                    .is_some_and(|folder| ["crates", "crds", "docs", "examples", "operator", "tests", "xtask"].contains(&folder)) =>
+                {
+                    word.contains('*') || root.join(word).exists()
+                }
+                _ if word.ends_with(".rs") => sources.iter().any(|path| path.ends_with(word)),
+                _ if is_name(word, '_') => code.contains(&format!("fn {word}(")),
+                _ if is_name(word, '-') => root.join(format!("crates/reconcile/tests/scenarios/{word}.yaml")).exists(),
+                _ => true,
+            };
+            if !is_there {
+                missing.push(format!("{page_name}: {word}"));
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+}
+
+/// Names of tests and stories are sentences: four words or more.
+fn is_name(word: &str, joint: char) -> bool {
+    word.split(joint).count() >= 4 && word.split(joint).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()))
+}
+
+fn sources(root: &Path) -> Vec<std::path::PathBuf> {
+    let mut folders: Vec<_> = ["crates", "crds", "operator", "tests", "xtask"].map(|folder| root.join(folder)).into();
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            match path.extension() {
+                None if path.is_dir() => folders.push(path),
+                Some(suffix) if suffix == "rs" => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found
 }

@@ -14,6 +14,9 @@ use crate::{cargo, install, run, target};
 /// Hosts of the SSH measurements; each is an address of one OpenSSH server.
 const HOSTS: u8 = 50;
 
+/// Addresses that one OpenSSH server listens on: it takes 16 at most.
+const LISTENS: usize = 13;
+
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -149,18 +152,11 @@ fn ssh_in(folder: &Path, figures: &mut Figures) -> anyhow::Result<()> {
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path))?;
     }
     let port = TcpListener::bind("127.0.77.1:0")?.local_addr()?.port();
-    let addresses: String = (1..=HOSTS).map(|number| format!("ListenAddress 127.0.77.{number}\n")).collect();
-    let at = folder.display();
-    let config = format!(
-        "Port {port}\n{addresses}HostKey {at}/host\nAuthorizedKeysFile {}.pub\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 500\nMaxSessions 100\nLogLevel ERROR\n",
-        key.display()
-    );
-    std::fs::write(folder.join("sshd_config"), config)?;
     let _ = std::fs::create_dir_all("/run/sshd");
-    let server = Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(folder.join("sshd_config")).spawn().context("sshd")?;
-    let _server = Server(server);
+    let hosts: Vec<u8> = (1..=HOSTS).collect();
+    let servers: Vec<Server> = hosts.chunks(LISTENS).map(|hosts| serve(folder, port, &key, hosts)).collect::<anyhow::Result<_>>()?;
     let begin = Instant::now();
-    while std::net::TcpStream::connect(("127.0.77.1", port)).is_err() {
+    while hosts.iter().any(|host| std::net::TcpStream::connect((format!("127.0.77.{host}"), port)).is_err()) {
         anyhow::ensure!(begin.elapsed().as_secs() < 20, "sshd does not answer");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
@@ -168,7 +164,22 @@ fn ssh_in(folder: &Path, figures: &mut Figures) -> anyhow::Result<()> {
     let user = String::from_utf8(Command::new("id").arg("-un").output()?.stdout)?.trim().to_owned();
     let hosts = HOSTS.to_string();
     take(figures, "bench_ssh", &[&hosts, &port.to_string(), &key.display().to_string(), host_key.trim(), &user])?;
-    ansible(folder, port, &key, &user, figures)
+    ansible(folder, port, &key, &user, figures)?;
+    drop(servers);
+    Ok(())
+}
+
+/// One OpenSSH server for some of the hosts.
+fn serve(folder: &Path, port: u16, key: &Path, hosts: &[u8]) -> anyhow::Result<Server> {
+    let addresses: String = hosts.iter().map(|number| format!("ListenAddress 127.0.77.{number}\n")).collect();
+    let config = format!(
+        "Port {port}\n{addresses}HostKey {}/host\nAuthorizedKeysFile {}.pub\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 500\nMaxSessions 100\nLogLevel ERROR\n",
+        folder.display(),
+        key.display()
+    );
+    let path = folder.join(format!("sshd-{}", hosts[0]));
+    std::fs::write(&path, config)?;
+    Ok(Server(Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(path).spawn().context("sshd")?))
 }
 
 /// The peer that most people have, where it is installed: the package state of the same hosts, asked for by its `apt` module.

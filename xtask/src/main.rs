@@ -65,8 +65,10 @@ fn main() -> ExitCode {
 }
 
 fn generate() -> anyhow::Result<()> {
-    run(cargo().args(["run", "--quiet", "--workspace", "--example", "generate"]))?;
-    // Always the whole workspace: a single package would have its dependencies built with other features.
+    // Without naming a package: a single one would have its dependencies built with other features.
+    for example in ["generate", "er"] {
+        run(cargo().args(["run", "--quiet", "--example", example]))?;
+    }
     run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
     let reference = std::fs::File::create(root().join("docs/cli.md"))?;
     run(Command::new(target().join("debug/evenkeel")).arg("reference").stdout(reference))

@@ -26,12 +26,14 @@ fn device(view: &View, name: &Name) -> Option<String> {
     }
     stalled(&mut text, view, &Target::Device(name.clone()));
     for probe in &status.probes {
-        let since = probe.since.clone().unwrap_or_default();
-        let _ = writeln!(text, "  probe {}: {} since {since} {}", probe.name, probe.state, probe.reason);
+        let since = probe.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+        let reason = if probe.reason.is_empty() { String::new() } else { format!(": {}", probe.reason) };
+        let _ = writeln!(text, "  probe {}: {}{since}{reason}", probe.name, probe.state);
     }
     for package in &status.packages {
-        let _ =
-            writeln!(text, "  {} is {} (deployment/{} revision {})", package.name, package.version, package.deployment, package.revision);
+        let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };
+        let by = if package.revision > 0 { format!(" revision {}", package.revision) } else { String::new() };
+        let _ = writeln!(text, "  {} is {version} (deployment/{}{by})", package.name, package.deployment);
     }
     for deviation in &status.deviations {
         let _ = writeln!(
@@ -41,7 +43,12 @@ fn device(view: &View, name: &Name) -> Option<String> {
         );
     }
     let target = Target::Device(name.clone());
-    let own: Vec<&Deferred> = view.deferred.values().flatten().filter(|deferred| deferred.target == target).collect();
+    // What a whole Deployment waits on, its devices wait on too.
+    let selected = view.desired.selected_by.get(name).cloned().unwrap_or_default();
+    let concerns = |deferred: &&Deferred| {
+        deferred.target == target || (deferred.target == deferred.unit && selected.iter().any(|unit| deferred.unit.name() == unit))
+    };
+    let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
     gates(&mut text, &own);
     Some(text)
 }
@@ -71,6 +78,9 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
         count("failed")
     );
     stalled(&mut text, view, &target);
+    if let Some(in_force) = rolled_back_to(view, name) {
+        let _ = writeln!(text, "  {in_force}; the bad one is not tried again until Git changes");
+    }
     for revision in status.history.iter().rev().take(5) {
         let reason = if revision.reason.is_empty() { String::new() } else { format!(": {}", revision.reason) };
         let _ = writeln!(text, "  revision {} ({}) {}{reason}", revision.revision, revision.version, revision.result);
@@ -94,6 +104,20 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
     }
     gates(&mut text, &deferred.iter().collect::<Vec<_>>());
     Some(text)
+}
+
+/// What is held to instead of a revision that was taken back.
+fn rolled_back_to(view: &View, name: &Name) -> Option<String> {
+    use reconcile::RevisionResult::{RolledBack, RollingBack};
+    let rollout = view.observed.rollouts.get(name)?;
+    let to = match rollout.current()?.result {
+        RolledBack { to } | RollingBack { to, .. } => to,
+        _ => return None,
+    };
+    Some(match to.and_then(|number| rollout.revision(number)) {
+        Some(record) => format!("in force is revision {} ({})", record.number, record.content.summary()),
+        None => "in force is what was there before".into(),
+    })
 }
 
 fn stalled(text: &mut String, view: &View, target: &Target) {

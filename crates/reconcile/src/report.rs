@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::{DeploymentStatus, DeviationStatus, DeviceStatus, FactsStatus, HistoryStatus, PackageStatus, PlainStatus, ProbeStatus};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::content::Content;
@@ -35,7 +36,7 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     status.update = format!("{update:?}");
     let ready = seen.health() == Health::Healthy && update == Update::UpToDate;
     let reason = format!("{}{}", status.health, status.update);
-    status.plain = plain(ready, &reason, &seen.contact_word(), desired.stalled.get(&Target::Device(name.clone())));
+    status.plain = plain(ready, (&reason, seen.changed_at()), &seen.contact_word(), desired.stalled.get(&Target::Device(name.clone())));
     status
 }
 
@@ -106,10 +107,24 @@ fn probe_status(name: &str, probe: &crate::observed::ProbeSeen) -> ProbeStatus {
         ProbeState::Fail => "fail",
         ProbeState::Unknown => "unknown",
     };
-    ProbeStatus { name: name.to_owned(), state: state.into(), since: probe.since.map(|at| at.to_string()), reason: probe.reason.clone() }
+    ProbeStatus {
+        name: name.to_owned(),
+        state: state.into(),
+        since: probe.since.map(|at| format!("{at:.0}")),
+        reason: probe.reason.clone(),
+    }
 }
 
 impl DeviceSeen {
+    /// When it last came to be as it is: its contact or a probe.
+    fn changed_at(&self) -> Option<Timestamp> {
+        let contact = match &self.contact {
+            crate::observed::Contact::Unreachable { since, .. } => Some(*since),
+            _ => None,
+        };
+        self.probes.values().filter_map(|probe| probe.since).chain(contact).max().or(self.seen_at)
+    }
+
     fn contact_word(&self) -> String {
         match &self.contact {
             crate::observed::Contact::Unreachable { reason, .. } => reason.clone(),
@@ -124,7 +139,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let Some(deployment) = desired.deployments.get(name) else {
         return DeploymentStatus {
             phase: "Pending".into(),
-            plain: plain(false, "Stalled", "it is not in force", desired.stalled.get(&Target::Deployment(name.clone()))),
+            plain: plain(false, ("Stalled", None), "it is not in force", desired.stalled.get(&Target::Deployment(name.clone()))),
             ..DeploymentStatus::default()
         };
     };
@@ -132,9 +147,10 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let phase = phase(deployment, rollout, &own);
     let first = own.iter().find(|deferred| deferred.target == deferred.unit).or_else(|| own.first());
     let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
+    let since = rollout.current().map(|record| record.finished_at.unwrap_or(record.started_at));
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
     DeploymentStatus {
-        plain: plain(phase == "Complete", phase, &waiting_on, desired.stalled.get(&Target::Deployment(name.clone()))),
+        plain: plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone()))),
         phase: phase.into(),
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
         batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
@@ -215,8 +231,8 @@ fn history_status(record: &RevisionRecord) -> HistoryStatus {
         revision: i32::try_from(record.number).unwrap_or(i32::MAX),
         version: record.content.summary(),
         commit: record.commit.clone(),
-        started_at: record.started_at.to_string(),
-        finished_at: record.finished_at.map(|at| at.to_string()),
+        started_at: format!("{:.0}", record.started_at),
+        finished_at: record.finished_at.map(|at| format!("{at:.0}")),
         result: record.result.word().to_owned(),
         reason: record.reason.clone(),
     }
@@ -236,15 +252,15 @@ impl RevisionResult {
     }
 }
 
-/// `Ready` always, `Stalled` when true: what is written can't be used, and what was last good stays in force. The transition time is
-/// the writer's to fill in, since this function knows no clock.
-fn plain(ready: bool, reason: &str, message: &str, stalled: Option<&String>) -> PlainStatus {
+/// `Ready` always, `Stalled` when true: what is written can't be used, and what was last good stays in force.
+fn plain(ready: bool, (reason, since): (&str, Option<Timestamp>), message: &str, stalled: Option<&String>) -> PlainStatus {
     let condition = |kind: &str, is_true: bool, reason: &str, message: &str| Condition {
         type_: kind.to_owned(),
         status: if is_true { "True" } else { "False" }.into(),
         reason: reason.to_owned(),
         message: message.to_owned(),
-        last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+        // The field can't be left out. The epoch says that nothing has been seen yet.
+        last_transition_time: Time(since.unwrap_or(Timestamp::UNIX_EPOCH)),
         observed_generation: None,
     };
     let mut conditions = vec![condition("Ready", ready && stalled.is_none(), reason, message)];

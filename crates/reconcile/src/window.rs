@@ -49,11 +49,15 @@ pub enum Opening {
 }
 
 impl Window {
-    /// Reads a five-field cron schedule, an IANA time zone (UTC if none) and a duration.
-    pub fn new(schedule: &str, zone: Option<&str>, duration: SignedDuration, reason: &str) -> Result<Self, String> {
-        let cron = Cron::from_str(schedule).map_err(|error| format!("schedule `{schedule}`: {error}"))?;
+    /// Reads a five-field cron schedule, an IANA time zone (UTC if none) and a duration. The error has the field and what is wrong.
+    pub fn new(schedule: &str, zone: Option<&str>, duration: SignedDuration, reason: &str) -> Result<Self, (&'static str, String)> {
+        let cron = Cron::from_str(schedule).map_err(|error| ("schedule", format!("schedule `{schedule}`: {error}")))?;
         let name = zone.unwrap_or("UTC");
-        let zone = TimeZone::get(name).map_err(|_| format!("`{name}` is no IANA time zone such as Europe/Amsterdam"))?;
+        let zone = TimeZone::get(name).map_err(|_| ("timeZone", format!("`{name}` is no IANA time zone such as Europe/Amsterdam")))?;
+        // Any day will do to begin with: days that come at all come within a few years.
+        if cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(zone.clone()), false).is_err() {
+            return Err(("schedule", format!("schedule `{schedule}`: such a day never comes")));
+        }
         let text = format!("{schedule} {name}");
         Ok(Self { cron, zone, duration, reason: reason.to_owned(), text })
     }
@@ -101,7 +105,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_what_would_be_right() {
         let hour = SignedDuration::from_hours(1);
-        assert!(Window::new("every night", None, hour, "").unwrap_err().contains("every night"));
-        assert!(Window::new("0 2 * * *", Some("Mars/Base"), hour, "").unwrap_err().contains("Europe/Amsterdam"));
+        let wrong = |schedule: &str, zone| Window::new(schedule, zone, hour, "").unwrap_err();
+        assert!(wrong("every night", None).1.contains("every night"));
+        assert_eq!(wrong("0 2 31 2 *", None), ("schedule", "schedule `0 2 31 2 *`: such a day never comes".into()));
+        let (field, error) = wrong("0 2 * * *", Some("Mars/Base"));
+        assert_eq!((field, error.contains("Europe/Amsterdam")), ("timeZone", true));
     }
 }

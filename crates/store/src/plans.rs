@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use reconcile::record::{Actor, Record, RecordedStep};
-use reconcile::{Action, Name, Outcome, Plan, Step, Target, Verdict};
+use reconcile::{Action, Name, Outcome, Plan, RolloutChange, Step, Target, Verdict};
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
@@ -63,7 +63,7 @@ impl Record for Store {
     type Error = Error;
 
     async fn commit(&self, plan: &Plan, actor: &Actor, now: Timestamp) -> Result<(), Error> {
-        within(plan.steps.len(), async {
+        within(rows(plan), async {
             let mut writing = self.write().await?;
             for (unit, steps) in by_unit(plan) {
                 go_on(&mut writing.tx, unit, &steps, now).await?;
@@ -107,6 +107,16 @@ impl Record for Store {
         })
         .await
     }
+}
+
+/// How many rows of one kind a plan may write.
+fn rows(plan: &Plan) -> usize {
+    let of = |step: &Step| match &step.action {
+        Action::Rollout(RolloutChange::Complete { adopted, .. }) => adopted.len(),
+        Action::Rollout(RolloutChange::OpenBatch { devices, .. }) => devices.as_ref().map_or(0, Vec::len),
+        _ => 0,
+    };
+    plan.steps.iter().map(|step| 1 + of(step)).sum()
 }
 
 /// The plan's steps for each Deployment; only those have a rollout.

@@ -78,8 +78,8 @@ pub(crate) struct Touched<'a> {
     history: bool,
     /// Placements of these devices.
     devices: BTreeSet<&'a Name>,
-    /// Placements of devices that a resumed rollout is tried on again.
-    retried: bool,
+    /// All placements: what is held anywhere stays in the history, and a resumed rollout is tried again wherever it failed.
+    all: bool,
 }
 
 impl<'a> Touched<'a> {
@@ -104,9 +104,8 @@ impl<'a> Touched<'a> {
             RolloutChange::Forget { device } => {
                 self.devices.insert(device);
             }
-            RolloutChange::Resume { .. } => self.retried = true,
-            RolloutChange::Start { .. }
-            | RolloutChange::OpenBatch { .. }
+            RolloutChange::Start { .. } | RolloutChange::Resume { .. } => self.all = true,
+            RolloutChange::OpenBatch { .. }
             | RolloutChange::RollBack { .. }
             | RolloutChange::RolledBack { .. }
             | RolloutChange::Stop { .. }
@@ -136,11 +135,12 @@ pub(crate) async fn excerpt(tx: &mut AnyConnection, unit: &Name, touched: &Touch
             rollout.approvals.insert(text(&row, "id")?);
         }
     }
-    let devices: Vec<&str> = touched.devices.iter().map(|device| device.full()).collect();
-    let mut rows = by_keys(tx, &format!("{PLACEMENT} WHERE deployment = $1 AND device IN"), Some(unit), &devices).await?;
-    if touched.retried {
-        rows.extend(by_keys(tx, &format!("{PLACEMENT} WHERE deployment = $1 AND phase IN"), Some(unit), &["failed", "restored"]).await?);
-    }
+    let rows = if touched.all {
+        by_keys(tx, &format!("{PLACEMENT} WHERE deployment IN"), None, &[unit]).await?
+    } else {
+        let devices: Vec<&str> = touched.devices.iter().map(|device| device.full()).collect();
+        by_keys(tx, &format!("{PLACEMENT} WHERE deployment = $1 AND device IN"), Some(unit), &devices).await?
+    };
     for row in &rows {
         rollout.placements.insert(name(row, "device")?, placement(row)?);
     }

@@ -70,6 +70,9 @@ enum AuditCommand {
 pub(crate) async fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         AuditCommand::List { about, limit, output, engine } => {
+            if let Some(about) = about.as_ref().filter(|about| !about.contains('/')) {
+                bail!("--about {about}: write device/NAME, deployment/NAME or commit/ID");
+            }
             let about = about.as_ref().map(|about| format!("&about={}", show::in_url(about))).unwrap_or_default();
             let entries: Vec<Entry> = serde_json::from_value(engine.client()?.get(&format!("/v1/audit?limit={limit}{about}")).await?)?;
             match output {

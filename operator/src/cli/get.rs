@@ -4,12 +4,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use api::view::Ask;
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use reconcile::{Name, Target};
 use serde_json::Value;
 
 use super::{Output, Where, show};
+
+/// Looks in a row at which nothing moves before a watch ends.
+const STILL: u32 = 3;
+/// Looks for the source to have been read, a tenth of a second apart.
+const LOOKS: u32 = 150;
 
 /// What to show.
 #[derive(Args)]
@@ -37,6 +43,12 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
         let kinds: Vec<&str> = crds::Kind::ALL.iter().map(|kind| kind.plural()).collect();
         bail!("there is no kind {}; there are {}", args.kind, kinds.join(", "));
     };
+    if let Some(term) = args.selector.split(',').find(|term| !term.is_empty() && !term.contains('=')) {
+        bail!("-l {term}: write key=value, several separated by commas");
+    }
+    if kind != crds::Kind::Device && !args.selector.is_empty() {
+        bail!("-l chooses devices by their labels; {} are not chosen by labels", kind.plural());
+    }
     let client = args.engine.client()?;
     let path = match kind {
         crds::Kind::Device => format!("/v1/devices?selector={}", show::in_url(&args.selector)),
@@ -166,6 +178,9 @@ pub(crate) struct StatusArgs {
 
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.engine.client()?;
+    if args.watch {
+        up_to_date(&client).await?;
+    }
     let status = client.get("/v1/status").await?;
     let text = |value: &Value| show::clean(value.as_str().unwrap_or("-"));
     println!("source     {}", text(&status["source"]["url"]));
@@ -186,6 +201,8 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let bars = MultiProgress::new();
     let style = ProgressStyle::with_template("{prefix:24} [{bar:30}] {pos}/{len} {msg}")?.progress_chars("=> ");
     let mut shown: std::collections::BTreeMap<String, ProgressBar> = std::collections::BTreeMap::new();
+    // A rollout that begins takes a moment to show.
+    let mut still = 0;
     loop {
         let items = client.list("/v1/deployments").await?;
         let mut moving = false;
@@ -202,9 +219,24 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
             bar.set_message(format!("{phase} {}", waits.chars().take(80).collect::<String>()));
             moving |= ["Pending", "Progressing", "Soaking", "RollingBack"].contains(&phase.as_str());
         }
-        if !moving {
+        still = if moving { 0 } else { still + 1 };
+        if still > STILL {
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// Lets the engine look at its source now, and waits until it has: whoever has just committed wants to see that.
+async fn up_to_date(client: &api::client::Client) -> anyhow::Result<()> {
+    let checked = |status: &Value| status["source"]["checkedAt"].as_str().map(str::to_owned);
+    let before = checked(&client.get("/v1/status").await?);
+    client.ask(&Ask::Sync).await?;
+    for _ in 0..LOOKS {
+        if checked(&client.get("/v1/status").await?) != before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }

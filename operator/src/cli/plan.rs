@@ -74,7 +74,7 @@ fn bare(dir: &std::path::Path) -> anyhow::Result<Outlook> {
     let (desired, findings) = manifests::check(dir).map_err(anyhow::Error::msg)?;
     let errors = findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).count();
     if errors > 0 {
-        eprintln!("{errors} errors: evenkeel check {}", dir.display());
+        anyhow::bail!("{errors} errors: evenkeel check {}", dir.display());
     }
     let now = jiff::Timestamp::now();
     let observed = Observed::bare(&desired, now);

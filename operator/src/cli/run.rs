@@ -1,6 +1,7 @@
 //! `evenkeel run`, `apply` and `scan`
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -138,6 +139,10 @@ pub(crate) async fn apply(args: ApplyArgs) -> anyhow::Result<ExitCode> {
                 .phase
             };
             let phases: Vec<String> = view.desired.deployments.keys().map(phase).collect();
+            if let Some((object, why)) = view.desired.stalled.iter().next() {
+                tracing::error!(%object, why, "can't be used as it is written");
+                return false;
+            }
             if phases.iter().all(|phase| phase == "Complete") {
                 return true;
             }
@@ -157,7 +162,8 @@ pub(crate) async fn apply(args: ApplyArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn start(args: &RunArgs) -> anyhow::Result<Running> {
-    std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
+    // What is in it is for its owner only: the audit key, the socket, fetched repositories.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.data).with_context(|| args.data.display().to_string())?;
     let lock = lock(&args.data)?;
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);
@@ -262,7 +268,7 @@ pub(super) fn logging_quietly() {
 /// Which server to ask.
 #[derive(Args)]
 pub(crate) struct ScanArgs {
-    /// Host name or address
+    /// Host name or address; `host:port` works too
     address: String,
     /// TCP port
     #[arg(long, default_value_t = 22)]
@@ -270,9 +276,14 @@ pub(crate) struct ScanArgs {
 }
 
 pub(crate) async fn scan(args: &ScanArgs) -> anyhow::Result<ExitCode> {
-    let keys = devices::ssh::scan(&args.address, args.port).await?;
+    // As messages about host keys write it: `host:port`; an IPv6 address has more colons.
+    let (host, port) = match args.address.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.contains(':') => (host, port),
+        _ => (args.address.as_str(), args.port),
+    };
+    let keys = devices::ssh::scan(host, port).await?;
     println!("# Compare the fingerprints with what the machine itself says: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
-    println!("access:\n  ssh:\n    port: {}\n    hostKeys:", args.port);
+    println!("access:\n  ssh:\n    port: {port}\n    hostKeys:");
     for (line, fingerprint) in keys {
         println!("      - {}  # SHA256:{fingerprint}", super::show::clean(&line));
     }

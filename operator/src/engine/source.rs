@@ -133,7 +133,10 @@ impl Reading {
                 Err(error) => Err(error),
             };
             match looked {
-                Ok((_, None)) => return Err(format!("{reference} is the commit that was read last")),
+                Ok((_, None)) => {
+                    let (desired, changed) = (self.desired.clone(), Changed::default());
+                    return Ok(Candidate { desired, changed, findings: Vec::new(), forced: false });
+                }
                 Ok((aside, Some(fetched))) => return self.clone().fetched(&aside, fetched).await,
                 Err(error) => first = first.or(Some(error.to_string())),
             }

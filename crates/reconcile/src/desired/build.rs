@@ -105,9 +105,13 @@ fn rendered(
                 let digest = own.digest();
                 rendered.insert(device.name.clone(), (Arc::new(own), digest));
             }
-            Err(error) => {
+            Err((at, error)) => {
                 let message = format!("template for device/{}: {error}", device.name);
-                findings.error(target, "template", "spec.files", message, "set the variable in the device's or its class's `vars`");
+                let help = match error.contains("undefined") {
+                    true => "set the variable in the device's or its class's `vars`",
+                    false => "templates have `device.name`, `device.address`, `device.labels` and `vars`, in the syntax of Jinja",
+                };
+                findings.error(target, "template", &format!("spec.files[{at}].template"), message, help);
                 break;
             }
         }
@@ -146,9 +150,9 @@ pub(crate) fn windows(target: &Target, path: &str, specs: &[crds::WindowSpec], f
         let reason = spec.reason.as_deref().unwrap_or_default();
         match Window::new(&spec.schedule, spec.time_zone.as_deref(), spec.duration.0, reason) {
             Ok(window) => windows.push(window),
-            Err(error) => {
+            Err((field, error)) => {
                 let help = "five cron fields such as `0 2 * * SUN`, and a zone such as Europe/Amsterdam";
-                findings.error(target, "window", &format!("{path}[{at}]"), error, help);
+                findings.error(target, "window", &format!("{path}[{at}].{field}"), error, help);
             }
         }
     }

@@ -12,12 +12,13 @@ const FUEL: u64 = 100_000;
 const MAX_BYTES: usize = 1 << 20;
 
 impl Content {
-    /// This content with its templates rendered for a device. The error names the file and says what is wrong, in one line.
-    pub fn render(&self, device: &Device) -> Result<Self, String> {
+    /// This content with its templates rendered for a device. The error has the file's place in the list, and what is wrong, in one
+    /// line.
+    pub fn render(&self, device: &Device) -> Result<Self, (usize, String)> {
         let mut rendered = self.clone();
-        for file in &mut rendered.files {
+        for (at, file) in rendered.files.iter_mut().enumerate() {
             if let FileSource::Template(template) = &file.source {
-                let text = render(template, device).map_err(|error| format!("{}: {error}", file.path))?;
+                let text = render(template, device).map_err(|error| (at, format!("{}: {error}", file.path)))?;
                 file.source = FileSource::Text(text);
             }
         }
@@ -40,7 +41,8 @@ fn render(template: &str, device: &Device) -> Result<String, String> {
     };
     let text = environment.render_str(template, context).map_err(|error| {
         let line = error.line().map(|line| format!(" (template line {line})")).unwrap_or_default();
-        format!("{error}{line}").replace('\n', " ")
+        let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        format!("{what}{line}").replace('\n', " ")
     })?;
     if text.len() > MAX_BYTES { Err(format!("renders to more than {MAX_BYTES} bytes")) } else { Ok(text) }
 }

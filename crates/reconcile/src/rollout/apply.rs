@@ -55,7 +55,11 @@ impl Rollout {
                 self.paused = None;
                 if let Some(record) = self.record_mut(*number) {
                     record.result = result;
-                    record.reason.clone_from(reason);
+                    // Why it failed before stays known when a person undoes it.
+                    record.reason = match record.reason.as_str() {
+                        before if before.is_empty() || before.starts_with("undone by ") => reason.clone(),
+                        before => format!("{reason} (before that: {before})"),
+                    };
                     record.finished_at = None;
                 }
             }

@@ -172,8 +172,9 @@ async fn any_directory_will_do() {
 #[tokio::test]
 async fn a_url_that_cannot_be_used_says_why() {
     for (url, why) in [("mysql://h/d", "postgres://"), ("postgres://h:port/d", "form"), ("postgres://h/d?sslmod=x", "sslmode")] {
-        let options = store::Options { url: Some(url.into()), ..sqlite().options };
-        let error = Store::open(&options).await.err().unwrap();
+        let mut place = sqlite();
+        place.options.url = Some(url.into());
+        let error = place.refuses().await;
         assert_eq!((error.category(), error.is_transient()), ("url", false));
         assert!(error.to_string().contains(why), "{url}: {error}");
     }

@@ -288,7 +288,9 @@ fn settled(view: &View) -> Option<Verdict> {
 }
 
 fn is_moving(view: &View) -> bool {
-    view.observed.rollouts.values().any(|rollout| rollout.in_flight().next().is_some())
+    // A batch that is watched is on its way too, however long that takes.
+    let soaks = view.deferred.values().flatten().any(|deferred| matches!(deferred.waiting_on, WaitingOn::Soak { .. }));
+    soaks || view.observed.rollouts.values().any(|rollout| rollout.in_flight().next().is_some())
 }
 
 /// What each Deployment waits for that is worth a word: not that a step or a probe takes its moment.

@@ -283,6 +283,16 @@ fn lines_that_are_damaged() {
     assert!(no_entry.starts_with("entry 12 was changed: missing field `index`"), "{no_entry}");
 }
 
+#[test]
+fn an_index_is_found_wherever_it_stands() {
+    assert_eq!(super::index(r#"{"index":7,"at":1}"#).unwrap(), 7);
+    assert_eq!(super::index(r#"{"at":1,"index":7}"#).unwrap(), 7);
+    assert_eq!(super::index(r#"{"index":7}"#).unwrap(), 7);
+    for none in [r#"{"index":-1,"at":1}"#, r#"{"index":"7","at":1}"#, r#"{"index":18446744073709551616,"at":1}"#, "", "{}"] {
+        assert!(super::index(none).is_err(), "{none}");
+    }
+}
+
 /// Bytes without end and without a line's end; counts how many were taken.
 struct Endless<'a>(&'a [u8], u64);
 
