@@ -42,6 +42,8 @@ const FINDINGS: usize = 100;
 pub(crate) enum Event {
     /// What was in force before the restart, read again.
     InForce(Box<Candidate>),
+    /// What was in force before the restart can't be read again: the repository does not lead to it any more.
+    Lost(String),
     /// The source has another revision.
     Candidate(Box<Candidate>),
     /// The source was looked at, and has nothing new.
@@ -90,6 +92,8 @@ pub(crate) struct Engine {
     look_again: BTreeMap<Name, Timestamp>,
     /// A revision that waits: for approval, or for the store.
     held: Option<Box<Candidate>>,
+    /// The commit that was in force and can't be read again, so that nobody knows what another one changes.
+    lost: Option<String>,
     /// What the revisions changed that were read since the one in force.
     pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
@@ -117,6 +121,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         held: None,
+        lost: None,
         pending: Changed::default(),
         store_away: false,
         events: events.clone(),
@@ -211,6 +216,10 @@ impl Engine {
                 self.put_in_force(*candidate).await;
                 self.resume().await;
             }
+            Some(Event::Lost(commit)) => {
+                tracing::warn!(commit, "what was in force can't be read again: the next commit waits for approval");
+                self.lost = Some(commit);
+            }
             Some(Event::Candidate(candidate)) => {
                 self.write().source.checked_at = Some(Timestamp::now());
                 self.pending.extend(candidate.changed.clone());
@@ -245,7 +254,11 @@ impl Engine {
     /// Another revision: it comes in force if it stays within the limits, or was let through.
     async fn candidate(&mut self, candidate: Box<Candidate>) {
         let first = self.desired().revision.commit.is_empty();
-        if let Err(too_far) = limits::check(&self.desired(), &candidate.desired, &self.pending, self.limits) {
+        let checked = match &self.lost {
+            Some(lost) => Err(limits::unknown(lost, &candidate.desired)),
+            None => limits::check(&self.desired(), &candidate.desired, &self.pending, self.limits),
+        };
+        if let Err(too_far) = checked {
             let approved = self.store.is_approved(&self.url, &too_far.id).await.unwrap_or(false);
             if !approved {
                 tracing::warn!(
@@ -305,6 +318,7 @@ impl Engine {
             }
         }
         self.held = None;
+        self.lost = None;
         self.devices.update(desired.clone(), &changed.devices).await;
         self.scheduler.update(&desired, &changed.devices);
         self.look_at(&changed.concerned(&old, &desired));

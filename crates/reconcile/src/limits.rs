@@ -67,6 +67,15 @@ pub fn check(in_force: &Desired, next: &Desired, changed: &Changed, limits: Limi
     Err(Box::new(TooFar { id, reach, reason }))
 }
 
+/// What to approve where the commit that was in force, `lost`, can't be read any more: nobody can say what `next` deletes or touches, so
+/// all of it waits for a person.
+pub fn unknown(lost: &str, next: &Desired) -> Box<TooFar> {
+    let reach = Reach { deleted: Vec::new(), touched: next.devices.keys().cloned().collect(), of: 0 };
+    let reason = format!("can't be compared with commit {lost}, which was in force and which the repository does not have any more");
+    let id = Digest::of_json(&(&next.revision.commit, lost, &reach)).as_str()[..12].to_owned();
+    Box::new(TooFar { id, reach, reason })
+}
+
 /// It is new, or is reached differently, or something else belongs on it.
 fn is_touched(in_force: &Desired, next: &Desired, name: &Name) -> bool {
     let (Some(old), Some(new)) = (in_force.devices.get(name), next.devices.get(name)) else { return true };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use manifests::finding::Finding;
 use manifests::folder;
-use manifests::git::{Entry, Fetched, Follow, Source};
+use manifests::git::{self, Entry, Fetched, Follow, Source};
 use manifests::read::Reader;
 use reconcile::content::Digest;
 use reconcile::{Changed, Desired, Revision};
@@ -43,27 +43,12 @@ impl Origin {
 /// Looks at the origin on an interval, or when asked, and tells what is new.
 pub(crate) async fn follow(
     origin: Origin,
-    in_force: Option<Revision>,
+    mut in_force: Option<Revision>,
     interval: Duration,
     mut wishes: mpsc::Receiver<Wish>,
     events: mpsc::Sender<Event>,
 ) {
     let mut reading = Reading::default();
-    // What was in force before a restart is in force again before anything newer is looked at.
-    if let (Origin::Git(source), Some(in_force)) = (&origin, in_force) {
-        let read = match source.at(&in_force.commit).await {
-            Ok(fetched) => reading.fetched(source, fetched).await,
-            Err(error) => Err(error.to_string()),
-        };
-        match read {
-            Ok(candidate) => {
-                if events.send(Event::InForce(Box::new(candidate))).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => tracing::warn!(%error, commit = in_force.commit, "the commit in force could not be read again"),
-        }
-    }
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -76,6 +61,25 @@ pub(crate) async fn follow(
                     continue;
                 }
             }
+        }
+        // What was in force before a restart is in force again before anything newer is looked at: it's what that is measured by.
+        if let (Origin::Git(source), Some(before)) = (&origin, &in_force) {
+            let event = match reading.restore(source, &before.commit).await {
+                Ok(Some(candidate)) => Event::InForce(Box::new(candidate)),
+                Ok(None) => Event::Lost(before.commit.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, commit = before.commit, "the commit in force can't be read again yet");
+                    Event::SourceFailed(error)
+                }
+            };
+            let again = matches!(event, Event::SourceFailed(_));
+            if events.send(event).await.is_err() {
+                return;
+            }
+            if again {
+                continue;
+            }
+            in_force = None;
         }
         let event = match reading.look(&origin).await {
             Ok(None) => Event::Unchanged,
@@ -107,6 +111,26 @@ impl Reading {
     /// The commit that was read last.
     fn known(&self) -> Option<&str> {
         Some(self.desired.revision.commit.as_str()).filter(|commit| !commit.is_empty())
+    }
+
+    /// The commit that was in force, from the cache or, if that was lost, fetched with what came after it. `None`: the repository does
+    /// not lead to it any more.
+    async fn restore(&mut self, source: &Source, commit: &str) -> Result<Option<Candidate>, String> {
+        let mut fetched = source.at(commit).await;
+        if let Err(error @ (git::Error::NotCached(_) | git::Error::Damaged { .. })) = &fetched {
+            tracing::info!(%error, "the commit in force is fetched again");
+            match source.poll(None).await {
+                // A head that is not applied is in the cache too.
+                Ok(_) | Err(git::Error::Unverified { .. } | git::Error::NoPath { .. } | git::Error::TooMany { .. }) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            fetched = source.at(commit).await;
+        }
+        match fetched {
+            Ok(fetched) => self.fetched(source, fetched).await.map(Some),
+            Err(git::Error::NotCached(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {

@@ -214,3 +214,44 @@ fn people_are_asked_and_told() {
     });
     assert!(world.engine.terminate().unwrap() < Duration::from_secs(10));
 }
+
+/// The limits are kept although the cache of the repository was lost, also where the repository no longer has what was in force.
+#[test]
+fn a_lost_cache_lifts_no_limit() {
+    let mut world = world(3);
+    world.engine.arguments = ["--max-deletions", "1"].map(str::to_owned).to_vec();
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 3);
+
+    let restart = |world: &mut World| {
+        assert!(world.engine.terminate().unwrap() < Duration::from_secs(10));
+        std::fs::remove_dir_all(world.engine.data.join("repository.git")).unwrap();
+        std::fs::remove_file(world.engine.fleet.join("d-2.yaml")).unwrap_or_default();
+        std::fs::remove_file(world.engine.fleet.join("d-3.yaml")).unwrap_or_default();
+    };
+    let says = |world: &World, part: &str| {
+        until(part, &world.engine, || match world.engine.text(&["status"]) {
+            Ok(text) if text.contains(part) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    };
+    restart(&mut world);
+    world.deploy("2.0-1");
+    world.engine.start().unwrap();
+    says(&world, "deletes 2 devices, more than 1");
+
+    // The branch is made anew, so that nothing leads to what was in force.
+    restart(&mut world);
+    world.engine.git(&["checkout", "-q", "--orphan", "anew"]).unwrap();
+    world.deploy("2.0-1");
+    world.engine.git(&["branch", "-q", "-M", "anew", "main"]).unwrap();
+    world.engine.start().unwrap();
+    says(&world, "can't be compared with commit");
+    assert_eq!(world.versions(), vec!["1.0-1"; 3]);
+    let text = world.engine.text(&["status"]).unwrap();
+    let id = text.split("evenkeel approve ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    world.engine.text(&["approve", &id]).unwrap();
+    world.wait("Complete", "2.0-1", 1);
+    world.proven();
+}
