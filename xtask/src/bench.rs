@@ -189,7 +189,7 @@ fn ansible(folder: &Path, port: u16, key: &Path, user: &str, figures: &mut Figur
         return Ok(());
     };
     let inventory: String = (1..=HOSTS)
-        .map(|number| format!("127.0.77.{number} ansible_port={port} ansible_user={user} ansible_ssh_private_key_file={}\n", key.display()))
+        .map(|number| format!("127.0.77.{number} ansible_port={port} ansible_user={user} ansible_ssh_private_key_file={} ansible_python_interpreter=/usr/bin/python3\n", key.display()))
         .collect();
     std::fs::write(folder.join("inventory"), inventory)?;
     let (begin, cpu) = (Instant::now(), children());
