@@ -147,6 +147,7 @@ fn ssh(figures: &mut Figures) -> anyhow::Result<()> {
 fn ssh_in(folder: &Path, figures: &mut Figures) -> anyhow::Result<()> {
     let secret = folder.join("secrets/key");
     std::fs::create_dir_all(&secret)?;
+    std::fs::create_dir_all(folder.join("home"))?;
     let key = secret.join("id_ed25519");
     for path in [&key, &folder.join("host")] {
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path))?;
@@ -173,9 +174,11 @@ fn ssh_in(folder: &Path, figures: &mut Figures) -> anyhow::Result<()> {
 fn serve(folder: &Path, port: u16, key: &Path, hosts: &[u8]) -> anyhow::Result<Server> {
     let addresses: String = hosts.iter().map(|number| format!("ListenAddress 127.0.77.{number}\n")).collect();
     let config = format!(
-        "Port {port}\n{addresses}HostKey {}/host\nAuthorizedKeysFile {}.pub\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 500\nMaxSessions 100\nLogLevel ERROR\n",
+        "Port {port}\n{addresses}HostKey {}/host\nAuthorizedKeysFile {}.pub\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 500\nMaxSessions 100\nLogLevel ERROR\nSetEnv HOME={}/home\n",
         folder.display(),
-        key.display()
+        key.display(),
+        // Without anybody's .bashrc: what that costs is not to be measured.
+        folder.display()
     );
     let path = folder.join(format!("sshd-{}", hosts[0]));
     std::fs::write(&path, config)?;
