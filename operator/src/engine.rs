@@ -333,7 +333,7 @@ impl Engine {
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {
-        let actor = Actor { kind: "commit".into(), name: revision.author.clone(), signer: revision.signer.clone() };
+        let actor = Actor::commit(revision);
         audit(actor, verb, &format!("commit/{}", revision.commit), message)
     }
 
@@ -440,7 +440,7 @@ impl Engine {
                 waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does"))
             );
         }
-        let actor = Actor { kind: "user".into(), name: by.to_owned(), signer: None };
+        let actor = Actor::user(by);
         let entry = audit(
             actor,
             "approve",

@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request as HttpRequest, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use axum::{Extension, Json, Router};
 use reconcile::{Name, Target, report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Filter, Store};
+use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +50,13 @@ pub enum Listen {
 #[derive(Clone)]
 struct Caller(String);
 
+impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+    /// The user at the other end of the socket, as the kernel says; see SO_PEERCRED in unix(7).
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().map_or_else(|_| "unknown".into(), |peer| user(peer.uid())))
+    }
+}
+
 /// An answer that says no.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Problem {
@@ -59,7 +69,11 @@ pub async fn serve(shared: Shared, listen: Listen, stop: CancellationToken) -> s
     match listen {
         Listen::Unix(path) => {
             let listener = unix(&path)?;
-            let app = router(shared).layer(Extension(Caller(owner())));
+            let known = |ConnectInfo(caller): ConnectInfo<Caller>, mut request: HttpRequest, next: Next| {
+                request.extensions_mut().insert(caller);
+                next.run(request)
+            };
+            let app = router(shared).layer(middleware::from_fn(known)).into_make_service_with_connect_info::<Caller>();
             axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
         }
         Listen::Tcp(address, token) => {
@@ -96,18 +110,24 @@ pub fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-fn unix(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+fn unix(path: &Path) -> std::io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt as _;
     // The data directory is locked by us: a socket in it is left over from one that is gone.
     let _ = std::fs::remove_file(path);
-    let listener = tokio::net::UnixListener::bind(path)?;
+    let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
-fn owner() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|name| !name.is_empty()));
-    name.unwrap_or_else(|| "local".into())
+/// The name of a user id; see passwd(5).
+fn user(id: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {id}"))
 }
 
 async fn guard(token: Arc<String>, request: HttpRequest, next: Next) -> Response {
@@ -329,5 +349,16 @@ fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_named_as_the_system_names_them() {
+        assert_eq!(user(0), "root");
+        assert_eq!(user(4_000_000_000), "uid 4000000000");
     }
 }

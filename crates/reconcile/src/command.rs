@@ -111,6 +111,7 @@ fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, E
         last_batch_only: false,
         to: Some(target.number),
         reason: format!("undone by {by}"),
+        by: Some(by.to_owned()),
     })
 }
 

@@ -9,7 +9,8 @@ use crate::desired::Device;
 use crate::name::{Name, Target};
 use crate::observed::{DeviceSeen, ItemKey, Observed};
 use crate::outcome::Outcome;
-use crate::plan::{Plan, Step, Work};
+use crate::plan::{Action, Plan, Revision, Step, Work};
+use crate::rollout::{RevisionResult, Rollout, RolloutChange};
 
 /// Who is behind an act.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -21,6 +22,42 @@ pub struct Actor {
     pub name: String,
     /// The verified signer of the commit, if any.
     pub signer: Option<String>,
+}
+
+impl Actor {
+    /// The engine itself.
+    pub fn engine() -> Self {
+        Self { kind: "engine".into(), name: "evenkeel".into(), signer: None }
+    }
+
+    /// A person who asked for something.
+    pub fn user(name: &str) -> Self {
+        Self { kind: "user".into(), name: name.to_owned(), signer: None }
+    }
+
+    /// The author of a commit, with its verified signer.
+    pub fn commit(revision: &Revision) -> Self {
+        Self { kind: "commit".into(), name: revision.author.clone(), signer: revision.signer.clone() }
+    }
+
+    /// Who is behind steps of a Deployment whose rollout was `rollout` when they were planned from `revision`: what spreads a commit is
+    /// its author's, what a person had undone is theirs, and what takes back a failure or holds what is in force (drift, devices that were
+    /// away) is the engine's.
+    pub fn behind<'a>(mut steps: impl Iterator<Item = &'a Step>, rollout: Option<&Rollout>, revision: &Revision) -> Self {
+        let begun = steps.find_map(|step| match &step.action {
+            Action::Rollout(RolloutChange::Start { .. }) => Some(Self::commit(revision)),
+            Action::Rollout(RolloutChange::RollBack { by, .. }) => Some(by.as_deref().map_or_else(Self::engine, Self::user)),
+            Action::Rollout(RolloutChange::Stop { .. }) => Some(Self::engine()),
+            _ => None,
+        });
+        let current = rollout.and_then(Rollout::current);
+        begun.unwrap_or_else(|| match current.map(|record| (record, &record.result)) {
+            Some((record, RevisionResult::Progressing)) if record.commit == revision.commit => Self::commit(revision),
+            Some((record, RevisionResult::Progressing)) => Self { kind: "commit".into(), name: record.author.clone(), signer: None },
+            Some((record, RevisionResult::RollingBack { .. })) => record.undone_by.as_deref().map_or_else(Self::engine, Self::user),
+            _ => Self::engine(),
+        })
+    }
 }
 
 /// The port to whatever keeps plans: the store, or a fake of it.
@@ -176,3 +213,44 @@ pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
 
 /// What no plan may write to on a device: the engine's own state there.
 const PROTECTED: [&str; 1] = ["/var/lib/evenkeel/"];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Who is behind what is done next, by what the rollout remembers.
+    #[test]
+    fn everybody_is_named_for_what_they_asked_for() {
+        let revision = Revision { commit: "c2".into(), author: "ann".into(), signer: Some("key".into()), ..Revision::default() };
+        let behind = |result: serde_json::Value, commit: &str, undone_by: Option<&str>| {
+            let record = json!({"number": 1, "digest": "d1", "content": {"packages": [], "files": [], "services": [], "before": [], "after": [], "reboot": "Never"}, "commit": commit, "author": "bob", "startedAt": "2026-11-24T12:00:00Z",
+                "result": result, "undoneBy": undone_by});
+            let rollout: Rollout = serde_json::from_value(json!({"history": [record], "version": 1})).unwrap();
+            Actor::behind(std::iter::empty(), Some(&rollout), &revision)
+        };
+        let back = json!({"rollingBack": {"last_batch_only": false, "to": null}});
+        assert_eq!(behind(json!("progressing"), "c2", None), Actor::commit(&revision));
+        assert_eq!(behind(json!("progressing"), "c1", None), Actor { kind: "commit".into(), name: "bob".into(), signer: None });
+        assert_eq!(behind(back.clone(), "c2", None), Actor::engine());
+        assert_eq!(behind(back, "c2", Some("eve")), Actor::user("eve"));
+        assert_eq!(behind(json!("complete"), "c2", None), Actor::engine());
+
+        let unit = Name::parse("app");
+        let first = |change: RolloutChange| {
+            let step = Step::rollout(&unit, 0, change, "why".into());
+            Actor::behind([&step].into_iter(), None, &revision)
+        };
+        let back = |by: Option<&str>| RolloutChange::RollBack {
+            number: 1,
+            last_batch_only: false,
+            to: None,
+            reason: String::new(),
+            by: by.map(str::to_owned),
+        };
+        assert_eq!(first(back(None)), Actor::engine());
+        assert_eq!(first(back(Some("eve"))), Actor::user("eve"));
+        assert_eq!(first(RolloutChange::Stop { number: 1, reason: String::new() }), Actor::engine());
+    }
+}

@@ -69,6 +69,9 @@ pub struct RevisionRecord {
     /// Why, where that needs a word.
     #[serde(default)]
     pub reason: String,
+    /// Who asked to take it back; `None` where it failed, and nobody had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_by: Option<String>,
     /// Opened batches; the last is the current one. Empty: none is open yet.
     #[serde(default)]
     pub batches: Vec<Batch>,
@@ -286,6 +289,9 @@ pub enum RolloutChange {
         to: Option<u32>,
         /// Why.
         reason: String,
+        /// Who asked for it; `None`: it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// Taken back everywhere that could be reached.
     RolledBack {

@@ -88,6 +88,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
             reason: String::new(),
             batches: Vec::new(),
             revert: false,
+            undone_by: None,
         };
         let placements = unit.members.iter().map(|member| (member.clone(), placement(&unit.digest, before)));
         Arc::new(Rollout { history: vec![record], placements: placements.collect(), ..Rollout::default() })

@@ -32,6 +32,7 @@ CREATE TABLE revision (
     last_batch_only BIGINT CHECK (last_batch_only IN (0, 1)),
     back_to BIGINT,
     reason TEXT NOT NULL,
+    undone_by TEXT,
     PRIMARY KEY (deployment, number),
     CHECK ((last_batch_only IS NOT NULL) = (result = 'rollingBack')),
     CHECK (back_to IS NULL OR result IN ('rollingBack', 'rolledBack'))

@@ -222,7 +222,7 @@ fn ended(step: &Step, outcome: &Outcome, message: String, plan: String, begun: u
     Entry {
         index: 0,
         at: outcome.at,
-        actor: Actor { kind: "engine".into(), name: "evenkeel".into(), signer: None },
+        actor: Actor::engine(),
         verb: step.action.word().to_owned(),
         target: step.target.to_string(),
         unit: step.unit.to_string(),

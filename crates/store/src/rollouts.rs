@@ -177,6 +177,7 @@ fn revision(row: &AnyRow, content: Arc<Content>) -> Result<RevisionRecord, Error
         finished_at: maybe_time(row, "finished_at")?,
         result,
         reason: text(row, "reason")?,
+        undone_by: maybe_text(row, "undone_by")?,
         batches: Vec::new(),
         revert: flag(row, "is_revert")?,
     })

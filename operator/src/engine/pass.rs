@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reconcile::command::{self, Command};
 use reconcile::record::Actor;
-use reconcile::{Action, Name, Plan, Recorded, RolloutChange, Target, plan_units};
+use reconcile::{Action, Name, Plan, PlanId, Recorded, RolloutChange, Step, Target, plan_units};
 
 use super::Engine;
 
@@ -30,10 +30,8 @@ impl Engine {
             if plan.steps.is_empty() {
                 return;
             }
-            let actor = Actor { kind: "commit".into(), name: plan.revision.author.clone(), signer: plan.revision.signer.clone() };
-            match self.record(plan, &actor, now).await {
-                Ok(()) => {}
-                Err(error) => {
+            for (actor, plan) in self.by_actor(plan) {
+                if let Err(error) = self.record(plan, &actor, now).await {
                     tracing::debug!(%error, "not recorded; planned again");
                     self.dirty.extend(dirty);
                     if self.store_away {
@@ -41,9 +39,35 @@ impl Engine {
                     }
                     // Outcomes that are stored already are still in our queue.
                     self.reload().await;
+                    break;
                 }
             }
         }
+    }
+
+    /// One plan for everybody who is behind something in it; the steps of a Deployment stay together.
+    fn by_actor(&self, plan: Plan) -> Vec<(Actor, Plan)> {
+        let view = self.read();
+        let units: BTreeSet<&Target> = plan.steps.iter().map(|step| &step.unit).collect();
+        let mut groups: Vec<(Actor, BTreeSet<&Target>)> = Vec::new();
+        for unit in units {
+            let steps = plan.steps.iter().filter(|step| step.unit == *unit);
+            let actor = Actor::behind(steps, view.observed.rollouts.get(unit.name()).map(|rollout| &**rollout), &plan.revision);
+            match groups.iter_mut().find(|(other, _)| *other == actor) {
+                Some((_, units)) => drop(units.insert(unit)),
+                None => groups.push((actor, [unit].into())),
+            }
+        }
+        if let [_] = groups.as_slice() {
+            let (actor, _) = groups.remove(0);
+            return vec![(actor, plan)];
+        }
+        let plans = groups.into_iter().map(|(actor, units)| {
+            let steps: Vec<Step> = plan.steps.iter().filter(|step| units.contains(&step.unit)).cloned().collect();
+            let id = PlanId::of(&plan.revision, &steps);
+            (actor, Plan { id, revision: plan.revision.clone(), steps, deferred: Vec::new(), look_again: plan.look_again })
+        });
+        plans.collect()
     }
 
     /// Writes a plan down, and does it.
@@ -136,7 +160,7 @@ impl Engine {
             let waiting = view.deferred.get(unit).map(Vec::as_slice).unwrap_or_default();
             command::plan(&view.desired, &view.observed, unit, command, by, waiting).map_err(|error| error.to_string())?
         };
-        let actor = Actor { kind: "user".into(), name: by.to_owned(), signer: None };
+        let actor = Actor::user(by);
         let id = plan.id.clone();
         self.record(plan, &actor, Timestamp::now()).await?;
         Ok(format!("done, as plan {id}"))

@@ -115,6 +115,14 @@ fn without_its_database_it_does_nothing_and_says_so() {
     world.deploy("3.0-1");
     world.wait("RolledBack", "3.0-1", 3);
     world.proven();
+    let behind = |verb: &str| {
+        let text = world.engine.text(&["audit", "list", "--limit", "500", "-o", "json"]).unwrap();
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let of = |entry: &&serde_json::Value| entry["verb"] == verb && entry["outcome"] == "begun";
+        entries.iter().filter(of).map(|entry| entry["actor"]["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(behind("apply").iter().all(|kind| kind == "commit"), "{:?}", behind("apply"));
+    assert_eq!(behind("restore"), ["engine"], "nobody asked for it");
 }
 
 /// A full disk is the same as no store.

@@ -91,6 +91,7 @@ fn fail(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord, device: &Na
             last_batch_only: unit.deployment.on_failure == crds::OnFailure::RollbackBatch,
             to: unit.rollout.stable_before(record.number).map(|stable| stable.number),
             reason: reason.clone(),
+            by: None,
         },
     };
     draft.step(unit.change(change, reason));

@@ -33,6 +33,7 @@ impl Rollout {
                     finished_at: None,
                     result: RevisionResult::Progressing,
                     reason: String::new(),
+                    undone_by: None,
                     batches: Vec::new(),
                     revert: *revert,
                 });
@@ -48,13 +49,14 @@ impl Rollout {
                 self.end(*number, RevisionResult::Complete, "", now);
                 self.adopt(*number, adopted, now);
             }
-            RolloutChange::RollBack { number, last_batch_only, to, reason } => {
+            RolloutChange::RollBack { number, last_batch_only, to, reason, by } => {
                 let result = RevisionResult::RollingBack { last_batch_only: *last_batch_only, to: *to };
                 // What was agreed to is not going to happen, and a paused rollout goes back only when a person says so.
                 self.approvals.clear();
                 self.paused = None;
                 if let Some(record) = self.record_mut(*number) {
                     record.result = result;
+                    record.undone_by.clone_from(by);
                     // Why it failed before stays known when a person undoes it.
                     record.reason = match record.reason.as_str() {
                         before if before.is_empty() || before.starts_with("undone by ") => reason.clone(),

@@ -11,7 +11,7 @@ use crate::contents::{self, Contents};
 use crate::rows::{Value, by_keys, insert, text, to_word};
 
 const DEPLOYMENT: &str = "deployment (name, version, paused_by, paused_at)";
-const REVISION: &str = "revision (deployment, number, content, commit_id, author, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason)";
+const REVISION: &str = "revision (deployment, number, content, commit_id, author, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason, undone_by)";
 const PLACEMENT: &str = "placement (deployment, device, revision, digest, batch, phase, since, step, attempt, applied_at, healthy_before, way_back, no_way_back, undo, from_revision, failure, restore_failures, reboot_from)";
 
 /// Writes what differs between two excerpts of a unit's rollout.
@@ -47,7 +47,7 @@ async fn save_history(tx: &mut AnyConnection, unit: &str, old: &Rollout, new: &R
     }
     contents.write(tx).await?;
     // Content, commit and author of a revision never change: only what became of it does.
-    let replace = "ON CONFLICT (deployment, number) DO UPDATE SET finished_at = excluded.finished_at, result = excluded.result, last_batch_only = excluded.last_batch_only, back_to = excluded.back_to, reason = excluded.reason";
+    let replace = "ON CONFLICT (deployment, number) DO UPDATE SET finished_at = excluded.finished_at, result = excluded.result, last_batch_only = excluded.last_batch_only, back_to = excluded.back_to, reason = excluded.reason, undone_by = excluded.undone_by";
     insert(tx, REVISION, rows, replace).await?;
     for record in &new.history {
         let known = old.revision(record.number).map_or(0, |before| before.batches.len());
@@ -58,7 +58,7 @@ async fn save_history(tx: &mut AnyConnection, unit: &str, old: &Rollout, new: &R
     Ok(())
 }
 
-fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 12] {
+fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 13] {
     let (result, last_batch_only, to) = match record.result {
         RevisionResult::Progressing => ("progressing", None, None),
         RevisionResult::Complete => ("complete", None, None),
@@ -80,6 +80,7 @@ fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 12]
         last_batch_only.into(),
         to.into(),
         record.reason.as_str().into(),
+        record.undone_by.as_deref().into(),
     ]
 }
 

@@ -82,8 +82,8 @@ fn changes() -> impl Strategy<Value = RolloutChange> {
         4 => (number(), option::of(devices()), option::of(select(vec!["a".to_owned(), "b\0".into()])))
             .prop_map(|(number, devices, approval)| RolloutChange::OpenBatch { number, batch: 1, devices, approval }),
         3 => (number(), adopted).prop_map(|(number, adopted)| RolloutChange::Complete { number, adopted }),
-        2 => (number(), any::<bool>(), option::of(number()), text())
-            .prop_map(|(number, last_batch_only, to, reason)| RolloutChange::RollBack { number, last_batch_only, to, reason }),
+        2 => (number(), any::<bool>(), option::of(number()), text(), option::of(text()))
+            .prop_map(|(number, last_batch_only, to, reason, by)| RolloutChange::RollBack { number, last_batch_only, to, reason, by }),
         1 => number().prop_map(|number| RolloutChange::RolledBack { number }),
         4 => (number(), text()).prop_map(|(number, reason)| RolloutChange::Stop { number, reason }),
         1 => text().prop_map(|by| RolloutChange::Pause { by }),
