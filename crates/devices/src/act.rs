@@ -124,7 +124,7 @@ impl Devices {
             if !seen.is_reachable() {
                 return Err(refused("not reachable any more".into()));
             }
-            if seen.fingerprint(items.into_iter()) != *expected {
+            if seen.fingerprint(&work.content) != *expected {
                 return Err(refused("the device is not as it was when this was planned".into()));
             }
         }

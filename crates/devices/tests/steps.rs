@@ -59,7 +59,7 @@ async fn files_come_and_go_back_and_what_is_read_is_what_was_written() {
     assert!(!new.changes(&before).unwrap().is_empty());
 
     let mut first = step(&id(1), Action::Apply(work(2, new.clone())));
-    first.expects = Some(before.fingerprint(new.items()));
+    first.expects = Some(before.fingerprint(&new));
     let outcome = act(&devices, &device, first.clone()).await;
     assert_eq!(outcome.verdict, Verdict::Done, "{}", outcome.message);
     let after = devices.observe(&device, &items).await;
@@ -73,7 +73,7 @@ async fn files_come_and_go_back_and_what_is_read_is_what_was_written() {
 
     // A step that expects another state does not begin.
     let mut second = step(&id(2), Action::Apply(work(2, new.clone())));
-    second.expects = Some(before.fingerprint(new.items()));
+    second.expects = Some(before.fingerprint(&new));
     let outcome = act(&devices, &device, second).await;
     assert_eq!((outcome.verdict, outcome.message.contains("not as it was")), (Verdict::Refused, true));
     assert!(!machine.path("var/lib/evenkeel/steps").join(id(2)).exists());

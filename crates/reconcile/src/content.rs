@@ -242,8 +242,12 @@ impl Content {
 
     /// What was seen of an item, in a few words for people.
     pub fn shown(&self, item: &ItemKey, seen: &ItemSeen) -> Option<String> {
-        let is_secret = |file: &File| file.is_secret() && ItemKey::file(&file.path) == *item;
-        if self.files.iter().any(is_secret) { seen.shown_as_secret() } else { seen.shown() }
+        if self.is_secret(item) { seen.shown_as_secret() } else { seen.shown() }
+    }
+
+    /// Whether the item is a file that holds a secret.
+    pub fn is_secret(&self, item: &ItemKey) -> bool {
+        self.files.iter().any(|file| file.is_secret() && ItemKey::file(&file.path) == *item)
     }
 
     /// What would have to change on the device; `None` while some item of it has not been seen yet.

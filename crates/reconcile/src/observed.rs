@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Digest, short};
+use crate::content::{Content, Digest, short};
 use crate::desired::Desired;
 use crate::name::Name;
 use crate::rollout::Rollout;
@@ -193,6 +193,14 @@ impl ItemSeen {
         }
     }
 
+    /// The same without the hash of what is in it.
+    fn without_hash(self) -> Self {
+        match self {
+            Self::File { mode, owner, group, .. } => Self::File { sha256: String::new(), mode, owner, group },
+            other => other,
+        }
+    }
+
     /// A few words for people; `None` when absent.
     pub fn shown(&self) -> Option<String> {
         Some(match self {
@@ -262,11 +270,17 @@ impl DeviceSeen {
         self.contact == Contact::Known
     }
 
-    /// A digest of the named items as they were seen: what a step expects to find.
-    pub fn fingerprint(&self, items: impl Iterator<Item = ItemKey>) -> Digest {
+    /// A digest of the content's items as they were seen: what a step expects to find. It is stored, so the hash of what holds a secret has
+    /// no part in it: a short secret could be guessed from that.
+    pub fn fingerprint(&self, content: &Content) -> Digest {
         // Units come and go by themselves; a step is about content.
-        let state: BTreeMap<ItemKey, Option<&ItemSeen>> =
-            items.filter(|key| key.split().0 != "unit").map(|key| (key.clone(), self.items.get(&key))).collect();
+        let items = content.items().filter(|key| key.split().0 != "unit");
+        let state: BTreeMap<ItemKey, Option<ItemSeen>> = items
+            .map(|key| {
+                let seen = self.items.get(&key).cloned().map(|seen| if content.is_secret(&key) { seen.without_hash() } else { seen });
+                (key, seen)
+            })
+            .collect();
         Digest::of_json(&state)
     }
 
@@ -280,5 +294,28 @@ impl DeviceSeen {
             _ if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
             Contact::Known | Contact::Never => Health::Healthy,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A step's fingerprint is stored: nothing of a secret can be tried out on it, and it still tells any other file apart.
+    #[test]
+    fn a_fingerprint_holds_nothing_of_a_secret() {
+        let fingerprint = |source: serde_json::Value, sha256: &str| {
+            let file = json!({"path": "/etc/key", "source": source, "mode": "0600", "owner": "root", "group": "root"});
+            let content = json!({"packages": [], "files": [file], "services": [], "before": [], "after": [], "reboot": "Never"});
+            let content: Content = serde_json::from_value(content).unwrap();
+            let seen = ItemSeen::File { sha256: sha256.into(), mode: "0600".into(), owner: "root".into(), group: "root".into() };
+            let items = [(ItemKey::file("/etc/key"), seen)].into();
+            DeviceSeen { items, ..DeviceSeen::default() }.fingerprint(&content)
+        };
+        let secret = json!({"Secret": {"name": "tls", "key": "key"}});
+        assert_eq!(fingerprint(secret.clone(), "aa"), fingerprint(secret, "bb"));
+        assert_ne!(fingerprint(json!({"Text": "x"}), "aa"), fingerprint(json!({"Text": "x"}), "bb"));
     }
 }

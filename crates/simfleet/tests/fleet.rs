@@ -212,7 +212,7 @@ async fn agree(devices: &Devices, device: &Device, root: &std::path::Path) {
     let items: Vec<ItemKey> = new.items().collect();
     let before = devices.observe(device, &items).await;
     let mut first = step("00000000000000a1", Action::Apply(work(1, new.clone())));
-    first.expects = Some(before.fingerprint(new.items()));
+    first.expects = Some(before.fingerprint(&new));
     assert_eq!(act(devices, device, first.clone()).await.verdict, Verdict::Done);
     assert_eq!(read("etc/motd"), "new");
     // Not again, and not from another state than it expects.
@@ -220,7 +220,7 @@ async fn agree(devices: &Devices, device: &Device, root: &std::path::Path) {
     assert_eq!(act(devices, device, first).await.verdict, Verdict::Done);
     assert_eq!(read("etc/motd"), "by hand");
     let mut second = step("00000000000000a2", Action::Apply(work(1, new.clone())));
-    second.expects = Some(before.fingerprint(new.items()));
+    second.expects = Some(before.fingerprint(&new));
     assert_eq!(act(devices, device, second).await.verdict, Verdict::Refused);
     let back = Action::Restore { work: work(1, new), undo: StepId("00000000000000a1".into()) };
     assert_eq!(act(devices, device, step("00000000000000a3", back)).await.verdict, Verdict::Done);

@@ -286,7 +286,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
             Action::Apply(_) => self.seen.and_then(|seen| content.changes(seen)).unwrap_or_default(),
             _ => Vec::new(),
         };
-        let expects = matches!(action, Action::Apply(_)).then(|| self.seen.map(|seen| seen.fingerprint(content.items()))).flatten();
+        let expects = matches!(action, Action::Apply(_)).then(|| self.seen.map(|seen| seen.fingerprint(&content))).flatten();
         draft.step(Step {
             id,
             unit: self.unit.target(),

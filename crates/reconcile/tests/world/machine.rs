@@ -132,7 +132,7 @@ impl Machine {
 
     fn fingerprint(&self, work: &Work) -> reconcile::Digest {
         let items = work.content.items().map(|key| (key.clone(), self.look(&key))).collect();
-        DeviceSeen { items, ..DeviceSeen::default() }.fingerprint(work.content.items())
+        DeviceSeen { items, ..DeviceSeen::default() }.fingerprint(&work.content)
     }
 }
 

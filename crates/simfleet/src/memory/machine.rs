@@ -263,7 +263,7 @@ impl Machine {
 
     fn fingerprint(&self, work: &Work) -> Digest {
         let items = work.content.items().map(|key| (key.clone(), self.items.get(&key).cloned().unwrap_or(ItemSeen::Absent))).collect();
-        DeviceSeen { items, ..DeviceSeen::default() }.fingerprint(work.content.items())
+        DeviceSeen { items, ..DeviceSeen::default() }.fingerprint(&work.content)
     }
 }
 
