@@ -119,14 +119,14 @@ fn shown(fleet: &Fleet, arguments: &[&str], running: bool) -> anyhow::Result<Str
 
 /// The package has this version on every device that the Deployment selects.
 fn on_all(fleet: &Fleet, version: &str) -> anyhow::Result<()> {
-    let devices: Vec<Value> = serde_json::from_str(&fleet.engine.text(&["get", "devices", "-o", "json"])?)?;
+    let devices: Value = serde_json::from_str(&fleet.engine.text(&["get", "devices", "-o", "json"])?)?;
     let wanted = format!("apt:{}", fleet.release.package);
     let mut count = 0;
-    for device in &devices {
+    for device in devices["items"].as_array().into_iter().flatten() {
         for package in device["status"]["packages"].as_array().into_iter().flatten().filter(|package| package["name"] == wanted.as_str()) {
             count += 1;
             if package["version"] != version {
-                bail!("{} has {} and not {version}", device["name"], package["version"]);
+                bail!("{} has {} and not {version}", device["metadata"]["name"], package["version"]);
             }
         }
     }

@@ -213,7 +213,13 @@ async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Resp
         let devices = view.desired.devices.values().filter(|device| after.as_ref().is_none_or(|after| device.name > *after));
         let devices =
             devices.filter(|device| wanted.iter().all(|(key, value)| device.labels.get(*key).is_some_and(|found| found == value)));
-        devices.take(PAGE).map(|device| json!({"name": device.name, "spec": &**device, "status": report::device(&view.desired, &view.observed, &device.name)})).collect()
+        let show = |device: &std::sync::Arc<reconcile::Device>| {
+            let status = report::device(&view.desired, &view.observed, &device.name);
+            let mut item = written(view, crds::Kind::Device, &device.name, status);
+            item["effective"] = json!({"address": device.address, "labels": device.labels});
+            item
+        };
+        devices.take(PAGE).map(show).collect()
     });
     list(&items)
 }
@@ -221,17 +227,17 @@ async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Resp
 async fn deployments(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
     let items: Vec<Value> = read(&shared, |view| {
         let after = page.after.as_deref().map(Name::parse);
-        let written = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
+        let known = view.desired.objects.keys().filter(|(kind, _)| *kind == crds::Kind::Deployment).map(|(_, name)| name);
         // One that was never good is shown too: somebody is looking for it.
         let stalled = view.desired.stalled.keys().filter_map(|target| match target {
             Target::Deployment(name) => Some(name),
             _ => None,
         });
-        let names: std::collections::BTreeSet<&Name> = written.chain(stalled).collect();
+        let names: std::collections::BTreeSet<&Name> = known.chain(stalled).collect();
         let names = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| *name > after));
         let show = |name: &Name| {
             let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
-            json!({"name": name, "status": report::deployment(&view.desired, &view.observed, deferred, name)})
+            written(view, crds::Kind::Deployment, name, report::deployment(&view.desired, &view.observed, deferred, name))
         };
         names.take(PAGE).map(show).collect::<Vec<_>>()
     });
@@ -243,9 +249,21 @@ async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Q
     let items: Vec<Value> = read(&shared, |view| {
         let after = page.after.as_deref().map(Name::parse);
         let objects = view.desired.objects.iter().filter(|((of, name), _)| *of == kind && after.as_ref().is_none_or(|after| name > after));
-        objects.take(PAGE).map(|((_, name), object)| json!({"name": name, "object": object.to_value()})).collect()
+        objects.take(PAGE).map(|((_, name), _)| written(view, kind, name, Value::Null)).collect()
     });
     list(&items)
+}
+
+/// An object as it was written, with its status, under its `name` here.
+fn written(view: &crate::view::View, kind: crds::Kind, name: &Name, status: impl Serialize) -> Value {
+    let unread = || json!({"apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION), "kind": kind.as_str(), "metadata": {"namespace": name.namespace(), "name": name.name()}});
+    let mut item = view.desired.objects.get(&(kind, name.clone())).map_or_else(unread, |object| object.to_value());
+    item["status"] = serde_json::to_value(status).unwrap_or_default();
+    if item["status"].is_null() {
+        item.as_object_mut().map(|item| item.remove("status"));
+    }
+    item["name"] = json!(name);
+    item
 }
 
 fn list(items: &[Value]) -> Response {

@@ -79,7 +79,11 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
 fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()> {
     let wide = args.output == Output::Wide;
     if matches!(args.output, Output::Json | Output::Yaml) {
-        return if args.name.is_some() { show::document(&items[0], args.output) } else { show::document(&items, args.output) };
+        let mut items: Vec<Value> = items.iter().map(as_kubectl).collect();
+        if args.name.is_some() && items.len() == 1 {
+            return show::document(&items.remove(0), args.output);
+        }
+        return show::document(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}), args.output);
     }
     let text =
         |value: &Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
@@ -92,17 +96,13 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                     .into_iter()
                     .flatten()
                     .map(|package| format!("{} {}", text(&package["name"]), text(&package["version"])));
-                let mut row = vec![
-                    text(&item["name"]),
-                    text(&status["health"]),
-                    text(&status["update"]),
-                    packages.take(3).collect::<Vec<_>>().join(", "),
-                ];
+                let mut row =
+                    vec![text(&item["name"]), text(&status["health"]), text(&status["update"]), few(&packages.collect::<Vec<_>>())];
                 if wide {
                     let labels =
-                        item["spec"]["labels"].as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
+                        item["effective"]["labels"].as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
                     row.extend([
-                        text(&item["spec"]["address"]),
+                        text(&item["effective"]["address"]),
                         format!("{} {}", text(&status["facts"]["os"]), text(&status["facts"]["osVersion"])),
                         labels.collect::<Vec<_>>().join(","),
                     ]);
@@ -140,6 +140,32 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
         _ => show::table(&["NAME"], &items.iter().map(|item| vec![text(&item["name"])]).collect::<Vec<_>>()),
     }
     Ok(())
+}
+
+/// An object as its manifest has it, with its status: what `evenkeel check` and kubectl read.
+fn as_kubectl(item: &Value) -> Value {
+    let mut object = item.as_object().cloned().unwrap_or_default();
+    object.remove("name");
+    object.remove("effective");
+    without_nulls(Value::Object(object))
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
+/// The first ones of a list, and how many more there are.
+fn few(all: &[String]) -> String {
+    match all {
+        [first, second, rest @ ..] if !rest.is_empty() => format!("{first}, {second} +{}", rest.len()),
+        all => all.join(", "),
+    }
 }
 
 /// Why the object can't be used as it is written, if so.

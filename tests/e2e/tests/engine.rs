@@ -182,6 +182,17 @@ fn people_are_asked_and_told() {
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("another engine runs on this data directory: process"), "{second:?}");
 
+    // What is printed is what was written, and can be written again.
+    let printed = tempfile::tempdir().unwrap();
+    for kind in ["devices", "deployments"] {
+        let text = world.engine.text(&["get", kind, "-o", "yaml"]).unwrap();
+        assert!(text.contains("kind: List") && text.contains("status:"), "{text}");
+        std::fs::write(printed.path().join(format!("{kind}.yaml")), text).unwrap();
+    }
+    assert!(world.engine.text(&["get", "deployment", "app", "-o", "yaml"]).unwrap().contains("kind: Deployment"));
+    let check = run(Command::new(binary()).arg("check").arg(printed.path())).unwrap();
+    assert!(check.contains("4 devices, 1 deployment"), "{check}");
+
     world.engine.git(&["checkout", "-q", "-b", "next"]).unwrap();
     world.deploy("2.0-1");
     world.engine.git(&["checkout", "-q", "main"]).unwrap();

@@ -39,7 +39,8 @@ impl Watch {
         loop {
             std::thread::sleep(LOOK);
             ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
-            let deployments = parse(&fleet.engine.text(&["get", "deployments", "-o", "json"])?);
+            let listed: Value = serde_json::from_str(&fleet.engine.text(&["get", "deployments", "-o", "json"])?).unwrap_or_default();
+            let deployments = listed["items"].as_array().cloned().unwrap_or_default();
             let news = self.news(fleet)?;
             for line in news {
                 if console::user_attended_stderr() { shown.println(line)? } else { println!("{line}") }
@@ -48,7 +49,7 @@ impl Watch {
                 self.show(deployment, &shown, &mut bars);
             }
             let arrived = |deployment: &Value| {
-                let released = deployment["name"] == fleet.release.deployment;
+                let released = deployment["metadata"]["name"] == fleet.release.deployment;
                 let wanted = if released { phase } else { "Complete" };
                 let newest = deployment["status"]["history"].as_array().and_then(|history| history.last()).cloned().unwrap_or_default();
                 let there = !released || newest["version"].as_str().is_some_and(|newest| newest.ends_with(version));
@@ -81,7 +82,7 @@ impl Watch {
     }
 
     fn show(&mut self, deployment: &Value, shown: &MultiProgress, bars: &mut BTreeMap<String, ProgressBar>) {
-        let name = text(&deployment["name"]);
+        let name = text(&deployment["metadata"]["name"]);
         let (phase, updated, total) = (text(&deployment["status"]["phase"]), count(deployment, "updated"), count(deployment, "total"));
         if console::user_attended_stderr() {
             let bar = bars.entry(name.clone()).or_insert_with(|| {
