@@ -26,8 +26,8 @@ enum AuditCommand {
         #[arg(long, value_name = "TARGET")]
         about: Option<String>,
         /// At most so many; 1000 is the most that can be had at once
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
         /// How they are printed
         #[arg(long, short, value_enum, default_value = "text")]
         output: Output,

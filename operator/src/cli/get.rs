@@ -137,7 +137,15 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                 &items.iter().map(row).collect::<Vec<_>>(),
             );
         }
-        _ => show::table(&["NAME"], &items.iter().map(|item| vec![text(&item["name"])]).collect::<Vec<_>>()),
+        kind => {
+            let columns = columns(kind, wide);
+            let head: Vec<&str> = std::iter::once("NAME").chain(columns.iter().map(|(name, _)| name.as_str())).collect();
+            let row = |item: &Value| {
+                let cells = columns.iter().map(|(_, pointer)| item.pointer(pointer).map_or_else(String::new, text));
+                std::iter::once(text(&item["name"])).chain(cells).collect()
+            };
+            show::table(&head, &items.iter().map(row).collect::<Vec<_>>());
+        }
     }
     Ok(())
 }
@@ -158,6 +166,17 @@ fn without_nulls(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
     }
+}
+
+/// The columns that kubectl prints of this kind and that are in the manifest, as a heading and a JSON pointer (RFC 6901).
+fn columns(kind: crds::Kind, wide: bool) -> Vec<(String, String)> {
+    let definition = crds::all().into_iter().find(|definition| definition.spec.names.plural == kind.plural());
+    let versions = definition.into_iter().flat_map(|definition| definition.spec.versions);
+    let columns = versions.flat_map(|version| version.additional_printer_columns.unwrap_or_default());
+    columns
+        .filter(|column| column.json_path.starts_with(".spec.") && (wide || column.priority.unwrap_or(0) == 0))
+        .map(|column| (column.name.to_uppercase(), column.json_path.replace('.', "/")))
+        .collect()
 }
 
 /// The first ones of a list, and how many more there are.

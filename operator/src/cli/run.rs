@@ -193,14 +193,22 @@ async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         store,
         devices,
         origin: origin(args)?,
-        interval: Duration::try_from(args.interval.0)?.max(Duration::from_secs(1)),
-        look_interval: Duration::try_from(args.look_interval.0)?.max(Duration::from_secs(1)),
+        interval: interval("--interval", args.interval)?,
+        look_interval: interval("--look-interval", args.look_interval)?,
         limits: Limits { deletions: args.max_deletions, devices: reconcile::desired::share(args.max_touched) },
         requests: inbox,
         view: view.clone(),
     };
     let task = tokio::spawn(engine::run(parts, stop.clone()));
     Ok(Running { view, stop, task, _lock: lock })
+}
+
+fn interval(option: &str, value: crds::Duration) -> anyhow::Result<Duration> {
+    let interval = Duration::try_from(value.0)?;
+    if interval < Duration::from_secs(1) {
+        bail!("{option} {value}: 1s is the least");
+    }
+    Ok(interval)
 }
 
 fn secrets(args: &RunArgs) -> PathBuf {
