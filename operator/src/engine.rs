@@ -314,7 +314,7 @@ impl Engine {
                 view.observed.devices.remove(name);
             }
             for name in changed.deployments.iter().filter(|name| !desired.deployments.contains_key(*name)) {
-                view.deferred.remove(name);
+                view.put_off(name, Vec::new(), Timestamp::now());
             }
         }
         self.held = None;

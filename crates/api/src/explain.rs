@@ -49,7 +49,7 @@ fn device(view: &View, name: &Name) -> Option<String> {
         deferred.target == target || (deferred.target == deferred.unit && selected.iter().any(|unit| deferred.unit.name() == unit))
     };
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
-    gates(&mut text, &own);
+    gates(&mut text, view, &own);
     Some(text)
 }
 
@@ -102,7 +102,7 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
     for step in steps {
         let _ = writeln!(text, "{step}");
     }
-    gates(&mut text, &deferred.iter().collect::<Vec<_>>());
+    gates(&mut text, view, &deferred.iter().collect::<Vec<_>>());
     Some(text)
 }
 
@@ -126,11 +126,14 @@ fn stalled(text: &mut String, view: &View, target: &Target) {
     }
 }
 
-fn gates(text: &mut String, deferred: &[&Deferred]) {
+fn gates(text: &mut String, view: &View, deferred: &[&Deferred]) {
     for (deferred, targets) in alike(deferred.iter().copied()).iter().take(50) {
+        // A device that is out of sight says itself since when.
+        let since = view.waits_since(deferred).filter(|_| !matches!(deferred.waiting_on, WaitingOn::Unreachable { .. }));
+        let since = since.map(|since| format!(" (since {since:.0})")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  waits: {}: {}\n         {}\n         cleared by {}",
+            "  waits: {}: {}\n         {}{since}\n         cleared by {}",
             named(targets),
             deferred.wants,
             deferred.waiting_on,
@@ -156,6 +159,8 @@ fn clears(waiting: &WaitingOn) -> &'static str {
         WaitingOn::Lock { .. } => "that step coming to its end",
         WaitingOn::Maintenance { .. } => "the end of the maintenance window",
         WaitingOn::NoWayBack { .. } => "making the old version fetchable again, or wayBack: BestEffort",
-        WaitingOn::Suspended { .. } => "whoever suspended it",
+        WaitingOn::Suspended { .. } => {
+            "a commit that takes `suspend` or `paused` back; or `evenkeel rollout resume`, where a person paused it"
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use jiff::Timestamp;
 use reconcile::command::Command;
 use reconcile::limits::{Reach, TooFar};
-use reconcile::{Deferred, Desired, Name, Observed, Outlook, Revision};
+use reconcile::{Deferred, Desired, Name, Observed, Outlook, Revision, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,8 @@ pub struct View {
     pub observed: Observed,
     /// What each Deployment's last plan put off.
     pub deferred: BTreeMap<Name, Vec<Deferred>>,
+    /// Since when each of those waits for that kind of thing, as far as this process has seen it; by Deployment.
+    pub waiting: BTreeMap<Name, BTreeMap<(Target, &'static str), Timestamp>>,
     /// Where desired state comes from.
     pub source: SourceView,
     /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
@@ -28,6 +30,29 @@ pub struct View {
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.
     pub in_flight: usize,
+}
+
+impl View {
+    /// Takes in what the newest plan of a Deployment puts off; what waited for the same before goes on waiting since then.
+    pub fn put_off(&mut self, unit: &Name, deferred: Vec<Deferred>, now: Timestamp) {
+        let before = self.waiting.remove(unit).unwrap_or_default();
+        if deferred.is_empty() {
+            self.deferred.remove(unit);
+            return;
+        }
+        let since = deferred.iter().map(|deferred| {
+            let key = (deferred.target.clone(), deferred.waiting_on.word());
+            let since = before.get(&key).copied().unwrap_or(now);
+            (key, since)
+        });
+        self.waiting.insert(unit.clone(), since.collect());
+        self.deferred.insert(unit.clone(), deferred);
+    }
+
+    /// Since when it has been put off.
+    pub fn waits_since(&self, deferred: &Deferred) -> Option<Timestamp> {
+        self.waiting.get(deferred.unit.name())?.get(&(deferred.target.clone(), deferred.waiting_on.word())).copied()
+    }
 }
 
 /// Where desired state comes from, and how that went last.
@@ -107,3 +132,28 @@ pub struct Preview {
 
 /// Where requests go.
 pub type Requests = mpsc::Sender<Request>;
+
+#[cfg(test)]
+mod tests {
+    use reconcile::WaitingOn;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_on_waits_since_it_began() {
+        let unit = Name::parse("app");
+        let target = Target::Deployment(unit.clone());
+        let waits = |waiting_on| Deferred { unit: target.clone(), target: target.clone(), wants: "open batch 2".into(), waiting_on };
+        let soak = |until: &str| waits(WaitingOn::Soak { until: until.parse().unwrap() });
+        let [first, second] = ["2026-11-24T12:00:00Z", "2026-11-24T13:00:00Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let mut view = View::default();
+        view.put_off(&unit, vec![soak("2026-11-24T12:30:00Z")], first);
+        view.put_off(&unit, vec![soak("2026-11-24T13:30:00Z")], second);
+        assert_eq!(view.waits_since(&soak("2026-11-24T13:30:00Z")), Some(first));
+        let other = waits(WaitingOn::Approval { id: "a".into() });
+        view.put_off(&unit, vec![other.clone()], second);
+        assert_eq!(view.waits_since(&other), Some(second));
+        view.put_off(&unit, Vec::new(), second);
+        assert!(view.deferred.is_empty() && view.waiting.is_empty());
+    }
+}

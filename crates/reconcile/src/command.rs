@@ -29,6 +29,18 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pause => "the pause",
+            Self::Resume => "the resumption",
+            Self::Approve { .. } => "the approval",
+            Self::Undo { .. } => "the undoing",
+        }
+    }
+}
+
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

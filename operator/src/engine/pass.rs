@@ -137,14 +137,11 @@ impl Engine {
     fn show(&mut self, plan: &Plan, units: &BTreeSet<Name>) {
         let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         view.not_ready = None;
+        let now = Timestamp::now();
         for unit in units {
             let target = Target::Deployment(unit.clone());
             let deferred: Vec<_> = plan.deferred.iter().filter(|deferred| deferred.unit == target).cloned().collect();
-            if deferred.is_empty() {
-                view.deferred.remove(unit);
-            } else {
-                view.deferred.insert(unit.clone(), deferred);
-            }
+            view.put_off(unit, deferred, now);
             self.look_again.remove(unit);
             // One instant for all of them: waking too early for one costs one plan that changes nothing.
             if let Some(at) = plan.look_again {
@@ -163,6 +160,6 @@ impl Engine {
         let actor = Actor::user(by);
         let id = plan.id.clone();
         self.record(plan, &actor, Timestamp::now()).await?;
-        Ok(format!("done, as plan {id}"))
+        Ok(format!("{} of deployment/{unit} is recorded (plan {id})", command.word()))
     }
 }
