@@ -114,7 +114,7 @@ impl Reading {
     }
 
     /// The commit that was in force, from the cache or, if that was lost, fetched with what came after it. `None`: the repository does
-    /// not lead to it any more.
+    /// not lead to it any more, or no key counts that signed it.
     async fn restore(&mut self, source: &Source, commit: &str) -> Result<Option<Candidate>, String> {
         let mut fetched = source.at(commit).await;
         if let Err(error @ (git::Error::NotCached(_) | git::Error::Damaged { .. })) = &fetched {
@@ -129,6 +129,11 @@ impl Reading {
         match fetched {
             Ok(fetched) => self.fetched(source, fetched).await.map(Some),
             Err(git::Error::NotCached(_)) => Ok(None),
+            // Its key counts no more. Asking again would not help, and must not keep away what a key that counts has signed since.
+            Err(error @ git::Error::Unverified { .. }) => {
+                tracing::warn!(%error, "what was in force is not put in force again");
+                Ok(None)
+            }
             Err(error) => Err(error.to_string()),
         }
     }

@@ -25,27 +25,30 @@ if [ -e "$p" ] || [ -L "$p" ]; then cp -a "$p" "$S/file.{number}" || die {path}:
     )
 }
 
-/// Puts the new file in its place.
+/// Puts the new file in its place. It is made in the step's own directory, and copied with its owner and mode: whoever may write
+/// to the folder could put a symlink in our way, and `cp` makes a new file and never follows one.
 pub(crate) fn change(number: usize, file: &File, bytes: &Bytes) -> String {
     let path = quote(&file.path);
     let mut script = format!(
         r#"p="$R"{path}
 mkdir -p "$(dirname "$p")" || die {path}: cannot make its folder
-t="$p.evenkeel-{number}"
-rm -f "$t"; (umask 077; : > "$t") || die {path}: cannot be written
+n="$D/new.{number}"
 "#
     );
     match bytes {
-        Bytes::Here(bytes) => script.push_str(&write_file("\"$t\"", bytes)),
+        Bytes::Here(bytes) => script.push_str(&write_file("\"$n\"", bytes)),
         Bytes::Cached(sha256) => {
-            let _ = writeln!(script, "cp \"$E/cache/{}\" \"$t\" || die {path}: cannot be copied from the cache", quote(sha256));
+            let _ = writeln!(script, "cp \"$E/cache/{}\" \"$n\" || die {path}: cannot be copied from the cache", quote(sha256));
         }
     }
     let (mode, owner, group) = (quote(&file.mode), quote(&file.owner), quote(&file.group));
     let _ = write!(
         script,
-        r#"if [ "$(id -u)" = 0 ]; then chown {owner}:{group} "$t" || {{ rm -f "$t"; die {path}: no such user or group as {owner}:{group}; }}; fi
-chmod {mode} "$t" || die {path}: chmod failed
+        r#"if [ "$(id -u)" = 0 ]; then chown {owner}:{group} "$n" || {{ rm -f "$n"; die {path}: no such user or group as {owner}:{group}; }}; fi
+chmod {mode} "$n" || die {path}: chmod failed
+t="$p.evenkeel-{number}"
+cp -pT --remove-destination "$n" "$t" || die {path}: cannot be written
+rm -f "$n"
 sync "$t" 2>/dev/null
 mv -fT "$t" "$p" || die {path}: cannot be put in place
 "#
@@ -60,7 +63,7 @@ pub(crate) fn restore(number: usize, file: &File) -> String {
         r#"p="$R"{path}
 if [ -e "$S/file.{number}" ] || [ -L "$S/file.{number}" ]; then
   mkdir -p "$(dirname "$p")"
-  cp -a "$S/file.{number}" "$p.evenkeel-{number}" && mv -fT "$p.evenkeel-{number}" "$p" || die {path}: cannot be put back
+  cp -aT --remove-destination "$S/file.{number}" "$p.evenkeel-{number}" && mv -fT "$p.evenkeel-{number}" "$p" || die {path}: cannot be put back
 else rm -f "$p"; fi
 "#
     )

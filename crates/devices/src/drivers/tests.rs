@@ -95,3 +95,40 @@ fn saving_comes_before_changing() {
         assert!(last > saved, "{change}");
     }
 }
+
+/// Whoever may write to a folder must not lead us out of it: what they put in the way of a file is replaced and never followed.
+#[test]
+fn a_symlink_in_the_way_of_a_file_is_not_followed() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |path: &str| root.path().join(path);
+    for folder in ["bin", "srv", "step/before"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    let plant = "ln -sfn \"$R/victim\" \"$R/srv/conf.evenkeel-0\"\n";
+    std::fs::write(at("bin/chmod"), format!("#!/bin/sh\n{plant}PATH=/usr/bin:/bin; exec chmod \"$@\"\n")).unwrap();
+    std::fs::write(at("victim"), "untouched").unwrap();
+    std::fs::write(at("step/before/file.0"), "old").unwrap();
+    for program in [at("bin/chmod"), at("victim")] {
+        Command::new("/bin/chmod").arg("0700").arg(program).status().unwrap();
+    }
+    let id = |what: &str| String::from_utf8(Command::new("id").arg(what).output().unwrap().stdout).unwrap().trim().to_owned();
+    let file = File {
+        path: "/srv/conf".into(),
+        source: FileSource::Text(String::new()),
+        mode: "0640".into(),
+        owner: id("-un"),
+        group: id("-gn"),
+    };
+    let here = [files::change(0, &file, &Bytes::Here(b"new".to_vec())), format!("{plant}{}", files::restore(0, &file))];
+    for (script, text) in here.into_iter().zip(["new", "old"]) {
+        let script = format!("export R D; S=\"$D/before\"\ndie() {{ echo \"$*\"; exit 1; }}\n{script}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env("R", root.path()).env("D", at("step"));
+        let output = command.env("PATH", format!("{}:/usr/bin:/bin", at("bin").display())).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(std::fs::read_to_string(at("srv/conf")).unwrap(), text);
+        assert_eq!(std::fs::read_to_string(at("victim")).unwrap(), "untouched");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(at("victim")).unwrap().permissions()) & 0o777;
+        assert_eq!(mode, 0o700);
+    }
+}
