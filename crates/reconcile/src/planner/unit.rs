@@ -130,14 +130,14 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Some device holds this revision with other template values than are wanted now.
+    /// Some member holds this revision with other template values than are wanted now.
     fn renders_differently(&self, record: &RevisionRecord) -> bool {
-        record.content.is_templated()
-            && self
-                .rollout
-                .placements
-                .iter()
-                .any(|(device, placement)| placement.revision == record.number && placement.digest != self.content_for(record, device).1)
+        let differs = |device: &Name, placement: &Placement| {
+            placement.revision == record.number
+                && self.deployment.members.binary_search(device).is_ok()
+                && placement.digest != self.content_for(record, device).1
+        };
+        record.content.is_templated() && self.rollout.placements.iter().any(|(device, placement)| differs(device, placement))
     }
 }
 
