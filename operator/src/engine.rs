@@ -373,7 +373,10 @@ impl Engine {
                 _ => tracing::info!(device = %name, "reachable"),
             }
         }
-        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
+        // The first look since a step ended there says what came of it, even if it shows the same as the one before.
+        let is_first = |rollout: &Rollout| rollout.placements.get(name).is_some_and(|placement| old.seen_at <= Some(placement.since));
+        let awaited = |rollout: &Rollout| is_moving(rollout) || is_first(rollout);
+        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| awaited(rollout)));
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         drop(view);
         if changed || settling {

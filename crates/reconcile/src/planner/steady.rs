@@ -106,8 +106,8 @@ impl Pass {
         let was_applied = |placement: &Placement| placement.applied_at.is_some() && placement.reboot_from.is_none();
         let drifted = here.is_some_and(|placement| was_applied(placement) && placement.digest == unit.content_for(goal, name).1);
         // What was seen before the last step ended says nothing about what that step did.
-        let stale = here.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since));
-        if stale && here.is_some_and(|placement| placement.phase == Phase::Applied) {
+        let settled = wanted.placement.filter(|placement| matches!(placement.phase, Phase::Applied | Phase::Restored));
+        if settled.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since)) {
             return;
         }
         if drifted && failed.is_none() && unit.deployment.drift != crds::Drift::Correct {
