@@ -59,6 +59,9 @@ pub struct RevisionRecord {
     /// Who wrote that commit.
     #[serde(default)]
     pub author: String,
+    /// The key that signed it, if its signature was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it came to its end, whichever.
@@ -256,6 +259,9 @@ pub enum RolloutChange {
         commit: String,
         /// Who wrote that commit.
         author: String,
+        /// The key that signed it, if its signature was verified.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
         /// Goes everywhere in one batch.
         revert: bool,
         /// Revisions kept.

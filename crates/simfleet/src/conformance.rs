@@ -228,7 +228,7 @@ fn start(unit: &str, version: u64) -> Step {
     let content = content();
     let digest = content.digest();
     let (commit, author) = ("0123456789".into(), "ann".into());
-    let change = RolloutChange::Start { number: 1, content, digest, commit, author, revert: false, history_limit: 10 };
+    let change = RolloutChange::Start { number: 1, content, digest, commit, author, signer: None, revert: false, history_limit: 10 };
     step(unit, Target::Deployment(name(unit)), Action::Rollout(change), version)
 }
 

@@ -25,6 +25,7 @@ CREATE TABLE revision (
     content TEXT NOT NULL REFERENCES content (digest),
     commit_id TEXT NOT NULL,
     author TEXT NOT NULL,
+    signer TEXT,
     is_revert BIGINT NOT NULL CHECK (is_revert IN (0, 1)),
     started_at TEXT NOT NULL,
     finished_at TEXT,

@@ -173,6 +173,7 @@ fn revision(row: &AnyRow, content: Arc<Content>) -> Result<RevisionRecord, Error
         content,
         commit: text(row, "commit_id")?,
         author: text(row, "author")?,
+        signer: maybe_text(row, "signer")?,
         started_at: time(row, "started_at")?,
         finished_at: maybe_time(row, "finished_at")?,
         result,

@@ -194,6 +194,7 @@ fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Dige
         digest,
         commit: unit.desired.revision.commit.clone(),
         author: unit.desired.revision.author.clone(),
+        signer: unit.desired.revision.signer.clone(),
         revert,
         history_limit: unit.deployment.history_limit,
     };

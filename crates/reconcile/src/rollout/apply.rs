@@ -15,7 +15,7 @@ impl Rollout {
     pub fn apply(&mut self, change: &RolloutChange, now: Timestamp) {
         self.version += 1;
         match change {
-            RolloutChange::Start { number, content, digest, commit, author, revert, history_limit } => {
+            RolloutChange::Start { number, content, digest, commit, author, signer, revert, history_limit } => {
                 if let Some(last) = self.history.last_mut()
                     && matches!(last.result, RevisionResult::Progressing | RevisionResult::Stopped)
                 {
@@ -29,6 +29,7 @@ impl Rollout {
                     content: content.clone(),
                     commit: commit.clone(),
                     author: author.clone(),
+                    signer: signer.clone(),
                     started_at: now,
                     finished_at: None,
                     result: RevisionResult::Progressing,

@@ -11,7 +11,7 @@ use crate::contents::{self, Contents};
 use crate::rows::{Value, by_keys, insert, text, to_word};
 
 const DEPLOYMENT: &str = "deployment (name, version, paused_by, paused_at)";
-const REVISION: &str = "revision (deployment, number, content, commit_id, author, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason, undone_by)";
+const REVISION: &str = "revision (deployment, number, content, commit_id, author, signer, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason, undone_by)";
 const PLACEMENT: &str = "placement (deployment, device, revision, digest, batch, phase, since, step, attempt, applied_at, healthy_before, way_back, no_way_back, undo, from_revision, failure, restore_failures, reboot_from)";
 
 /// Writes what differs between two excerpts of a unit's rollout.
@@ -46,7 +46,7 @@ async fn save_history(tx: &mut AnyConnection, unit: &str, old: &Rollout, new: &R
         rows.push(revision(unit, record, content));
     }
     contents.write(tx).await?;
-    // Content, commit and author of a revision never change: only what became of it does.
+    // Content, commit, author and signer of a revision never change: only what became of it does.
     let replace = "ON CONFLICT (deployment, number) DO UPDATE SET finished_at = excluded.finished_at, result = excluded.result, last_batch_only = excluded.last_batch_only, back_to = excluded.back_to, reason = excluded.reason, undone_by = excluded.undone_by";
     insert(tx, REVISION, rows, replace).await?;
     for record in &new.history {
@@ -58,7 +58,7 @@ async fn save_history(tx: &mut AnyConnection, unit: &str, old: &Rollout, new: &R
     Ok(())
 }
 
-fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 13] {
+fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 14] {
     let (result, last_batch_only, to) = match record.result {
         RevisionResult::Progressing => ("progressing", None, None),
         RevisionResult::Complete => ("complete", None, None),
@@ -73,6 +73,7 @@ fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 13]
         content.into(),
         record.commit.as_str().into(),
         record.author.as_str().into(),
+        record.signer.as_deref().into(),
         record.revert.into(),
         record.started_at.into(),
         record.finished_at.into(),

@@ -76,9 +76,12 @@ fn changes() -> impl Strategy<Value = RolloutChange> {
     let adopted = vec(((0..DEVICES).prop_map(|device| Name::parse(&format!("web-{device}"))), text()), 0..4);
     let adopted = adopted.prop_map(|all| all.into_iter().map(|(name, text)| (name, Digest::of(text.as_bytes()))).collect());
     prop_oneof![
-        4 => (number(), contents(), text(), any::<bool>(), 0..4_usize).prop_map(|(number, content, commit, revert, history_limit)| {
-            RolloutChange::Start { number, digest: content.digest(), content, author: commit.clone(), commit, revert, history_limit }
-        }),
+        4 => (number(), contents(), text(), option::of(text()), any::<bool>(), 0..4_usize).prop_map(
+            |(number, content, commit, signer, revert, history_limit)| {
+                let (digest, author) = (content.digest(), commit.clone());
+                RolloutChange::Start { number, content, digest, commit, author, signer, revert, history_limit }
+            }
+        ),
         4 => (number(), option::of(devices()), option::of(select(vec!["a".to_owned(), "b\0".into()])))
             .prop_map(|(number, devices, approval)| RolloutChange::OpenBatch { number, batch: 1, devices, approval }),
         3 => (number(), adopted).prop_map(|(number, adopted)| RolloutChange::Complete { number, adopted }),
