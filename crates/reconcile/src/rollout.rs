@@ -157,7 +157,7 @@ pub struct Placement {
     /// What went wrong, in the device's own words; where it was taken back, why.
     #[serde(default)]
     pub failure: String,
-    /// Failed attempts to take it back.
+    /// Failed attempts to take it back, or to reboot after that.
     #[serde(default)]
     pub restore_failures: u32,
     /// A reboot is still owed, with the boot id it must differ from.
@@ -181,7 +181,7 @@ pub enum Phase {
     Applying,
     /// Changed.
     Applied,
-    /// Rebooting, as part of the change.
+    /// Rebooting, as part of the change or of taking it back.
     Rebooting,
     /// The last step failed; what it left behind is not known.
     Failed,
@@ -196,7 +196,17 @@ pub enum Phase {
 impl Placement {
     /// The device holds something of this revision, or may.
     pub fn is_touched(&self) -> bool {
-        self.phase.is_touched() || self.undo.is_some()
+        (self.phase.is_touched() && !self.is_rebooting_back()) || self.undo.is_some()
+    }
+
+    /// It was taken back, and reboots so that what was restored is in force.
+    pub fn is_rebooting_back(&self) -> bool {
+        self.phase == Phase::Rebooting && self.applied_at.is_none()
+    }
+
+    /// It was taken back, and what was restored is in force only after a reboot: the boot id that it must differ from.
+    pub fn owes_reboot(&self) -> Option<&str> {
+        self.reboot_from.as_deref().filter(|_| self.phase == Phase::Restored)
     }
 
     /// The revision that the device holds, as far as our steps go.

@@ -34,7 +34,7 @@ pub(super) fn take(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
     let mut turn = Turn::Over;
     for (name, placement) in &unit.rollout.placements {
         // A step that is still under way is waited for, whatever it does.
-        let touched = placement.revision == record.number && placement.is_touched();
+        let touched = placement.revision == record.number && (placement.is_touched() || placement.owes_reboot().is_some());
         let concerned = touched || stable.is_some_and(|stable| is_half_way(placement, record, stable));
         let kept = last_batch_only && placement.batch != last;
         if kept || !(concerned || placement.phase.is_in_flight()) {

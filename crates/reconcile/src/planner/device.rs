@@ -139,13 +139,19 @@ impl<'u, 'a> Wanted<'u, 'a> {
         }
         let direct = to.is_none_or(|to| placement.from.is_none_or(|from| from == to.number));
         let undo = placement.undo.clone().filter(|_| direct);
-        if undo.is_none() && to.is_none() {
+        let reboot = placement.owes_reboot();
+        if undo.is_none() && to.is_none() && reboot.is_none() {
             return Turn::Over;
         }
         if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
             let moving = matches!(&waiting, WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)));
             self.defer(draft, &wants, waiting);
             return if moving { Turn::Moving } else { Turn::Held };
+        }
+        if let Some(boot_id) = reboot {
+            let boot_id = boot_id.to_owned();
+            self.then(shared, draft, "reboot, as what was restored needs", |work| Action::Reboot { work, boot_id });
+            return Turn::Moving;
         }
         let why = format!("{wants}: {reason}");
         match (undo, to) {

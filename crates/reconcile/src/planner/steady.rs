@@ -39,7 +39,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
         let quiet = matches == Some(true)
             && placement.is_none_or(|placement| match placement.phase {
                 Phase::Applied => placement.batch > 0 && placement.reboot_from.is_none(),
-                phase => phase != Phase::Failed,
+                phase => phase != Phase::Failed && placement.owes_reboot().is_none(),
             });
         if !quiet {
             pass.device(unit, shared, draft, goal, name, matches);
@@ -49,7 +49,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
 
 /// It still holds a revision that was taken back while it was away.
 fn is_straggler(unit: &Unit<'_>, goal: Option<&RevisionRecord>, placement: &Placement) -> bool {
-    placement.is_touched()
+    (placement.is_touched() || placement.owes_reboot().is_some())
         && goal.is_none_or(|goal| placement.revision != goal.number)
         && unit.rollout.revision(placement.revision).is_some_and(|record| matches!(record.result, RevisionResult::RolledBack { .. }))
 }
@@ -87,6 +87,10 @@ impl Pass {
             if placement.batch == 0 && self.caught_up_badly(unit, shared, draft, goal, &wanted) {
                 return;
             }
+        }
+        if here.is_some_and(|placement| placement.owes_reboot().is_some()) {
+            wanted.backward(shared, &mut self.budget, draft, None, "the change failed there");
+            return;
         }
         let failed = here.filter(|placement| placement.phase == Phase::Failed);
         match matches {

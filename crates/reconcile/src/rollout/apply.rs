@@ -122,9 +122,11 @@ impl Rollout {
         }
         self.version += 1;
         placement.since = outcome.at;
+        let back = placement.is_rebooting_back();
         match (&step.action, outcome.verdict) {
             // Why it was taken back stays known.
             (Action::Restore { .. }, Verdict::Done) => {}
+            (Action::Reboot { .. }, Verdict::Done) if back && placement.restore_failures == 0 => {}
             (_, Verdict::Done) => placement.failure.clear(),
             _ => placement.failure.clone_from(&outcome.message),
         }
@@ -150,6 +152,15 @@ impl Rollout {
                 placement.reboot_from.clone_from(&outcome.reboot_from);
                 Phase::Applied
             }
+            (Action::Reboot { .. }, Verdict::Done) if back => {
+                placement.reboot_from = None;
+                placement.restore_failures = 0;
+                Phase::Restored
+            }
+            (Action::Reboot { .. }, _) if back => {
+                placement.restore_failures += 1;
+                Phase::Restored
+            }
             (Action::Reboot { .. }, Verdict::Done) => {
                 placement.applied_at = Some(outcome.at);
                 placement.reboot_from = None;
@@ -159,6 +170,10 @@ impl Rollout {
                 placement.undo = None;
                 placement.applied_at = None;
                 placement.way_back = WayBackSeen::Unknown;
+                // What was never booted into needs no reboot to get out of.
+                let never_booted = outcome.reboot_from.is_some() && outcome.reboot_from == placement.reboot_from;
+                placement.reboot_from = outcome.reboot_from.clone().filter(|_| !never_booted);
+                placement.restore_failures = 0;
                 Phase::Restored
             }
             (Action::Remove(_), Verdict::Done) => {
@@ -239,6 +254,7 @@ impl Rollout {
             if placement.revision == number && matches!(placement.phase, Phase::Failed | Phase::Restored) {
                 placement.phase = Phase::Prepared;
                 placement.way_back = WayBackSeen::Unknown;
+                placement.reboot_from = None;
                 placement.since = now;
                 placement.failure.clear();
                 placement.attempt += 1;
