@@ -164,6 +164,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
         RevisionResult::RolledBack { to } => {
             let goal = to.and_then(|number| unit.rollout.revision(number));
             steady::plan(unit, shared, draft, goal);
+            back::tell_unwell(unit, draft, current);
         }
         RevisionResult::Stopped => {
             let by = format!("revision {} failed ({}): a new commit, rollout resume or rollout undo", current.number, current.reason);
@@ -171,6 +172,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
             if unit.deployment.on_failure == crds::OnFailure::RollbackBatch {
                 // Whoever was away while its batch was taken back.
                 back::take(unit, shared, draft, current);
+                back::tell_unwell(unit, draft, current);
             }
         }
     }
