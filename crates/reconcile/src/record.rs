@@ -45,13 +45,18 @@ impl Actor {
     /// away) is the engine's.
     pub fn behind<'a>(mut steps: impl Iterator<Item = &'a Step>, rollout: Option<&Rollout>, revision: &Revision) -> Self {
         let begun = steps.find_map(|step| match &step.action {
-            Action::Rollout(RolloutChange::Start { .. }) => Some(Self::commit(revision)),
+            Action::Rollout(RolloutChange::Start { .. } | RolloutChange::Recreate) => Some(Self::commit(revision)),
             Action::Rollout(RolloutChange::RollBack { by, .. }) => Some(by.as_deref().map_or_else(Self::engine, Self::user)),
             Action::Rollout(RolloutChange::Stop { .. }) => Some(Self::engine()),
             _ => None,
         });
         let current = rollout.and_then(Rollout::current);
-        begun.unwrap_or_else(|| match current.map(|record| (record, &record.result)) {
+        let deleted = rollout.and_then(|rollout| rollout.deletion.as_deref()).map(|deletion| Self {
+            kind: "commit".into(),
+            name: deletion.author.clone(),
+            signer: deletion.signer.clone(),
+        });
+        begun.or(deleted).unwrap_or_else(|| match current.map(|record| (record, &record.result)) {
             Some((record, RevisionResult::Progressing)) => {
                 Self { kind: "commit".into(), name: record.author.clone(), signer: record.signer.clone() }
             }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::content::{Content, Digest};
+use crate::deletion::Deletion;
 use crate::name::Name;
 use crate::plan::StepId;
 
@@ -27,6 +28,12 @@ pub struct Rollout {
     pub paused: Option<Pause>,
     /// The approval that was given and not used up: what waits is one thing at a time.
     pub approvals: BTreeSet<String>,
+    /// It was deleted in Git, and this is left to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Box<Deletion>>,
+    /// The highest number that a revision had before the history was cleared; 0: it never was. Numbers and steps are never used again:
+    /// devices remember them.
+    pub numbered: u32,
     /// Counts changes; a plan made from another version is refused.
     pub version: u64,
 }
@@ -343,9 +350,20 @@ pub enum RolloutChange {
         /// Which.
         device: Name,
     },
+    /// Git does not have the Deployment any more.
+    Delete(Box<Deletion>),
+    /// Git has it again, before everything of it was gone.
+    Recreate,
+    /// It was deleted, and nothing is left to do: it is forgotten, but for its numbers.
+    End,
 }
 
 impl Rollout {
+    /// There is something that its end would have to clear away.
+    pub fn is_remembered(&self) -> bool {
+        !self.history.is_empty() || !self.placements.is_empty()
+    }
+
     /// The newest revision.
     pub fn current(&self) -> Option<&RevisionRecord> {
         self.history.last()

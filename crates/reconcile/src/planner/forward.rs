@@ -149,7 +149,7 @@ fn few(names: &[Name]) -> String {
 /// the groups, then by name.
 fn choose(unit: &Unit<'_>, shared: &Shared<'_>, rest: Vec<&Name>, size: usize) -> Vec<Name> {
     let well = |name: &Name| unit.observed.devices.get(name).is_some_and(|seen| seen.health() == Health::Healthy);
-    let groups = shared.groups(unit.deployment);
+    let groups = shared.groups(unit.deployment, unit.rollout);
     let mut ranks = std::collections::BTreeMap::<(bool, bool, String), usize>::new();
     let mut order: Vec<_> = rest
         .into_iter()

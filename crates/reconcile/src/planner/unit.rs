@@ -143,6 +143,9 @@ impl<'a> Unit<'a> {
 
 /// Plans one Deployment.
 pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    if unit.rollout.deletion.is_some() {
+        return draft.step(unit.change(RolloutChange::Recreate, "it is written again"));
+    }
     if unit.deployment.suspend {
         unit.defer(draft, "reconcile", WaitingOn::Suspended { by: "spec.suspend".into() });
         return;
@@ -180,7 +183,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
 
 fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Digest) {
     let newest = unit.rollout.current();
-    let number = newest.map_or(1, |record| record.number + 1);
+    let number = newest.map_or(unit.rollout.numbered, |record| record.number) + 1;
     let summary = content.summary();
     if unit.deployment.members.is_empty() && newest.is_none() {
         return;
@@ -204,6 +207,14 @@ fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Dige
     draft.step(unit.change(change, format!("{summary}: {what}")));
 }
 
+/// Plans the end of a Deployment that was deleted.
+pub(super) fn end(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    if unit.rollout.placements.is_empty() {
+        return draft.step(unit.change(RolloutChange::End, "deleted, and nothing is left to do"));
+    }
+    leavers(unit, shared, draft);
+}
+
 /// Devices that have a placement and are no members any more.
 fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
     let mut budget = device::Budget::default();
@@ -213,10 +224,15 @@ fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
         }
         let remove = unit.deployment.on_delete == crds::OnDelete::Remove;
         let held = placement.holds().and_then(|number| unit.rollout.revision(number)).filter(|_| remove);
-        match (unit.desired.devices.get(name), held) {
-            (Some(of), Some(record)) => device::Wanted::new(unit, of, record).remove(shared, &mut budget, draft),
-            _ => {
-                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} is no longer selected"));
+        let of = unit.desired.devices.get(name);
+        let leaving = of.zip(held).map(|(of, record)| device::Wanted::new(unit, of, record));
+        // What another Deployment wants there stays, and with nothing else left there is nothing to remove.
+        match leaving.and_then(|leaving| Some((leaving.own_content()?, leaving))) {
+            Some((content, leaving)) => leaving.remove(shared, &mut budget, draft, content),
+            None => {
+                let why =
+                    if unit.rollout.deletion.is_some() { "keeps what it has: the Deployment was deleted" } else { "is no longer selected" };
+                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} {why}"));
                 step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version);
                 draft.step(step);
             }

@@ -16,12 +16,7 @@ impl Rollout {
         self.version += 1;
         match change {
             RolloutChange::Start { number, content, digest, commit, author, signer, revert, history_limit } => {
-                if let Some(last) = self.history.last_mut()
-                    && matches!(last.result, RevisionResult::Progressing | RevisionResult::Stopped)
-                {
-                    last.result = RevisionResult::Superseded;
-                    last.finished_at = Some(now);
-                }
+                self.supersede(now);
                 self.approvals.clear();
                 self.history.push(RevisionRecord {
                     number: *number,
@@ -76,6 +71,16 @@ impl Rollout {
             RolloutChange::Approve { approval, .. } => self.approvals = [approval.clone()].into(),
             RolloutChange::Forget { device } => {
                 self.placements.remove(device);
+            }
+            RolloutChange::Delete(deletion) => {
+                self.approvals.clear();
+                self.supersede(now);
+                self.deletion = Some(deletion.clone());
+            }
+            RolloutChange::Recreate => self.deletion = None,
+            RolloutChange::End => {
+                let numbered = self.current().map_or(self.numbered, |record| record.number);
+                *self = Self { numbered, version: self.version, ..Self::default() };
             }
         }
     }
@@ -190,6 +195,16 @@ impl Rollout {
 
     fn record_mut(&mut self, number: u32) -> Option<&mut RevisionRecord> {
         self.history.iter_mut().rev().find(|record| record.number == number)
+    }
+
+    /// What is on its way, or was stopped, does not come to its end any more.
+    fn supersede(&mut self, now: Timestamp) {
+        if let Some(last) = self.history.last_mut()
+            && matches!(last.result, RevisionResult::Progressing | RevisionResult::Stopped)
+        {
+            last.result = RevisionResult::Superseded;
+            last.finished_at = Some(now);
+        }
     }
 
     fn end(&mut self, number: u32, result: RevisionResult, reason: &str, now: Timestamp) {

@@ -8,9 +8,9 @@ use sqlx::AnyConnection;
 
 use crate::Error;
 use crate::contents::{self, Contents};
-use crate::rows::{Value, by_keys, insert, text, to_word};
+use crate::rows::{Value, by_keys, insert, text, to_json, to_word};
 
-const DEPLOYMENT: &str = "deployment (name, version, paused_by, paused_at)";
+const DEPLOYMENT: &str = "deployment (name, version, paused_by, paused_at, deletion, numbered)";
 const REVISION: &str = "revision (deployment, number, content, commit_id, author, signer, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason, undone_by)";
 const PLACEMENT: &str = "placement (deployment, device, revision, digest, batch, phase, since, step, attempt, applied_at, healthy_before, way_back, no_way_back, undo, from_revision, failure, restore_failures, reboot_from)";
 
@@ -18,9 +18,16 @@ const PLACEMENT: &str = "placement (deployment, device, revision, digest, batch,
 pub(crate) async fn save(tx: &mut AnyConnection, unit: &Name, old: &Rollout, new: &Rollout) -> Result<(), Error> {
     let unit = unit.full();
     let paused = new.paused.as_ref();
-    let row = [unit.into(), new.version.into(), paused.map(|pause| pause.by.as_str()).into(), paused.map(|pause| pause.at).into()];
-    let replace =
-        "ON CONFLICT (name) DO UPDATE SET version = excluded.version, paused_by = excluded.paused_by, paused_at = excluded.paused_at";
+    let deletion = new.deletion.as_ref().map(to_json);
+    let row = [
+        unit.into(),
+        new.version.into(),
+        paused.map(|pause| pause.by.as_str()).into(),
+        paused.map(|pause| pause.at).into(),
+        deletion.as_deref().into(),
+        new.numbered.into(),
+    ];
+    let replace = "ON CONFLICT (name) DO UPDATE SET version = excluded.version, paused_by = excluded.paused_by, paused_at = excluded.paused_at, deletion = excluded.deletion, numbered = excluded.numbered";
     insert(tx, DEPLOYMENT, [row], replace).await?;
     save_history(tx, unit, old, new).await?;
     save_approvals(tx, unit, old, new).await?;

@@ -8,9 +8,11 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use reconcile::content::{AfterChange, Digest};
+use reconcile::deletion::Deletion;
 use reconcile::record::{Record as _, RecordedStep, resume};
 use reconcile::rollout::WayBackSeen;
 use reconcile::{Action, Content, File, FileSource, Name, Outcome, Rollout, RolloutChange, ServiceUse, Step, StepId, Verdict};
+use serde_json::json;
 use std::sync::Arc;
 use store::{Error, Store};
 
@@ -93,7 +95,17 @@ fn changes() -> impl Strategy<Value = RolloutChange> {
         4 => text().prop_map(|by| RolloutChange::Resume { by }),
         2 => select(vec!["a".to_owned(), "b\0".into()]).prop_map(|approval| RolloutChange::Approve { approval, by: "ada".into() }),
         1 => (0..DEVICES).prop_map(|device| RolloutChange::Forget { device: Name::parse(&format!("web-{device}")) }),
+        1 => (text(), option::of(text()), any::<bool>()).prop_map(|(author, signer, remove)| RolloutChange::Delete(deletion(&author, signer.as_deref(), remove))),
+        1 => Just(RolloutChange::Recreate),
+        1 => Just(RolloutChange::End),
     ]
+}
+
+fn deletion(author: &str, signer: Option<&str>, remove: bool) -> Box<Deletion> {
+    let window = json!({"schedule": "0 2 * * SUN", "duration": "2h", "timeZone": "Europe/Amsterdam"});
+    let deletion = json!({"commit": "c0ffee", "author": author, "signer": signer, "remove": remove, "maxUnavailable": "20%",
+        "groupBy": ["site"], "deadlineSeconds": 600, "windows": [window]});
+    serde_json::from_value(deletion).unwrap()
 }
 
 fn actions() -> impl Strategy<Value = Action> {
