@@ -16,7 +16,12 @@ impl Rollout {
         self.version += 1;
         match change {
             RolloutChange::Start { number, content, digest, commit, author, signer, revert, history_limit } => {
-                self.supersede(now);
+                if let Some(last) = self.history.last_mut()
+                    && matches!(last.result, RevisionResult::Progressing | RevisionResult::Stopped)
+                {
+                    last.result = RevisionResult::Superseded;
+                    last.finished_at = Some(now);
+                }
                 self.approvals.clear();
                 self.history.push(RevisionRecord {
                     number: *number,
@@ -74,7 +79,7 @@ impl Rollout {
             }
             RolloutChange::Delete(deletion) => {
                 self.approvals.clear();
-                self.supersede(now);
+                // What became of its revisions stays as it is: if it is written again soon, it goes on where it was.
                 self.deletion = Some(deletion.clone());
             }
             RolloutChange::Recreate => self.deletion = None,
@@ -195,16 +200,6 @@ impl Rollout {
 
     fn record_mut(&mut self, number: u32) -> Option<&mut RevisionRecord> {
         self.history.iter_mut().rev().find(|record| record.number == number)
-    }
-
-    /// What is on its way, or was stopped, does not come to its end any more.
-    fn supersede(&mut self, now: Timestamp) {
-        if let Some(last) = self.history.last_mut()
-            && matches!(last.result, RevisionResult::Progressing | RevisionResult::Stopped)
-        {
-            last.result = RevisionResult::Superseded;
-            last.finished_at = Some(now);
-        }
     }
 
     fn end(&mut self, number: u32, result: RevisionResult, reason: &str, now: Timestamp) {
