@@ -99,13 +99,16 @@ impl<'a> Shared<'a> {
             })
     }
 
-    /// The groups that the Deployment's budget counts in, with what is out in each. Devices that are about to leave it count too.
+    /// The groups that the Deployment's budget counts in, with what is out in each. Devices that are about to leave it may be out too,
+    /// but only where nobody else is left do they make the budget larger.
     pub(super) fn groups(&self, deployment: &Deployment, rollout: &Rollout) -> BTreeMap<String, Group> {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let leavers = rollout.placements.keys().filter(|device| deployment.members.binary_search(device).is_err());
-        for member in deployment.members.iter().chain(leavers) {
+        let leaver_size = usize::from(deployment.members.is_empty());
+        let members = deployment.members.iter().map(|member| (member, 1));
+        for (member, size) in members.chain(leavers.map(|device| (device, leaver_size))) {
             let group = groups.entry(self.group_of(deployment, member)).or_default();
-            group.size += 1;
+            group.size += size;
             if self.is_out(member) {
                 group.out.push(member.clone());
             }
