@@ -20,6 +20,7 @@ use api::view::{Ask, Request, SharedView, View};
 use devices::Devices;
 use devices::probe::{Ran, Scheduler};
 use jiff::Timestamp;
+use reconcile::deletion;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
@@ -276,7 +277,7 @@ impl Engine {
                 return;
             }
         }
-        if self.store_away {
+        if self.store_away || !self.note_deletions(&candidate).await {
             self.held = Some(candidate);
             return;
         }
@@ -292,6 +293,28 @@ impl Engine {
         if first {
             self.resume().await;
         }
+    }
+
+    /// Remembers which Deployments a commit deletes, before it comes in force: afterwards nobody can say what they wanted. A commit that
+    /// does not come in force after all leaves them written, and that is noted too. Returns whether it is remembered.
+    async fn note_deletions(&mut self, candidate: &Candidate) -> bool {
+        for _ in 0..pass::ROUNDS {
+            let plan = {
+                let view = self.read();
+                deletion::plan(&view.desired, &candidate.desired, &self.pending.deployments, &view.observed)
+            };
+            let Some(plan) = plan else { return true };
+            let actor = Actor::commit(&candidate.desired.revision);
+            match self.record(plan, &actor, Timestamp::now()).await {
+                Ok(()) => return true,
+                Err(_) if self.store_away => return false,
+                // Outcomes that are stored already are still in our queue.
+                Err(error) => tracing::debug!(%error, "not recorded; read again"),
+            }
+            self.reload().await;
+        }
+        tracing::error!("the deletions of the commit could not be recorded: it waits for the next one");
+        false
     }
 
     async fn put_in_force(&mut self, candidate: Candidate) {
@@ -323,6 +346,9 @@ impl Engine {
         self.scheduler.update(&desired, &changed.devices);
         self.look_at(&changed.concerned(&old, &desired));
         self.dirty.extend(changed.deployments);
+        let unfinished: Vec<Name> =
+            reconcile::units(&desired, &self.read().observed).filter(|name| !desired.deployments.contains_key(*name)).cloned().collect();
+        self.dirty.extend(unfinished);
     }
 
     /// What has to be read on these devices may be otherwise than before.
@@ -353,10 +379,10 @@ impl Engine {
 
     fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
         let mut view = self.write();
-        let Some(units) = view.desired.selected_by.get(name).cloned().or_else(|| view.desired.devices.contains_key(name).then(Vec::new))
-        else {
+        if !view.desired.devices.contains_key(name) {
             return;
-        };
+        }
+        let units = concerned(&view, name);
         let old = view.observed.devices.get(name).cloned().unwrap_or_default();
         seen.probes.clone_from(&old.probes);
         if let reconcile::Contact::Unreachable { since, .. } = &mut seen.contact {
@@ -373,7 +399,10 @@ impl Engine {
                 _ => tracing::info!(device = %name, "reachable"),
             }
         }
-        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
+        // The first look since a step ended there says what came of it, even if it shows the same as the one before.
+        let is_first = |rollout: &Rollout| rollout.placements.get(name).is_some_and(|placement| old.seen_at <= Some(placement.since));
+        let awaited = |rollout: &Rollout| is_moving(rollout) || is_first(rollout);
+        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| awaited(rollout)));
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         drop(view);
         if changed || settling {
@@ -383,7 +412,7 @@ impl Engine {
 
     fn probe(&mut self, ran: &Ran) {
         let mut view = self.write();
-        let units = view.desired.selected_by.get(&ran.device).cloned().unwrap_or_default();
+        let units = concerned(&view, &ran.device);
         if !view.desired.devices.contains_key(&ran.device) {
             return;
         }
@@ -412,8 +441,8 @@ impl Engine {
         }
         self.actors.ended(step);
         self.looks.now(step.device());
-        let selected = self.desired().selected_by.get(step.device()).cloned().unwrap_or_default();
-        self.dirty.extend(selected);
+        let concerned = concerned(&self.read(), step.device());
+        self.dirty.extend(concerned);
         self.dirty.insert(unit);
     }
 
@@ -460,7 +489,10 @@ impl Engine {
             Err(error) => return self.store_failed(&error),
         };
         self.write().observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
-        let all: Vec<Name> = self.desired().deployments.keys().cloned().collect();
+        let all: Vec<Name> = {
+            let view = self.read();
+            reconcile::units(&view.desired, &view.observed).cloned().collect()
+        };
         self.dirty.extend(all);
     }
 
@@ -484,6 +516,14 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
             return;
         }
     }
+}
+
+/// The Deployments that have to do with a device: those that select it, and those that were deleted and have something there.
+fn concerned(view: &View, device: &Name) -> Vec<Name> {
+    let deleted =
+        view.observed.rollouts.iter().filter(|(_, rollout)| rollout.deletion.is_some() && rollout.placements.contains_key(device));
+    let deleted = deleted.map(|(name, _)| name);
+    view.desired.selected_by.get(device).into_iter().flatten().chain(deleted).cloned().collect()
 }
 
 /// Something is on its way, so that even a look that found nothing new counts.

@@ -12,6 +12,7 @@
 
 pub mod command;
 pub mod content;
+pub mod deletion;
 pub mod desired;
 mod effective;
 pub mod finding;
@@ -34,6 +35,6 @@ pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Obs
 pub use outcome::{Outcome, Verdict};
 pub use outlook::{Outlook, outlook};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};
-pub use planner::{plan, plan_units};
+pub use planner::{plan, plan_units, units};
 pub use record::{Act, Observe, Record, Recorded, RecordedStep, record};
 pub use rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};

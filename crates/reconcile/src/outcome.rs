@@ -17,7 +17,7 @@ pub struct Outcome {
     pub message: String,
     /// What a prepare step found out.
     pub way_back: WayBackSeen,
-    /// Another boot is needed before the change is in force, with the boot id that must change.
+    /// Another boot is needed before what was applied, or restored, is in force, with the boot id that must change.
     pub reboot_from: Option<String>,
 }
 

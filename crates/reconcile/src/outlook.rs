@@ -81,8 +81,9 @@ impl World<'_> {
                 let revision = rollout.placements.get(&device).map(|placement| placement.revision);
                 let content = revision.and_then(|revision| rollout.revision(revision)).map(|record| record.content.clone());
                 let Some(placement) = rollout.placements.get_mut(&device) else { continue };
-                let put = matches!(placement.phase, Phase::Applying | Phase::Rebooting);
+                let put = matches!(placement.phase, Phase::Applying | Phase::Rebooting) && !placement.is_rebooting_back();
                 placement.phase = match placement.phase {
+                    Phase::Rebooting if placement.is_rebooting_back() => Phase::Restored,
                     Phase::Applying | Phase::Rebooting => Phase::Applied,
                     Phase::Restoring => Phase::Restored,
                     _ => Phase::Prepared,
@@ -114,7 +115,7 @@ impl World<'_> {
             let mut outcome = Outcome { way_back: WayBackSeen::Proven, ..Outcome::done(done, "") };
             let device = step.target.name();
             let before = self.seen.devices.get(device).map(|seen| seen.boot_id.clone()).unwrap_or_default();
-            if matches!(step.action, Action::Apply(_)) && work.content.reboot == Reboot::Always {
+            if matches!(step.action, Action::Apply(_) | Action::Restore { .. }) && work.content.reboot == Reboot::Always {
                 outcome.reboot_from = Some(before);
             }
             if let Some(rollout) = self.seen.rollouts.get_mut(step.unit.name()) {

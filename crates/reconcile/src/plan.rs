@@ -285,6 +285,9 @@ impl RolloutChange {
             Self::Resume { .. } => "resume",
             Self::Approve { .. } => "approve",
             Self::Forget { .. } => "forget",
+            Self::Delete(_) => "delete",
+            Self::Recreate => "recreate",
+            Self::End => "end",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use crate::deletion::is_gone;
 use crate::desired::Desired;
 use crate::name::Name;
 use crate::observed::Observed;
@@ -22,7 +23,13 @@ mod unit;
 
 /// Plans every Deployment.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    plan_units(desired, observed, now, desired.deployments.keys())
+    plan_units(desired, observed, now, units(desired, observed))
+}
+
+/// Everything that is planned: the Deployments, and those that were deleted and have something left to do.
+pub fn units<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = &'a Name> {
+    let deleted = observed.rollouts.iter().filter(|(_, rollout)| rollout.deletion.is_some()).map(|(name, _)| name);
+    desired.deployments.keys().chain(deleted.filter(|name| !desired.deployments.contains_key(*name)))
 }
 
 /// Plans some Deployments, in the order given. Planning those whose input changed is the same as planning all, since what the
@@ -33,6 +40,10 @@ pub fn plan_units<'a>(desired: &Desired, observed: &Observed, now: Timestamp, un
     for name in units {
         if let Some(deployment) = desired.deployments.get(name) {
             unit::plan(&mut unit::Unit::new(desired, observed, deployment, now), &mut shared, &mut draft);
+        } else if let Some(deletion) = observed.rollouts.get(name).and_then(|rollout| rollout.deletion.as_ref())
+            && is_gone(desired, name)
+        {
+            unit::end(&unit::Unit::new(desired, observed, &deletion.deployment(name), now), &mut shared, &mut draft);
         }
     }
     draft.finish(&desired.revision)

@@ -45,15 +45,21 @@ impl Actor {
     /// away) is the engine's.
     pub fn behind<'a>(mut steps: impl Iterator<Item = &'a Step>, rollout: Option<&Rollout>, revision: &Revision) -> Self {
         let begun = steps.find_map(|step| match &step.action {
-            Action::Rollout(RolloutChange::Start { .. }) => Some(Self::commit(revision)),
+            Action::Rollout(RolloutChange::Start { .. } | RolloutChange::Recreate) => Some(Self::commit(revision)),
             Action::Rollout(RolloutChange::RollBack { by, .. }) => Some(by.as_deref().map_or_else(Self::engine, Self::user)),
             Action::Rollout(RolloutChange::Stop { .. }) => Some(Self::engine()),
             _ => None,
         });
         let current = rollout.and_then(Rollout::current);
-        begun.unwrap_or_else(|| match current.map(|record| (record, &record.result)) {
-            Some((record, RevisionResult::Progressing)) if record.commit == revision.commit => Self::commit(revision),
-            Some((record, RevisionResult::Progressing)) => Self { kind: "commit".into(), name: record.author.clone(), signer: None },
+        let deleted = rollout.and_then(|rollout| rollout.deletion.as_deref()).map(|deletion| Self {
+            kind: "commit".into(),
+            name: deletion.author.clone(),
+            signer: deletion.signer.clone(),
+        });
+        begun.or(deleted).unwrap_or_else(|| match current.map(|record| (record, &record.result)) {
+            Some((record, RevisionResult::Progressing)) => {
+                Self { kind: "commit".into(), name: record.author.clone(), signer: record.signer.clone() }
+            }
             Some((record, RevisionResult::RollingBack { .. })) => record.undone_by.as_deref().map_or_else(Self::engine, Self::user),
             _ => Self::engine(),
         })
@@ -224,18 +230,19 @@ mod tests {
     #[test]
     fn everybody_is_named_for_what_they_asked_for() {
         let revision = Revision { commit: "c2".into(), author: "ann".into(), signer: Some("key".into()), ..Revision::default() };
-        let behind = |result: serde_json::Value, commit: &str, undone_by: Option<&str>| {
-            let record = json!({"number": 1, "digest": "d1", "content": {"packages": [], "files": [], "services": [], "before": [], "after": [], "reboot": "Never"}, "commit": commit, "author": "bob", "startedAt": "2026-11-24T12:00:00Z",
+        let behind = |result: serde_json::Value, undone_by: Option<&str>| {
+            let record = json!({"number": 1, "digest": "d1", "content": {"packages": [], "files": [], "services": [], "before": [], "after": [], "reboot": "Never"}, "commit": "c1", "author": "bob", "signer": "bob's key", "startedAt": "2026-11-24T12:00:00Z",
                 "result": result, "undoneBy": undone_by});
             let rollout: Rollout = serde_json::from_value(json!({"history": [record], "version": 1})).unwrap();
             Actor::behind(std::iter::empty(), Some(&rollout), &revision)
         };
         let back = json!({"rollingBack": {"last_batch_only": false, "to": null}});
-        assert_eq!(behind(json!("progressing"), "c2", None), Actor::commit(&revision));
-        assert_eq!(behind(json!("progressing"), "c1", None), Actor { kind: "commit".into(), name: "bob".into(), signer: None });
-        assert_eq!(behind(back.clone(), "c2", None), Actor::engine());
-        assert_eq!(behind(back, "c2", Some("eve")), Actor::user("eve"));
-        assert_eq!(behind(json!("complete"), "c2", None), Actor::engine());
+        // Of the commit that it came from, whatever has come in force since.
+        let bob = Actor { kind: "commit".into(), name: "bob".into(), signer: Some("bob's key".into()) };
+        assert_eq!(behind(json!("progressing"), None), bob);
+        assert_eq!(behind(back.clone(), None), Actor::engine());
+        assert_eq!(behind(back, Some("eve")), Actor::user("eve"));
+        assert_eq!(behind(json!("complete"), None), Actor::engine());
 
         let unit = Name::parse("app");
         let first = |change: RolloutChange| {

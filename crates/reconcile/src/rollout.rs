@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::content::{Content, Digest};
+use crate::deletion::Deletion;
 use crate::name::Name;
 use crate::plan::StepId;
 
@@ -27,6 +28,12 @@ pub struct Rollout {
     pub paused: Option<Pause>,
     /// The approval that was given and not used up: what waits is one thing at a time.
     pub approvals: BTreeSet<String>,
+    /// It was deleted in Git, and this is left to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Box<Deletion>>,
+    /// The highest number that a revision had before the history was cleared; 0: it never was. Numbers and steps are never used again:
+    /// devices remember them.
+    pub numbered: u32,
     /// Counts changes; a plan made from another version is refused.
     pub version: u64,
 }
@@ -59,6 +66,9 @@ pub struct RevisionRecord {
     /// Who wrote that commit.
     #[serde(default)]
     pub author: String,
+    /// The key that signed it, if its signature was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it came to its end, whichever.
@@ -154,7 +164,7 @@ pub struct Placement {
     /// What went wrong, in the device's own words; where it was taken back, why.
     #[serde(default)]
     pub failure: String,
-    /// Failed attempts to take it back.
+    /// Failed attempts to take it back, or to reboot after that.
     #[serde(default)]
     pub restore_failures: u32,
     /// A reboot is still owed, with the boot id it must differ from.
@@ -178,7 +188,7 @@ pub enum Phase {
     Applying,
     /// Changed.
     Applied,
-    /// Rebooting, as part of the change.
+    /// Rebooting, as part of the change or of taking it back.
     Rebooting,
     /// The last step failed; what it left behind is not known.
     Failed,
@@ -193,7 +203,17 @@ pub enum Phase {
 impl Placement {
     /// The device holds something of this revision, or may.
     pub fn is_touched(&self) -> bool {
-        self.phase.is_touched() || self.undo.is_some()
+        (self.phase.is_touched() && !self.is_rebooting_back()) || self.undo.is_some()
+    }
+
+    /// It was taken back, and reboots so that what was restored is in force.
+    pub fn is_rebooting_back(&self) -> bool {
+        self.phase == Phase::Rebooting && self.applied_at.is_none()
+    }
+
+    /// It was taken back, and what was restored is in force only after a reboot: the boot id that it must differ from.
+    pub fn owes_reboot(&self) -> Option<&str> {
+        self.reboot_from.as_deref().filter(|_| self.phase == Phase::Restored)
     }
 
     /// The revision that the device holds, as far as our steps go.
@@ -256,6 +276,9 @@ pub enum RolloutChange {
         commit: String,
         /// Who wrote that commit.
         author: String,
+        /// The key that signed it, if its signature was verified.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
         /// Goes everywhere in one batch.
         revert: bool,
         /// Revisions kept.
@@ -327,9 +350,20 @@ pub enum RolloutChange {
         /// Which.
         device: Name,
     },
+    /// Git does not have the Deployment any more.
+    Delete(Box<Deletion>),
+    /// Git has it again, before everything of it was gone.
+    Recreate,
+    /// It was deleted, and nothing is left to do: it is forgotten, but for its numbers.
+    End,
 }
 
 impl Rollout {
+    /// There is something that its end would have to clear away.
+    pub fn is_remembered(&self) -> bool {
+        !self.history.is_empty() || !self.placements.is_empty()
+    }
+
     /// The newest revision.
     pub fn current(&self) -> Option<&RevisionRecord> {
         self.history.last()

@@ -54,6 +54,8 @@ enum Event {
     Commit(Objects),
     /// Git changes: these are deleted, such as `device/web-01`.
     Delete(Vec<String>),
+    /// Git changes: one object is deleted, and others are written in the same commit.
+    Rename { from: String, to: Objects },
     /// Devices can't be reached from now on.
     Away(Vec<String>),
     /// They can again.
@@ -229,6 +231,12 @@ impl Teller {
                 let gone: Vec<Target> = gone.iter().map(|target| Target::parse(target).expect("kind/name")).collect();
                 self.world.objects.retain(|(kind, name), _| !gone.iter().any(|target| target.kind() == *kind && target.name() == name));
                 self.build();
+            }
+            Event::Rename { from, to } => {
+                self.note(&format!("commit {:010} deletes {from} and writes others", self.world.commits + 1));
+                let gone = Target::parse(from).expect("kind/name");
+                self.world.objects.retain(|(kind, name), _| gone.kind() != *kind || gone.name() != name);
+                self.commit(to);
             }
             Event::Bob { deployment, does } => self.command(&Name::parse(deployment), does),
             Event::KilledWhilePassing(when) => self.killed(when),

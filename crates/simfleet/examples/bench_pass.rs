@@ -82,6 +82,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
             content: unit.content.clone(),
             commit: "1".into(),
             author: String::new(),
+            signer: None,
             started_at: before,
             finished_at: Some(before),
             result: RevisionResult::Complete,

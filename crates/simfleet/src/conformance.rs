@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use reconcile::content::Reboot;
+use reconcile::deletion::Deletion;
 use reconcile::record::{Actor, Record, RecordedStep, record as write_down, resume};
 use reconcile::rollout::WayBackSeen;
 use reconcile::{
@@ -45,6 +46,7 @@ pub async fn record<S: Subject>(subject: &S) {
     superseded(subject).await;
     never_recorded(subject).await;
     nothing_to_do(subject).await;
+    deleted_and_created_again(subject).await;
 }
 
 /// A plan, its steps and what it changes in several rollouts are there at once, and still there after reopening.
@@ -198,6 +200,40 @@ fn proven(seconds: i64) -> Outcome {
     Outcome { way_back: WayBackSeen::Proven, ..Outcome::done(at(seconds), "everything is there") }
 }
 
+/// A Deployment that was deleted keeps what it said of its end until that is done, then nothing but its numbers: a new one of the same name
+/// goes on counting, since devices remember steps by them.
+async fn deleted_and_created_again<S: Subject>(subject: &S) {
+    let store = subject.fresh().await;
+    let deletion = Deletion {
+        commit: "89abcdef".into(),
+        author: "ann".into(),
+        signer: Some("ann's key".into()),
+        remove: true,
+        max_unavailable: crds::Share::Percent(crds::Percent(20)),
+        group_by: vec!["site".into()],
+        deadline_seconds: 600,
+        windows: Vec::new(),
+    };
+    let mut expected = Rollout::default();
+    let mut change = async |store: &S::Store, change: RolloutChange| {
+        let next = step("web", Target::Deployment(name("web")), Action::Rollout(change.clone()), expected.version);
+        commit(store, vec![next], 1).await;
+        expected.apply(&change, at(1));
+        assert_eq!(subject.rollouts(store).await, BTreeMap::from([(name("web"), expected.clone())]), "{}", change.word());
+        expected.version
+    };
+    change(&store, first()).await;
+    change(&store, RolloutChange::Pause { by: "bob".into() }).await;
+    change(&store, RolloutChange::Delete(Box::new(deletion))).await;
+    let store = subject.reopen(store).await;
+    let ended = change(&store, RolloutChange::End).await;
+    let store = subject.reopen(store).await;
+    let rollout = subject.rollouts(&store).await.remove(&name("web")).expect("its numbers stay");
+    assert_eq!((rollout.numbered, rollout.version, rollout.is_remembered()), (1, ended, false), "nothing else does");
+    assert_eq!((rollout.deletion, rollout.paused), (None, None), "nor what was said of it");
+    change(&store, RolloutChange::Recreate).await;
+}
+
 fn name(text: &str) -> Name {
     Name::parse(text)
 }
@@ -225,11 +261,15 @@ fn step(unit: &str, target: Target, action: Action, version: u64) -> Step {
 }
 
 fn start(unit: &str, version: u64) -> Step {
+    step(unit, Target::Deployment(name(unit)), Action::Rollout(first()), version)
+}
+
+/// A first revision.
+fn first() -> RolloutChange {
     let content = content();
     let digest = content.digest();
     let (commit, author) = ("0123456789".into(), "ann".into());
-    let change = RolloutChange::Start { number: 1, content, digest, commit, author, revert: false, history_limit: 10 };
-    step(unit, Target::Deployment(name(unit)), Action::Rollout(change), version)
+    RolloutChange::Start { number: 1, content, digest, commit, author, signer: None, revert: false, history_limit: 10 }
 }
 
 fn pause(unit: &str, version: u64) -> Step {

@@ -1,6 +1,6 @@
 -- One folder for SQLite and PostgreSQL: BIGINT and TEXT columns only, and no word that only one of them knows.
 -- Instants are RFC 3339 text in UTC with nine digits, so that their order is the order in time. Yes and no are 1 and 0.
--- JSON text is used for documents that are written once and only ever read as a whole: a content, a step.
+-- JSON text is used for documents that are written once and only ever read as a whole: a content, a step, what a deleted Deployment said of its end.
 -- The comment right above a table is what docs/database.md says about it.
 
 -- What a revision or a step puts on devices, as JSON text under its SHA-256: written once, whoever refers to it, and removed with the last one who does.
@@ -9,12 +9,14 @@ CREATE TABLE content (
     document TEXT NOT NULL
 );
 
--- A Deployment that was ever rolled out; its version counts changes of everything that hangs on it.
+-- A Deployment that was ever rolled out; its version counts changes of everything that hangs on it. One that was deleted stays with the highest number of its revisions: devices remember its steps, and neither is used again.
 CREATE TABLE deployment (
     name TEXT NOT NULL PRIMARY KEY,
     version BIGINT NOT NULL CHECK (version > 0),
     paused_by TEXT,
     paused_at TEXT,
+    deletion TEXT,
+    numbered BIGINT NOT NULL CHECK (numbered >= 0),
     CHECK ((paused_by IS NULL) = (paused_at IS NULL))
 );
 
@@ -25,6 +27,7 @@ CREATE TABLE revision (
     content TEXT NOT NULL REFERENCES content (digest),
     commit_id TEXT NOT NULL,
     author TEXT NOT NULL,
+    signer TEXT,
     is_revert BIGINT NOT NULL CHECK (is_revert IN (0, 1)),
     started_at TEXT NOT NULL,
     finished_at TEXT,

@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Transaction};
 
 use crate::open::within;
-use crate::rows::{by_keys, flag, maybe_number, maybe_text, maybe_time, number, query, text, time, word};
+use crate::rows::{by_keys, flag, maybe_number, maybe_text, maybe_time, number, parse, query, text, time, word};
 use crate::{Error, Store, contents};
 
 pub(crate) use save::save;
@@ -27,7 +27,7 @@ impl Store {
         within(EVERYTHING, async {
             let mut tx = self.read().await?;
             let mut rollouts = BTreeMap::new();
-            for row in sqlx::query("SELECT name, version, paused_by, paused_at FROM deployment").fetch_all(&mut *tx).await? {
+            for row in sqlx::query("SELECT * FROM deployment").fetch_all(&mut *tx).await? {
                 rollouts.insert(name(&row, "name")?, header(&row)?);
             }
             history(&mut tx, &mut rollouts).await?;
@@ -104,13 +104,15 @@ impl<'a> Touched<'a> {
             RolloutChange::Forget { device } => {
                 self.devices.insert(device);
             }
-            RolloutChange::Start { .. } | RolloutChange::Resume { .. } => self.all = true,
+            RolloutChange::Start { .. } | RolloutChange::Resume { .. } | RolloutChange::End => self.all = true,
             RolloutChange::OpenBatch { .. }
             | RolloutChange::RollBack { .. }
             | RolloutChange::RolledBack { .. }
             | RolloutChange::Stop { .. }
             | RolloutChange::Pause { .. }
-            | RolloutChange::Approve { .. } => {}
+            | RolloutChange::Approve { .. }
+            | RolloutChange::Delete(_)
+            | RolloutChange::Recreate => {}
         }
     }
 }
@@ -119,7 +121,7 @@ impl<'a> Touched<'a> {
 /// looks at them, nor changes them.
 pub(crate) async fn excerpt(tx: &mut AnyConnection, unit: &Name, touched: &Touched<'_>) -> Result<Rollout, Error> {
     let unit = unit.full();
-    let row = query("SELECT version, paused_by, paused_at FROM deployment WHERE name = $1", [unit.into()]).fetch_optional(&mut *tx).await?;
+    let row = query("SELECT * FROM deployment WHERE name = $1", [unit.into()]).fetch_optional(&mut *tx).await?;
     let Some(row) = row else { return Ok(Rollout::default()) };
     let mut rollout = header(&row)?;
     if touched.history {
@@ -150,7 +152,8 @@ pub(crate) async fn excerpt(tx: &mut AnyConnection, unit: &Name, touched: &Touch
 fn header(row: &AnyRow) -> Result<Rollout, Error> {
     let by = maybe_text(row, "paused_by")?;
     let paused = by.map(|by| Ok::<_, Error>(Pause { by, at: time(row, "paused_at")? })).transpose()?;
-    Ok(Rollout { paused, version: number(row, "version")?, ..Rollout::default() })
+    let deletion = maybe_text(row, "deletion")?.map(|document| parse(&document, "deployment.deletion")).transpose()?;
+    Ok(Rollout { paused, deletion, numbered: number(row, "numbered")?, version: number(row, "version")?, ..Rollout::default() })
 }
 
 fn revision(row: &AnyRow, content: Arc<Content>) -> Result<RevisionRecord, Error> {
@@ -173,6 +176,7 @@ fn revision(row: &AnyRow, content: Arc<Content>) -> Result<RevisionRecord, Error
         content,
         commit: text(row, "commit_id")?,
         author: text(row, "author")?,
+        signer: maybe_text(row, "signer")?,
         started_at: time(row, "started_at")?,
         finished_at: maybe_time(row, "finished_at")?,
         result,

@@ -11,7 +11,7 @@ use reconcile::{Action, Name, Plan, PlanId, Recorded, RolloutChange, Step, Targe
 use super::Engine;
 
 /// Rounds of one pass: changes of rollouts are done at once, and what follows from them is planned at once too.
-const ROUNDS: usize = 64;
+pub(super) const ROUNDS: usize = 64;
 
 impl Engine {
     /// Plans the Deployments whose input changed, until nothing follows any more.

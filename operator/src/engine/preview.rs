@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::view::Preview;
 use jiff::Timestamp;
 use reconcile::limits::{self, Limits};
-use reconcile::{Changed, Desired, Observed, outlook};
+use reconcile::{Action, Changed, Desired, Observed, deletion, outlook};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,7 +54,7 @@ pub(super) async fn answer(
 
 async fn look(ground: Ground, candidate: Option<super::Candidate>) -> Result<Preview, String> {
     let work = move || {
-        let Ground { in_force, observed, limits, pending } = ground;
+        let Ground { in_force, mut observed, limits, pending } = ground;
         let mut changed = Changed::default();
         let (desired, findings) = match candidate {
             Some(candidate) => {
@@ -63,10 +63,17 @@ async fn look(ground: Ground, candidate: Option<super::Candidate>) -> Result<Pre
                 (candidate.desired, candidate.findings.iter().take(FINDINGS).map(place).collect())
             }
             None => {
-                changed.deployments.extend(in_force.deployments.keys().cloned());
+                changed.deployments.extend(reconcile::units(&in_force, &observed).cloned());
                 (in_force.clone(), Vec::new())
             }
         };
+        if let Some(plan) = deletion::plan(&in_force, &desired, &changed.deployments, &observed) {
+            for step in &plan.steps {
+                if let Action::Rollout(change) = &step.action {
+                    Arc::make_mut(observed.rollouts.entry(step.unit.name().clone()).or_default()).apply(change, Timestamp::now());
+                }
+            }
+        }
         let too_far = limits::check(&in_force, &desired, &changed, limits).err().map(|too_far| too_far.reason);
         Preview {
             revision: desired.revision.clone(),

@@ -274,3 +274,53 @@ fn a_lost_cache_lifts_no_limit() {
     world.wait("Complete", "2.0-1", 1);
     world.proven();
 }
+
+/// A Deployment that is deleted is taken off its devices, if it said so; a file that can't be read deletes nothing, whatever happens then.
+#[test]
+fn what_a_deleted_deployment_put_there_is_taken_off() {
+    let mut world = world(3);
+    let text = format!("{}  onDelete: Remove\n", app("1.0-1"));
+    world.engine.commit("app.yaml", &text, "1.0-1").unwrap();
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 3);
+
+    world.engine.commit("app.yaml", "kind: [", "broken").unwrap();
+    until("the stalled object", &world.engine, || match world.engine.text(&["explain", "deployment/app"]) {
+        Ok(text) if text.contains("stalled: app.yaml:1:") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    world.engine.kill().unwrap();
+    world.engine.start().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(world.versions(), vec!["1.0-1"; 3], "what can't be read was not deleted, also for who never read it before");
+    world.engine.commit("app.yaml", &text, "mended").unwrap();
+    world.wait("Complete", "1.0-1", 3);
+
+    world.engine.git(&["checkout", "-q", "-b", "without"]).unwrap();
+    world.engine.git(&["rm", "-q", "app.yaml"]).unwrap();
+    world.engine.git(&["commit", "-q", "-m", "without"]).unwrap();
+    world.engine.git(&["checkout", "-q", "main"]).unwrap();
+    let preview = world.engine.cli(&["plan", "--diff", "without"]);
+    let shown = String::from_utf8_lossy(&preview.stdout);
+    assert!(shown.contains("deployment/app") && shown.contains("remove") && shown.contains("d-1, d-2, d-3"), "{preview:?}");
+    assert_eq!(world.versions(), vec!["1.0-1"; 3], "looking changes nothing");
+
+    world.engine.git(&["merge", "-q", "--ff-only", "without"]).unwrap();
+    until("the devices to be cleaned", &world.engine, || match world.versions() {
+        versions if versions.iter().all(|version| !version.contains("1.0-1")) => Ok(()),
+        versions => Err(format!("{versions:?}")),
+    });
+    until("its end", &world.engine, || match world.engine.text(&["audit", "list"]) {
+        Ok(text) if text.lines().any(|line| line.contains(" end ") && line.contains("Ann")) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let told = world.engine.text(&["audit", "list"]).unwrap();
+    let by_ann = |what: &str| told.lines().filter(|line| line.contains("Ann") && line.contains(what)).count();
+    assert_eq!((by_ann(" delete "), by_ann(" remove ")), (1, 3), "{told}");
+
+    world.engine.commit("app.yaml", &text, "again").unwrap();
+    world.wait("Complete", "1.0-1", 3);
+    let history = world.engine.text(&["rollout", "history", "app"]).unwrap();
+    assert!(history.lines().any(|line| line.trim_start().starts_with("2 ")), "numbers are never used again:\n{history}");
+    world.proven();
+}

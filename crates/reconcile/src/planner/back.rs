@@ -2,8 +2,11 @@
 
 use super::device::{Budget, Turn, Wanted};
 use super::draft::Draft;
+use super::gate;
 use super::shared::Shared;
 use super::unit::Unit;
+use crate::name::Target;
+use crate::plan::WaitingOn;
 use crate::rollout::{Phase, Placement, RevisionRecord, RevisionResult, RolloutChange};
 
 /// Takes the revision off every device that it touched; batches and windows don't apply, the budget does. `another` one is wanted
@@ -34,7 +37,7 @@ pub(super) fn take(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
     let mut turn = Turn::Over;
     for (name, placement) in &unit.rollout.placements {
         // A step that is still under way is waited for, whatever it does.
-        let touched = placement.revision == record.number && placement.is_touched();
+        let touched = placement.revision == record.number && (placement.is_touched() || placement.owes_reboot().is_some());
         let concerned = touched || stable.is_some_and(|stable| is_half_way(placement, record, stable));
         let kept = last_batch_only && placement.batch != last;
         if kept || !(concerned || placement.phase.is_in_flight()) {
@@ -44,6 +47,19 @@ pub(super) fn take(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
         turn = turn.max(Wanted::new(unit, device, record).backward(shared, &mut budget, draft, stable, &record.reason));
     }
     turn
+}
+
+/// Says which devices are unwell though the revision was taken back there: the way back did not help them, or was not enough.
+pub(super) fn tell_unwell(unit: &Unit<'_>, draft: &mut Draft, record: &RevisionRecord) {
+    let restored = |placement: &Placement| placement.revision == record.number && placement.phase == Phase::Restored;
+    for (name, placement) in unit.rollout.placements.iter().filter(|(_, placement)| restored(placement)) {
+        let Some((device, seen)) = unit.desired.devices.get(name).zip(unit.observed.devices.get(name)) else { continue };
+        let before = placement.from.and_then(|number| unit.rollout.revision(number)).map(|before| unit.content_for(before, name).0);
+        if let Some(reason) = gate::ails_restored(before.as_deref(), device, seen, placement) {
+            let wants = format!("be well without revision {}", record.number);
+            draft.defer(unit.name(), Target::Device(name.clone()), wants, WaitingOn::Health { reason, until: None });
+        }
+    }
 }
 
 /// It was to be brought to the revision that it goes back to, and that was refused or failed.

@@ -1,6 +1,7 @@
 //! One device's turn within a Deployment: everything that can say "not now", and the step if nothing does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,9 +10,10 @@ use super::gate::{self, Gate};
 use super::shared::{Group, Shared};
 use super::survey::count;
 use super::unit::Unit;
+use crate::content::Content;
 use crate::desired::{Access, Device};
 use crate::name::Target;
-use crate::observed::{Contact, DeviceSeen, Health};
+use crate::observed::{Contact, DeviceSeen, Health, ItemKey};
 use crate::plan::{Action, Step, StepId, WaitingOn, Work};
 use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord, RevisionResult, WayBackSeen};
 use crate::window::{self, Opening};
@@ -139,13 +141,19 @@ impl<'u, 'a> Wanted<'u, 'a> {
         }
         let direct = to.is_none_or(|to| placement.from.is_none_or(|from| from == to.number));
         let undo = placement.undo.clone().filter(|_| direct);
-        if undo.is_none() && to.is_none() {
+        let reboot = placement.owes_reboot();
+        if undo.is_none() && to.is_none() && reboot.is_none() {
             return Turn::Over;
         }
         if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
             let moving = matches!(&waiting, WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)));
             self.defer(draft, &wants, waiting);
             return if moving { Turn::Moving } else { Turn::Held };
+        }
+        if let Some(boot_id) = reboot {
+            let boot_id = boot_id.to_owned();
+            self.then(shared, draft, "reboot, as what was restored needs", |work| Action::Reboot { work, boot_id });
+            return Turn::Moving;
         }
         let why = format!("{wants}: {reason}");
         match (undo, to) {
@@ -162,8 +170,21 @@ impl<'u, 'a> Wanted<'u, 'a> {
         placement.undo.is_some() && !matches!(before, Some(RevisionResult::RollingBack { .. } | RevisionResult::RolledBack { .. }))
     }
 
-    /// Takes the content of the revision that the device holds off it, since it left the selector.
-    pub(super) fn remove(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft) {
+    /// What of the revision no other Deployment wants on the device; `None`: nothing.
+    pub(super) fn own_content(&self) -> Option<Content> {
+        let desired = self.unit.desired;
+        let others = desired.selected_by.get(&self.device.name).into_iter().flatten().filter(|other| *other != self.unit.name());
+        let others = others.filter_map(|other| desired.deployments.get(other));
+        let kept: BTreeSet<ItemKey> = others.flat_map(|other| other.content_for(&self.device.name).0.items().collect::<Vec<_>>()).collect();
+        let mut content = (*self.unit.content_for(self.record, &self.device.name).0).clone();
+        content.packages.retain(|package| !kept.contains(&package.key()));
+        content.files.retain(|file| !kept.contains(&ItemKey::file(&file.path)));
+        content.services.retain(|service| !kept.contains(&ItemKey::unit(&service.unit)));
+        (!content.packages.is_empty() || !content.files.is_empty()).then_some(content)
+    }
+
+    /// Takes content of the revision that the device holds off it, since it left the selector or the Deployment is gone.
+    pub(super) fn remove(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, content: Content) {
         let wants = format!("remove revision {}", self.record.number);
         let failed = self.placement.filter(|placement| placement.phase == Phase::Failed);
         let until = failed.map(|placement| backoff(placement.since, placement.attempt)).filter(|until| self.unit.now < *until);
@@ -172,7 +193,11 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let waiting = self.unit.closed().or_else(|| self.blocked(shared)).or(backs_off);
         match waiting.or_else(|| budget.refuse(self.unit, shared, self.device)) {
             Some(waiting) => self.defer(draft, &wants, waiting),
-            None => self.then(shared, draft, "it left the selector", Action::Remove),
+            None => {
+                let why = if self.unit.rollout.deletion.is_some() { "the Deployment was deleted" } else { "it left the selector" };
+                let digest = content.digest();
+                self.then(shared, draft, why, |work| Action::Remove(Work { digest, content: Arc::new(content), ..work }));
+            }
         }
     }
 
@@ -368,7 +393,7 @@ impl Budget {
         if shared.is_out(&device.name) {
             return None;
         }
-        let groups = self.groups.get_or_insert_with(|| shared.groups(unit.deployment));
+        let groups = self.groups.get_or_insert_with(|| shared.groups(unit.deployment, unit.rollout));
         let key = shared.group_of(unit.deployment, &device.name);
         let group = groups.entry(key.clone()).or_default();
         if group.is_full(unit.deployment) {

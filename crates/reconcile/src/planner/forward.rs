@@ -1,9 +1,11 @@
 //! A revision on its way: the next safe part of the current batch, or the next batch, or the verdict.
 
+use std::collections::BTreeSet;
+
 use super::device::{Budget, Wanted};
 use super::draft::Draft;
 use super::shared::Shared;
-use super::survey::{Standing, Survey, count};
+use super::survey::{self, Standing, Survey, count};
 use super::unit::Unit;
 use crate::content::Digest;
 use crate::desired::Share;
@@ -37,7 +39,9 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
     if survey.settled == 0 && !survey.away.is_empty() {
         // On nobody is not complete: those who come back would get it without a first batch.
         let mut budget = Budget::default();
-        for device in survey.away.iter().filter_map(|name| unit.desired.devices.get(*name)) {
+        let walked: BTreeSet<&Name> = survey.batch.iter().map(|(name, ..)| *name).collect();
+        let others = survey.away.iter().filter(|name| !walked.contains(*name));
+        for device in others.filter_map(|name| unit.desired.devices.get(*name)) {
             Wanted::new(unit, device, record).forward(shared, &mut budget, draft, true);
         }
         return;
@@ -63,7 +67,10 @@ fn walk(survey: &Survey<'_>, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &m
                     told = true;
                 }
             }
-            Standing::Todo | Standing::Away => wanted.forward(shared, &mut budget, draft, true),
+            Standing::Todo | Standing::Away => {
+                draft.look_at(wanted.here().and_then(|placement| survey::set_aside_at(unit, record, placement)));
+                wanted.forward(shared, &mut budget, draft, true);
+            }
             Standing::Reboot(boot_id) => wanted.reboot(shared, &mut budget, draft, boot_id),
             Standing::Waiting(waiting) => {
                 draft.defer(unit.name(), Target::Device((*name).clone()), "count as updated", waiting.clone());
@@ -142,7 +149,7 @@ fn few(names: &[Name]) -> String {
 /// the groups, then by name.
 fn choose(unit: &Unit<'_>, shared: &Shared<'_>, rest: Vec<&Name>, size: usize) -> Vec<Name> {
     let well = |name: &Name| unit.observed.devices.get(name).is_some_and(|seen| seen.health() == Health::Healthy);
-    let groups = shared.groups(unit.deployment);
+    let groups = shared.groups(unit.deployment, unit.rollout);
     let mut ranks = std::collections::BTreeMap::<(bool, bool, String), usize>::new();
     let mut order: Vec<_> = rest
         .into_iter()

@@ -63,6 +63,22 @@ pub(super) fn out_of_sight(unit: &Unit<'_>, device: &Device, applied_at: Timesta
     Some(if unit.now < until { Gate::Waiting(WaitingOn::Health { reason, until: Some(until) }) } else { Gate::Lost(reason) })
 }
 
+/// What ails a device since it was taken back to `content` (`None`: to what nobody knows); nothing is done about it, but it is said.
+pub(super) fn ails_restored(content: Option<&Content>, device: &Device, seen: &DeviceSeen, placement: &Placement) -> Option<String> {
+    let is_new = |at: Option<Timestamp>| at.is_some_and(|at| at > placement.since);
+    if !seen.is_reachable() || !is_new(seen.seen_at) {
+        return None;
+    }
+    let unit = content.and_then(|content| match units(content, seen) {
+        Err(Ails::Broken(reason) | Ails::Unwell(reason)) => Some(reason),
+        _ => None,
+    });
+    unit.or_else(|| {
+        let failing = |name: &String| seen.probes.get(name).filter(|probe| is_new(probe.seen_at) && probe.state == ProbeState::Fail);
+        device.probes.iter().find_map(|probe| Some(format!("probe {} fails: {}", probe.name, failing(&probe.name)?.reason)))
+    })
+}
+
 fn verdict(ails: Ails, unit: &Unit<'_>, healthy_before: bool, applied_at: Timestamp) -> Gate {
     let patience = unit.deadline_after(applied_at);
     let (patient, until) = (unit.now < patience, Some(patience));

@@ -7,7 +7,7 @@ use crate::desired::{Access, Deployment, Desired};
 use crate::name::Name;
 use crate::observed::{Contact, DeviceSeen, Health, ItemKey, ItemSeen, Observed};
 use crate::plan::StepId;
-use crate::rollout::{Phase, Placement};
+use crate::rollout::{Phase, Placement, Rollout};
 
 /// Who holds a device, and which devices are out: by what is in flight, and by what this pass has planned so far.
 pub(super) struct Shared<'a> {
@@ -99,12 +99,16 @@ impl<'a> Shared<'a> {
             })
     }
 
-    /// The groups that the Deployment's budget counts in, with what is out in each.
-    pub(super) fn groups(&self, deployment: &Deployment) -> BTreeMap<String, Group> {
+    /// The groups that the Deployment's budget counts in, with what is out in each. Devices that are about to leave it may be out too,
+    /// but only where nobody else is left do they make the budget larger.
+    pub(super) fn groups(&self, deployment: &Deployment, rollout: &Rollout) -> BTreeMap<String, Group> {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-        for member in &deployment.members {
+        let leavers = rollout.placements.keys().filter(|device| deployment.members.binary_search(device).is_err());
+        let leaver_size = usize::from(deployment.members.is_empty());
+        let members = deployment.members.iter().map(|member| (member, 1));
+        for (member, size) in members.chain(leavers.map(|device| (device, leaver_size))) {
             let group = groups.entry(self.group_of(deployment, member)).or_default();
-            group.size += 1;
+            group.size += size;
             if self.is_out(member) {
                 group.out.push(member.clone());
             }
@@ -147,7 +151,10 @@ impl<'a> Shared<'a> {
 
     /// A step on it failed and was not mended, or what we put there does not run.
     fn is_broken(&self, unit: &Name, placement: &Placement, seen: &DeviceSeen) -> bool {
-        let Some(deployment) = self.desired.deployments.get(unit) else { return false };
+        let Some(deployment) = self.desired.deployments.get(unit) else {
+            let is_deleted = self.observed.rollouts.get(unit).is_some_and(|rollout| rollout.deletion.is_some());
+            return is_deleted && placement.phase == Phase::Failed;
+        };
         let stopped = |unit: &str| matches!(seen.items.get(&ItemKey::unit(unit)), Some(ItemSeen::Unit { active: false, .. }));
         let kept_running = placement.phase == Phase::Applied || (placement.phase == Phase::Restored && placement.from.is_some());
         placement.phase == Phase::Failed || (kept_running && deployment.content.services.iter().any(|service| stopped(&service.unit)))

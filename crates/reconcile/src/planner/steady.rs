@@ -39,7 +39,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
         let quiet = matches == Some(true)
             && placement.is_none_or(|placement| match placement.phase {
                 Phase::Applied => placement.batch > 0 && placement.reboot_from.is_none(),
-                phase => phase != Phase::Failed,
+                phase => phase != Phase::Failed && placement.owes_reboot().is_none(),
             });
         if !quiet {
             pass.device(unit, shared, draft, goal, name, matches);
@@ -49,7 +49,7 @@ pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, 
 
 /// It still holds a revision that was taken back while it was away.
 fn is_straggler(unit: &Unit<'_>, goal: Option<&RevisionRecord>, placement: &Placement) -> bool {
-    placement.is_touched()
+    (placement.is_touched() || placement.owes_reboot().is_some())
         && goal.is_none_or(|goal| placement.revision != goal.number)
         && unit.rollout.revision(placement.revision).is_some_and(|record| matches!(record.result, RevisionResult::RolledBack { .. }))
 }
@@ -88,6 +88,10 @@ impl Pass {
                 return;
             }
         }
+        if here.is_some_and(|placement| placement.owes_reboot().is_some()) {
+            wanted.backward(shared, &mut self.budget, draft, None, "the change failed there");
+            return;
+        }
         let failed = here.filter(|placement| placement.phase == Phase::Failed);
         match matches {
             // What failed half-way is not done because it looks as if it were.
@@ -106,8 +110,8 @@ impl Pass {
         let was_applied = |placement: &Placement| placement.applied_at.is_some() && placement.reboot_from.is_none();
         let drifted = here.is_some_and(|placement| was_applied(placement) && placement.digest == unit.content_for(goal, name).1);
         // What was seen before the last step ended says nothing about what that step did.
-        let stale = here.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since));
-        if stale && here.is_some_and(|placement| placement.phase == Phase::Applied) {
+        let settled = wanted.placement.filter(|placement| matches!(placement.phase, Phase::Applied | Phase::Restored));
+        if settled.is_some_and(|placement| seen.and_then(|seen| seen.seen_at).is_none_or(|at| at <= placement.since)) {
             return;
         }
         if drifted && failed.is_none() && unit.deployment.drift != crds::Drift::Correct {

@@ -169,8 +169,20 @@ fn standing(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> Standing {
         Standing::Settled(None) if changed.is_some_and(|placement| placement.phase == Phase::Prepared && placement.undo.is_some()) => {
             Standing::Todo
         }
+        // It can't be begun with, and nothing of it was changed: like one that is away it holds nobody up, and catches up.
+        Standing::Todo if changed.and_then(|placement| set_aside_at(unit, record, placement)).is_some_and(|at| unit.now >= at) => {
+            Standing::Away
+        }
         standing => standing,
     }
+}
+
+/// When a device that refuses the change again and again has had its time, from the opening of its batch on.
+pub(super) fn set_aside_at(unit: &Unit<'_>, record: &RevisionRecord, placement: &Placement) -> Option<Timestamp> {
+    // Once may be bad luck: it is asked again before that counts.
+    let refuses = placement.phase == Phase::Prepared && !placement.failure.is_empty() && placement.undo.is_none() && placement.attempt > 1;
+    let batch = record.batches.get((placement.batch as usize).checked_sub(1)?)?;
+    refuses.then(|| unit.deadline_after(batch.opened_at))
 }
 
 fn is_touched(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> bool {

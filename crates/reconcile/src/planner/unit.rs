@@ -130,19 +130,22 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Some device holds this revision with other template values than are wanted now.
+    /// Some member holds this revision with other template values than are wanted now.
     fn renders_differently(&self, record: &RevisionRecord) -> bool {
-        record.content.is_templated()
-            && self
-                .rollout
-                .placements
-                .iter()
-                .any(|(device, placement)| placement.revision == record.number && placement.digest != self.content_for(record, device).1)
+        let differs = |device: &Name, placement: &Placement| {
+            placement.revision == record.number
+                && self.deployment.members.binary_search(device).is_ok()
+                && placement.digest != self.content_for(record, device).1
+        };
+        record.content.is_templated() && self.rollout.placements.iter().any(|(device, placement)| differs(device, placement))
     }
 }
 
 /// Plans one Deployment.
 pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    if unit.rollout.deletion.is_some() {
+        return draft.step(unit.change(RolloutChange::Recreate, "it is written again"));
+    }
     if unit.deployment.suspend {
         unit.defer(draft, "reconcile", WaitingOn::Suspended { by: "spec.suspend".into() });
         return;
@@ -164,6 +167,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
         RevisionResult::RolledBack { to } => {
             let goal = to.and_then(|number| unit.rollout.revision(number));
             steady::plan(unit, shared, draft, goal);
+            back::tell_unwell(unit, draft, current);
         }
         RevisionResult::Stopped => {
             let by = format!("revision {} failed ({}): a new commit, rollout resume or rollout undo", current.number, current.reason);
@@ -171,6 +175,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
             if unit.deployment.on_failure == crds::OnFailure::RollbackBatch {
                 // Whoever was away while its batch was taken back.
                 back::take(unit, shared, draft, current);
+                back::tell_unwell(unit, draft, current);
             }
         }
     }
@@ -178,7 +183,7 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
 
 fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Digest) {
     let newest = unit.rollout.current();
-    let number = newest.map_or(1, |record| record.number + 1);
+    let number = newest.map_or(unit.rollout.numbered, |record| record.number) + 1;
     let summary = content.summary();
     if unit.deployment.members.is_empty() && newest.is_none() {
         return;
@@ -194,11 +199,20 @@ fn start(unit: &Unit<'_>, draft: &mut Draft, content: Arc<Content>, digest: Dige
         digest,
         commit: unit.desired.revision.commit.clone(),
         author: unit.desired.revision.author.clone(),
+        signer: unit.desired.revision.signer.clone(),
         revert,
         history_limit: unit.deployment.history_limit,
     };
     let what = if revert { "returns to what was complete before" } else { "wanted by the commit" };
     draft.step(unit.change(change, format!("{summary}: {what}")));
+}
+
+/// Plans the end of a Deployment that was deleted.
+pub(super) fn end(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
+    if unit.rollout.placements.is_empty() {
+        return draft.step(unit.change(RolloutChange::End, "deleted, and nothing is left to do"));
+    }
+    leavers(unit, shared, draft);
 }
 
 /// Devices that have a placement and are no members any more.
@@ -210,10 +224,15 @@ fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
         }
         let remove = unit.deployment.on_delete == crds::OnDelete::Remove;
         let held = placement.holds().and_then(|number| unit.rollout.revision(number)).filter(|_| remove);
-        match (unit.desired.devices.get(name), held) {
-            (Some(of), Some(record)) => device::Wanted::new(unit, of, record).remove(shared, &mut budget, draft),
-            _ => {
-                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} is no longer selected"));
+        let of = unit.desired.devices.get(name);
+        let leaving = of.zip(held).map(|(of, record)| device::Wanted::new(unit, of, record));
+        // What another Deployment wants there stays, and with nothing else left there is nothing to remove.
+        match leaving.and_then(|leaving| Some((leaving.own_content()?, leaving))) {
+            Some((content, leaving)) => leaving.remove(shared, &mut budget, draft, content),
+            None => {
+                let why =
+                    if unit.rollout.deletion.is_some() { "keeps what it has: the Deployment was deleted" } else { "is no longer selected" };
+                let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} {why}"));
                 step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version);
                 draft.step(step);
             }

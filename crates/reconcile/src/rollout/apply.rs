@@ -15,7 +15,7 @@ impl Rollout {
     pub fn apply(&mut self, change: &RolloutChange, now: Timestamp) {
         self.version += 1;
         match change {
-            RolloutChange::Start { number, content, digest, commit, author, revert, history_limit } => {
+            RolloutChange::Start { number, content, digest, commit, author, signer, revert, history_limit } => {
                 if let Some(last) = self.history.last_mut()
                     && matches!(last.result, RevisionResult::Progressing | RevisionResult::Stopped)
                 {
@@ -29,6 +29,7 @@ impl Rollout {
                     content: content.clone(),
                     commit: commit.clone(),
                     author: author.clone(),
+                    signer: signer.clone(),
                     started_at: now,
                     finished_at: None,
                     result: RevisionResult::Progressing,
@@ -76,6 +77,16 @@ impl Rollout {
             RolloutChange::Forget { device } => {
                 self.placements.remove(device);
             }
+            RolloutChange::Delete(deletion) => {
+                self.approvals.clear();
+                // What became of its revisions stays as it is: if it is written again soon, it goes on where it was.
+                self.deletion = Some(deletion.clone());
+            }
+            RolloutChange::Recreate => self.deletion = None,
+            RolloutChange::End => {
+                let numbered = self.current().map_or(self.numbered, |record| record.number);
+                *self = Self { numbered, version: self.version, ..Self::default() };
+            }
         }
     }
 
@@ -121,9 +132,11 @@ impl Rollout {
         }
         self.version += 1;
         placement.since = outcome.at;
+        let back = placement.is_rebooting_back();
         match (&step.action, outcome.verdict) {
             // Why it was taken back stays known.
             (Action::Restore { .. }, Verdict::Done) => {}
+            (Action::Reboot { .. }, Verdict::Done) if back && placement.restore_failures == 0 => {}
             (_, Verdict::Done) => placement.failure.clear(),
             _ => placement.failure.clone_from(&outcome.message),
         }
@@ -149,6 +162,15 @@ impl Rollout {
                 placement.reboot_from.clone_from(&outcome.reboot_from);
                 Phase::Applied
             }
+            (Action::Reboot { .. }, Verdict::Done) if back => {
+                placement.reboot_from = None;
+                placement.restore_failures = 0;
+                Phase::Restored
+            }
+            (Action::Reboot { .. }, _) if back => {
+                placement.restore_failures += 1;
+                Phase::Restored
+            }
             (Action::Reboot { .. }, Verdict::Done) => {
                 placement.applied_at = Some(outcome.at);
                 placement.reboot_from = None;
@@ -158,6 +180,10 @@ impl Rollout {
                 placement.undo = None;
                 placement.applied_at = None;
                 placement.way_back = WayBackSeen::Unknown;
+                // What was never booted into needs no reboot to get out of.
+                let never_booted = outcome.reboot_from.is_some() && outcome.reboot_from == placement.reboot_from;
+                placement.reboot_from = outcome.reboot_from.clone().filter(|_| !never_booted);
+                placement.restore_failures = 0;
                 Phase::Restored
             }
             (Action::Remove(_), Verdict::Done) => {
@@ -238,6 +264,7 @@ impl Rollout {
             if placement.revision == number && matches!(placement.phase, Phase::Failed | Phase::Restored) {
                 placement.phase = Phase::Prepared;
                 placement.way_back = WayBackSeen::Unknown;
+                placement.reboot_from = None;
                 placement.since = now;
                 placement.failure.clear();
                 placement.attempt += 1;

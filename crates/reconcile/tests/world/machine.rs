@@ -104,12 +104,7 @@ impl Machine {
                 let before = work.content.items().map(|key| (key.clone(), self.items.get(&key).cloned()));
                 self.saved.insert(step.id.clone(), before.collect());
                 put(&work.content, &mut self.items);
-                let reboots = match work.content.reboot {
-                    Reboot::Always => true,
-                    Reboot::IfRequired => self.needs_reboot,
-                    Reboot::Never => false,
-                };
-                outcome.reboot_from = (done && reboots).then(|| self.boot_id());
+                outcome.reboot_from = (done && self.reboots(&work.content)).then(|| self.boot_id());
             }
             Action::Restore { undo, .. } if done => {
                 for (key, before) in self.saved.get(undo).cloned().expect("only what was saved is restored") {
@@ -118,6 +113,7 @@ impl Machine {
                         None => drop(self.items.remove(&key)),
                     }
                 }
+                outcome.reboot_from = self.reboots(&work.content).then(|| self.boot_id());
             }
             Action::Remove(_) if done => work.content.items().for_each(|key| drop(self.items.remove(&key))),
             Action::Reboot { .. } if done => {
@@ -128,6 +124,14 @@ impl Machine {
             Action::Rollout(_) | Action::Admit { .. } => unreachable!("not a device's step"),
         }
         outcome
+    }
+
+    fn reboots(&self, content: &Content) -> bool {
+        match content.reboot {
+            Reboot::Always => true,
+            Reboot::IfRequired => self.needs_reboot,
+            Reboot::Never => false,
+        }
     }
 
     fn fingerprint(&self, work: &Work) -> reconcile::Digest {

@@ -51,6 +51,8 @@ impl World {
             self.machines.entry(name.clone()).or_default();
         }
         self.observed.devices.retain(|name, _| desired.devices.contains_key(name));
+        let deletions = reconcile::deletion::plan(&self.desired, &desired, self.desired.deployments.keys(), &self.observed);
+        deletions.iter().for_each(|plan| self.record(plan));
         self.desired = desired;
         findings
     }

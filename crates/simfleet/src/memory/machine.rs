@@ -215,18 +215,14 @@ impl Machine {
                 let before = items.map(|key| (key.clone(), self.items.get(&key).cloned().unwrap_or(ItemSeen::Absent))).collect();
                 self.saved.insert(step.id.clone(), before);
                 self.put(&work.content, versions)?;
-                let reboots = match work.content.reboot {
-                    Reboot::Always => true,
-                    Reboot::IfRequired => self.needs_reboot,
-                    Reboot::Never => false,
-                };
-                outcome.reboot_from = reboots.then(|| self.boot_id());
+                outcome.reboot_from = self.reboots(&work.content).then(|| self.boot_id());
             }
             // What failed on the way back has brought nothing back.
             Action::Restore { .. } | Action::Remove(_) if matches!(fate, Fate::Fails | Fate::Hangs) => {}
             Action::Restore { undo, .. } => {
                 let saved = self.saved.get(undo).cloned().ok_or_else(|| format!("step {undo} saved nothing here"))?;
                 self.items.extend(saved);
+                outcome.reboot_from = self.reboots(&work.content).then(|| self.boot_id());
             }
             Action::Remove(_) => self.items.extend(work.content.items().map(|key| (key, ItemSeen::Absent))),
             Action::Reboot { boot_id, .. } if *boot_id == self.boot_id() => {
@@ -236,6 +232,14 @@ impl Machine {
             Action::Reboot { .. } | Action::Rollout(_) | Action::Admit { .. } => {}
         }
         Ok(())
+    }
+
+    fn reboots(&self, content: &Content) -> bool {
+        match content.reboot {
+            Reboot::Always => true,
+            Reboot::IfRequired => self.needs_reboot,
+            Reboot::Never => false,
+        }
     }
 
     fn put(&mut self, content: &Content, versions: &Versions) -> Result<(), String> {

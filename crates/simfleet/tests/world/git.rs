@@ -16,6 +16,8 @@ const VERSIONS: usize = 6;
 pub struct Git {
     pub devices: Vec<(String, Value)>,
     pub deployments: Vec<(String, Value)>,
+    /// Deleted, the last one first to come back: Deployments depend on those before them only.
+    deleted: Vec<(String, Value)>,
     pub commits: u32,
 }
 
@@ -23,12 +25,12 @@ impl Git {
     pub fn new(chance: &mut Seeded) -> Self {
         let devices: Vec<_> = (0..3 + chance.below(6)).map(|number| (format!("dev-{number}"), device(number, chance))).collect();
         let deployments = (0..1 + chance.below(3)).map(|number| (app(number), deployment(number, chance))).collect();
-        Self { devices, deployments, commits: 0 }
+        Self { devices, deployments, deleted: Vec::new(), commits: 0 }
     }
 
     /// Every version that somebody might ask for, with the package.
     pub fn versions(&self) -> Vec<(String, String)> {
-        let numbers = 0..self.deployments.len();
+        let numbers = 0..self.deployments.len() + self.deleted.len();
         numbers.flat_map(|number| (0..VERSIONS).map(move |minor| (app(number), version(number, minor)))).collect()
     }
 
@@ -43,6 +45,20 @@ impl Git {
                 _ => value["spec"]["suspend"] = (value["spec"]["suspend"] != json!(true)).into(),
             }
             return format!("{name}: {} suspend={}", value["metadata"]["labels"], value["spec"]["suspend"]);
+        }
+        if chance.percent(12) {
+            if let Some(back) = self.deleted.pop() {
+                let what = format!("{} is written again", back.0);
+                self.deployments.push(back);
+                return what;
+            }
+            if self.deployments.len() > 1
+                && let Some(gone) = self.deployments.pop()
+            {
+                let what = format!("{} is deleted, onDelete {}", gone.0, gone.1["spec"]["onDelete"]);
+                self.deleted.push(gone);
+                return what;
+            }
         }
         let number = chance.below(self.deployments.len());
         let fresh = deployment(number, chance);

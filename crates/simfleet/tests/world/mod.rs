@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use reconcile::command::{self, Command};
+use reconcile::deletion;
 use reconcile::{Deferred, Desired, Name, Plan, StepId, WaitingOn};
 use simfleet::memory::{Breaks, Devices, Error, Fate, Machine, Store};
 
@@ -35,6 +36,8 @@ pub struct World {
     now: Timestamp,
     git: Git,
     desired: Desired,
+    /// A commit that is not in force yet.
+    next: Option<Desired>,
     pub devices: Devices,
     store: Store,
     /// `None`: it was killed, and could not start yet.
@@ -68,7 +71,7 @@ impl World {
             devices.with(device, |machine| machine.set_takes(SignedDuration::from_secs(takes)));
         }
         let (store, rules, tally) = (Store::new(), Rules::default(), Tally::new());
-        Self { chance, log, tally, now, git, desired, devices, store, engine: None, rules, store_away: false, narrow: false }
+        Self { chance, log, tally, now, git, desired, next: None, devices, store, engine: None, rules, store_away: false, narrow: false }
     }
 
     /// Lives through everything, and comes to rest.
@@ -130,8 +133,7 @@ impl World {
         }
         if self.chance.percent(12) {
             let what = self.git.change(&mut self.chance);
-            self.desired = self.git.build();
-            self.rules.commit(&self.desired);
+            self.next = Some(self.git.build());
             self.note(&format!("commit {} {what}", self.git.commits));
         }
         if self.chance.percent(30) {
@@ -195,6 +197,7 @@ impl World {
         if engine.stale && engine.reload(&self.store).await.is_ok() {
             self.note("what is stored is taken up again");
         }
+        self.admit(&mut engine).await?;
         for device in self.desired.devices.keys() {
             if self.chance.percent(85) {
                 engine.look(&self.desired, &self.devices, device).await;
@@ -217,6 +220,22 @@ impl World {
         self.finish(&mut engine).await;
         self.fate()?;
         self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Puts a commit in force, after what it deletes is noted.
+    async fn admit(&mut self, engine: &mut Engine) -> Result<(), Killed> {
+        let Some(next) = self.next.clone().filter(|_| !engine.stale) else { return Ok(()) };
+        if let Some(plan) = deletion::plan(&self.desired, &next, self.desired.deployments.keys(), &engine.observed) {
+            if self.record(engine, plan).await.is_err() {
+                return Ok(());
+            }
+            self.count("deleted");
+            self.fate()?;
+        }
+        self.rules.commit(&next);
+        self.desired = next;
+        self.next = None;
         Ok(())
     }
 

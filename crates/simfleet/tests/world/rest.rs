@@ -25,12 +25,14 @@ impl World {
             if engine.stale {
                 engine.reload(&self.store).await.expect("the store is there");
             }
+            let _ = self.admit(&mut engine).await;
             for device in self.desired.devices.keys() {
                 engine.look(&self.desired, &self.devices, device).await;
                 engine.probe(&self.desired, &self.devices, device, self.now);
             }
             let plan = self.plan(&mut engine);
-            let (quiet, look_again) = (plan.steps.is_empty() && engine.steps.is_empty() && engine.ended.is_empty(), plan.look_again);
+            let (quiet, look_again) =
+                (self.next.is_none() && plan.steps.is_empty() && engine.steps.is_empty() && engine.ended.is_empty(), plan.look_again);
             if plan.steps.is_empty() {
                 // Whatever is under way gets on.
                 self.now += SignedDuration::from_secs(if engine.steps.is_empty() { 0 } else { 20 });
@@ -44,7 +46,7 @@ impl World {
             if !quiet {
                 continue;
             }
-            let units: Vec<Name> = self.desired.deployments.keys().cloned().collect();
+            let units: Vec<Name> = reconcile::units(&self.desired, &engine.observed).cloned().collect();
             let waits = units.iter().find_map(|unit| Some((unit, approval(&engine.deferred, unit)?)));
             if let Some((unit, approve)) = waits {
                 self.ask(&mut engine, unit, &approve).await;
@@ -75,6 +77,11 @@ impl World {
             );
             assert!(stays, "at rest, and waiting for what comes by itself: {} {deferred}", deferred.unit);
         }
+        for (unit, rollout) in &engine.observed.rollouts {
+            let ended = self.desired.deployments.contains_key(unit) || !rollout.is_remembered();
+            let spoken = engine.deferred.iter().any(|deferred| deferred.unit.name() == unit);
+            assert!(ended || spoken, "{unit} was deleted and is still remembered at rest, and nobody knows why");
+        }
         let units: Vec<Name> = self.desired.deployments.keys().cloned().collect();
         for unit in units {
             let Some(rollout) = engine.observed.rollouts.get(&unit) else {
@@ -82,7 +89,10 @@ impl World {
                 continue;
             };
             let spoken = engine.deferred.iter().any(|deferred| deferred.unit.name() == &unit);
-            let current = rollout.current().expect("a rollout has a revision");
+            let Some(current) = rollout.current() else {
+                assert!(self.desired.deployments.get(&unit).unwrap().members.is_empty(), "{unit} was never begun again");
+                continue;
+            };
             let end = match current.result {
                 RevisionResult::Complete => "complete",
                 RevisionResult::RolledBack { .. } => "rolled back",
@@ -128,8 +138,7 @@ impl World {
         self.note("nothing goes wrong any more");
         self.store.set_away(false);
         self.git.set_free();
-        self.desired = self.git.build();
-        self.rules.commit(&self.desired);
+        self.next = Some(self.git.build());
         for device in self.desired.devices.keys() {
             self.devices.with(device, |machine| {
                 machine.set_away(false);

@@ -8,19 +8,26 @@ use sqlx::AnyConnection;
 
 use crate::Error;
 use crate::contents::{self, Contents};
-use crate::rows::{Value, by_keys, insert, text, to_word};
+use crate::rows::{Value, by_keys, insert, text, to_json, to_word};
 
-const DEPLOYMENT: &str = "deployment (name, version, paused_by, paused_at)";
-const REVISION: &str = "revision (deployment, number, content, commit_id, author, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason, undone_by)";
+const DEPLOYMENT: &str = "deployment (name, version, paused_by, paused_at, deletion, numbered)";
+const REVISION: &str = "revision (deployment, number, content, commit_id, author, signer, is_revert, started_at, finished_at, result, last_batch_only, back_to, reason, undone_by)";
 const PLACEMENT: &str = "placement (deployment, device, revision, digest, batch, phase, since, step, attempt, applied_at, healthy_before, way_back, no_way_back, undo, from_revision, failure, restore_failures, reboot_from)";
 
 /// Writes what differs between two excerpts of a unit's rollout.
 pub(crate) async fn save(tx: &mut AnyConnection, unit: &Name, old: &Rollout, new: &Rollout) -> Result<(), Error> {
     let unit = unit.full();
     let paused = new.paused.as_ref();
-    let row = [unit.into(), new.version.into(), paused.map(|pause| pause.by.as_str()).into(), paused.map(|pause| pause.at).into()];
-    let replace =
-        "ON CONFLICT (name) DO UPDATE SET version = excluded.version, paused_by = excluded.paused_by, paused_at = excluded.paused_at";
+    let deletion = new.deletion.as_ref().map(to_json);
+    let row = [
+        unit.into(),
+        new.version.into(),
+        paused.map(|pause| pause.by.as_str()).into(),
+        paused.map(|pause| pause.at).into(),
+        deletion.as_deref().into(),
+        new.numbered.into(),
+    ];
+    let replace = "ON CONFLICT (name) DO UPDATE SET version = excluded.version, paused_by = excluded.paused_by, paused_at = excluded.paused_at, deletion = excluded.deletion, numbered = excluded.numbered";
     insert(tx, DEPLOYMENT, [row], replace).await?;
     save_history(tx, unit, old, new).await?;
     save_approvals(tx, unit, old, new).await?;
@@ -46,7 +53,7 @@ async fn save_history(tx: &mut AnyConnection, unit: &str, old: &Rollout, new: &R
         rows.push(revision(unit, record, content));
     }
     contents.write(tx).await?;
-    // Content, commit and author of a revision never change: only what became of it does.
+    // Content, commit, author and signer of a revision never change: only what became of it does.
     let replace = "ON CONFLICT (deployment, number) DO UPDATE SET finished_at = excluded.finished_at, result = excluded.result, last_batch_only = excluded.last_batch_only, back_to = excluded.back_to, reason = excluded.reason, undone_by = excluded.undone_by";
     insert(tx, REVISION, rows, replace).await?;
     for record in &new.history {
@@ -58,7 +65,7 @@ async fn save_history(tx: &mut AnyConnection, unit: &str, old: &Rollout, new: &R
     Ok(())
 }
 
-fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 13] {
+fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 14] {
     let (result, last_batch_only, to) = match record.result {
         RevisionResult::Progressing => ("progressing", None, None),
         RevisionResult::Complete => ("complete", None, None),
@@ -73,6 +80,7 @@ fn revision(unit: &str, record: &RevisionRecord, content: String) -> [Value; 13]
         content.into(),
         record.commit.as_str().into(),
         record.author.as_str().into(),
+        record.signer.as_deref().into(),
         record.revert.into(),
         record.started_at.into(),
         record.finished_at.into(),

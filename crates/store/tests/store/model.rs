@@ -8,9 +8,11 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use reconcile::content::{AfterChange, Digest};
+use reconcile::deletion::Deletion;
 use reconcile::record::{Record as _, RecordedStep, resume};
 use reconcile::rollout::WayBackSeen;
 use reconcile::{Action, Content, File, FileSource, Name, Outcome, Rollout, RolloutChange, ServiceUse, Step, StepId, Verdict};
+use serde_json::json;
 use std::sync::Arc;
 use store::{Error, Store};
 
@@ -76,9 +78,12 @@ fn changes() -> impl Strategy<Value = RolloutChange> {
     let adopted = vec(((0..DEVICES).prop_map(|device| Name::parse(&format!("web-{device}"))), text()), 0..4);
     let adopted = adopted.prop_map(|all| all.into_iter().map(|(name, text)| (name, Digest::of(text.as_bytes()))).collect());
     prop_oneof![
-        4 => (number(), contents(), text(), any::<bool>(), 0..4_usize).prop_map(|(number, content, commit, revert, history_limit)| {
-            RolloutChange::Start { number, digest: content.digest(), content, author: commit.clone(), commit, revert, history_limit }
-        }),
+        4 => (number(), contents(), text(), option::of(text()), any::<bool>(), 0..4_usize).prop_map(
+            |(number, content, commit, signer, revert, history_limit)| {
+                let (digest, author) = (content.digest(), commit.clone());
+                RolloutChange::Start { number, content, digest, commit, author, signer, revert, history_limit }
+            }
+        ),
         4 => (number(), option::of(devices()), option::of(select(vec!["a".to_owned(), "b\0".into()])))
             .prop_map(|(number, devices, approval)| RolloutChange::OpenBatch { number, batch: 1, devices, approval }),
         3 => (number(), adopted).prop_map(|(number, adopted)| RolloutChange::Complete { number, adopted }),
@@ -90,7 +95,17 @@ fn changes() -> impl Strategy<Value = RolloutChange> {
         4 => text().prop_map(|by| RolloutChange::Resume { by }),
         2 => select(vec!["a".to_owned(), "b\0".into()]).prop_map(|approval| RolloutChange::Approve { approval, by: "ada".into() }),
         1 => (0..DEVICES).prop_map(|device| RolloutChange::Forget { device: Name::parse(&format!("web-{device}")) }),
+        1 => (text(), option::of(text()), any::<bool>()).prop_map(|(author, signer, remove)| RolloutChange::Delete(deletion(&author, signer.as_deref(), remove))),
+        1 => Just(RolloutChange::Recreate),
+        1 => Just(RolloutChange::End),
     ]
+}
+
+fn deletion(author: &str, signer: Option<&str>, remove: bool) -> Box<Deletion> {
+    let window = json!({"schedule": "0 2 * * SUN", "duration": "2h", "timeZone": "Europe/Amsterdam"});
+    let deletion = json!({"commit": "c0ffee", "author": author, "signer": signer, "remove": remove, "maxUnavailable": "20%",
+        "groupBy": ["site"], "deadlineSeconds": 600, "windows": [window]});
+    serde_json::from_value(deletion).unwrap()
 }
 
 fn actions() -> impl Strategy<Value = Action> {

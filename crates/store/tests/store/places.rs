@@ -130,6 +130,7 @@ pub fn start(number: u32, content: &Arc<Content>) -> RolloutChange {
         digest: content.digest(),
         commit: "c0ffee".into(),
         author: "Ada <ada@example.org>".into(),
+        signer: Some("ssh-ed25519 AAAA".into()),
         revert: false,
         history_limit: 3,
     }
