@@ -54,7 +54,7 @@ pub enum Error {
 
 /// Plans what a person asks for. `waiting` is what the last plan put off: only what waits can be approved.
 pub fn plan(desired: &Desired, observed: &Observed, unit: &Name, command: &Command, by: &str, waiting: &[Deferred]) -> Result<Plan, Error> {
-    let rollout = observed.rollouts.get(unit).ok_or_else(|| Error::Unknown(unit.clone()))?;
+    let rollout = observed.rollouts.get(unit).filter(|rollout| rollout.is_remembered()).ok_or_else(|| Error::Unknown(unit.clone()))?;
     let by = by.to_owned();
     let change = match command {
         Command::Pause if rollout.paused.is_some() => return Err(Error::Nothing("it is paused already".into())),
@@ -148,5 +148,15 @@ mod tests {
         };
         assert_eq!(resume(5).unwrap().steps.len(), 1);
         assert!(matches!(resume(4), Err(Error::Nothing(_))), "it is tried again by itself");
+    }
+
+    /// Of one that was deleted only its numbers are left, and nobody can ask anything of those.
+    #[test]
+    fn what_was_deleted_can_be_asked_for_nothing() {
+        let unit = Name::parse("app");
+        let ended = Rollout { numbered: 3, version: 17, ..Rollout::default() };
+        let observed = Observed { rollouts: [(unit.clone(), Arc::new(ended))].into(), ..Observed::default() };
+        let refused = plan(&Desired::default(), &observed, &unit, &Command::Pause, "bob", &[]);
+        assert_eq!(refused, Err(Error::Unknown(unit)));
     }
 }
