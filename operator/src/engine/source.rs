@@ -100,6 +100,9 @@ pub(crate) enum Wish {
     Preview(String, oneshot::Sender<Result<Candidate, String>>),
 }
 
+/// Contents of blobs, by their ids.
+type Contents = BTreeMap<String, Vec<u8>>;
+
 /// What has been read so far: the next revision is read by what it changed.
 #[derive(Clone, Default)]
 struct Reading {
@@ -113,29 +116,36 @@ impl Reading {
         Some(self.desired.revision.commit.as_str()).filter(|commit| !commit.is_empty())
     }
 
-    /// The commit that was in force, from the cache or, if that was lost, fetched with what came after it. `None`: the repository does
-    /// not lead to it any more, or no key counts that signed it.
+    /// The commit that was in force, from the cache or, if that was lost, fetched with what came after it. `None`: it can't come in
+    /// force again, and asking again would not help: the repository does not lead to it any more, no key counts that signed it, it does
+    /// not have the folder. That must not keep away what was committed since.
     async fn restore(&mut self, source: &Source, commit: &str) -> Result<Option<Candidate>, String> {
-        let mut fetched = source.at(commit).await;
-        if let Err(error @ (git::Error::NotCached(_) | git::Error::Damaged { .. })) = &fetched {
+        let mut whole = self.whole(source, commit).await;
+        if let Err(error @ (git::Error::NotCached(_) | git::Error::Damaged { .. })) = &whole {
             tracing::info!(%error, "the commit in force is fetched again");
             match source.poll(None).await {
                 // A head that is not applied is in the cache too.
-                Ok(_) | Err(git::Error::Unverified { .. } | git::Error::NoPath { .. } | git::Error::TooMany { .. }) => {}
+                Ok(_) => {}
+                Err(error) if error.is_about_commit() => {}
                 Err(error) => return Err(error.to_string()),
             }
-            fetched = source.at(commit).await;
+            whole = self.whole(source, commit).await;
         }
-        match fetched {
-            Ok(fetched) => self.fetched(source, fetched).await.map(Some),
-            Err(git::Error::NotCached(_)) => Ok(None),
-            // Its key counts no more. Asking again would not help, and must not keep away what a key that counts has signed since.
-            Err(error @ git::Error::Unverified { .. }) => {
+        match whole {
+            Ok((fetched, contents)) => self.take(fetched, contents).await.map(Some),
+            Err(error) if error.is_about_commit() => {
                 tracing::warn!(%error, "what was in force is not put in force again");
                 Ok(None)
             }
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// A commit that was fetched before, with the contents that are not known yet.
+    async fn whole(&self, source: &Source, commit: &str) -> Result<(Fetched, Contents), git::Error> {
+        let fetched = source.at(commit).await?;
+        let contents = self.contents(source, &fetched).await?;
+        Ok((fetched, contents))
     }
 
     async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
@@ -186,8 +196,16 @@ impl Reading {
     }
 
     async fn fetched(&mut self, source: &Source, fetched: Fetched) -> Result<Candidate, String> {
+        let contents = self.contents(source, &fetched).await.map_err(|error| error.to_string())?;
+        self.take(fetched, contents).await
+    }
+
+    async fn contents(&self, source: &Source, fetched: &Fetched) -> Result<Contents, git::Error> {
         let wanted = self.reader.missing(&fetched.changed).map(str::to_owned).collect();
-        let contents = source.blobs(wanted).await.map_err(|error| error.to_string())?;
+        source.blobs(wanted).await
+    }
+
+    async fn take(&mut self, fetched: Fetched, contents: Contents) -> Result<Candidate, String> {
         let forced = fetched.forced;
         let read = move |path: &str, id: &str| contents.get(id).cloned().ok_or_else(|| format!("{path}: blob {id} is missing"));
         let candidate = self.read(fetched.changed, fetched.whole, fetched.revision, read).await?;

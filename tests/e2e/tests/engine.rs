@@ -72,6 +72,21 @@ impl World {
         versions
     }
 
+    /// Waits until `evenkeel status` has this in it.
+    fn says(&self, part: &str) {
+        until(part, &self.engine, || match self.engine.text(&["status"]) {
+            Ok(text) if text.contains(part) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    /// Lets the commit through that waits for approval.
+    fn approve(&self) {
+        let text = self.engine.text(&["status"]).unwrap();
+        let id = text.split("evenkeel approve ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        self.engine.text(&["approve", &id]).unwrap();
+    }
+
     fn proven(&self) {
         let export = self.engine.data.join("export.jsonl");
         self.engine.text(&["audit", "export", "--file", export.to_str().unwrap()]).unwrap();
@@ -249,16 +264,10 @@ fn a_lost_cache_lifts_no_limit() {
         std::fs::remove_file(world.engine.fleet.join("d-2.yaml")).unwrap_or_default();
         std::fs::remove_file(world.engine.fleet.join("d-3.yaml")).unwrap_or_default();
     };
-    let says = |world: &World, part: &str| {
-        until(part, &world.engine, || match world.engine.text(&["status"]) {
-            Ok(text) if text.contains(part) => Ok(()),
-            other => Err(format!("{other:?}")),
-        });
-    };
     restart(&mut world);
     world.deploy("2.0-1");
     world.engine.start().unwrap();
-    says(&world, "deletes 2 devices, more than 1");
+    world.says("deletes 2 devices, more than 1");
 
     // The branch is made anew, so that nothing leads to what was in force.
     restart(&mut world);
@@ -266,12 +275,57 @@ fn a_lost_cache_lifts_no_limit() {
     world.deploy("2.0-1");
     world.engine.git(&["branch", "-q", "-M", "anew", "main"]).unwrap();
     world.engine.start().unwrap();
-    says(&world, "can't be compared with commit");
+    world.says("can't be compared with commit");
     assert_eq!(world.versions(), vec!["1.0-1"; 3]);
-    let text = world.engine.text(&["status"]).unwrap();
-    let id = text.split("evenkeel approve ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-    world.engine.text(&["approve", &id]).unwrap();
+    world.approve();
     world.wait("Complete", "2.0-1", 1);
+    world.proven();
+}
+
+/// Where what was in force can't come in force again, since its key was withdrawn or another folder is followed, newer commits are not
+/// kept away: they wait for approval.
+#[test]
+fn what_counts_no_more_keeps_nothing_newer_away() {
+    let mut world = world(2);
+    let keys = world.simulated.folder.join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let key = |name: &str| world.simulated.folder.join(name);
+    for name in ["one", "two"] {
+        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key(name))).unwrap();
+    }
+    let (one, two) = (key("one"), key("two"));
+    let publish = |key: &Path| std::fs::copy(key.with_extension("pub"), keys.join("key.pub")).unwrap();
+    let sign = |world: &World, key: &Path| {
+        let key = format!("user.signingKey={}", key.display());
+        world.engine.git(&["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "--amend", "--no-edit", "-S"]).unwrap();
+    };
+    world.engine.arguments = vec!["--verify-keys".to_owned(), keys.display().to_string()];
+    publish(&one);
+    world.deploy("1.0-1");
+    sign(&world, &one);
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 2);
+
+    world.engine.terminate().unwrap();
+    publish(&two);
+    world.deploy("2.0-1");
+    sign(&world, &two);
+    world.engine.start().unwrap();
+    world.says("can't be compared with commit");
+    assert_eq!(world.versions(), vec!["1.0-1"; 2]);
+    world.approve();
+    world.wait("Complete", "2.0-1", 2);
+
+    world.engine.terminate().unwrap();
+    std::fs::create_dir(world.engine.fleet.join("all")).unwrap();
+    world.engine.git(&["mv", "app.yaml", "d-1.yaml", "d-2.yaml", "all"]).unwrap();
+    let commit = world.engine.commit("all/app.yaml", &app("1.0-1"), "moved").unwrap();
+    world.engine.arguments = vec!["--path".to_owned(), "all".to_owned()];
+    world.engine.start().unwrap();
+    world.says("can't be compared with commit");
+    world.approve();
+    world.says(&commit[..12]);
+    world.wait("Complete", "1.0-1", 2);
     world.proven();
 }
 

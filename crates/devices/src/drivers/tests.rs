@@ -112,13 +112,8 @@ fn a_symlink_in_the_way_of_a_file_is_not_followed() {
         Command::new("/bin/chmod").arg("0700").arg(program).status().unwrap();
     }
     let id = |what: &str| String::from_utf8(Command::new("id").arg(what).output().unwrap().stdout).unwrap().trim().to_owned();
-    let file = File {
-        path: "/srv/conf".into(),
-        source: FileSource::Text(String::new()),
-        mode: "0640".into(),
-        owner: id("-un"),
-        group: id("-gn"),
-    };
+    let file =
+        File { path: "/srv/conf".into(), source: FileSource::Text(String::new()), mode: "0640".into(), owner: id("-un"), group: id("-gn") };
     let here = [files::change(0, &file, &Bytes::Here(b"new".to_vec())), format!("{plant}{}", files::restore(0, &file))];
     for (script, text) in here.into_iter().zip(["new", "old"]) {
         let script = format!("export R D; S=\"$D/before\"\ndie() {{ echo \"$*\"; exit 1; }}\n{script}");

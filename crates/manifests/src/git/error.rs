@@ -92,6 +92,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// It is about the commit that was asked for: asking for that one again gives the same, until more is fetched or the settings change.
+    pub fn is_about_commit(&self) -> bool {
+        matches!(self, Self::NotCached(_) | Self::NoPath { .. } | Self::TooMany { .. } | Self::Unverified { .. })
+    }
+
     /// A bounded word for metrics.
     pub fn category(&self) -> &'static str {
         match self {
