@@ -1,8 +1,10 @@
 #!/bin/sh
-# Stands in for cp(1): the owner that was written down for a file comes along with -a.
+# Stands in for cp(1): the owner that was written down for a file comes along with -a and -p.
 PATH="${PATH#*:}"
 cp "$@" || exit 1
-[ "$1" = -a ] && [ $# = 3 ] && [ -f "$3" ] || exit 0
+case "$1" in -a* | -p*) ;; *) exit 0 ;; esac
+while [ $# -gt 2 ]; do shift; done
+[ -f "$2" ] || exit 0
 O="$EVENKEEL_ROOT/.simulated/owners"
-from="$O/$(stat -c '%i.%W' "$2")"
-[ ! -f "$from" ] || cat "$from" > "$O/$(stat -c '%i.%W' "$3")"
+from="$O/$(stat -c '%i.%W' "$1")"
+[ ! -f "$from" ] || cat "$from" > "$O/$(stat -c '%i.%W' "$2")"
