@@ -54,7 +54,7 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
         Level::Clippy => run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         Level::Deny => {
             if cargo().args(["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
-                return run(cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]));
+                return run(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]));
             }
             // Not a Debian package: where it is not there, there is nothing to install it from.
             eprintln!("note: cargo-deny is not installed; `cargo install cargo-deny` brings it");

@@ -87,7 +87,7 @@ fn dependencies(wrong: &mut Vec<String>) -> anyhow::Result<()> {
 
 /// The core does no I/O: nothing that could is in its tree.
 fn core(wrong: &mut Vec<String>) -> anyhow::Result<()> {
-    let output = cargo().args(["tree", "--quiet", "--offline", "-p", "reconcile", "-e", "normal", "--prefix", "none"]).output()?;
+    let output = cargo().args(["tree", "--quiet", "--locked", "-p", "reconcile", "-e", "normal", "--prefix", "none"]).output()?;
     let tree = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
