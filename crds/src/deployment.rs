@@ -25,6 +25,7 @@ use crate::quantity::{Duration, Share};
     plural = "deployments",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision"),
+    printcolumn(name = "InForce", type_ = "integer", json_path = ".status.inForce", priority = 1),
     printcolumn(name = "Updated", type_ = "integer", json_path = ".status.counts.updated"),
     printcolumn(name = "Total", type_ = "integer", json_path = ".status.counts.total"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.counts.failed", priority = 1),
@@ -253,6 +254,9 @@ pub struct DeploymentStatus {
     /// The newest revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i32>,
+    /// The revision that devices are held to: the newest one, or the one that was gone back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<i32>,
     /// The open batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<i32>,

@@ -535,7 +535,8 @@ fn is_moving(rollout: &Rollout) -> bool {
 
 /// A finding in one line.
 fn place(finding: &manifests::finding::Finding) -> String {
-    format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)
+    let severity = finding.severity.word();
+    format!("{}:{}:{}: {severity}: {}", finding.file, finding.line, finding.column, finding.message)
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

@@ -94,24 +94,21 @@ fn left_out(column: usize) -> usize {
 
 /// Shows findings.
 pub fn render(findings: &[Finding], format: Format) -> String {
+    // Who reads JSON can leave notes out alone.
+    let max = if format == Format::Json { usize::MAX } else { MAX_NOTES };
+    let (notes, others): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.severity == Severity::Note);
+    let shown = others.iter().chain(notes.iter().take(max));
+    let more = notes.len().saturating_sub(max);
     match format {
         Format::Text { colour } => {
-            let (notes, others): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.severity == Severity::Note);
-            let shown = others.iter().chain(notes.iter().take(MAX_NOTES)).map(|finding| text(finding, colour));
-            let more = notes.len().saturating_sub(MAX_NOTES);
             let rest = if more > 0 { format!("and {more} more notes; `--output json` has them all\n\n") } else { String::new() };
-            shown.chain([rest]).collect()
+            shown.map(|finding| text(finding, colour)).chain([rest]).collect()
         }
         Format::Json => serde_json::to_string_pretty(findings).map(|text| text + "\n").unwrap_or_default(),
-        Format::Github => findings.iter().map(github).collect(),
-    }
-}
-
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
+        Format::Github => {
+            let rest = if more > 0 { format!("::notice::and {more} more notes\n") } else { String::new() };
+            shown.map(|finding| github(finding)).chain([rest]).collect()
+        }
     }
 }
 
@@ -124,7 +121,7 @@ fn text(finding: &Finding, colour: bool) -> String {
     };
     let margin = " ".repeat(finding.line.to_string().len());
     let bar = paint("34", "|");
-    let mut out = format!("{}: {}\n", paint(tint, &format!("{}[{}]", word(finding.severity), finding.code)), paint("1", &finding.message));
+    let mut out = format!("{}: {}\n", paint(tint, &format!("{}[{}]", finding.severity.word(), finding.code)), paint("1", &finding.message));
     let file = printable(&finding.file, 300);
     let _ = writeln!(out, "{margin}{} {file}:{}:{}", paint("34", "-->"), finding.line, finding.column);
     if !finding.source.is_empty() {
@@ -179,6 +176,20 @@ fn printable(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A repository may be full of what is left to others, and GitHub shows only the first few.
+    #[test]
+    fn notes_are_bounded_and_errors_are_not() {
+        let note = Finding::new(Severity::Note, "other", "", "left to others", "");
+        let error = Finding::new(Severity::Error, "x", "", "wrong", "");
+        let findings = [vec![note; 50], vec![error; 50]].concat();
+        for (format, word) in [(Format::Github, "::error"), (Format::Text { colour: false }, "error[x]")] {
+            let text = render(&findings, format);
+            assert!(text.starts_with(word) && text.contains("and 40 more notes"), "{text}");
+            assert_eq!((text.matches("wrong").count(), text.matches("left to others").count()), (50, MAX_NOTES));
+        }
+        assert_eq!(render(&findings, Format::Json).matches("left to others").count(), 50);
+    }
 
     #[test]
     fn hostile_text_stays_text() {

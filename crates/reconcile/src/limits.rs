@@ -57,7 +57,8 @@ pub fn check(in_force: &Desired, next: &Desired, changed: &Changed, limits: Limi
     }
     let reach = reach(in_force, next, changed);
     let reason = if reach.deleted.len() > limits.deletions {
-        format!("deletes {} devices, more than {}", reach.deleted.len(), limits.deletions)
+        let devices = if reach.deleted.len() == 1 { "device" } else { "devices" };
+        format!("deletes {} {devices}, more than {}", reach.deleted.len(), limits.deletions)
     } else if reach.of > 0 && reach.touched.len() > limits.devices.ceil_of(reach.of) {
         format!("touches {} of {} devices, more than {}", reach.touched.len(), reach.of, limits.devices.ceil_of(reach.of))
     } else {
@@ -71,7 +72,7 @@ pub fn check(in_force: &Desired, next: &Desired, changed: &Changed, limits: Limi
 /// all of it waits for a person.
 pub fn unknown(lost: &str, next: &Desired) -> Box<TooFar> {
     let reach = Reach { deleted: Vec::new(), touched: next.devices.keys().cloned().collect(), of: 0 };
-    let reason = format!("can't be compared with commit {lost}, which was in force and which the repository does not have any more");
+    let reason = format!("can't be compared with commit {lost}, which was in force and can't be read again");
     let id = Digest::of_json(&(&next.revision.commit, lost, &reach)).as_str()[..12].to_owned();
     Box::new(TooFar { id, reach, reason })
 }

@@ -10,7 +10,7 @@ use crate::name::{Name, Target};
 use crate::observed::{DeviceSeen, ItemKey, Observed};
 use crate::outcome::Outcome;
 use crate::plan::{Action, Plan, Revision, Step, Work};
-use crate::rollout::{RevisionResult, Rollout, RolloutChange};
+use crate::rollout::{RevisionRecord, RevisionResult, Rollout, RolloutChange};
 
 /// Who is behind an act.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -43,8 +43,8 @@ impl Actor {
     /// Who is behind steps of a Deployment whose rollout was `rollout` when they were planned from `revision`: what spreads a commit is
     /// its author's, what a person had undone is theirs, and what takes back a failure or holds what is in force (drift, devices that were
     /// away) is the engine's.
-    pub fn behind<'a>(mut steps: impl Iterator<Item = &'a Step>, rollout: Option<&Rollout>, revision: &Revision) -> Self {
-        let begun = steps.find_map(|step| match &step.action {
+    pub fn behind<'a>(steps: impl Iterator<Item = &'a Step> + Clone, rollout: Option<&Rollout>, revision: &Revision) -> Self {
+        let begun = steps.clone().find_map(|step| match &step.action {
             Action::Rollout(RolloutChange::Start { .. } | RolloutChange::Recreate) => Some(Self::commit(revision)),
             Action::Rollout(RolloutChange::RollBack { by, .. }) => Some(by.as_deref().map_or_else(Self::engine, Self::user)),
             Action::Rollout(RolloutChange::Stop { .. }) => Some(Self::engine()),
@@ -61,9 +61,21 @@ impl Actor {
                 Self { kind: "commit".into(), name: record.author.clone(), signer: record.signer.clone() }
             }
             Some((record, RevisionResult::RollingBack { .. })) => record.undone_by.as_deref().map_or_else(Self::engine, Self::user),
+            // Going back to a revision before the one that failed is theirs who asked for it, until a device is there.
+            Some((RevisionRecord { undone_by: Some(by), .. }, RevisionResult::RolledBack { to })) if goes_to(*to, steps, rollout) => {
+                Self::user(by)
+            }
             _ => Self::engine(),
         })
     }
+}
+
+/// Some of these steps bring a device to this revision that holds another one.
+fn goes_to<'a>(revision: Option<u32>, mut steps: impl Iterator<Item = &'a Step>, rollout: Option<&Rollout>) -> bool {
+    steps.any(|step| {
+        let placement = rollout.and_then(|rollout| rollout.placements.get(step.target.name()));
+        matches!(&step.target, Target::Device(_)) && placement.is_some_and(|placement| placement.holds() != revision)
+    })
 }
 
 /// The port to whatever keeps plans: the store, or a fake of it.
@@ -243,6 +255,19 @@ mod tests {
         assert_eq!(behind(back.clone(), None), Actor::engine());
         assert_eq!(behind(back, Some("eve")), Actor::user("eve"));
         assert_eq!(behind(json!("complete"), None), Actor::engine());
+
+        // Eve went back further than the engine had: hers until the device is there, and what drifts then is the engine's.
+        let went_back = |holds: u32| {
+            let record = json!({"number": 3, "digest": "d1", "content": {"packages": [], "files": [], "services": [], "before": [], "after": [], "reboot": "Never"}, "commit": "c1", "author": "bob", "startedAt": "2026-11-24T12:00:00Z",
+                "result": {"rolledBack": {"to": 1}}, "undoneBy": "eve"});
+            let placement = json!({"revision": holds, "digest": "d1", "phase": "applied", "since": "2026-11-24T12:00:00Z", "step": "s1"});
+            let rollout: Rollout =
+                serde_json::from_value(json!({"history": [record], "placements": {"default/web-01": placement}, "version": 1})).unwrap();
+            let mut step = Step::rollout(&Name::parse("app"), 1, RolloutChange::Recreate, "why".into());
+            (step.target, step.action) = (Target::Device(Name::parse("web-01")), Action::Rollout(RolloutChange::End));
+            Actor::behind([&step].into_iter(), Some(&rollout), &revision)
+        };
+        assert_eq!((went_back(2), went_back(1)), (Actor::user("eve"), Actor::engine()));
 
         let unit = Name::parse("app");
         let first = |change: RolloutChange| {

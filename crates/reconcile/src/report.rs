@@ -35,7 +35,8 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     status.deviations.truncate(LIST);
     status.update = format!("{update:?}");
     let ready = seen.health() == Health::Healthy && update == Update::UpToDate;
-    let reason = format!("{}{}", status.health, status.update);
+    // What keeps it from being ready.
+    let reason = if seen.health() == Health::Healthy { status.update.clone() } else { status.health.clone() };
     status.plain = plain(ready, (&reason, seen.changed_at()), &seen.contact_word(), desired.stalled.get(&Target::Device(name.clone())));
     status
 }
@@ -153,6 +154,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         plain: plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone()))),
         phase: phase.into(),
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
+        in_force: in_force(rollout).and_then(|record| i32::try_from(record.number).ok()),
         batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
         counts: counts(deployment, rollout, observed),
         waiting_on,

@@ -60,10 +60,12 @@ pub(crate) async fn run(args: &CheckArgs) -> ExitCode {
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if matches!(args.output, CheckOutput::Text) {
         println!(
-            "{} devices, {} deployments, {} objects in all: {errors} errors, {warnings} warnings",
-            desired.devices.size(),
-            desired.deployments.size(),
-            desired.objects.size()
+            "{}, {}, {} in all: {}, {}",
+            super::show::count(desired.devices.size(), "device"),
+            super::show::count(desired.deployments.size(), "deployment"),
+            super::show::count(desired.objects.size(), "object"),
+            super::show::count(errors, "error"),
+            super::show::count(warnings, "warning")
         );
     }
     // Notes are no reason to stop a pipeline.

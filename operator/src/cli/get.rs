@@ -95,7 +95,7 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                     .as_array()
                     .into_iter()
                     .flatten()
-                    .map(|package| format!("{} {}", text(&package["name"]), text(&package["version"])));
+                    .map(|package| has(&text(&package["name"]), &text(&package["version"])));
                 let mut row =
                     vec![text(&item["name"]), text(&status["health"]), text(&status["update"]), few(&packages.collect::<Vec<_>>())];
                 if wide {
@@ -116,15 +116,12 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
             let row = |item: &Value| {
                 let status = &item["status"];
                 let count = |key: &str| status["counts"][key].as_i64().unwrap_or(0);
-                let version = status["history"]
-                    .as_array()
-                    .and_then(|history| history.last())
-                    .map(|revision| text(&revision["version"]))
-                    .unwrap_or_default();
+                let in_force = status["history"].as_array().and_then(|all| all.iter().find(|one| one["revision"] == status["inForce"]));
+                let version = in_force.map(|revision| text(&revision["version"])).unwrap_or_default();
                 vec![
                     text(&item["name"]),
                     text(&status["phase"]),
-                    text(&status["revision"]),
+                    text(&status["inForce"]),
                     version,
                     format!("{}/{}", count("updated"), count("total")),
                     count("failed").to_string(),
@@ -179,6 +176,15 @@ fn columns(kind: crds::Kind, wide: bool) -> Vec<(String, String)> {
         .collect()
 }
 
+/// An item in a word: what a file is can't be read from its digest.
+fn has(item: &str, version: &str) -> String {
+    match item.split_once(':') {
+        Some(("file", path)) if version != "-" => path.to_owned(),
+        Some((_, name)) => format!("{name} {version}"),
+        None => format!("{item} {version}"),
+    }
+}
+
 /// The first ones of a list, and how many more there are.
 fn few(all: &[String]) -> String {
     match all {
@@ -230,7 +236,8 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let text = |value: &Value| show::clean(value.as_str().unwrap_or("-"));
     println!("source     {}", text(&status["source"]["url"]));
     println!("in force   {} by {}", text(&status["source"]["inForce"]), text(&status["source"]["author"]));
-    println!("fleet      {} devices, {} deployments", status["devices"], status["deployments"]);
+    let count = |key: &str, what| show::count(status[key].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0), what);
+    println!("fleet      {}, {}", count("devices", "device"), count("deployments", "deployment"));
     for key in ["problem"] {
         if let Some(problem) = status["source"][key].as_str() {
             println!("problem    {}", show::clean(problem));

@@ -260,7 +260,10 @@ impl State<'_> {
             return Err(format!("cut off at the tail: entry {first} is missing, the checkpoint that was kept counts {size}"));
         }
         if self.proven < self.tree.size() {
-            return Err(format!("entry {} and what follows is covered by no checkpoint: cut off, or appended", self.proven));
+            let (first, last) = (self.proven, self.last());
+            return Err(format!(
+                "no checkpoint covers what is from entry {first} on: the log was cut off after entry {last}, or that was appended"
+            ));
         }
         Ok(())
     }

@@ -183,7 +183,7 @@ fn an_entry_that_was_inserted() {
     log.is_wrong("entry 8 stands before a checkpoint that does not count it");
     let mut log = Log::honest();
     log.lines.push(entry(12, "appended"));
-    log.is_wrong("entry 12 and what follows is covered by no checkpoint");
+    log.is_wrong("no checkpoint covers what is from entry 12 on: the log was cut off after entry 12, or that was appended");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_tail_that_was_cut_off() {
     // The checkpoint only.
     let mut log = Log::honest();
     log.lines.pop();
-    log.is_wrong("entry 8 and what follows is covered by no checkpoint");
+    log.is_wrong("no checkpoint covers what is from entry 8 on: the log was cut off after entry 11");
     // Both: only what was kept elsewhere shows it.
     let mut log = Log::honest();
     log.lines.truncate(log.at(8));
