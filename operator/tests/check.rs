@@ -30,7 +30,7 @@ fn the_exit_code_says_how_it_went() {
 
     std::fs::write(&file, DEVICE).unwrap();
     let fine = check(home.path(), &["fleet"]);
-    assert_eq!((fine.status.code(), text(&fine.stdout)), (Some(0), "1 devices, 0 deployments, 1 objects in all: 0 errors, 0 warnings\n"));
+    assert_eq!((fine.status.code(), text(&fine.stdout)), (Some(0), "1 device, 0 deployments, 1 object in all: 0 errors, 0 warnings\n"));
 
     std::fs::write(&file, format!("{DEVICE}---\napiVersion: v1\nkind: ConfigMap\n")).unwrap();
     let noted = check(home.path(), &[]);
