@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
+use crate::places::Places;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -77,7 +78,7 @@ pub async fn serve(shared: Shared, listen: Listen, stop: CancellationToken) -> s
             axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
         }
         Listen::Tcp(address, token) => {
-            let listener = tokio::net::TcpListener::bind(address).await?;
+            let listener = Places::new(tokio::net::TcpListener::bind(address).await?);
             let token = Arc::new(token);
             let app = router(shared)
                 .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))
