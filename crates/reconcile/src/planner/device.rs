@@ -103,7 +103,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
             }
             Some((WayBackSeen::Unknown, _)) | None => return self.then(shared, draft, "prove the way back", Action::Prepare),
         }
-        if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+        if let Some(waiting) = budget.refuse(self.unit, shared, draft, self.device) {
             return self.defer(draft, &wants, waiting);
         }
         self.then(shared, draft, &wants, Action::Apply);
@@ -145,7 +145,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         if undo.is_none() && to.is_none() && reboot.is_none() {
             return Turn::Over;
         }
-        if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+        if let Some(waiting) = budget.refuse(self.unit, shared, draft, self.device) {
             let moving = matches!(&waiting, WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)));
             self.defer(draft, &wants, waiting);
             return if moving { Turn::Moving } else { Turn::Held };
@@ -191,7 +191,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let backs_off =
             until.zip(failed).map(|(until, placement)| WaitingOn::Health { reason: placement.failure.clone(), until: Some(until) });
         let waiting = self.unit.closed().or_else(|| self.blocked(shared)).or(backs_off);
-        match waiting.or_else(|| budget.refuse(self.unit, shared, self.device)) {
+        match waiting.or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             Some(waiting) => self.defer(draft, &wants, waiting),
             None => {
                 let why = if self.unit.rollout.deletion.is_some() { "the Deployment was deleted" } else { "it left the selector" };
@@ -216,7 +216,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Reboots the device, as its change asks for.
     pub(super) fn reboot(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, boot_id: &str) {
-        if let Some(waiting) = self.blocked(shared).or_else(|| budget.refuse(self.unit, shared, self.device)) {
+        if let Some(waiting) = self.blocked(shared).or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             return self.defer(draft, "reboot", waiting);
         }
         let boot_id = boot_id.to_owned();
@@ -389,7 +389,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Takes a place in the device's group, or says why there is none. A device that is out already takes none.
-    pub(super) fn refuse(&mut self, unit: &Unit<'_>, shared: &Shared<'_>, device: &Device) -> Option<WaitingOn> {
+    pub(super) fn refuse(&mut self, unit: &Unit<'_>, shared: &Shared<'_>, draft: &mut Draft, device: &Device) -> Option<WaitingOn> {
         if shared.is_out(&device.name) {
             return None;
         }
@@ -398,6 +398,7 @@ impl Budget {
         let group = groups.entry(key.clone()).or_default();
         if group.is_full(unit.deployment) {
             let limit = group.limit(unit.deployment);
+            draft.look_at(group.out.iter().filter_map(|device| shared.patience_with(device)).filter(|at| *at > unit.now).min());
             let out = group.out.iter().take(5).cloned().collect();
             return Some(WaitingOn::Budget { group: key, limit, out });
         }
