@@ -222,9 +222,10 @@ impl Engine {
                 self.lost = Some(commit);
             }
             Some(Event::Candidate(candidate)) => {
-                self.write().source.checked_at = Some(Timestamp::now());
                 self.pending.extend(candidate.changed.clone());
                 self.candidate(candidate).await;
+                // Afterwards: who waits for this look wants to see what came of it.
+                self.write().source.checked_at = Some(Timestamp::now());
             }
             Some(Event::Unchanged) => {
                 let mut view = self.write();

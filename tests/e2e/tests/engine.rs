@@ -378,3 +378,58 @@ fn what_a_deleted_deployment_put_there_is_taken_off() {
     assert!(history.lines().any(|line| line.trim_start().starts_with("2 ")), "numbers are never used again:\n{history}");
     world.proven();
 }
+
+/// `apply --once` says that all is done when all is done: not before the newest commit was read, not while it waits for a person, and
+/// not before what was deleted is off.
+#[test]
+fn apply_once_ends_well_only_when_all_is_done() {
+    let world = world(2);
+    let apply = |more: &[&str]| {
+        let output = world.engine.command_of(&["apply", "--once"]).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let at = |versions: [&str; 2]| assert_eq!(world.versions(), versions);
+    let text = format!("{}  onDelete: Remove\n", app("1.0-1"));
+    world.engine.commit("app.yaml", &text, "1.0-1").unwrap();
+    let (code, said) = apply(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    at(["1.0-1", "1.0-1"]);
+
+    world.engine.commit("app.yaml", &text.replace("1.0-1", "2.0-1"), "2.0-1").unwrap();
+    let (code, said) = apply(&["--max-touched", "1"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.lines().last().unwrap().contains("touches 2 of 2 devices, more than 1: evenkeel approve"), "{said}");
+    at(["1.0-1", "1.0-1"]);
+
+    world.engine.git(&["branch", "-m", "elsewhere"]).unwrap();
+    let (code, said) = apply(&["--timeout", "5s"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.lines().last().unwrap().contains("not there after 5s: there is no refs/heads/main"), "{said}");
+    world.engine.git(&["branch", "-m", "main"]).unwrap();
+
+    let (code, said) = apply(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    at(["2.0-1", "2.0-1"]);
+
+    std::fs::remove_file(world.engine.fleet.join("app.yaml")).unwrap();
+    world.engine.git(&["add", "-A"]).unwrap();
+    world.engine.git(&["commit", "-q", "-m", "gone"]).unwrap();
+    let (code, said) = apply(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    at(["", ""]);
+}
+
+/// An engine that nobody can reach is not left running.
+#[test]
+fn a_place_that_cannot_be_listened_on_ends_it() {
+    let mut world = world(1);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let token = world.simulated.folder.join("token");
+    std::fs::write(&token, "0123456789abcdef").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world.engine.arguments = vec!["--listen".into(), address.clone(), "--token-file".into(), token.display().to_string()];
+    let output = world.engine.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{address} can't be listened on")), "{said}");
+}
