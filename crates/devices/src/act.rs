@@ -107,7 +107,7 @@ impl Devices {
             && let Err(error) = self.after(device, work).await
         {
             outcome.verdict = Verdict::Failed;
-            outcome.message = error;
+            outcome.message = self.masked(work, &error);
         }
         outcome.at = Timestamp::now();
         outcome
@@ -133,7 +133,7 @@ impl Devices {
                 for check in &work.content.before {
                     probe::once(self, device, check)
                         .await
-                        .map_err(|error| failed(format!("check {} before the change: {error}", check.name)))?;
+                        .map_err(|error| failed(self.masked(work, &format!("check {} before the change: {error}", check.name))))?;
                 }
                 self.supply(device, work).await.map_err(failed)?;
                 Ok(drivers::prepare(work))
@@ -162,9 +162,15 @@ impl Devices {
         Ok(())
     }
 
-    /// The tail of what a step printed, with the values of the content's secrets masked.
+    /// The tail of what a step printed, with the values of the content's secrets masked: before anything is cut or taken out of it, after
+    /// which a value might not be found any more.
     fn message(&self, work: &Work, tail: &str) -> String {
-        let mut text = message(tail);
+        message(&self.masked(work, tail))
+    }
+
+    /// A text without the values of the content's secrets.
+    fn masked(&self, work: &Work, text: &str) -> String {
+        let mut text = text.to_owned();
         for file in &work.content.files {
             let FileSource::Secret { name, key } = &file.source else { continue };
             let Ok(value) = self.secrets.read(name, key) else { continue };
