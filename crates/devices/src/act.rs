@@ -25,8 +25,9 @@ const CHECK_AGAIN: Duration = Duration::from_secs(2);
 impl Act for Devices {
     async fn act(&self, device: &Device, step: &RecordedStep) -> Option<Outcome> {
         let work = step.work();
+        let id = self.there(&step.step().id);
         // A step that has begun is only waited for; one that has not is looked at twice before it begins.
-        match self.progress(device, &detached::poll(&step.step().id)).await {
+        match self.progress(device, &detached::poll(&id)).await {
             Ok(Progress::Absent) => {}
             Ok(progress) => return self.follow(device, step, progress).await,
             // Not reached: it may have begun earlier, so nothing can be said yet.
@@ -42,11 +43,11 @@ impl Act for Devices {
             Ok(body) => body,
             Err(outcome) => return Some(outcome),
         };
-        let script = detached::start(&step.step().id, &body, work.deadline_seconds.max(60));
+        let script = detached::start(&id, &body, work.deadline_seconds.max(60));
         match self.progress(device, &script).await {
             Ok(progress) => self.follow(device, step, progress).await,
             // What was said instead may tell why it could not begin; whether it did is asked again.
-            Err(said) => match self.progress(device, &detached::poll(&step.step().id)).await {
+            Err(said) => match self.progress(device, &detached::poll(&id)).await {
                 Ok(Progress::Absent) => Some(Outcome::refused(Timestamp::now(), format!("could not be started: {said}"))),
                 Ok(progress) => self.follow(device, step, progress).await,
                 Err(_) => None,
@@ -64,6 +65,7 @@ impl Devices {
     /// Waits for the end of a step that has begun.
     async fn follow(&self, device: &Device, step: &RecordedStep, mut progress: Progress) -> Option<Outcome> {
         let until = tokio::time::Instant::now() + deadline(step.work()) + GRACE;
+        let id = self.there(&step.step().id);
         loop {
             match progress {
                 Progress::Running if tokio::time::Instant::now() >= until => return None,
@@ -78,7 +80,7 @@ impl Devices {
                 Progress::Done(code, tail) => return Some(self.ended(device, step, code, &tail).await),
             }
             // Each look waits on the device.
-            progress = self.progress(device, &detached::poll(&step.step().id)).await.ok()?;
+            progress = self.progress(device, &detached::poll(&id)).await.ok()?;
         }
     }
 
@@ -143,7 +145,7 @@ impl Devices {
                 let bytes = self.bytes(work).map_err(refused)?;
                 Ok(drivers::apply(work, &bytes))
             }
-            Action::Restore { work, undo } => Ok(drivers::restore(work, undo)),
+            Action::Restore { work, undo } => Ok(drivers::restore(work, &self.there(undo))),
             Action::Remove(work) => Ok(drivers::remove(&work.content)),
             Action::Reboot { .. } | Action::Rollout(_) | Action::Admit { .. } => Err(refused("not a script's work".into())),
         }

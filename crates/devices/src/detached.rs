@@ -1,6 +1,6 @@
 //! Steps that survive us: started under their id, detached from the connection, found again, never run twice.
 //!
-//! On the device each step has a directory `/var/lib/evenkeel/steps/<id>`:
+//! On the device each step has a directory `/var/lib/evenkeel/steps/<id>-<log>`, where the log is that of the store that recorded it:
 //! `script` what it does · `started/` made by the runner; making it is the lock · `pid`, `boot` who runs it · `out` what it
 //! printed · `code` how it ended, written last, by rename · `before/` what an apply step saved.
 //! Beside them `undo/<deployment>` names, by revision, the steps whose `before/` is a way back: those are never pruned.

@@ -379,6 +379,28 @@ fn what_a_deleted_deployment_put_there_is_taken_off() {
     world.proven();
 }
 
+/// A store that was lost makes another log, which counts from the beginning again. What the devices remember of the steps of the first
+/// one must not count as done, nor be what they go back to.
+#[test]
+fn steps_of_a_store_that_was_lost_are_not_taken_for_new_ones() {
+    let mut world = world(2);
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 2);
+    world.engine.terminate().unwrap();
+    std::fs::remove_dir_all(&world.engine.data).unwrap();
+    world.deploy("3.0-1");
+    world.engine.start().unwrap();
+    until("taken back", &world.engine, || {
+        let status = world.engine.text(&["explain", "deployment/app"]).map_err(|error| error.to_string())?;
+        if status.contains("deployment/app is RolledBack") { Ok(()) } else { Err(status) }
+    });
+    assert_eq!(world.versions(), ["1.0-1", "1.0-1"]);
+    world.deploy("2.0-1");
+    world.wait("Complete", "2.0-1", 2);
+    assert_eq!(world.versions(), ["2.0-1", "2.0-1"]);
+}
+
 /// `apply --once` says that all is done when all is done: not before the newest commit was read, not while it waits for a person, and
 /// not before what was deleted is off.
 #[test]
