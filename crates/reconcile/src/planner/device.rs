@@ -81,7 +81,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     /// Brings the content onto the device: proves the way back first, if that is needed.
     pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) {
         let wants = format!("{} revision {}", self.verb, self.record.number);
-        if let Some(waiting) = self.blocked(shared).or_else(|| self.missing()) {
+        if let Some(waiting) = self.blocked(shared, draft).or_else(|| self.missing()) {
             return self.defer(draft, &wants, waiting);
         }
         let here = self.here();
@@ -134,7 +134,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
             self.defer(draft, &wants, waiting);
             return turn;
         }
-        if let Some(waiting) = self.blocked(shared) {
+        if let Some(waiting) = self.blocked(shared, draft) {
             let turn = if matches!(waiting, WaitingOn::Lock { .. } | WaitingOn::Dependency { .. }) { Turn::Moving } else { Turn::Over };
             self.defer(draft, &wants, waiting);
             return turn;
@@ -190,7 +190,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let until = failed.map(|placement| backoff(placement.since, placement.attempt)).filter(|until| self.unit.now < *until);
         let backs_off =
             until.zip(failed).map(|(until, placement)| WaitingOn::Health { reason: placement.failure.clone(), until: Some(until) });
-        let waiting = self.unit.closed().or_else(|| self.blocked(shared)).or(backs_off);
+        let waiting = self.unit.closed().or_else(|| self.blocked(shared, draft)).or(backs_off);
         match waiting.or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             Some(waiting) => self.defer(draft, &wants, waiting),
             None => {
@@ -216,7 +216,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Reboots the device, as its change asks for.
     pub(super) fn reboot(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, boot_id: &str) {
-        if let Some(waiting) = self.blocked(shared).or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
+        if let Some(waiting) = self.blocked(shared, draft).or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             return self.defer(draft, "reboot", waiting);
         }
         let boot_id = boot_id.to_owned();
@@ -224,7 +224,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     }
 
     /// What says "not now" to anything on this device, whatever it is.
-    fn blocked(&self, shared: &Shared<'_>) -> Option<WaitingOn> {
+    fn blocked(&self, shared: &Shared<'_>, draft: &mut Draft) -> Option<WaitingOn> {
         if self.device.suspend {
             return Some(WaitingOn::Suspended { by: format!("device/{} spec.suspend", self.device.name) });
         }
@@ -249,6 +249,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         // A device and those that are reached through it are never worked on at once.
         let parent = self.device.parents.iter().find(|parent| shared.is_worked_on(parent)).cloned();
         let busy = parent.or_else(|| shared.busy_below(&self.device.name));
+        draft.look_at(busy.as_ref().and_then(|device| shared.patience_with(device)));
         busy.map(|device| WaitingOn::Dependency { on: Target::Device(device) })
     }
 
@@ -398,7 +399,8 @@ impl Budget {
         let group = groups.entry(key.clone()).or_default();
         if group.is_full(unit.deployment) {
             let limit = group.limit(unit.deployment);
-            draft.look_at(group.out.iter().filter_map(|device| shared.patience_with(device)).filter(|at| *at > unit.now).min());
+            let again = group.out.iter().filter_map(|device| shared.patience_with(device)).filter(|at| *at > unit.now);
+            draft.look_at(again.min());
             let out = group.out.iter().take(5).cloned().collect();
             return Some(WaitingOn::Budget { group: key, limit, out });
         }
