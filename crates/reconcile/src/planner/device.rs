@@ -204,7 +204,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     /// Says that a step of this Deployment is at work there.
     pub(super) fn under_way(&self, draft: &mut Draft) {
         let Some(placement) = self.placement else { return };
-        draft.look_at(Some(self.unit.patience(placement)));
+        draft.look_at(self.unit.lost_at(&self.device.name, placement));
         let waiting = match self.seen.map(|seen| &seen.contact) {
             Some(Contact::Unreachable { since, reason }) => {
                 WaitingOn::Unreachable { since: Some(*since), reason: format!("{reason}, with a step under way") }

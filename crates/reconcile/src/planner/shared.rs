@@ -84,7 +84,7 @@ impl<'a> Shared<'a> {
     pub(super) fn patience_with(&self, device: &Name) -> Option<Timestamp> {
         let seen = self.observed.devices.get(device).filter(|seen| !seen.is_reachable())?;
         let ends = self.placements(device).filter_map(|(unit, placement)| match placement.phase.is_disturbing() {
-            true => Some(self.deadline_after(unit, placement.since)),
+            true => self.lost_at(device, unit, placement),
             false => self.out_of_sight_until(unit, seen, placement),
         });
         ends.max()
@@ -147,20 +147,25 @@ impl<'a> Shared<'a> {
 
     /// A step that may take the device out is under way there, and is still waited for.
     fn is_disturbed(&self, device: &Name, unit: &Name, placement: &Placement) -> bool {
-        let away = || self.observed.devices.get(device).is_none_or(|seen| !seen.is_reachable());
-        placement.phase.is_disturbing() && !(self.now >= self.deadline_after(unit, placement.since) && away())
+        placement.phase.is_disturbing() && self.lost_at(device, unit, placement).is_none_or(|at| self.now < at)
+    }
+
+    fn lost_at(&self, device: &Name, unit: &Name, placement: &Placement) -> Option<Timestamp> {
+        lost_at(self.desired, self.observed, device, placement, self.deadline(unit))
+    }
+
+    /// How long a Deployment has patience with a device.
+    fn deadline(&self, unit: &Name) -> SignedDuration {
+        let deletion = || self.observed.rollouts.get(unit).and_then(|rollout| rollout.deletion.as_deref());
+        match self.desired.deployments.get(unit) {
+            Some(deployment) => deployment.strategy.deadline,
+            None => SignedDuration::from_secs(deletion().map_or(0, |deletion| deletion.deadline_seconds)),
+        }
     }
 
     /// When the patience of a Deployment ends that began then.
     fn deadline_after(&self, unit: &Name, begin: Timestamp) -> Timestamp {
-        let deadline = match self.desired.deployments.get(unit) {
-            Some(deployment) => deployment.strategy.deadline,
-            None => {
-                let deletion = self.observed.rollouts.get(unit).and_then(|rollout| rollout.deletion.as_deref());
-                SignedDuration::from_secs(deletion.map_or(0, |deletion| deletion.deadline_seconds))
-            }
-        };
-        begin.saturating_add(deadline).unwrap_or(Timestamp::MAX)
+        begin.saturating_add(self.deadline(unit)).unwrap_or(Timestamp::MAX)
     }
 
     /// Until when a device that went out of sight since we changed it is taken to be out by that: as long as the gate waits for it.
@@ -211,4 +216,24 @@ fn changed_at(placement: &Placement) -> Option<Timestamp> {
         Phase::Restored => Some(placement.since),
         _ => None,
     }
+}
+
+/// From when on nobody waits any more for a step that is under way on a device out of sight; `None`: it can be seen, or nobody has
+/// looked yet. That we were away ourselves is not held against it: it counts from when it was found to be away.
+pub(super) fn lost_at(
+    desired: &Desired,
+    observed: &Observed,
+    device: &Name,
+    placement: &Placement,
+    deadline: SignedDuration,
+) -> Option<Timestamp> {
+    let begin = match observed.devices.get(device).map(|seen| &seen.contact) {
+        Some(Contact::Known) => return None,
+        Some(Contact::Unreachable { since, .. }) => placement.since.max(*since),
+        None | Some(Contact::Never) => {
+            let is_looked_at = desired.devices.get(device).is_some_and(|device| !device.suspend && device.access != Access::None);
+            return (!is_looked_at).then(|| placement.since.saturating_add(deadline).unwrap_or(Timestamp::MAX));
+        }
+    };
+    Some(begin.saturating_add(deadline).unwrap_or(Timestamp::MAX))
 }

@@ -80,15 +80,15 @@ fn is_out(desired: &Desired, observed: &Observed, device: &Name, now: Timestamp)
     let placements = || observed.rollouts.iter().filter_map(|(unit, rollout)| Some((unit, rollout.placements.get(device)?)));
     let seen = observed.devices.get(device);
     let is_over = |unit: &Name, begin: Timestamp| now >= begin + deadline(desired, observed, unit);
-    let away = seen.is_none_or(|seen| !seen.is_reachable());
-    if placements().any(|(unit, placement)| placement.phase.is_disturbing() && !(away && is_over(unit, placement.since))) {
+    let gone_since = match seen.map(|seen| &seen.contact) {
+        Some(Contact::Unreachable { since, .. }) => Some(*since),
+        _ => None,
+    };
+    let is_lost = |unit: &Name, placement: &Placement| gone_since.is_some_and(|since| is_over(unit, placement.since.max(since)));
+    if placements().any(|(unit, placement)| placement.phase.is_disturbing() && !is_lost(unit, placement)) {
         return true;
     }
     let Some(seen) = seen else { return false };
-    let gone_since = match &seen.contact {
-        Contact::Unreachable { since, .. } => Some(*since),
-        _ => None,
-    };
     let gone_with_it = |unit: &Name, placement: &Placement, since: Timestamp| {
         let changed_at = placement.applied_at.filter(|_| placement.phase == Phase::Applied && placement.undo.is_some());
         changed_at.is_some_and(|at| seen.seen_at.is_none_or(|seen| seen <= at) && !is_over(unit, at.max(since)))
