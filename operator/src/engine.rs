@@ -57,6 +57,8 @@ pub(crate) enum Event {
     Probe(Ran),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
+    /// The store does not take an outcome.
+    StoreRefused(Box<store::Error>),
     /// The store takes writes again.
     StoreBack,
     /// Somebody asks for something.
@@ -248,6 +250,7 @@ impl Engine {
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
+            Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
         }

@@ -91,6 +91,9 @@ async fn work(
         if !told {
             tracing::warn!(%error, step = %step.step().id, "the outcome can't be stored yet");
             told = true;
+            if !matches!(error, store::Error::Conflict { .. }) && events.send(Event::StoreRefused(Box::new(error))).await.is_err() {
+                return;
+            }
         }
         tokio::time::sleep(AGAIN).await;
     }

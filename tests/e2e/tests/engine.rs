@@ -98,14 +98,38 @@ fn until(what: &str, engine: &Engine, look: impl Fn() -> Result<(), String>) {
     wait_until(what, Duration::from_secs(60), look).unwrap_or_else(|error| panic!("{error}\n{}", engine.tail()));
 }
 
+fn postgres() -> Option<Postgres> {
+    let database = Postgres::start().unwrap();
+    if database.is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL is missing, and in CI nothing is skipped");
+        eprintln!("SKIPPED: PostgreSQL is not installed");
+    }
+    database
+}
+
+/// A store that goes away while all that is to be written is what came of a step.
+#[test]
+fn an_outcome_that_cannot_be_stored_is_said() {
+    let Some(mut database) = postgres() else { return };
+    let mut world = world(1);
+    world.engine.database = Some(database.url());
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    until("a step under way", &world.engine, || match world.engine.tail().contains("apply device/d-1") {
+        true => Ok(()),
+        false => Err("none yet".into()),
+    });
+    database.down();
+    world.says("not ready: the store");
+    database.up().unwrap();
+    world.wait("Complete", "1.0-1", 1);
+    world.says("engine     ready");
+}
+
 /// Without its store nothing is done that could not be recorded, that is said, and it goes on alone when the store is back.
 #[test]
 fn without_its_database_it_does_nothing_and_says_so() {
-    let Some(mut database) = Postgres::start().unwrap() else {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL is missing, and in CI nothing is skipped");
-        eprintln!("SKIPPED: PostgreSQL is not installed");
-        return;
-    };
+    let Some(mut database) = postgres() else { return };
     let mut world = world(3);
     world.engine.database = Some(database.url());
     world.deploy("1.0-1");
