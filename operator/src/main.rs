@@ -9,7 +9,10 @@ fn main() -> std::process::ExitCode {
     leave_when_nobody_reads();
     // The one TLS stack.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => {
@@ -22,6 +25,16 @@ fn main() -> std::process::ExitCode {
             eprintln!("evenkeel: {error}");
             std::process::ExitCode::FAILURE
         }
+    }
+}
+
+/// Help that was asked for, or what is wrong with the arguments. That is an error for `plan` too, whose 2 says that there are changes.
+fn misused(error: &clap::Error) -> std::process::ExitCode {
+    let _ = error.print();
+    match error.exit_code() {
+        0 => std::process::ExitCode::SUCCESS,
+        _ if std::env::args().nth(1).as_deref() == Some("plan") => std::process::ExitCode::FAILURE,
+        _ => std::process::ExitCode::from(2),
     }
 }
 

@@ -21,6 +21,15 @@ fn the_reference_is_fresh() {
     assert!(page("docs/cli.md") == String::from_utf8_lossy(&output.stdout), "docs/cli.md is stale: run `cargo xtask generate`");
 }
 
+/// A script that mistypes an option must not read that there are changes.
+#[test]
+fn a_mistyped_option_is_no_answer() {
+    let code = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(arguments).output().unwrap().status.code();
+    assert_eq!(code(&["plan", "--dif", "main"]), Some(1));
+    assert_eq!(code(&["plan", "--help"]), Some(0));
+    assert_eq!(code(&["check", "--outptu", "json"]), Some(2));
+}
+
 #[test]
 fn the_manifests_of_the_readme_have_no_findings() {
     let folder = tempfile::tempdir().unwrap();
