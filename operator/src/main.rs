@@ -43,10 +43,13 @@ fn leave_when_nobody_reads() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload().downcast_ref::<String>();
-        if message.is_some_and(|message| message.starts_with("failed printing to stdout")) {
+        let Some(said) = message.and_then(|message| message.strip_prefix("failed printing to stdout: ")) else { return usual(panic) };
+        if said.contains("Broken pipe") {
             // 128 and the signal's number.
             std::process::exit(141);
         }
-        usual(panic);
+        eprintln!("evenkeel: cannot write: {said}");
+        // EX_IOERR of sysexits.h: no command means anything else by it.
+        std::process::exit(74);
     }));
 }
