@@ -1,5 +1,6 @@
 //! `evenkeel run` and `scan`
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,9 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// The size of a file with a token, with what is around it.
+const MAX_TOKEN: u64 = 4096;
+
 /// A running engine with its way to be stopped.
 pub(super) struct Running {
     pub(super) view: api::view::SharedView,
@@ -119,11 +123,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let shared = Shared { view: view.clone(), requests, store: store.clone() };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
     if let (Some(address), Some(file)) = (args.listen, &args.token_file) {
-        let token = std::fs::read_to_string(file).with_context(|| file.display().to_string())?.trim().to_owned();
-        if token.len() < 16 {
-            bail!("{}: a token has at least 16 characters", file.display());
-        }
-        listeners.push(Listen::Tcp(address, token));
+        listeners.push(Listen::Tcp(address, token(file)?));
     }
     for listen in listeners {
         let place = match &listen {
@@ -188,7 +188,7 @@ fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
 
 /// One engine per data directory. The lock goes with the process, however it ends.
 fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{Seek as _, Write as _};
     let path = data.join("lock");
     let mut file = std::fs::OpenOptions::new()
         .read(true)
@@ -208,9 +208,25 @@ fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
     Ok(file)
 }
 
+/// The token that a file holds: one that a header can carry, or nobody could ever show it.
+fn token(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+    opened.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| file.display().to_string())?;
+    let token = text.trim();
+    if token.len() < 16 || text.len() as u64 == MAX_TOKEN {
+        bail!("{}: a token has at least 16 characters, and less than {MAX_TOKEN}", file.display());
+    }
+    if !token.chars().all(|letter| letter.is_ascii_graphic()) {
+        bail!("{}: a token is one line of ASCII letters, digits and signs, without spaces", file.display());
+    }
+    Ok(token.to_owned())
+}
+
 pub(super) fn logging(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // That a line can't be written (a full disk, a reader that went away) would be complained about on the same standard error, by a panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Text => builder.with_ansi(console::colors_enabled_stderr()).try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -220,7 +236,7 @@ pub(super) fn logging(format: LogFormat) {
 /// Nothing but what `RUST_LOG` asks for: a story is told in its own words.
 pub(super) fn logging_quietly() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// Which server to ask.
