@@ -1,5 +1,6 @@
 //! The command line.
 
+mod apply;
 mod audit;
 mod check;
 mod get;
@@ -53,7 +54,7 @@ enum Command {
     /// Show what would be done: exit 0 nothing to do, 2 changes, 1 error
     Plan(plan::PlanArgs),
     /// Bring the fleet to the declared state once, and end: exit 0 if it is there, 1 if not
-    Apply(run::ApplyArgs),
+    Apply(apply::ApplyArgs),
     /// Show objects of a running engine
     Get(get::GetArgs),
     /// Say why something is as it is: every gate, since when, who can clear it
@@ -121,7 +122,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => return check::run(&args).await,
         Command::Plan(args) => plan::run(&args).await,
-        Command::Apply(args) => run::apply(args).await,
+        Command::Apply(args) => apply::run(args).await,
         Command::Get(args) => get::run(&args).await,
         Command::Explain(args) => get::explain(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
@@ -141,7 +142,9 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "evenkeel", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "evenkeel", &mut script);
+            print!("{}", String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
     };

@@ -57,6 +57,8 @@ pub(crate) enum Event {
     Probe(Ran),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
+    /// The store does not take an outcome.
+    StoreRefused(Box<store::Error>),
     /// The store takes writes again.
     StoreBack,
     /// Somebody asks for something.
@@ -222,9 +224,10 @@ impl Engine {
                 self.lost = Some(commit);
             }
             Some(Event::Candidate(candidate)) => {
-                self.write().source.checked_at = Some(Timestamp::now());
                 self.pending.extend(candidate.changed.clone());
                 self.candidate(candidate).await;
+                // Afterwards: who waits for this look wants to see what came of it.
+                self.write().source.checked_at = Some(Timestamp::now());
             }
             Some(Event::Unchanged) => {
                 let mut view = self.write();
@@ -247,6 +250,7 @@ impl Engine {
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
+            Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
         }

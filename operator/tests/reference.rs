@@ -1,7 +1,7 @@
 //! docs/cli.md is what the binary says of itself, what README.md shows can be used, and what the pages name is there.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)).unwrap_or_default()
@@ -19,6 +19,33 @@ fn the_reference_is_fresh() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(page("docs/cli.md") == String::from_utf8_lossy(&output.stdout), "docs/cli.md is stale: run `cargo xtask generate`");
+}
+
+/// A script that mistypes an option must not read that there are changes.
+#[test]
+fn a_mistyped_option_is_no_answer() {
+    let code = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(arguments).output().unwrap().status.code();
+    assert_eq!(code(&["plan", "--dif", "main"]), Some(1));
+    assert_eq!(code(&["plan", "--help"]), Some(0));
+    assert_eq!(code(&["check", "--outptu", "json"]), Some(2));
+}
+
+/// Output that can't be written is not the same as output that nobody wants to read on.
+#[test]
+fn who_stops_reading_is_no_error_and_a_full_disk_is_one() {
+    let run = |arguments: &[&str], out: Stdio| {
+        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(arguments).stdout(out).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for arguments in [["crds"].as_slice(), &["completion", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(arguments, writer.into()), (Some(141), String::new()), "{arguments:?}");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = run(arguments, full.into());
+        assert_eq!(code, Some(74), "{arguments:?}: {said}");
+        assert!(said.starts_with("evenkeel: cannot write: No space left on device"), "{said}");
+    }
 }
 
 #[test]

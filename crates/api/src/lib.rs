@@ -3,5 +3,6 @@
 pub mod client;
 pub mod explain;
 mod metrics;
+mod places;
 pub mod server;
 pub mod view;

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
+use crate::places::Places;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -64,11 +65,26 @@ pub struct Problem {
     pub error: String,
 }
 
+/// A place that is listened on.
+pub enum Bound {
+    /// The unix socket.
+    Unix(UnixListener),
+    /// TCP, with the token.
+    Tcp(Places, String),
+}
+
+/// Takes the place, so that one that can't be had is known before anything is served or done.
+pub async fn bind(listen: Listen) -> std::io::Result<Bound> {
+    Ok(match listen {
+        Listen::Unix(path) => Bound::Unix(unix(&path)?),
+        Listen::Tcp(address, token) => Bound::Tcp(Places::new(tokio::net::TcpListener::bind(address).await?), token),
+    })
+}
+
 /// Serves until told to stop.
-pub async fn serve(shared: Shared, listen: Listen, stop: CancellationToken) -> std::io::Result<()> {
-    match listen {
-        Listen::Unix(path) => {
-            let listener = unix(&path)?;
+pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std::io::Result<()> {
+    match bound {
+        Bound::Unix(listener) => {
             let known = |ConnectInfo(caller): ConnectInfo<Caller>, mut request: HttpRequest, next: Next| {
                 request.extensions_mut().insert(caller);
                 next.run(request)
@@ -76,8 +92,7 @@ pub async fn serve(shared: Shared, listen: Listen, stop: CancellationToken) -> s
             let app = router(shared).layer(middleware::from_fn(known)).into_make_service_with_connect_info::<Caller>();
             axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
         }
-        Listen::Tcp(address, token) => {
-            let listener = tokio::net::TcpListener::bind(address).await?;
+        Bound::Tcp(listener, token) => {
             let token = Arc::new(token);
             let app = router(shared)
                 .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))

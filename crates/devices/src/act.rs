@@ -25,8 +25,9 @@ const CHECK_AGAIN: Duration = Duration::from_secs(2);
 impl Act for Devices {
     async fn act(&self, device: &Device, step: &RecordedStep) -> Option<Outcome> {
         let work = step.work();
+        let id = self.there(&step.step().id);
         // A step that has begun is only waited for; one that has not is looked at twice before it begins.
-        match self.progress(device, &detached::poll(&step.step().id)).await {
+        match self.progress(device, &detached::poll(&id)).await {
             Ok(Progress::Absent) => {}
             Ok(progress) => return self.follow(device, step, progress).await,
             // Not reached: it may have begun earlier, so nothing can be said yet.
@@ -42,11 +43,11 @@ impl Act for Devices {
             Ok(body) => body,
             Err(outcome) => return Some(outcome),
         };
-        let script = detached::start(&step.step().id, &body, work.deadline_seconds.max(60));
+        let script = detached::start(&id, &body, work.deadline_seconds.max(60));
         match self.progress(device, &script).await {
             Ok(progress) => self.follow(device, step, progress).await,
             // What was said instead may tell why it could not begin; whether it did is asked again.
-            Err(said) => match self.progress(device, &detached::poll(&step.step().id)).await {
+            Err(said) => match self.progress(device, &detached::poll(&id)).await {
                 Ok(Progress::Absent) => Some(Outcome::refused(Timestamp::now(), format!("could not be started: {said}"))),
                 Ok(progress) => self.follow(device, step, progress).await,
                 Err(_) => None,
@@ -64,6 +65,7 @@ impl Devices {
     /// Waits for the end of a step that has begun.
     async fn follow(&self, device: &Device, step: &RecordedStep, mut progress: Progress) -> Option<Outcome> {
         let until = tokio::time::Instant::now() + deadline(step.work()) + GRACE;
+        let id = self.there(&step.step().id);
         loop {
             match progress {
                 Progress::Running if tokio::time::Instant::now() >= until => return None,
@@ -78,7 +80,7 @@ impl Devices {
                 Progress::Done(code, tail) => return Some(self.ended(device, step, code, &tail).await),
             }
             // Each look waits on the device.
-            progress = self.progress(device, &detached::poll(&step.step().id)).await.ok()?;
+            progress = self.progress(device, &detached::poll(&id)).await.ok()?;
         }
     }
 
@@ -107,7 +109,7 @@ impl Devices {
             && let Err(error) = self.after(device, work).await
         {
             outcome.verdict = Verdict::Failed;
-            outcome.message = error;
+            outcome.message = self.masked(work, &error);
         }
         outcome.at = Timestamp::now();
         outcome
@@ -133,7 +135,7 @@ impl Devices {
                 for check in &work.content.before {
                     probe::once(self, device, check)
                         .await
-                        .map_err(|error| failed(format!("check {} before the change: {error}", check.name)))?;
+                        .map_err(|error| failed(self.masked(work, &format!("check {} before the change: {error}", check.name))))?;
                 }
                 self.supply(device, work).await.map_err(failed)?;
                 Ok(drivers::prepare(work))
@@ -143,7 +145,7 @@ impl Devices {
                 let bytes = self.bytes(work).map_err(refused)?;
                 Ok(drivers::apply(work, &bytes))
             }
-            Action::Restore { work, undo } => Ok(drivers::restore(work, undo)),
+            Action::Restore { work, undo } => Ok(drivers::restore(work, &self.there(undo))),
             Action::Remove(work) => Ok(drivers::remove(&work.content)),
             Action::Reboot { .. } | Action::Rollout(_) | Action::Admit { .. } => Err(refused("not a script's work".into())),
         }
@@ -162,9 +164,15 @@ impl Devices {
         Ok(())
     }
 
-    /// The tail of what a step printed, with the values of the content's secrets masked.
+    /// The tail of what a step printed, with the values of the content's secrets masked: before anything is cut or taken out of it, after
+    /// which a value might not be found any more.
     fn message(&self, work: &Work, tail: &str) -> String {
-        let mut text = message(tail);
+        message(&self.masked(work, tail))
+    }
+
+    /// A text without the values of the content's secrets.
+    fn masked(&self, work: &Work, text: &str) -> String {
+        let mut text = text.to_owned();
         for file in &work.content.files {
             let FileSource::Secret { name, key } = &file.source else { continue };
             let Ok(value) = self.secrets.read(name, key) else { continue };

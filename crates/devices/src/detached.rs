@@ -1,6 +1,6 @@
 //! Steps that survive us: started under their id, detached from the connection, found again, never run twice.
 //!
-//! On the device each step has a directory `/var/lib/evenkeel/steps/<id>`:
+//! On the device each step has a directory `/var/lib/evenkeel/steps/<id>-<log>`, where the log is that of the store that recorded it:
 //! `script` what it does · `started/` made by the runner; making it is the lock · `pid`, `boot` who runs it · `out` what it
 //! printed · `code` how it ended, written last, by rename · `before/` what an apply step saved.
 //! Beside them `undo/<deployment>` names, by revision, the steps whose `before/` is a way back: those are never pruned.
@@ -98,7 +98,9 @@ if [ -f "$D/code" ]; then printf 'done %s\n' "$(cat "$D/code")"
 elif [ ! -d "$D/started" ]; then printf 'absent\n'
 elif alive || [ -f "$D/code" ]; then printf 'running\n'
 else printf 'lost\n'; fi
-tail -c {TAIL} "$D/out" 2>/dev/null
+[ -f "$D/out" ] || exit 0
+# Half a line could be half a secret, which nobody would know for one.
+if [ "$(wc -c < "$D/out")" -gt {TAIL} ]; then tail -c {TAIL} "$D/out" | sed 1d; else cat "$D/out"; fi
 exit 0
 "#
     )

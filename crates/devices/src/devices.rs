@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe};
+use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe, StepId};
 use tokio::sync::Semaphore;
 
 use crate::fetch::Fetcher;
@@ -36,6 +36,7 @@ pub struct Devices {
     /// For probes: asks the device itself, so it follows no redirects to others and uses no proxy.
     pub(crate) prober: reqwest::Client,
     pool: Pool,
+    log: OnceLock<String>,
 }
 
 impl Devices {
@@ -49,7 +50,24 @@ impl Devices {
             uploads: Semaphore::new(UPLOADS),
             prober: prober.build().unwrap_or_default(),
             pool: Pool::new(),
+            log: OnceLock::new(),
         }
+    }
+
+    /// Tells our steps on devices from those of another store, by the hash of what its log begins with: a new store counts from the
+    /// beginning again, and a step that an earlier one did under the same id is not done for this one.
+    pub fn belong_to(&self, log: &str) {
+        let _ = self.log.set(log.chars().filter(char::is_ascii_hexdigit).take(8).collect());
+    }
+
+    /// Whether it is known to whom the steps belong.
+    pub fn belong_to_a_log(&self) -> bool {
+        self.log.get().is_some()
+    }
+
+    /// A step's name on devices.
+    pub(crate) fn there(&self, id: &StepId) -> StepId {
+        self.log.get().map_or_else(|| id.clone(), |log| StepId(format!("{id}-{log}")))
     }
 
     /// Another revision is in force, which changed these devices: connections to those that left are closed.

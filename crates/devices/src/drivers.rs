@@ -77,13 +77,14 @@ pub(crate) fn apply(work: &Work, bytes: &[Bytes]) -> String {
 }
 
 /// Names the step as the way back of its revision, unless an earlier one is: applying the same revision again must not make
-/// the changed state the one to go back to. Then marks what was saved as complete.
+/// the changed state the one to go back to. Revisions of another store's log are others. Then marks what was saved as complete.
 fn saved(work: &Work) -> String {
     format!(
         r#"mkdir -p "$E/undo"
 U="$E/undo/"{unit}
-if ! grep -qs '^{revision} ' "$U"; then
-  {{ tail -n {WAYS} "$U" 2>/dev/null; echo "{revision} ${{D##*/}}"; }} > "$U.tmp" && mv "$U.tmp" "$U" || die "cannot write $U"
+case "${{D##*/}}" in *-*) log="${{D##*-}}:" ;; *) log= ;; esac
+if ! grep -qs "^${{log}}{revision} " "$U"; then
+  {{ tail -n {WAYS} "$U" 2>/dev/null; echo "${{log}}{revision} ${{D##*/}}"; }} > "$U.tmp" && mv "$U.tmp" "$U" || die "cannot write $U"
 fi
 find "$S" -type f -exec sync {{}} + 2>/dev/null
 : > "$S/saved" || die "cannot write $S/saved"

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 static FETCHED: AtomicU64 = AtomicU64::new(0);
 /// The largest file that is fetched.
 const MAX: usize = 512 << 20;
+/// Bytes that are kept: a few releases. Of more, what was not asked for for longest goes; it can be fetched again.
+const KEPT: u64 = 4 << 30;
 /// Time limit of one fetch.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -32,6 +34,7 @@ impl Fetcher {
         if let Ok(bytes) = tokio::fs::read(&path).await
             && hex::encode(Sha256::digest(&bytes)) == sha256
         {
+            touch(&path);
             return Ok(bytes);
         }
         let bytes = self.fetch(url).await.map_err(|error| format!("{url}: {error}"))?;
@@ -43,6 +46,7 @@ impl Fetcher {
             tokio::fs::create_dir_all(&self.cache).await?;
             let number = FETCHED.fetch_add(1, Ordering::Relaxed);
             let beside = self.cache.join(format!("{sha256}.{}.{number}", std::process::id()));
+            prune(&self.cache, KEPT.saturating_sub(bytes.len() as u64));
             tokio::fs::write(&beside, &bytes).await?;
             tokio::fs::rename(&beside, &path).await
         };
@@ -68,5 +72,54 @@ impl Fetcher {
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
+    }
+}
+
+/// It was asked for just now.
+fn touch(path: &Path) {
+    let _ = std::fs::File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+}
+
+/// Deletes what was not asked for for longest, also what a crash left half-written, until no more than so many bytes are left.
+fn prune(cache: &Path, kept: u64) {
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = std::fs::read_dir(cache)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let seen = entry.metadata().ok()?;
+            Some((seen.modified().ok()?, seen.len(), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
+    for (_, length, path) in files {
+        if total <= kept {
+            return;
+        }
+        if std::fs::remove_file(&path).is_ok() {
+            total -= length;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_for_for_longest_goes_first() {
+        let cache = tempfile::tempdir().unwrap();
+        let at = |name: &str| cache.path().join(name);
+        for (name, age) in [("old", 300), ("older", 400), ("asked-for", 500), ("new", 100)] {
+            std::fs::write(at(name), [0; 10]).unwrap();
+            let file = std::fs::File::options().append(true).open(at(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+        touch(&at("asked-for"));
+        prune(cache.path(), 40);
+        assert!(["old", "older", "asked-for", "new"].iter().all(|name| at(name).exists()));
+        prune(cache.path(), 25);
+        assert_eq!(["old", "older", "asked-for", "new"].map(|name| at(name).exists()), [false, false, true, true]);
     }
 }

@@ -309,6 +309,36 @@ async fn another_package_is_never_removed_on_the_way() {
     assert_eq!(debian.installed().await, "lib 1.0");
 }
 
+/// What came along with the change may be needed by what somebody has put in since: the way back takes nothing away from that.
+#[tokio::test]
+async fn the_way_back_takes_no_package_of_others_along() {
+    let Some(mut debian) = Debian::start() else { return };
+    debian.publish("app", "1.0", "", "");
+    debian.must(Action::Apply(app(1, apt("1.0")))).await;
+    debian.publish("lib", "1.0", "", "");
+    debian.publish("app", "2.0", "lib", "");
+    debian.must(Action::Prepare(app(2, apt("2.0")))).await;
+    debian.must(Action::Apply(app(2, apt("2.0")))).await;
+    debian.publish("extra", "1.0", "lib", "");
+    let done = Command::new(debian.machine.path("bin/apt-get")).args(["-q", "-y", "install", "extra"]).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(debian.installed().await, "app 2.0, lib 1.0, extra 1.0");
+    let outcome = debian.restore(app(2, apt("2.0")), 3).await;
+    assert_eq!(outcome.verdict, Verdict::Done, "{}", outcome.message);
+    assert_eq!(debian.installed().await, "app 1.0, lib 1.0, extra 1.0");
+    // The package itself can't stay: that is a failure, and said.
+    let mut debian = Debian::start().unwrap();
+    debian.publish("app", "1.0", "", "");
+    debian.must(Action::Apply(app(1, apt("1.0")))).await;
+    debian.publish("extra", "1.0", "app", "");
+    let done = Command::new(debian.machine.path("bin/apt-get")).args(["-q", "-y", "install", "extra"]).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let outcome = debian.restore(app(1, apt("1.0")), 1).await;
+    assert_eq!(outcome.verdict, Verdict::Failed);
+    assert!(outcome.message.contains("other packages need app: extra"), "{}", outcome.message);
+    assert_eq!(debian.installed().await, "app 1.0, extra 1.0");
+}
+
 #[tokio::test]
 async fn somebody_elses_lock_is_waited_for() {
     let Some(mut debian) = Debian::start() else { return };

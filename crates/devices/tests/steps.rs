@@ -255,6 +255,42 @@ async fn a_secret_reaches_the_file_and_nothing_else() {
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&at).unwrap().permissions()) & 0o777, 0o700);
 }
 
+/// Another store counts from the beginning again: neither its steps nor its revisions are those of the first one.
+#[tokio::test]
+async fn steps_of_another_log_are_others() {
+    let Some((machine, devices, device)) = machine() else { return };
+    machine.write("etc/app", "old");
+    devices.belong_to("0a1b2c3d4e5f");
+    let [first, second] = ["one", "two"].map(|what| with_files(vec![text("/etc/app", what)]));
+    assert_eq!(act(&devices, &device, step(&id(1), Action::Apply(work(1, first)))).await.verdict, Verdict::Done);
+    let devices = machine.devices();
+    devices.belong_to("ffffffffffff");
+    assert_eq!(act(&devices, &device, step(&id(1), Action::Apply(work(1, second.clone())))).await.verdict, Verdict::Done);
+    assert_eq!(machine.read("etc/app"), "two");
+    assert_eq!(machine.read("var/lib/evenkeel/undo/default_web").lines().count(), 2, "each has its way back");
+    let outcome = act(&devices, &device, step(&id(2), restore(second, 1))).await;
+    assert_eq!(outcome.verdict, Verdict::Done, "{}", outcome.message);
+    assert_eq!(machine.read("etc/app"), "one");
+}
+
+/// What is cut off or taken out of a message must not hide a secret's rest from the masking.
+#[tokio::test]
+async fn no_part_of_a_secret_is_told() {
+    let Some((machine, devices, device)) = machine() else { return };
+    machine.program("systemctl", "[ \"$1\" != restart ] || { cat \"$EVENKEEL_ROOT/etc/db\"; exit 1; }");
+    for (number, length) in [(1, 10), (2, 3_000), (3, 30_000)] {
+        machine.write("secrets/db/password", &format!("correct\thorse\n{}\nthe last line", "x7".repeat(length)));
+        let source = FileSource::Secret { name: "db".into(), key: "password".into() };
+        let new = Content { services: vec![restarted("db.service")], ..with_files(vec![file("/etc/db", source)]) };
+        let outcome = act(&devices, &device, step(&id(number), Action::Apply(work(number, new)))).await;
+        assert_eq!(outcome.verdict, Verdict::Failed);
+        assert!(outcome.message.contains("***"), "{length}: {}", outcome.message);
+        for part in ["x7x7", "correct", "last"] {
+            assert!(!outcome.message.contains(part), "{length}: {}", outcome.message);
+        }
+    }
+}
+
 /// Serves one body to every request, on a loopback port.
 fn serve(body: Vec<u8>) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -95,6 +95,10 @@ fn approve(unit: &Name, waiting: &[Deferred], id: &str, by: String) -> Result<Ro
 }
 
 fn undo(rollout: &Rollout, to: Option<u32>, by: &str) -> Result<RolloutChange, Error> {
+    if let Some(deletion) = &rollout.deletion {
+        let help = "a commit that has it again brings it back, and rollout pause holds up what is left to do";
+        return Err(Error::Nothing(format!("it was deleted by commit {}: {help}", deletion.commit)));
+    }
     let current = rollout.current().ok_or_else(|| Error::Nothing("it has no revisions yet".into()))?;
     if matches!(current.result, RevisionResult::RollingBack { .. }) {
         return Err(Error::Nothing(format!("revision {} is being taken back already", current.number)));

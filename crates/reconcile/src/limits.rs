@@ -23,7 +23,7 @@ pub struct Reach {
     pub deleted: Vec<Name>,
     /// Devices whose content or access it changes, or that it adds.
     pub touched: Vec<Name>,
-    /// Devices in force before.
+    /// Devices in all, before or after, whichever are more.
     pub of: usize,
 }
 
@@ -46,7 +46,7 @@ pub fn reach(in_force: &Desired, next: &Desired, changed: &Changed) -> Reach {
     Reach {
         deleted: gone.into_iter().filter(|name| in_force.devices.contains_key(name)).collect(),
         touched: there.into_iter().filter(|name| is_touched(in_force, next, name)).collect(),
-        of: in_force.devices.size(),
+        of: in_force.devices.size().max(next.devices.size()),
     }
 }
 
@@ -90,4 +90,35 @@ fn is_touched(in_force: &Desired, next: &Desired, name: &Name) -> bool {
 fn contents<'a>(desired: &'a Desired, device: &Name) -> Vec<(&'a Name, &'a Digest)> {
     let units = desired.selected_by.get(device).into_iter().flatten();
     units.filter_map(|unit| Some((unit, desired.deployments.get(unit)?.content_for(device).1))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::Revision;
+
+    fn fleet(devices: u32) -> Desired {
+        let device = |number: u32| {
+            let spec =
+                json!({"type": "Server", "address": format!("10.0.0.{number}"), "access": {"ssh": {"hostKeys": ["ssh-ed25519 AAAA"]}}});
+            let object =
+                json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Device", "metadata": {"name": format!("d-{number}")}, "spec": spec});
+            Arc::new(crds::Object::from_value(crds::Kind::Device, object).unwrap())
+        };
+        Desired::build((1..=devices).map(device), Revision { commit: format!("c{devices}"), ..Revision::default() }).0
+    }
+
+    /// A fleet that grows is measured by what it grows to: all of it is never more than 100%.
+    #[test]
+    fn new_devices_count_among_all() {
+        let (small, large) = (fleet(1), fleet(4));
+        let added = Changed { devices: (2..=4).map(|number| Name::parse(&format!("d-{number}"))).collect(), ..Changed::default() };
+        let check = |percent: u32| check(&small, &large, &added, Limits { deletions: 0, devices: Share::Percent(percent) });
+        assert!(check(100).is_ok());
+        assert_eq!(check(50).unwrap_err().reason, "touches 3 of 4 devices, more than 2");
+    }
 }

@@ -35,7 +35,7 @@ pub fn units<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<
 /// Plans some Deployments, in the order given. Planning those whose input changed is the same as planning all, since what the
 /// others would do is in `observed` already.
 pub fn plan_units<'a>(desired: &Desired, observed: &Observed, now: Timestamp, units: impl IntoIterator<Item = &'a Name>) -> Plan {
-    let mut shared = shared::Shared::new(desired, observed);
+    let mut shared = shared::Shared::new(desired, observed, now);
     let mut draft = draft::Draft::new(now);
     for name in units {
         if let Some(deployment) = desired.deployments.get(name) {

@@ -44,6 +44,13 @@ impl Store {
         .await
     }
 
+    /// The hash of the log's first entry: what tells this log from any other one. `None`: nothing is written yet.
+    pub async fn first_leaf(&self) -> Result<Option<String>, Error> {
+        let query = sqlx::query("SELECT leaf FROM audit_entry WHERE number = 0");
+        let row = within(0, async { Ok(query.fetch_optional(&self.pool).await?) }).await?;
+        row.map(|row| text(&row, "leaf")).transpose()
+    }
+
     /// Appends entries in the caller's transaction and signs a checkpoint of what it leaves. The entries' indices are filled in.
     pub(crate) async fn append(&self, writing: &mut Writing, entries: &mut [Entry]) -> Result<(), Error> {
         if entries.is_empty() {

@@ -1,5 +1,6 @@
-//! `evenkeel run`, `apply` and `scan`
+//! `evenkeel run` and `scan`
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::server::{Listen, Shared, serve};
+use api::server::{Listen, Shared, bind, serve};
 use clap::{Args, ValueEnum};
 use devices::{Devices, Secrets};
 use manifests::git::{self, Follow, Source};
@@ -70,33 +71,23 @@ pub(crate) struct RunArgs {
     token_file: Option<PathBuf>,
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
-    log_format: LogFormat,
+    pub(super) log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
 
-/// How to bring the fleet to the declared state once.
-#[derive(Args)]
-pub(crate) struct ApplyArgs {
-    /// Has to be said: running for ever is what `evenkeel run` does
-    #[arg(long, required = true)]
-    once: bool,
-    /// Give up after this time
-    #[arg(long, default_value = "1h")]
-    timeout: crds::Duration,
-    #[command(flatten)]
-    run: RunArgs,
-}
+/// The size of a file with a token, with what is around it.
+const MAX_TOKEN: u64 = 4096;
 
 /// A running engine with its way to be stopped.
-struct Running {
-    view: api::view::SharedView,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+pub(super) struct Running {
+    pub(super) view: api::view::SharedView,
+    pub(super) stop: CancellationToken,
+    pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
     _lock: std::fs::File,
 }
 
@@ -118,50 +109,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn apply(args: ApplyArgs) -> anyhow::Result<ExitCode> {
-    logging(args.run.log_format);
-    let running = start(&args.run).await?;
-    let limit = Duration::try_from(args.timeout.0)?;
-    let reached = tokio::time::timeout(limit, async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let view = running.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if view.not_ready.is_some() {
-                continue;
-            }
-            let phase = |name| {
-                reconcile::report::deployment(
-                    &view.desired,
-                    &view.observed,
-                    view.deferred.get(name).map(Vec::as_slice).unwrap_or_default(),
-                    name,
-                )
-                .phase
-            };
-            let phases: Vec<String> = view.desired.deployments.keys().map(phase).collect();
-            if let Some((object, why)) = view.desired.stalled.iter().next() {
-                tracing::error!(%object, why, "can't be used as it is written");
-                return false;
-            }
-            if phases.iter().all(|phase| phase == "Complete") {
-                return true;
-            }
-            if phases.iter().any(|phase| ["RolledBack", "Failed"].contains(&phase.as_str())) {
-                return false;
-            }
-        }
-    })
-    .await;
-    running.stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(8), running.task).await;
-    match reached {
-        Ok(true) => Ok(ExitCode::SUCCESS),
-        Ok(false) => bail!("a rollout failed: evenkeel audit list, or run it again with `evenkeel run` and use `explain`"),
-        Err(_) => bail!("not there after {}", args.timeout),
-    }
-}
-
-async fn start(args: &RunArgs) -> anyhow::Result<Running> {
+pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     // What is in it is for its owner only: the audit key, the socket, fetched repositories.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.data).with_context(|| args.data.display().to_string())?;
     let lock = lock(&args.data)?;
@@ -175,16 +123,18 @@ async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let shared = Shared { view: view.clone(), requests, store: store.clone() };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
     if let (Some(address), Some(file)) = (args.listen, &args.token_file) {
-        let token = std::fs::read_to_string(file).with_context(|| file.display().to_string())?.trim().to_owned();
-        if token.len() < 16 {
-            bail!("{}: a token has at least 16 characters", file.display());
-        }
-        listeners.push(Listen::Tcp(address, token));
+        listeners.push(Listen::Tcp(address, token(file)?));
     }
-    for listener in listeners {
+    for listen in listeners {
+        let place = match &listen {
+            Listen::Unix(path) => path.display().to_string(),
+            Listen::Tcp(address, _) => address.to_string(),
+        };
+        // An engine that nobody can ask or stop a rollout of is not left running.
+        let bound = bind(listen).await.with_context(|| format!("{place} can't be listened on"))?;
         let (shared, stop) = (shared.clone(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve(shared, listener, stop).await {
+            if let Err(error) = serve(shared, bound, stop).await {
                 tracing::error!(%error, "the HTTP interface can't be served");
             }
         });
@@ -238,7 +188,7 @@ fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
 
 /// One engine per data directory. The lock goes with the process, however it ends.
 fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{Seek as _, Write as _};
     let path = data.join("lock");
     let mut file = std::fs::OpenOptions::new()
         .read(true)
@@ -258,9 +208,25 @@ fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
     Ok(file)
 }
 
-fn logging(format: LogFormat) {
+/// The token that a file holds: one that a header can carry, or nobody could ever show it.
+fn token(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+    opened.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| file.display().to_string())?;
+    let token = text.trim();
+    if token.len() < 16 || text.len() as u64 == MAX_TOKEN {
+        bail!("{}: a token has at least 16 characters, and less than {MAX_TOKEN}", file.display());
+    }
+    if !token.chars().all(|letter| letter.is_ascii_graphic()) {
+        bail!("{}: a token is one line of ASCII letters, digits and signs, without spaces", file.display());
+    }
+    Ok(token.to_owned())
+}
+
+pub(super) fn logging(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // That a line can't be written (a full disk, a reader that went away) would be complained about on the same standard error, by a panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Text => builder.with_ansi(console::colors_enabled_stderr()).try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -270,7 +236,7 @@ fn logging(format: LogFormat) {
 /// Nothing but what `RUST_LOG` asks for: a story is told in its own words.
 pub(super) fn logging_quietly() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// Which server to ask.

@@ -19,6 +19,9 @@ const AT_ONCE: usize = 64;
 /// Longest time between two tries to see a device again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Time between two tries of a store that refused.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// Does recorded steps.
 pub(super) struct Actors {
     store: Arc<Store>,
@@ -62,6 +65,7 @@ async fn work(
     desired: Arc<Desired>,
     step: RecordedStep,
 ) {
+    know_the_log(&store, &devices).await;
     let outcome = match desired.devices.get(step.device()).cloned() {
         None => Outcome::failed(Timestamp::now(), "the device was deleted before the step came to its end"),
         Some(device) => {
@@ -87,8 +91,24 @@ async fn work(
         if !told {
             tracing::warn!(%error, step = %step.step().id, "the outcome can't be stored yet");
             told = true;
+            if !matches!(error, store::Error::Conflict { .. }) && events.send(Event::StoreRefused(Box::new(error))).await.is_err() {
+                return;
+            }
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(AGAIN).await;
     }
     let _ = events.send(Event::Ended(Box::new(step), Box::new(outcome))).await;
+}
+
+/// Nothing is done before the steps of our store can be told from those of another one.
+async fn know_the_log(store: &Store, devices: &Devices) {
+    while !devices.belong_to_a_log() {
+        match store.first_leaf().await {
+            Ok(Some(leaf)) => devices.belong_to(&leaf),
+            other => {
+                tracing::warn!(error = ?other.err(), "the beginning of the log can't be read yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
 }

@@ -90,9 +90,15 @@ impl Engine {
 
     /// How it is started.
     pub fn command(&self) -> Command {
+        self.command_of(&["run"])
+    }
+
+    /// How it is started by this command, `run` or `apply --once`.
+    pub fn command_of(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command
-            .args(["run", "--repo"])
+            .args(verb)
+            .arg("--repo")
             .arg(&self.fleet)
             .arg("--data")
             .arg(&self.data)

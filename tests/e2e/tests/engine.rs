@@ -98,14 +98,38 @@ fn until(what: &str, engine: &Engine, look: impl Fn() -> Result<(), String>) {
     wait_until(what, Duration::from_secs(60), look).unwrap_or_else(|error| panic!("{error}\n{}", engine.tail()));
 }
 
+fn postgres() -> Option<Postgres> {
+    let database = Postgres::start().unwrap();
+    if database.is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL is missing, and in CI nothing is skipped");
+        eprintln!("SKIPPED: PostgreSQL is not installed");
+    }
+    database
+}
+
+/// A store that goes away while all that is to be written is what came of a step.
+#[test]
+fn an_outcome_that_cannot_be_stored_is_said() {
+    let Some(mut database) = postgres() else { return };
+    let mut world = world(1);
+    world.engine.database = Some(database.url());
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    until("a step under way", &world.engine, || match world.engine.tail().contains("apply device/d-1") {
+        true => Ok(()),
+        false => Err("none yet".into()),
+    });
+    database.down();
+    world.says("not ready: the store");
+    database.up().unwrap();
+    world.wait("Complete", "1.0-1", 1);
+    world.says("engine     ready");
+}
+
 /// Without its store nothing is done that could not be recorded, that is said, and it goes on alone when the store is back.
 #[test]
 fn without_its_database_it_does_nothing_and_says_so() {
-    let Some(mut database) = Postgres::start().unwrap() else {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL is missing, and in CI nothing is skipped");
-        eprintln!("SKIPPED: PostgreSQL is not installed");
-        return;
-    };
+    let Some(mut database) = postgres() else { return };
     let mut world = world(3);
     world.engine.database = Some(database.url());
     world.deploy("1.0-1");
@@ -377,4 +401,81 @@ fn what_a_deleted_deployment_put_there_is_taken_off() {
     let history = world.engine.text(&["rollout", "history", "app"]).unwrap();
     assert!(history.lines().any(|line| line.trim_start().starts_with("2 ")), "numbers are never used again:\n{history}");
     world.proven();
+}
+
+/// A store that was lost makes another log, which counts from the beginning again. What the devices remember of the steps of the first
+/// one must not count as done, nor be what they go back to.
+#[test]
+fn steps_of_a_store_that_was_lost_are_not_taken_for_new_ones() {
+    let mut world = world(2);
+    world.deploy("1.0-1");
+    world.engine.start().unwrap();
+    world.wait("Complete", "1.0-1", 2);
+    world.engine.terminate().unwrap();
+    std::fs::remove_dir_all(&world.engine.data).unwrap();
+    world.deploy("3.0-1");
+    world.engine.start().unwrap();
+    until("taken back", &world.engine, || {
+        let status = world.engine.text(&["explain", "deployment/app"]).map_err(|error| error.to_string())?;
+        if status.contains("deployment/app is RolledBack") { Ok(()) } else { Err(status) }
+    });
+    assert_eq!(world.versions(), ["1.0-1", "1.0-1"]);
+    world.deploy("2.0-1");
+    world.wait("Complete", "2.0-1", 2);
+    assert_eq!(world.versions(), ["2.0-1", "2.0-1"]);
+}
+
+/// `apply --once` says that all is done when all is done: not before the newest commit was read, not while it waits for a person, and
+/// not before what was deleted is off.
+#[test]
+fn apply_once_ends_well_only_when_all_is_done() {
+    let world = world(2);
+    let apply = |more: &[&str]| {
+        let output = world.engine.command_of(&["apply", "--once"]).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let at = |versions: [&str; 2]| assert_eq!(world.versions(), versions);
+    let text = format!("{}  onDelete: Remove\n", app("1.0-1"));
+    world.engine.commit("app.yaml", &text, "1.0-1").unwrap();
+    let (code, said) = apply(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    at(["1.0-1", "1.0-1"]);
+
+    world.engine.commit("app.yaml", &text.replace("1.0-1", "2.0-1"), "2.0-1").unwrap();
+    let (code, said) = apply(&["--max-touched", "1"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.lines().last().unwrap().contains("touches 2 of 2 devices, more than 1: evenkeel approve"), "{said}");
+    at(["1.0-1", "1.0-1"]);
+
+    world.engine.git(&["branch", "-m", "elsewhere"]).unwrap();
+    let (code, said) = apply(&["--timeout", "5s"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.lines().last().unwrap().contains("not there after 5s: there is no refs/heads/main"), "{said}");
+    world.engine.git(&["branch", "-m", "main"]).unwrap();
+
+    let (code, said) = apply(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    at(["2.0-1", "2.0-1"]);
+
+    std::fs::remove_file(world.engine.fleet.join("app.yaml")).unwrap();
+    world.engine.git(&["add", "-A"]).unwrap();
+    world.engine.git(&["commit", "-q", "-m", "gone"]).unwrap();
+    let (code, said) = apply(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    at(["", ""]);
+}
+
+/// An engine that nobody can reach is not left running.
+#[test]
+fn a_place_that_cannot_be_listened_on_ends_it() {
+    let mut world = world(1);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let token = world.simulated.folder.join("token");
+    std::fs::write(&token, "0123456789abcdef").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world.engine.arguments = vec!["--listen".into(), address.clone(), "--token-file".into(), token.display().to_string()];
+    let output = world.engine.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{address} can't be listened on")), "{said}");
 }

@@ -162,15 +162,34 @@ pub(crate) fn restore(packages: &[&Apt]) -> String {
         r#"# What can't be configured is about to be replaced, so this may fail.
 mend || echo "evenkeel: going on with the way back"
 set --
+: > "$D/ours"
 while read -r name old new; do
   [ -n "$name" ] || continue
-  if [ "$old" = - ]; then there "$name" && set -- "$@" "$name-"
+  if [ "$old" = - ]; then there "$name" && set -- "$@" "$name-" && echo "$name" >> "$D/ours"
   else
     deb="$(kept "$name" "$old")"
     if [ -f "$deb" ]; then set -- "$@" "$deb"; else set -- "$@" "$name=$old"; fi
   fi
 done < "$S/set"
 held {names} | hold install
+# What somebody has put in since is left alone, and with it what came along with the change and it needs.
+others() {{
+  apt -s --allow-downgrades --allow-change-held-packages install "$@" > "$D/simulated" 2>&1
+  sed -n 's/^Remv \([^ ]*\) .*/\1/p' "$D/simulated" | grep -vxF -f "$D/ours" | tr '\n' ' '
+}}
+others="$([ $# -eq 0 ] || others "$@")"
+if [ -n "$others" ]; then
+  left=$#
+  while [ "$left" -gt 0 ]; do
+    arg="$1"; shift; left=$((left-1))
+    case "$arg" in *-) ;; *) set -- "$@" "$arg"; continue ;; esac
+    for name in {names}; do [ "$arg" != "$name-" ] || die "other packages need $name: $others"; done
+    echo "evenkeel: ${{arg%-}} stays, since other packages may need it: $others"
+  done
+  : > "$D/ours"
+  others="$([ $# -eq 0 ] || others "$@")"
+  [ -z "$others" ] || die "other packages would have to go: $others"
+fi
 if [ $# -gt 0 ] && ! apt --allow-downgrades --allow-change-held-packages install "$@"; then
   # A half-configured package can keep apt from seeing the way; dpkg puts the old files over it.
   echo "evenkeel: apt-get failed, putting the old packages over it with dpkg"

@@ -81,7 +81,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     /// Brings the content onto the device: proves the way back first, if that is needed.
     pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) {
         let wants = format!("{} revision {}", self.verb, self.record.number);
-        if let Some(waiting) = self.blocked(shared).or_else(|| self.missing()) {
+        if let Some(waiting) = self.blocked(shared, draft).or_else(|| self.missing()) {
             return self.defer(draft, &wants, waiting);
         }
         let here = self.here();
@@ -103,7 +103,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
             }
             Some((WayBackSeen::Unknown, _)) | None => return self.then(shared, draft, "prove the way back", Action::Prepare),
         }
-        if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+        if let Some(waiting) = budget.refuse(self.unit, shared, draft, self.device) {
             return self.defer(draft, &wants, waiting);
         }
         self.then(shared, draft, &wants, Action::Apply);
@@ -134,7 +134,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
             self.defer(draft, &wants, waiting);
             return turn;
         }
-        if let Some(waiting) = self.blocked(shared) {
+        if let Some(waiting) = self.blocked(shared, draft) {
             let turn = if matches!(waiting, WaitingOn::Lock { .. } | WaitingOn::Dependency { .. }) { Turn::Moving } else { Turn::Over };
             self.defer(draft, &wants, waiting);
             return turn;
@@ -145,7 +145,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         if undo.is_none() && to.is_none() && reboot.is_none() {
             return Turn::Over;
         }
-        if let Some(waiting) = budget.refuse(self.unit, shared, self.device) {
+        if let Some(waiting) = budget.refuse(self.unit, shared, draft, self.device) {
             let moving = matches!(&waiting, WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)));
             self.defer(draft, &wants, waiting);
             return if moving { Turn::Moving } else { Turn::Held };
@@ -190,8 +190,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let until = failed.map(|placement| backoff(placement.since, placement.attempt)).filter(|until| self.unit.now < *until);
         let backs_off =
             until.zip(failed).map(|(until, placement)| WaitingOn::Health { reason: placement.failure.clone(), until: Some(until) });
-        let waiting = self.unit.closed().or_else(|| self.blocked(shared)).or(backs_off);
-        match waiting.or_else(|| budget.refuse(self.unit, shared, self.device)) {
+        let waiting = self.unit.closed().or_else(|| self.blocked(shared, draft)).or(backs_off);
+        match waiting.or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             Some(waiting) => self.defer(draft, &wants, waiting),
             None => {
                 let why = if self.unit.rollout.deletion.is_some() { "the Deployment was deleted" } else { "it left the selector" };
@@ -204,7 +204,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     /// Says that a step of this Deployment is at work there.
     pub(super) fn under_way(&self, draft: &mut Draft) {
         let Some(placement) = self.placement else { return };
-        draft.look_at(Some(self.unit.patience(placement)));
+        draft.look_at(self.unit.lost_at(&self.device.name, placement));
         let waiting = match self.seen.map(|seen| &seen.contact) {
             Some(Contact::Unreachable { since, reason }) => {
                 WaitingOn::Unreachable { since: Some(*since), reason: format!("{reason}, with a step under way") }
@@ -216,7 +216,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
 
     /// Reboots the device, as its change asks for.
     pub(super) fn reboot(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, boot_id: &str) {
-        if let Some(waiting) = self.blocked(shared).or_else(|| budget.refuse(self.unit, shared, self.device)) {
+        if let Some(waiting) = self.blocked(shared, draft).or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             return self.defer(draft, "reboot", waiting);
         }
         let boot_id = boot_id.to_owned();
@@ -224,7 +224,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     }
 
     /// What says "not now" to anything on this device, whatever it is.
-    fn blocked(&self, shared: &Shared<'_>) -> Option<WaitingOn> {
+    fn blocked(&self, shared: &Shared<'_>, draft: &mut Draft) -> Option<WaitingOn> {
         if self.device.suspend {
             return Some(WaitingOn::Suspended { by: format!("device/{} spec.suspend", self.device.name) });
         }
@@ -249,6 +249,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         // A device and those that are reached through it are never worked on at once.
         let parent = self.device.parents.iter().find(|parent| shared.is_worked_on(parent)).cloned();
         let busy = parent.or_else(|| shared.busy_below(&self.device.name));
+        draft.look_at(busy.as_ref().and_then(|device| shared.patience_with(device)));
         busy.map(|device| WaitingOn::Dependency { on: Target::Device(device) })
     }
 
@@ -389,7 +390,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Takes a place in the device's group, or says why there is none. A device that is out already takes none.
-    pub(super) fn refuse(&mut self, unit: &Unit<'_>, shared: &Shared<'_>, device: &Device) -> Option<WaitingOn> {
+    pub(super) fn refuse(&mut self, unit: &Unit<'_>, shared: &Shared<'_>, draft: &mut Draft, device: &Device) -> Option<WaitingOn> {
         if shared.is_out(&device.name) {
             return None;
         }
@@ -398,6 +399,8 @@ impl Budget {
         let group = groups.entry(key.clone()).or_default();
         if group.is_full(unit.deployment) {
             let limit = group.limit(unit.deployment);
+            let again = group.out.iter().filter_map(|device| shared.patience_with(device)).filter(|at| *at > unit.now);
+            draft.look_at(again.min());
             let out = group.out.iter().take(5).cloned().collect();
             return Some(WaitingOn::Budget { group: key, limit, out });
         }

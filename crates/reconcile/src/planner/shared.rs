@@ -3,16 +3,19 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::desired::{Access, Deployment, Desired};
 use crate::name::Name;
 use crate::observed::{Contact, DeviceSeen, Health, ItemKey, ItemSeen, Observed};
 use crate::plan::StepId;
-use crate::rollout::{Phase, Placement, Rollout};
+use crate::rollout::{Phase, Placement, RevisionResult, Rollout};
 
 /// Who holds a device, and which devices are out: by what is in flight, and by what this pass has planned so far.
 pub(super) struct Shared<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
+    now: Timestamp,
     planned: HashMap<Name, Planned>,
     /// Devices that others are reached through, with one of those that a step in flight disturbs; found when first asked for.
     busy_below: OnceCell<HashMap<Name, Name>>,
@@ -44,8 +47,8 @@ impl Group {
 }
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(desired: &'a Desired, observed: &'a Observed) -> Self {
-        Self { desired, observed, planned: HashMap::new(), busy_below: OnceCell::new() }
+    pub(super) fn new(desired: &'a Desired, observed: &'a Observed, now: Timestamp) -> Self {
+        Self { desired, observed, now, planned: HashMap::new(), busy_below: OnceCell::new() }
     }
 
     /// This pass plans a step on the device.
@@ -67,20 +70,32 @@ impl<'a> Shared<'a> {
             .map(|(unit, placement)| (placement.step.clone(), unit.clone()))
     }
 
-    /// A step disturbs the device, or it has not been seen well since one did. One that can't be reached is left out: it
-    /// was not taken out by us, and it must not block the others.
+    /// A step disturbs the device, or it has not been seen well since one did. One that can't be reached is left out where it was not
+    /// taken out by us, and otherwise when patience with it ends: it must not block the others for ever.
     pub(super) fn is_worked_on(&self, device: &Name) -> bool {
         self.planned.get(device).is_some_and(|planned| planned.disturbs) || {
             let seen = self.observed.devices.get(device).map(|seen| &**seen);
-            self.placements(device).any(|(_, placement)| placement.phase.is_disturbing() || self.is_settling(device, seen, placement))
+            self.placements(device)
+                .any(|(unit, placement)| self.is_disturbed(device, unit, placement) || self.is_settling(device, unit, seen, placement))
         }
+    }
+
+    /// When the patience ends with which this device counts as worked on though it can't be reached.
+    pub(super) fn patience_with(&self, device: &Name) -> Option<Timestamp> {
+        let seen = self.observed.devices.get(device).filter(|seen| !seen.is_reachable())?;
+        let ends = self.placements(device).filter_map(|(unit, placement)| match placement.phase.is_disturbing() {
+            true => self.lost_at(device, unit, placement),
+            false => self.out_of_sight_until(unit, seen, placement),
+        });
+        ends.max()
     }
 
     /// A device that is reached through this one and is being worked on.
     pub(super) fn busy_below(&self, device: &Name) -> Option<Name> {
         let found = self.busy_below.get_or_init(|| {
-            let in_flight = self.observed.rollouts.values().flat_map(|rollout| &rollout.placements);
-            let in_flight = in_flight.filter(|(_, placement)| placement.phase.is_disturbing()).map(|(name, _)| name);
+            let in_flight = self.observed.rollouts.iter().flat_map(|(unit, rollout)| rollout.placements.iter().map(move |at| (unit, at)));
+            let in_flight =
+                in_flight.filter(|(unit, (name, placement))| self.is_disturbed(name, unit, placement)).map(|(_, (name, _))| name);
             let planned = self.planned.iter().filter(|(_, planned)| planned.disturbs).map(|(name, _)| name);
             let devices = in_flight.chain(planned).filter_map(|name| self.desired.devices.get(name));
             devices.flat_map(|child| child.parents.iter().map(|parent| (parent.clone(), child.name.clone()))).collect()
@@ -130,18 +145,51 @@ impl<'a> Shared<'a> {
         self.observed.rollouts.iter().filter_map(move |(unit, rollout)| Some((unit, rollout.placements.get(device)?)))
     }
 
+    /// A step that may take the device out is under way there, and is still waited for.
+    fn is_disturbed(&self, device: &Name, unit: &Name, placement: &Placement) -> bool {
+        placement.phase.is_disturbing() && self.lost_at(device, unit, placement).is_none_or(|at| self.now < at)
+    }
+
+    fn lost_at(&self, device: &Name, unit: &Name, placement: &Placement) -> Option<Timestamp> {
+        lost_at(self.desired, self.observed, device, placement, self.deadline(unit))
+    }
+
+    /// How long a Deployment has patience with a device.
+    fn deadline(&self, unit: &Name) -> SignedDuration {
+        let deletion = || self.observed.rollouts.get(unit).and_then(|rollout| rollout.deletion.as_deref());
+        match self.desired.deployments.get(unit) {
+            Some(deployment) => deployment.strategy.deadline,
+            None => SignedDuration::from_secs(deletion().map_or(0, |deletion| deletion.deadline_seconds)),
+        }
+    }
+
+    /// When the patience of a Deployment ends that began then.
+    fn deadline_after(&self, unit: &Name, begin: Timestamp) -> Timestamp {
+        begin.saturating_add(self.deadline(unit)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Until when a device that went out of sight since we changed it is taken to be out by that: as long as the gate waits for it.
+    fn out_of_sight_until(&self, unit: &Name, seen: &DeviceSeen, placement: &Placement) -> Option<Timestamp> {
+        let changed_at = changed_at(placement).filter(|_| placement.phase == Phase::Applied)?;
+        let Contact::Unreachable { since, .. } = &seen.contact else { return None };
+        if seen.seen_at.is_none_or(|at| at <= changed_at) {
+            // After a restart of ours it is only known from then on that it is away.
+            return Some(self.deadline_after(unit, changed_at.max(*since)));
+        }
+        let current = self.observed.rollouts.get(unit).and_then(|rollout| rollout.current());
+        let on_its_way = current.is_some_and(|it| it.number == placement.revision && it.result == RevisionResult::Progressing);
+        on_its_way.then(|| self.deadline_after(unit, changed_at))
+    }
+
     /// Changed by us, and not seen since: nobody knows yet whether it is well.
-    fn is_settling(&self, device: &Name, seen: Option<&DeviceSeen>, placement: &Placement) -> bool {
-        let changed_at = match placement.phase {
-            Phase::Applied => placement.applied_at.filter(|_| placement.undo.is_some()),
-            Phase::Restored => Some(placement.since),
-            _ => None,
-        };
-        let Some(changed_at) = changed_at else { return false };
+    fn is_settling(&self, device: &Name, unit: &Name, seen: Option<&DeviceSeen>, placement: &Placement) -> bool {
+        let Some(changed_at) = changed_at(placement) else { return false };
         let watched_only = || self.desired.devices.get(device).is_none_or(|device| device.access == Access::None);
         match seen.map(|seen| &seen.contact) {
             None | Some(Contact::Never) => !watched_only(),
-            Some(Contact::Unreachable { .. }) => false,
+            Some(Contact::Unreachable { .. }) => {
+                seen.and_then(|seen| self.out_of_sight_until(unit, seen, placement)).is_some_and(|until| self.now < until)
+            }
             Some(Contact::Known) => seen.is_some_and(|seen| {
                 seen.seen_at.is_none_or(|at| at <= changed_at)
                     || seen.probes.values().any(|probe| probe.seen_at.is_none_or(|at| at <= changed_at))
@@ -159,4 +207,33 @@ impl<'a> Shared<'a> {
         let kept_running = placement.phase == Phase::Applied || (placement.phase == Phase::Restored && placement.from.is_some());
         placement.phase == Phase::Failed || (kept_running && deployment.content.services.iter().any(|service| stopped(&service.unit)))
     }
+}
+
+/// When we changed the device.
+fn changed_at(placement: &Placement) -> Option<Timestamp> {
+    match placement.phase {
+        Phase::Applied => placement.applied_at.filter(|_| placement.undo.is_some()),
+        Phase::Restored => Some(placement.since),
+        _ => None,
+    }
+}
+
+/// From when on nobody waits any more for a step that is under way on a device out of sight; `None`: it can be seen, or nobody has
+/// looked yet. That we were away ourselves is not held against it: it counts from when it was found to be away.
+pub(super) fn lost_at(
+    desired: &Desired,
+    observed: &Observed,
+    device: &Name,
+    placement: &Placement,
+    deadline: SignedDuration,
+) -> Option<Timestamp> {
+    let begin = match observed.devices.get(device).map(|seen| &seen.contact) {
+        Some(Contact::Known) => return None,
+        Some(Contact::Unreachable { since, .. }) => placement.since.max(*since),
+        None | Some(Contact::Never) => {
+            let is_looked_at = desired.devices.get(device).is_some_and(|device| !device.suspend && device.access != Access::None);
+            return (!is_looked_at).then(|| placement.since.saturating_add(deadline).unwrap_or(Timestamp::MAX));
+        }
+    };
+    Some(begin.saturating_add(deadline).unwrap_or(Timestamp::MAX))
 }

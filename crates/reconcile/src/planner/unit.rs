@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::draft::Draft;
 use super::shared::Shared;
-use super::{back, device, forward, steady};
+use super::{back, device, forward, shared, steady};
 use crate::content::{Content, Digest};
 use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
@@ -90,11 +90,6 @@ impl<'a> Unit<'a> {
         draft.defer(self.name(), self.target(), wants, waiting_on);
     }
 
-    /// Until when a step that is under way is waited for.
-    pub(super) fn patience(&self, placement: &Placement) -> Timestamp {
-        self.deadline_after(placement.since)
-    }
-
     /// When the patience with a device ends that began then.
     pub(super) fn deadline_after(&self, begin: Timestamp) -> Timestamp {
         begin.saturating_add(self.deployment.strategy.deadline).unwrap_or(Timestamp::MAX)
@@ -115,8 +110,12 @@ impl<'a> Unit<'a> {
     /// A step is under way on a device that has been out of sight for longer than it may take: nobody waits for it any more,
     /// and what came of it is read when the device is back.
     pub(super) fn lost(&self, device: &Name, placement: &Placement) -> bool {
-        let away = self.observed.devices.get(device).is_none_or(|seen| !seen.is_reachable());
-        away && self.now >= self.patience(placement)
+        self.lost_at(device, placement).is_some_and(|at| self.now >= at)
+    }
+
+    /// Until when a step that is under way on a device out of sight is waited for.
+    pub(super) fn lost_at(&self, device: &Name, placement: &Placement) -> Option<Timestamp> {
+        shared::lost_at(self.desired, self.observed, device, placement, self.deployment.strategy.deadline)
     }
 
     /// The content that is wanted: what Git says, or the revision of the history that it names.

@@ -269,7 +269,7 @@ impl World {
             });
             told.deployments = narrowed.collect();
         }
-        let kept = self.rules.plan(&told, &engine.observed, &plan);
+        let kept = self.rules.plan(&told, &engine.observed, &plan, self.now);
         let steps: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
         for step in &plan.steps {
             self.note(&format!("{} {} {step}", step.unit.name(), step.id));

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reconcile::observed::Health;
-use reconcile::{Action, Desired, DeviceSeen, Digest, ItemKey, ItemSeen, Name, Observed, Phase, Placement, Plan, RevisionResult, Rollout};
+use reconcile::{
+    Action, Contact, Desired, DeviceSeen, Digest, ItemKey, ItemSeen, Name, Observed, Phase, Placement, Plan, RevisionResult, Rollout,
+};
 use simfleet::memory::{Devices, Store};
 
 /// What has to be remembered to tell.
@@ -36,7 +38,7 @@ impl Rules {
     }
 
     /// What is wrong with a plan, if it is going to be recorded.
-    pub fn plan(&self, desired: &Desired, observed: &Observed, plan: &Plan) -> Result<(), String> {
+    pub fn plan(&self, desired: &Desired, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), String> {
         for step in &plan.steps {
             if let Action::Apply(work) = &step.action
                 && self.banned.get(step.unit.name()) == Some(&work.digest)
@@ -44,13 +46,13 @@ impl Rules {
                 return Err(format!("{step} brings back what was taken back, and nobody has asked for it anew"));
             }
         }
-        budgets(desired, observed, plan)
+        budgets(desired, observed, plan, now)
     }
 }
 
 /// No step of a plan takes a device out beyond its Deployment's budget; what is out by itself takes no place that it did not have.
-fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) -> Result<(), String> {
-    let mut out: BTreeSet<Name> = desired.devices.keys().filter(|device| is_out(desired, observed, device)).cloned().collect();
+fn budgets(desired: &Desired, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), String> {
+    let mut out: BTreeSet<Name> = desired.devices.keys().filter(|device| is_out(desired, observed, device, now)).cloned().collect();
     for step in &plan.steps {
         let disturbs = step.action.work().is_some() && !matches!(step.action, Action::Prepare(_));
         let device = step.target.name();
@@ -72,14 +74,30 @@ fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) -> Result<(), St
     Ok(())
 }
 
-/// A step disturbs it, or it is not well by itself.
-fn is_out(desired: &Desired, observed: &Observed, device: &Name) -> bool {
+/// A step disturbs it, or it is not well by itself, or it went out of sight with its change; the last two of these for no longer than the
+/// deadline, where nobody can reach it.
+fn is_out(desired: &Desired, observed: &Observed, device: &Name, now: Timestamp) -> bool {
     let placements = || observed.rollouts.iter().filter_map(|(unit, rollout)| Some((unit, rollout.placements.get(device)?)));
-    if placements().any(|(_, placement)| placement.phase.is_disturbing()) {
+    let seen = observed.devices.get(device);
+    let is_over = |unit: &Name, begin: Timestamp| now >= begin + deadline(desired, observed, unit);
+    let gone_since = match seen.map(|seen| &seen.contact) {
+        Some(Contact::Unreachable { since, .. }) => Some(*since),
+        _ => None,
+    };
+    let is_lost = |unit: &Name, placement: &Placement| gone_since.is_some_and(|since| is_over(unit, placement.since.max(since)));
+    if placements().any(|(unit, placement)| placement.phase.is_disturbing() && !is_lost(unit, placement)) {
         return true;
     }
-    let Some(seen) = observed.devices.get(device) else { return false };
-    if seen.is_reachable() && placements().any(|(_, placement)| is_settling(seen, placement)) {
+    let Some(seen) = seen else { return false };
+    let gone_with_it = |unit: &Name, placement: &Placement, since: Timestamp| {
+        let changed_at = placement.applied_at.filter(|_| placement.phase == Phase::Applied && placement.undo.is_some());
+        changed_at.is_some_and(|at| seen.seen_at.is_none_or(|seen| seen <= at) && !is_over(unit, at.max(since)))
+    };
+    let settles = |(unit, placement): (&Name, &Placement)| match gone_since {
+        Some(since) => gone_with_it(unit, placement, since),
+        None => seen.is_reachable() && is_settling(seen, placement),
+    };
+    if placements().any(settles) {
         return true;
     }
     let stopped = |unit: &Name| {
@@ -93,6 +111,13 @@ fn is_out(desired: &Desired, observed: &Observed, device: &Name) -> bool {
         _ => false,
     });
     seen.health() == Health::Degraded || (seen.is_reachable() && broken)
+}
+
+/// How long a Deployment waits for a device.
+fn deadline(desired: &Desired, observed: &Observed, unit: &Name) -> SignedDuration {
+    let written = desired.deployments.get(unit).map(|deployment| deployment.strategy.deadline);
+    let deletion = observed.rollouts.get(unit).and_then(|rollout| rollout.deletion.as_deref());
+    written.or(deletion.map(|deletion| SignedDuration::from_secs(deletion.deadline_seconds))).unwrap_or_default()
 }
 
 /// It was changed, and has not been looked at since.
