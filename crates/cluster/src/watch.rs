@@ -30,7 +30,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What is known of an object beyond what it says: what our writes need.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
     /// Its identity in this cluster.
     pub uid: String,
@@ -75,6 +75,8 @@ pub struct Watch {
     broken: BTreeMap<Key, String>,
     /// What was taken in and not given away yet.
     batch: Batch,
+    /// Objects that were being deleted when they were first seen: they are told of once, and are gone in the next batch.
+    leaving: Vec<Key>,
 }
 
 impl Cluster {
@@ -95,12 +97,17 @@ impl Cluster {
         let streams = streams.collect();
         let unlisted = (0..kinds.len()).collect();
         let lists = vec![None; kinds.len()];
-        Watch { streams, lists, kinds, unlisted, version: 0, broken: BTreeMap::new(), batch: Batch::default() }
+        Watch { streams, lists, kinds, unlisted, version: 0, broken: BTreeMap::new(), batch: Batch::default(), leaving: Vec::new() }
     }
 
     /// The next changes; the first time, everything. An error is what a watch has met with; it goes on by itself, and nothing is lost.
     pub async fn next(&self, watch: &mut Watch) -> Result<Batch, String> {
         let mut end = None;
+        if watch.unlisted.is_empty() && !watch.leaving.is_empty() {
+            let leaving = std::mem::take(&mut watch.leaving);
+            watch.batch.changes.extend(leaving.into_iter().map(|key| (key, None)));
+            end = Some(tokio::time::Instant::now());
+        }
         while watch.batch.changes.len() < BATCH || !watch.unlisted.is_empty() {
             let next = watch.streams.next();
             let (number, event) = match end {
@@ -163,8 +170,19 @@ impl Cluster {
             Some(why) => drop(watch.broken.insert(key.clone(), why.clone())),
             None => drop(watch.broken.remove(&key)),
         }
+        if known.deleting {
+            let first = known.object.take().filter(|_| before.is_none() && known.finalizer);
+            if let Some(object) = first {
+                // Somebody has to read how it wants to end.
+                watch.leaving.push(key.clone());
+                batch.changes.push((key.clone(), Some(object)));
+                batch.touched.insert(key.clone());
+                self.table().insert(key.clone(), known);
+                return key;
+            }
+        }
         // What can't be read stays as it was when it was last good.
-        if known.broken.is_some() && !known.deleting {
+        if known.broken.is_some() {
             known.object.clone_from(&old);
         }
         if known.object != old || before.as_ref().and_then(|before| before.broken.as_ref()) != known.broken.as_ref() {
@@ -220,9 +238,6 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
         object: None,
         broken: None,
     };
-    if deleting {
-        return known;
-    }
     let mut annotations = metadata.annotations.unwrap_or_default();
     annotations.remove(LAST_APPLIED);
     object.metadata = ObjectMeta {
@@ -237,6 +252,7 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
     let value = serde_json::to_value(&object).unwrap_or_default();
     match Object::from_value(kind, value) {
         Ok(object) => known.object = Some(Arc::new(object)),
+        Err(_) if deleting => {}
         Err(error) => known.broken = Some(format!("this version can't read it: {error}")),
     }
     known
@@ -299,6 +315,6 @@ mod tests {
         assert!(known.broken.unwrap().contains("colour"));
         let deleting = json!({"deletionTimestamp": "2026-11-25T10:00:00Z", "finalizers": ["evenkeel.dev/remove"]});
         let known = read(Kind::Device, sent(json!({"type": "Server", "address": "10.0.0.1"}), deleting));
-        assert!(known.object.is_none() && known.broken.is_none() && known.deleting && known.finalizer);
+        assert!(known.broken.is_none() && known.deleting && known.finalizer);
     }
 }

@@ -162,6 +162,18 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     }
 }
 
+/// What we know of an object that is no device and no Deployment: whether it can be used.
+pub fn other(desired: &Desired, kind: crds::Kind, name: &Name) -> PlainStatus {
+    let stalled = desired.stalled.get(&Target::of(kind, name.clone()));
+    let (ready, reason, message) = match kind {
+        crds::Kind::DeviceClass => (true, "Valid", ""),
+        // It has something to do that is not done.
+        crds::Kind::Repository => (false, "NotActedOn", "this version does not bring repositories into a cluster"),
+        _ => (true, "Valid", "checked; this version does not act on it"),
+    };
+    plain(ready, (reason, None), message, stalled)
+}
+
 fn phase(deployment: &Deployment, rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
     let waits = |of: fn(&WaitingOn) -> bool| deferred.iter().any(|deferred| of(&deferred.waiting_on));
     let suspended = rollout.paused.is_some()
