@@ -22,6 +22,8 @@ pub struct Engine {
     pub arguments: Vec<String>,
     /// The `postgres://` URL of its store; SQLite without.
     pub database: Option<String>,
+    /// The kubeconfig of the cluster whose objects it serves; the repository without.
+    pub kubeconfig: Option<PathBuf>,
     process: Option<Child>,
     binary: PathBuf,
     log: PathBuf,
@@ -42,6 +44,7 @@ impl Engine {
             secrets: folder.join("secrets"),
             arguments: Vec::new(),
             database: None,
+            kubeconfig: None,
             process: None,
             binary: binary.to_owned(),
             log: folder.join("engine.log"),
@@ -96,15 +99,15 @@ impl Engine {
     /// How it is started by this command, `run` or `apply --once`.
     pub fn command_of(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
+        command.args(verb);
+        match &self.kubeconfig {
+            Some(kubeconfig) => command.args(["--kubernetes", "--lease-namespace", "default", "--kubeconfig"]).arg(kubeconfig),
+            None => command.arg("--repo").arg(&self.fleet).arg("--secrets").arg(&self.secrets).args(["--interval", "1s"]),
+        };
         command
-            .args(verb)
-            .arg("--repo")
-            .arg(&self.fleet)
             .arg("--data")
             .arg(&self.data)
-            .arg("--secrets")
-            .arg(&self.secrets)
-            .args(["--interval", "1s", "--look-interval", "5s"])
+            .args(["--look-interval", "5s"])
             .args(&self.arguments)
             .env("NO_COLOR", "1")
             .env_remove("DATABASE_URL");
