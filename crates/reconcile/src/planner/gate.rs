@@ -95,6 +95,9 @@ fn verdict(ails: Ails, unit: &Unit<'_>, healthy_before: bool, applied_at: Timest
 
 fn well_since(unit: &Unit<'_>, content: &Content, device: &Device, seen: &DeviceSeen, placement: &Placement) -> Result<Timestamp, Ails> {
     units(content, seen)?;
+    if unit.deployment.drift != crds::Drift::Adopt {
+        there(content, seen)?;
+    }
     let applied_at = placement.applied_at.unwrap_or(placement.since);
     let mut well_since = applied_at;
     if unit.deployment.gate_probes {
@@ -119,6 +122,14 @@ fn units(content: &Content, seen: &DeviceSeen) -> Result<(), Ails> {
         }
     }
     Ok(())
+}
+
+/// That it is well says nothing of a content that somebody has changed since.
+fn there(content: &Content, seen: &DeviceSeen) -> Result<(), Ails> {
+    let Some(changes) = content.changes(seen) else { return Err(Ails::Unseen("not looked at in full since it was changed".into())) };
+    let Some(change) = changes.first() else { return Ok(()) };
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".into());
+    Err(Ails::Unwell(format!("{} is {}, not {} as applied", change.item, word(&change.from), word(&change.to))))
 }
 
 fn probe(name: &str, seen: &DeviceSeen, placement: &Placement, applied_at: Timestamp) -> Result<Timestamp, Ails> {
