@@ -44,7 +44,7 @@ const LEVELS: [Level; 8] =
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
 const UNIT: [&str; 6] = ["scenario", "update", "properties", "generated", "reference", "examples"];
 /// Test files that need the level `e2e`.
-const E2E: [&str; 3] = ["rollout", "engine", "kubernetes"];
+const E2E: [&str; 4] = ["rollout", "engine", "kinds", "kubernetes"];
 
 fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
     // Always the whole workspace: a single package would have its dependencies built once more, with other features.

@@ -74,7 +74,10 @@ impl Devices {
                 Progress::Lost(tail) => {
                     return Some(Outcome::failed(
                         Timestamp::now(),
-                        format!("interrupted: the device went down in the middle of it. {}", self.message(device, step.work(), &tail).await),
+                        format!(
+                            "interrupted: the device went down in the middle of it. {}",
+                            self.message(device, step.work(), &tail).await
+                        ),
                     ));
                 }
                 Progress::Done(code, tail) => return Some(self.ended(device, step, code, &tail).await),
@@ -192,9 +195,7 @@ impl Devices {
             bytes.push(match &file.source {
                 FileSource::Text(text) => Bytes::Here(text.clone().into_bytes()),
                 FileSource::Url { sha256, .. } => Bytes::Cached(sha256.clone()),
-                FileSource::Secret { name, key } => {
-                    Bytes::Here(self.secrets.read(device.name.namespace(), name, key).await?.to_vec())
-                }
+                FileSource::Secret { name, key } => Bytes::Here(self.secrets.read(device.name.namespace(), name, key).await?.to_vec()),
                 FileSource::Template(_) => return Err(format!("{}: a template that was never rendered", file.path)),
             });
         }

@@ -152,7 +152,9 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
     let mut plain = plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone())));
     let reason = rollout.current().map(|record| record.reason.as_str()).unwrap_or_default();
-    plain.conditions.extend(course(phase).filter(|_| plain.conditions.len() == 1).map(|kind| condition(kind, true, (phase, since), reason)));
+    plain
+        .conditions
+        .extend(course(phase).filter(|_| plain.conditions.len() == 1).map(|kind| condition(kind, true, (phase, since), reason)));
     DeploymentStatus {
         plain,
         phase: phase.into(),

@@ -162,7 +162,8 @@ fn write<'a>(cluster: &'a Cluster, view: &SharedView, patience: &mut Patience, k
         return None;
     }
     let hold = holds(&view, key, &known);
-    let is_there = view.desired.objects.contains_key(key) || view.desired.stalled.keys().any(|target| (target.kind(), target.name()) == (key.0, &key.1));
+    let is_there = view.desired.objects.contains_key(key)
+        || view.desired.stalled.keys().any(|target| (target.kind(), target.name()) == (key.0, &key.1));
     let status = (is_there && !patience.waits(key, &known, is_seen(&view, key))).then(|| status(&view, key));
     drop(view);
     if hold.is_none() && status.is_none() {
@@ -258,7 +259,12 @@ pub(super) fn ended(step: &RecordedStep, outcome: &Outcome) -> Happening {
         Verdict::Refused => ("StepRefused", true),
         Verdict::Failed => ("StepFailed", true),
     };
-    Happening { key: (Kind::Device, step.device().clone()), reason, note: format!("{word} for deployment {}: {last}", unit.name()), is_warning }
+    Happening {
+        key: (Kind::Device, step.device().clone()),
+        reason,
+        note: format!("{word} for deployment {}: {last}", unit.name()),
+        is_warning,
+    }
 }
 
 /// A rollout goes on, or back.

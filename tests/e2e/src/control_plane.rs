@@ -111,7 +111,8 @@ impl ControlPlane {
 
     /// `kubectl ARGUMENTS -f -` on a text.
     pub fn with(&self, arguments: &[&str], text: &str) -> anyhow::Result<Output> {
-        let mut child = self.command(arguments).args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child =
+            self.command(arguments).args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut input = child.stdin.take().context("its input")?;
         let text = text.to_owned();
         // It may print before it has read all.
@@ -134,10 +135,19 @@ impl ControlPlane {
     pub fn install_crds(&self) -> anyhow::Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
         let definitions = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+        let mut count = 0;
         for path in definitions.filter(|path| path.extension().is_some_and(|suffix| suffix == "yaml")) {
+            count += 1;
             self.must(&["apply", "--server-side", "-f", &path.display().to_string()])?;
         }
-        self.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).map(drop)
+        self.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])?;
+        // What the server says that it offers follows a moment later.
+        wait_until("the kinds being offered", UP, || {
+            let offered = self.kubectl(&["api-resources", "--cached=false", "--api-group=evenkeel.dev", "-o", "name"]);
+            let offered = offered.map_err(|error| error.to_string())?;
+            let names = String::from_utf8_lossy(&offered.stdout);
+            if names.lines().count() == count { Ok(()) } else { Err(names.into_owned()) }
+        })
     }
 
     /// Ends the API server at once, as a crash would, and starts it again.
@@ -161,7 +171,11 @@ impl ControlPlane {
             .arg(self.path("sa.key"))
             .arg("--root-ca-file")
             .arg(self.path("ca.crt"))
-            .args(["--controllers=namespace,garbagecollector,serviceaccount,root-ca-cert-publisher", "--leader-elect=false", "--secure-port=0"])
+            .args([
+                "--controllers=namespace,garbagecollector,serviceaccount,root-ca-cert-publisher",
+                "--leader-elect=false",
+                "--secure-port=0",
+            ])
             .spawn()?;
         self.controllers = Some(controllers);
         Ok(())
@@ -249,7 +263,8 @@ impl ControlPlane {
         let tokens = KeyPair::generate()?;
         self.write("sa.key", &tokens.serialize_pem())?;
         self.write("sa.pub", &tokens.public_key_pem())?;
-        let user = format!("{{client-certificate: {}, client-key: {}}}", self.path("admin.crt").display(), self.path("admin.key").display());
+        let user =
+            format!("{{client-certificate: {}, client-key: {}}}", self.path("admin.crt").display(), self.path("admin.key").display());
         self.write("admin.kubeconfig", &self.kubeconfig_for(&user))
     }
 

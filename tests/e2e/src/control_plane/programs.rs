@@ -64,7 +64,8 @@ fn kept() -> PathBuf {
 fn go() -> Result<(), String> {
     let wanted = format!("Go {}.{} or newer", GO.0, GO.1);
     let output = Command::new("go").args(["env", "GOVERSION"]).current_dir("/").env("GOTOOLCHAIN", "local").output();
-    let output = output.map_err(|_| format!("{wanted} is missing (or programs in KUBEBUILDER_ASSETS), to build a Kubernetes API server from"))?;
+    let output =
+        output.map_err(|_| format!("{wanted} is missing (or programs in KUBEBUILDER_ASSETS), to build a Kubernetes API server from"))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let mut numbers = text.trim_start_matches("go").split('.').map_while(|part| part.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
