@@ -21,10 +21,13 @@ const KEPT: usize = 1000;
 /// The values of a secret, by key.
 pub type Values = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
+/// What was read, and when, by namespace and name.
+type Kept = BTreeMap<(String, String), (Instant, Arc<Values>)>;
+
 /// The secrets of the cluster.
 pub struct Secrets {
     client: Client,
-    kept: Mutex<BTreeMap<(String, String), (Instant, Arc<Values>)>>,
+    kept: Mutex<Kept>,
 }
 
 impl Cluster {
@@ -76,7 +79,7 @@ impl Secrets {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<(String, String), (Instant, Arc<Values>)>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -43,9 +43,9 @@ pub struct Known {
     /// Its status as the API server has it, as JSON text.
     pub status: Arc<str>,
     /// As it was taken in; `None`: it can't be read, or is being deleted.
-    object: Option<Arc<Object>>,
+    pub object: Option<Arc<Object>>,
     /// Why it can't be read, if so.
-    broken: Option<String>,
+    pub broken: Option<String>,
 }
 
 /// Changes that belong together.
@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    fn sent(spec: Value, more: Value) -> DynamicObject {
+    fn sent(spec: &Value, more: &Value) -> DynamicObject {
         let mut object = json!({
             "apiVersion": "evenkeel.dev/v1alpha1",
             "kind": "Device",
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_an_object_says_is_kept_without_what_changes_by_itself() {
-        let object = sent(json!({"type": "Server", "address": "10.0.0.1"}), json!({}));
+        let object = sent(&json!({"type": "Server", "address": "10.0.0.1"}), &json!({}));
         assert_eq!((author(object.managed_fields()).as_str(), version(&object)), ("flux", 17));
         let known = read(Kind::Device, object);
         assert_eq!((known.uid.as_str(), known.generation, known.deleting, &*known.status), ("u-1", 2, false, r#"{"health":"Healthy"}"#));
@@ -311,10 +311,10 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_says_why_and_what_is_being_deleted_is_not_wanted() {
-        let known = read(Kind::Device, sent(json!({"type": "Server", "address": "10.0.0.1", "colour": "red"}), json!({})));
+        let known = read(Kind::Device, sent(&json!({"type": "Server", "address": "10.0.0.1", "colour": "red"}), &json!({})));
         assert!(known.broken.unwrap().contains("colour"));
         let deleting = json!({"deletionTimestamp": "2026-11-25T10:00:00Z", "finalizers": ["evenkeel.dev/remove"]});
-        let known = read(Kind::Device, sent(json!({"type": "Server", "address": "10.0.0.1"}), deleting));
+        let known = read(Kind::Device, sent(&json!({"type": "Server", "address": "10.0.0.1"}), &deleting));
         assert!(known.broken.is_none() && known.deleting && known.finalizer);
     }
 }

@@ -50,11 +50,16 @@ pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<
 pub(super) async fn lead(args: KubernetesArgs, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
-    parts.view.write().unwrap_or_else(PoisonError::into_inner).not_ready = Some("waiting for the lease: another replica acts".into());
+    {
+        let mut view = parts.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.not_ready = Some("waiting for the lease: another replica acts".into());
+        view.stands_by = true;
+    }
     let held = tokio::select! {
         held = cluster.acquire(&namespace, LEASE, &identity) => held,
         () = stop.cancelled() => return Ok(()),
     };
+    parts.view.write().unwrap_or_else(PoisonError::into_inner).stands_by = false;
     tracing::info!(lease = LEASE, namespace, identity, generation = held.generation(), "this replica acts");
     let lost = held.lost.clone();
     let (release, publishing) = (CancellationToken::new(), CancellationToken::new());

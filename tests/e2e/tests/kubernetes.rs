@@ -201,6 +201,8 @@ fn one_of_two_replicas_acts() {
     second.start().unwrap();
     let status = second.text(&["status"]).unwrap();
     assert!(status.contains("waiting for the lease"), "{status}");
+    let said = second.cli(&["get", "devices"]);
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("stands by"), "{said:?}");
     world.engine.terminate().unwrap();
     world.until("the other one acting", || match second.text(&["status"]) {
         Ok(text) if !text.contains("waiting") && text.contains("ready") => Ok(()),
