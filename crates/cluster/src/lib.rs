@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod lease;
+pub mod rbac;
 pub mod secrets;
 pub mod status;
 mod watch;
@@ -26,6 +27,9 @@ pub use watch::{Batch, Known};
 pub const FIELD_MANAGER: &str = "evenkeel";
 /// The finalizer of a Deployment whose content is taken off its devices before it goes.
 pub const FINALIZER: &str = "evenkeel.dev/remove";
+
+/// The lease that whoever plans and acts holds.
+pub const LEASE: &str = "evenkeel";
 
 /// Time limit of a connection to the API server being made.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -5,16 +5,13 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use cluster::Cluster;
+use cluster::{Cluster, LEASE};
 use devices::{Secret, SecretSource};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Parts, reports};
-
-/// Whoever holds it plans and acts.
-const LEASE: &str = "evenkeel";
 
 /// Which cluster, and what of it.
 #[derive(Args, Clone, Debug, Default)]

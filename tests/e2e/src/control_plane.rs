@@ -16,6 +16,8 @@ use crate::{run, wait_until};
 
 /// How often other ports are tried when somebody else was quicker to take one.
 const TRIES: usize = 5;
+/// How many kinds we have.
+const KINDS: usize = 8;
 /// How long a program has to come up.
 const UP: Duration = Duration::from_secs(60);
 
@@ -51,7 +53,7 @@ impl Ports {
 impl ControlPlane {
     /// A new, empty one that is up.
     pub fn start() -> anyhow::Result<Self> {
-        let programs = programs::ensure()?;
+        let programs = programs::control_plane()?;
         let mut last = None;
         for _ in 0..TRIES {
             match Self::try_start(&programs) {
@@ -135,19 +137,48 @@ impl ControlPlane {
     pub fn install_crds(&self) -> anyhow::Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
         let definitions = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-        let mut count = 0;
         for path in definitions.filter(|path| path.extension().is_some_and(|suffix| suffix == "yaml")) {
-            count += 1;
             self.must(&["apply", "--server-side", "-f", &path.display().to_string()])?;
         }
+        self.wait_for_kinds()
+    }
+
+    fn wait_for_kinds(&self) -> anyhow::Result<()> {
         self.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])?;
         // What the server says that it offers follows a moment later.
         wait_until("the kinds being offered", UP, || {
             let offered = self.kubectl(&["api-resources", "--cached=false", "--api-group=evenkeel.dev", "-o", "name"]);
             let offered = offered.map_err(|error| error.to_string())?;
             let names = String::from_utf8_lossy(&offered.stdout);
-            if names.lines().count() == count { Ok(()) } else { Err(names.into_owned()) }
+            if names.lines().count() == KINDS { Ok(()) } else { Err(names.into_owned()) }
         })
+    }
+
+    /// Helm as the administrator.
+    pub fn helm(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(programs::helm()?);
+        command.args(arguments).arg("--kubeconfig").arg(self.kubeconfig()).env("HOME", self.folder.path()).stdin(Stdio::null());
+        Ok(command.output()?)
+    }
+
+    /// The chart, installed as this release in a namespace of its own; `values` are its `--set` values.
+    pub fn install_chart(&self, release: &str, namespace: &str, values: &[&str]) -> anyhow::Result<()> {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/evenkeel").display().to_string();
+        let mut arguments = vec!["upgrade", "--install", release, &chart, "--namespace", namespace, "--create-namespace"];
+        values.iter().for_each(|value| arguments.extend(["--set", value]));
+        let output = self.helm(&arguments)?;
+        if !output.status.success() {
+            bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        self.wait_for_kinds()
+    }
+
+    /// A kubeconfig with a token of a service account: what it may do is what its roles say.
+    pub fn service_account(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
+        let token = self.must(&["create", "token", name, "--namespace", namespace, "--duration=2h"])?;
+        let file = format!("{namespace}-{name}.kubeconfig");
+        self.write(&file, &self.kubeconfig_for(&format!("{{token: {}}}", token.trim())))?;
+        Ok(self.path(&file))
     }
 
     /// Ends the API server at once, as a crash would, and starts it again.

@@ -101,7 +101,7 @@ impl Engine {
         let mut command = Command::new(&self.binary);
         command.args(verb);
         match &self.kubeconfig {
-            Some(kubeconfig) => command.args(["--kubernetes", "--lease-namespace", "default", "--kubeconfig"]).arg(kubeconfig),
+            Some(kubeconfig) => command.args(["--kubernetes", "--lease-namespace", "evenkeel-system", "--kubeconfig"]).arg(kubeconfig),
             None => command.arg("--repo").arg(&self.fleet).arg("--secrets").arg(&self.secrets).args(["--interval", "1s"]),
         };
         command
@@ -182,9 +182,14 @@ impl Engine {
         result.with_context(|| format!("the engine said:\n{}", self.tail()))
     }
 
-    /// The end of the engine's log.
+    /// The engine's log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of it.
     pub fn tail(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }

@@ -9,6 +9,9 @@ use e2e::simulated::Simulated;
 use e2e::wait_until;
 use serde_json::Value;
 
+/// Where the chart is installed.
+const NAMESPACE: &str = "evenkeel-system";
+
 /// Dropped in this order: the engine, the API server, and what is acted on.
 struct World {
     engine: Engine,
@@ -46,17 +49,28 @@ fn world(devices: usize) -> Option<World> {
     let more = ["--package", "app=2.0-1", "--package", "app=3.0-1", "--bad", "app=3.0-1:dies-after=2s"];
     let simulated = Simulated::start(&binary(), manifests.path(), &more).unwrap();
     let plane = ControlPlane::start().unwrap();
-    plane.install_crds().unwrap();
+    // What the operator may do is what the chart lets it do.
+    let values = ["secrets[0].namespace=default", "secrets[0].names[0]=fleet-key"];
+    plane.install_chart("evenkeel", NAMESPACE, &values).unwrap();
     let key = format!("--from-file=ssh-privatekey={}", simulated.key().display());
     plane.must(&["create", "secret", "generic", "fleet-key", &key]).unwrap();
     let mut engine = Engine::with(&binary(), &simulated.folder, &simulated.key()).unwrap();
-    engine.kubeconfig = Some(plane.kubeconfig());
+    engine.kubeconfig = Some(plane.service_account(NAMESPACE, "evenkeel").unwrap());
     let world = World { engine, plane, simulated, _manifests: manifests };
     for number in 1..=devices {
         let file = world.simulated.folder.join(format!("fleet/d-{number}.yaml"));
         world.plane.must(&["apply", "--server-side", "-f", file.to_str().unwrap()]).unwrap();
     }
     Some(world)
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let log = self.engine.log();
+        if !std::thread::panicking() {
+            assert!(!log.contains("forbidden"), "the chart's rules do not let the operator do something:\n{log}");
+        }
+    }
 }
 
 impl World {
@@ -197,7 +211,7 @@ fn one_of_two_replicas_acts() {
     let folder = world.simulated.folder.join("second");
     std::fs::create_dir_all(&folder).unwrap();
     let mut second = Engine::with(&binary(), &folder, &world.simulated.key()).unwrap();
-    second.kubeconfig = Some(world.plane.kubeconfig());
+    second.kubeconfig.clone_from(&world.engine.kubeconfig);
     second.start().unwrap();
     let status = second.text(&["status"]).unwrap();
     assert!(status.contains("waiting for the lease"), "{status}");
