@@ -54,9 +54,11 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run_all(&args),
         Task::Simulate { seeds, seed } => run(cargo()
-            .args(["test", "-p", "simfleet", "--test", "simulation", "--", "--nocapture"])
+            .args(["test", "--workspace", "--test", "simulation", "--test", "properties", "--no-fail-fast", "--", "--nocapture"])
             .env("EVENKEEL_SEEDS", seeds.to_string())
-            .env("EVENKEEL_SEED", seed.to_string())),
+            .env("EVENKEEL_SEED", seed.to_string())
+            .env("PROPTEST_CASES", seeds.to_string())
+            .env("PROPTEST_RNG_SEED", seed.to_string())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! `cargo xtask test`
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -46,6 +47,15 @@ const UNIT: [&str; 6] = ["scenario", "update", "properties", "generated", "refer
 /// Test files that need the level `e2e`.
 const E2E: [&str; 4] = ["rollout", "engine", "kinds", "kubernetes"];
 
+/// Properties are tried on the same cases each time, so that a failure is the change's; `cargo xtask simulate` looks for new ones.
+fn seeded() -> Command {
+    let mut command = cargo();
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        command.env("PROPTEST_RNG_SEED", "0");
+    }
+    command
+}
+
 fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
     // Always the whole workspace: a single package would have its dependencies built once more, with other features.
     match level {
@@ -60,8 +70,10 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             eprintln!("note: cargo-deny is not installed; `cargo install cargo-deny` brings it");
             Ok(())
         }
-        Level::Unit => run(cargo().args(["test", "--workspace", "--lib", "--bins"]).args(files(|name| UNIT.contains(&name))?)),
-        Level::Conformance => run(cargo().args(["test", "--workspace"]).args(files(|name| !UNIT.contains(&name) && !E2E.contains(&name))?)),
+        Level::Unit => run(seeded().args(["test", "--workspace", "--lib", "--bins"]).args(files(|name| UNIT.contains(&name))?)),
+        Level::Conformance => {
+            run(seeded().args(["test", "--workspace"]).args(files(|name| !UNIT.contains(&name) && !E2E.contains(&name))?))
+        }
         Level::Demo => run(cargo().args(["run", "--quiet", "--package", "xtask", "--", "demo", "--once"])),
         Level::E2e => {
             let missing = install::ensure();

@@ -293,7 +293,7 @@ fn settle(world: &mut World) -> Plan {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However it came about, when everything is well again it ends with every device as it should be and nothing to do; and on the
     /// way budgets are kept and nobody is harmed whom nobody can see.
@@ -313,10 +313,12 @@ proptest! {
                 assert_eq!(in_force.content.matcher().matches(&world.observed.devices[member]), Some(true), "{unit} on {member}");
             }
         }
-        // Again, as after a restart: there is nothing to be done.
+        // Again, as after a restart: there is nothing to be done on any device. (A step that hung on a device that is gone from Git has
+        // an end now, so that the device can be forgotten.)
         world.restart();
         world.look();
-        assert!(world.plan().steps.is_empty());
+        let again = world.plan();
+        assert!(again.steps.iter().all(|step| step.action.work().is_none()), "after a restart:\n{again}");
     }
 
     /// Until the first batch has been watched, no more devices than are in it get a new revision, whoever goes away or returns meanwhile.

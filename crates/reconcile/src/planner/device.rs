@@ -21,7 +21,7 @@ use crate::window::{self, Opening};
 /// Time after which a way back that was missing is looked for again.
 const WAY_BACK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Whether a device that is to be taken back is waited for.
+/// Whether a device that something is wanted of is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
     /// Not any more.
@@ -78,15 +78,17 @@ impl<'u, 'a> Wanted<'u, 'a> {
         self.placement.filter(|placement| placement.revision == self.record.number)
     }
 
-    /// Brings the content onto the device: proves the way back first, if that is needed.
-    pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) {
+    /// Brings the content onto the device: proves the way back first, if that is needed. Returns whether that is waited for.
+    pub(super) fn forward(&self, shared: &mut Shared<'_>, budget: &mut Budget, draft: &mut Draft, prove: bool) -> Turn {
         let wants = format!("{} revision {}", self.verb, self.record.number);
         if let Some(waiting) = self.blocked(shared, draft).or_else(|| self.missing()) {
-            return self.defer(draft, &wants, waiting);
+            self.defer(draft, &wants, waiting);
+            return Turn::Moving;
         }
         let here = self.here();
         if let Some(waiting) = here.and_then(|placement| self.backing_off(placement, draft)) {
-            return self.defer(draft, &wants, waiting);
+            self.defer(draft, &wants, waiting);
+            return Turn::Moving;
         }
         match here.filter(|_| prove).map(|placement| (&placement.way_back, placement.since)) {
             _ if !prove => {}
@@ -95,18 +97,26 @@ impl<'u, 'a> Wanted<'u, 'a> {
                 let again = since.saturating_add(WAY_BACK_AGAIN).unwrap_or(Timestamp::MAX);
                 if self.unit.deployment.way_back == crds::WayBack::Require {
                     if self.unit.now >= again {
-                        return self.then(shared, draft, "look for a way back again", Action::Prepare);
+                        self.then(shared, draft, "look for a way back again", Action::Prepare);
+                        return Turn::Moving;
                     }
                     draft.look_at(Some(again));
-                    return self.defer(draft, &wants, WaitingOn::NoWayBack { reason: reason.clone() });
+                    self.defer(draft, &wants, WaitingOn::NoWayBack { reason: reason.clone() });
+                    return Turn::Moving;
                 }
             }
-            Some((WayBackSeen::Unknown, _)) | None => return self.then(shared, draft, "prove the way back", Action::Prepare),
+            Some((WayBackSeen::Unknown, _)) | None => {
+                self.then(shared, draft, "prove the way back", Action::Prepare);
+                return Turn::Moving;
+            }
         }
         if let Some(waiting) = budget.refuse(self.unit, shared, draft, self.device) {
-            return self.defer(draft, &wants, waiting);
+            let turn = held(shared, &waiting);
+            self.defer(draft, &wants, waiting);
+            return turn;
         }
         self.then(shared, draft, &wants, Action::Apply);
+        Turn::Moving
     }
 
     /// Takes the revision off the device again, for a reason. Returns whether that is waited for.
@@ -146,9 +156,9 @@ impl<'u, 'a> Wanted<'u, 'a> {
             return Turn::Over;
         }
         if let Some(waiting) = budget.refuse(self.unit, shared, draft, self.device) {
-            let moving = matches!(&waiting, WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)));
+            let turn = held(shared, &waiting);
             self.defer(draft, &wants, waiting);
-            return if moving { Turn::Moving } else { Turn::Held };
+            return turn;
         }
         if let Some(boot_id) = reboot {
             let boot_id = boot_id.to_owned();
@@ -361,6 +371,14 @@ impl<'u, 'a> Wanted<'u, 'a> {
             from,
             deadline_seconds: self.unit.deployment.strategy.deadline.as_secs(),
         }
+    }
+}
+
+/// The budget has no place: for devices that somebody is at work on, or for others.
+fn held(shared: &Shared<'_>, waiting: &WaitingOn) -> Turn {
+    match waiting {
+        WaitingOn::Budget { out, .. } if out.iter().any(|device| shared.is_worked_on(device)) => Turn::Moving,
+        _ => Turn::Held,
     }
 }
 

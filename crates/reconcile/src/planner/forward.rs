@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::device::{Budget, Wanted};
+use super::device::{Budget, Turn, Wanted};
 use super::draft::Draft;
 use super::shared::Shared;
 use super::survey::{self, Standing, Survey, count};
@@ -56,10 +56,12 @@ fn walk(survey: &Survey<'_>, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &m
     let mut budget = Budget::default();
     let mut busy = false;
     let mut told = false;
+    // Of those that the budget counts as out, some can be brought this revision: they must not wait for those that wait for them.
+    let could_free = survey.rest.iter().any(|name| shared.is_out(name));
     for (name, batch, standing) in &survey.batch {
         let Some(device) = unit.desired.devices.get(*name) else { continue };
         let wanted = Wanted::new(unit, device, record).in_batch(*batch);
-        busy |= !matches!(standing, Standing::Away);
+        let mut turn = Turn::Moving;
         match standing {
             Standing::Todo | Standing::Reboot(_) if closed.is_some() => {
                 if let (false, Some(waiting)) = (told, closed.clone()) {
@@ -69,7 +71,7 @@ fn walk(survey: &Survey<'_>, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &m
             }
             Standing::Todo | Standing::Away => {
                 draft.look_at(wanted.here().and_then(|placement| survey::set_aside_at(unit, record, placement)));
-                wanted.forward(shared, &mut budget, draft, true);
+                turn = wanted.forward(shared, &mut budget, draft, true);
             }
             Standing::Reboot(boot_id) => wanted.reboot(shared, &mut budget, draft, boot_id),
             Standing::Waiting(waiting) => {
@@ -82,6 +84,8 @@ fn walk(survey: &Survey<'_>, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &m
             Standing::InFlight => wanted.under_way(draft),
             Standing::Settled(_) | Standing::Lost(_) | Standing::Unproven(_) | Standing::Failed(_) => {}
         }
+        let is_held_for_them = turn == Turn::Held && could_free;
+        busy |= !is_held_for_them && !matches!(standing, Standing::Away);
     }
     busy
 }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use super::gate::{self, Gate};
 use super::unit::Unit;
-use crate::content::Digest;
+use crate::content::{Content, Digest};
 use crate::desired::{Access, Device};
 use crate::name::Name;
 use crate::observed::Contact;
 use crate::plan::WaitingOn;
-use crate::rollout::{Phase, Placement, RevisionRecord};
+use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord};
 use crate::window::{self, Opening};
 
 /// Where one device stands.
@@ -165,16 +165,19 @@ fn standing(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> Standing {
     }
     let changed = placement.filter(|placement| placement.revision == record.number);
     match changed.and_then(|placement| outcome(unit, record, device, placement)).unwrap_or_else(|| before(unit, record, device)) {
-        // A change that failed half-way and is tried again is not done because it looks as if it were.
-        Standing::Settled(None) if changed.is_some_and(|placement| placement.phase == Phase::Prepared && placement.undo.is_some()) => {
-            Standing::Todo
-        }
+        // What failed half-way is not done because it looks as if it were.
+        Standing::Settled(None) if placement.is_some_and(|placement| is_begun(record, placement)) => Standing::Todo,
         // It can't be begun with, and nothing of it was changed: like one that is away it holds nobody up, and catches up.
         Standing::Todo if changed.and_then(|placement| set_aside_at(unit, record, placement)).is_some_and(|at| unit.now >= at) => {
             Standing::Away
         }
         standing => standing,
     }
+}
+
+/// The last change there has failed half-way, of whichever revision, or another try at it was begun.
+fn is_begun(record: &RevisionRecord, placement: &Placement) -> bool {
+    placement.phase == if placement.revision == record.number { Phase::Prepared } else { Phase::Failed }
 }
 
 /// When a device that refuses the change again and again has had its time, from the opening of its batch on.
@@ -195,6 +198,13 @@ fn outcome(unit: &Unit<'_>, record: &RevisionRecord, device: &Device, placement:
     match placement.phase {
         Phase::Failed => Some(Standing::Failed(placement.failure.clone())),
         Phase::Applied if placement.digest == digest => {
+            // Somebody has changed it since: it is put back, and watched anew; who does so again and again is a failure.
+            if unit.deployment.drift == crds::Drift::Correct
+                && placement.attempt < ATTEMPTS
+                && has_drifted(unit, &content, device, placement)
+            {
+                return Some(Standing::Todo);
+            }
             let gate = match &placement.reboot_from {
                 None => gate::judge(unit, &content, device, placement),
                 Some(boot_id) => match gate::out_of_sight(unit, device, placement.since) {
@@ -212,6 +222,13 @@ fn outcome(unit: &Unit<'_>, record: &RevisionRecord, device: &Device, placement:
         }
         _ => None,
     }
+}
+
+/// What was seen after it was applied is not what was applied.
+fn has_drifted(unit: &Unit<'_>, content: &Content, device: &Device, placement: &Placement) -> bool {
+    let seen = unit.observed.devices.get(&device.name).filter(|seen| seen.is_reachable());
+    let seen = seen.filter(|seen| placement.reboot_from.is_none() && seen.seen_at.is_some_and(|at| at > placement.since));
+    seen.and_then(|seen| content.matcher().matches(seen)) == Some(false)
 }
 
 /// Where a device stands that was not changed yet.

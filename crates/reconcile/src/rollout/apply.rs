@@ -269,6 +269,10 @@ impl Rollout {
                 placement.failure.clear();
                 placement.attempt += 1;
             }
+            // What others have changed there is put back anew.
+            if placement.revision == number && placement.phase == Phase::Applied {
+                placement.attempt = placement.attempt.min(1);
+            }
         }
     }
 
