@@ -244,7 +244,8 @@ fn token(file: &Path) -> anyhow::Result<String> {
 }
 
 pub(super) fn logging(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn,kube_client=off,kube_runtime=off".into());
     // That a line can't be written (a full disk, a reader that went away) would be complained about on the same standard error, by a panic.
     let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {

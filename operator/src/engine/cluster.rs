@@ -36,6 +36,8 @@ pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, 
                         Taken::Touched(keys) => Event::Touched(keys),
                     }
                 }
+                // Each kind has a watch of its own, and says the same.
+                Err(_) if failing => continue,
                 Err(error) => {
                     failing = true;
                     Event::SourceFailed(error)

@@ -96,7 +96,6 @@ impl Set {
                 .arg(path)
                 .current_dir(self.folder())
                 .env("CGO_ENABLED", "0")
-                .env("GOTOOLCHAIN", "local")
                 .env("GOFLAGS", "-buildvcs=false")
                 .env("GOMODCACHE", work.join("modules"))
                 .env("GOCACHE", work.join("build"))
@@ -113,16 +112,19 @@ impl Set {
     }
 }
 
-/// Whether Go is here, and new enough.
+/// Whether Go is here, and new enough; an older one fetches the one that go.mod asks for, where it may (`GOTOOLCHAIN`).
 fn go() -> Result<(), String> {
     let wanted = format!("Go {}.{} or newer", GO.0, GO.1);
-    let output = Command::new("go").args(["env", "GOVERSION"]).current_dir("/").env("GOTOOLCHAIN", "local").output();
+    let output = Command::new("go").args(["env", "GOVERSION"]).current_dir(CONTROL_PLANE.folder()).output();
     let output =
         output.map_err(|_| format!("{wanted} is missing (or programs in KUBEBUILDER_ASSETS), to build a Kubernetes API server from"))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let mut numbers = text.trim_start_matches("go").split('.').map_while(|part| part.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) if (major, minor) >= GO => Ok(()),
-        _ => Err(format!("{wanted} is missing, to build a Kubernetes API server from; here is {text}")),
+        _ => Err(format!(
+            "{wanted} is missing, to build a Kubernetes API server from: {text}{}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
     }
 }
