@@ -1,6 +1,7 @@
 //! A real Kubernetes control plane on free loopback ports: etcd, kube-apiserver and, where something has to be collected,
 //! kube-controller-manager. No kubelet: pods stay pending.
 
+pub mod pod;
 pub mod programs;
 
 use std::io::Write as _;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use serde_json::Value;
 
 use crate::{run, wait_until};
 
@@ -173,11 +175,24 @@ impl ControlPlane {
         self.wait_for_kinds()
     }
 
+    /// What a service account has asked the API server for so far: the server's own audit log.
+    pub fn requests_of(&self, namespace: &str, name: &str) -> anyhow::Result<Vec<Request>> {
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        let text = std::fs::read_to_string(self.path("audit.log"))?;
+        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(entries.filter(|entry| entry["user"]["username"] == user.as_str()).map(|entry| Request::of(&entry)).collect())
+    }
+
+    /// A token of a service account.
+    pub fn token(&self, namespace: &str, name: &str) -> anyhow::Result<String> {
+        Ok(self.must(&["create", "token", name, "--namespace", namespace, "--duration=2h"])?.trim().to_owned())
+    }
+
     /// A kubeconfig with a token of a service account: what it may do is what its roles say.
     pub fn service_account(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
-        let token = self.must(&["create", "token", name, "--namespace", namespace, "--duration=2h"])?;
+        let token = self.token(namespace, name)?;
         let file = format!("{namespace}-{name}.kubeconfig");
-        self.write(&file, &self.kubeconfig_for(&format!("{{token: {}}}", token.trim())))?;
+        self.write(&file, &self.kubeconfig_for(&format!("{{token: {token}}}")))?;
         Ok(self.path(&file))
     }
 
@@ -244,6 +259,8 @@ impl ControlPlane {
         server.arg(format!("--secure-port={}", self.ports.server));
         server.args(["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none", "--authorization-mode=RBAC"]);
         server.args(["--service-cluster-ip-range=10.0.0.0/24", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true"]);
+        self.write("audit.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, omitStages: [RequestReceived]}]\n")?;
+        server.arg("--audit-policy-file").arg(self.path("audit.yaml")).arg("--audit-log-path").arg(self.path("audit.log"));
         let issuer = "https://kubernetes.default.svc";
         server.arg(format!("--service-account-issuer={issuer}")).arg(format!("--api-audiences={issuer}"));
         for (option, file) in [
@@ -311,6 +328,37 @@ impl ControlPlane {
     /// Writes a file beside the programs' own, and says where it is.
     pub fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         std::fs::write(self.path(name), text).with_context(|| name.to_owned())
+    }
+}
+
+/// One request, as rules speak of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// Such as `patch`.
+    pub verb: String,
+    /// Such as `evenkeel.dev/devices/status`.
+    pub resource: String,
+    /// Where.
+    pub namespace: String,
+    /// Of what name; empty: none.
+    pub name: String,
+    /// It was answered with 403.
+    pub forbidden: bool,
+}
+
+impl Request {
+    fn of(entry: &Value) -> Self {
+        let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
+        let object = &entry["objectRef"];
+        let parts = [&object["apiGroup"], &object["resource"], &object["subresource"]];
+        let parts: Vec<&str> = parts.iter().filter_map(|part| part.as_str()).collect();
+        Self {
+            verb: text(&entry["verb"]),
+            resource: parts.join("/"),
+            namespace: text(&object["namespace"]),
+            name: text(&object["name"]),
+            forbidden: entry["responseStatus"]["code"] == 403,
+        }
     }
 }
 
