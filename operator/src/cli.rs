@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod check;
 mod get;
+mod kubernetes;
 mod plan;
 mod reference;
 mod rollout;

@@ -7,27 +7,31 @@
 //! ```
 
 mod actor;
+mod asked;
+mod cluster;
 mod looks;
 mod pass;
 mod preview;
+pub(crate) mod reports;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use api::view::{Ask, Request, SharedView, View};
+use api::view::{Request, SharedView, View};
 use devices::Devices;
 use devices::probe::{Ran, Scheduler};
 use jiff::Timestamp;
 use reconcile::deletion;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
-use reconcile::{Changed, Desired, DeviceSeen, Name, Outcome, ProbeState, Rollout};
+use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, ProbeState, Rollout};
 use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use reports::Reports;
 use source::{Candidate, Wish};
 
 /// Events that wait for the loop; who sends more has to wait.
@@ -49,6 +53,8 @@ pub(crate) enum Event {
     Candidate(Box<Candidate>),
     /// The source was looked at, and has nothing new.
     Unchanged,
+    /// What is reported of these objects may not be what the source has of them.
+    Touched(BTreeSet<Key>),
     /// The source can't be read.
     SourceFailed(String),
     /// A device was looked at.
@@ -75,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) view: SharedView,
+    /// Where the state of objects is told beside the view, if anywhere.
+    pub(crate) reports: Option<Arc<Reports>>,
 }
 
 /// The engine's own state; the loop is its only writer.
@@ -101,6 +109,7 @@ pub(crate) struct Engine {
     pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
+    reports: Option<Arc<Reports>>,
     events: mpsc::Sender<Event>,
 }
 
@@ -127,6 +136,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         lost: None,
         pending: Changed::default(),
         store_away: false,
+        reports: parts.reports,
         events: events.clone(),
     };
     engine.restore(&url).await?;
@@ -229,13 +239,11 @@ impl Engine {
                 // Afterwards: who waits for this look wants to see what came of it.
                 self.write().source.checked_at = Some(Timestamp::now());
             }
-            Some(Event::Unchanged) => {
-                let mut view = self.write();
-                view.source.checked_at = Some(Timestamp::now());
-                if view.source.too_far.is_none() {
-                    view.source.problem = None;
-                }
+            Some(Event::Touched(keys)) => {
+                self.tell(|told| told.objects(keys));
+                self.unchanged();
             }
+            Some(Event::Unchanged) => self.unchanged(),
             Some(Event::SourceFailed(error)) => {
                 let mut view = self.write();
                 view.source.checked_at = Some(Timestamp::now());
@@ -253,6 +261,14 @@ impl Engine {
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
+        }
+    }
+
+    fn unchanged(&self) {
+        let mut view = self.write();
+        view.source.checked_at = Some(Timestamp::now());
+        if view.source.too_far.is_none() {
+            view.source.problem = None;
         }
     }
 
@@ -325,8 +341,8 @@ impl Engine {
         let desired = candidate.desired;
         let old = self.desired();
         let changed = std::mem::take(&mut self.pending);
-        for finding in candidate.findings.iter().filter(|finding| finding.severity == reconcile::finding::Severity::Error).take(20) {
-            tracing::warn!(file = finding.file, line = finding.line, code = finding.code, object = finding.object, "{}", finding.message);
+        for wrong in candidate.findings.iter().filter(|wrong| wrong.severity == reconcile::finding::Severity::Error).take(20) {
+            tracing::warn!("{}", wrong.text);
         }
         {
             let mut view = self.write();
@@ -334,7 +350,7 @@ impl Engine {
             view.source.author.clone_from(&desired.revision.author);
             view.source.problem = None;
             view.source.too_far = None;
-            view.source.findings = candidate.findings.iter().take(FINDINGS).map(place).collect();
+            view.source.findings = candidate.findings.into_iter().take(FINDINGS).map(|wrong| wrong.text).collect();
             view.desired = desired.clone();
             view.not_ready = None;
             for name in changed.devices.iter().filter(|name| !desired.devices.contains_key(*name)) {
@@ -348,7 +364,14 @@ impl Engine {
         self.lost = None;
         self.devices.update(desired.clone(), &changed.devices).await;
         self.scheduler.update(&desired, &changed.devices);
-        self.look_at(&changed.concerned(&old, &desired));
+        let concerned = changed.concerned(&old, &desired);
+        self.look_at(&concerned);
+        candidate.requested.iter().for_each(|device| self.looks.now(device));
+        self.tell(|told| {
+            told.devices(&concerned);
+            told.units(&changed.deployments);
+            told.objects(candidate.told);
+        });
         self.dirty.extend(changed.deployments);
         let unfinished: Vec<Name> =
             reconcile::units(&desired, &self.read().observed).filter(|name| !desired.deployments.contains_key(*name)).cloned().collect();
@@ -397,6 +420,8 @@ impl Engine {
             (seen.items, seen.facts, seen.boot_id, seen.seen_at) = (old.items.clone(), old.facts.clone(), old.boot_id.clone(), old.seen_at);
         }
         let changed = (&old.contact, &old.items, &old.boot_id) != (&seen.contact, &seen.items, &seen.boot_id);
+        let is_known_first = old.contact == reconcile::Contact::Never;
+        let turned = reports::turned(name, &old.contact, &seen.contact);
         if old.contact != seen.contact {
             match &seen.contact {
                 reconcile::Contact::Unreachable { reason, .. } => tracing::warn!(device = %name, reason, "unreachable"),
@@ -409,6 +434,12 @@ impl Engine {
         let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| awaited(rollout)));
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         drop(view);
+        if changed || is_known_first {
+            self.tell(|told| told.devices([name]));
+        }
+        if let Some(happening) = turned {
+            self.tell(|told| told.happened(happening));
+        }
         if changed || settling {
             self.dirty.extend(units);
         }
@@ -427,6 +458,7 @@ impl Engine {
         drop(view);
         if before != ran.seen.state {
             tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
+            self.tell(|told| told.devices([&ran.device]));
         }
         if before != ran.seen.state || settling {
             self.dirty.extend(units);
@@ -443,48 +475,16 @@ impl Engine {
                 Arc::make_mut(rollout).settle(step.step(), outcome);
             }
         }
+        self.tell(|told| {
+            told.devices([step.device()]);
+            told.units([&unit]);
+            told.happened(reports::ended(step, outcome));
+        });
         self.actors.ended(step);
         self.looks.now(step.device());
         let concerned = concerned(&self.read(), step.device());
         self.dirty.extend(concerned);
         self.dirty.insert(unit);
-    }
-
-    async fn asked(&mut self, request: Request) {
-        let answer = match request.what {
-            Ask::Sync => match self.ask.try_send(Wish::Look) {
-                Ok(()) => Ok("the source is being looked at".into()),
-                Err(_) => Err("the source is busy".into()),
-            },
-            Ask::Admit { id } => self.admit(&id, &request.by).await,
-            Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
-            Ask::Preview { reference } => {
-                tokio::spawn(preview::answer(self.preview(), self.ask.clone(), reference, request.reply));
-                return;
-            }
-        };
-        let _ = request.reply.send(answer.map(|message| serde_json::json!({ "message": message })));
-    }
-
-    async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
-        let waits = self.read().source.too_far.as_ref().map(|too_far| too_far.id.clone());
-        if waits.as_deref() != Some(id) {
-            return Err(
-                waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does"))
-            );
-        }
-        let actor = Actor::user(by);
-        let entry = audit(
-            actor,
-            "approve",
-            &format!("commit/{}", self.held.as_ref().map(|held| held.desired.revision.commit.clone()).unwrap_or_default()),
-            id,
-        );
-        self.store.approve_source(&self.url, id, entry).await.map_err(|error| error.to_string())?;
-        if let Some(held) = self.held.take() {
-            self.candidate(held).await;
-        }
-        Ok("approved".into())
     }
 
     async fn reload(&mut self) {
@@ -497,7 +497,15 @@ impl Engine {
             let view = self.read();
             reconcile::units(&view.desired, &view.observed).cloned().collect()
         };
+        self.tell(|told| told.units(&all));
         self.dirty.extend(all);
+    }
+
+    /// Tells those who want to know it that these are otherwise than before.
+    fn tell(&self, what: impl FnOnce(&Reports)) {
+        if let Some(reports) = &self.reports {
+            what(reports);
+        }
     }
 
     fn store_failed(&mut self, error: &store::Error) {
@@ -535,12 +543,6 @@ fn is_moving(rollout: &Rollout) -> bool {
     use reconcile::RevisionResult::{Progressing, RollingBack};
     let open = rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }));
     open || rollout.placements.values().any(|placement| placement.batch == 0)
-}
-
-/// A finding in one line.
-fn place(finding: &manifests::finding::Finding) -> String {
-    let severity = finding.severity.word();
-    format!("{}:{}:{}: {severity}: {}", finding.file, finding.line, finding.column, finding.message)
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

@@ -122,7 +122,17 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/{index}", get(audit_entry))
         .route("/v1/ask", post(ask))
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(shared.clone(), acting))
         .with_state(shared)
+}
+
+/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one.
+async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/v1") && path != "/v1/status" && read(&shared, |view| view.stands_by) {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
+    }
+    next.run(request).await
 }
 
 fn unix(path: &Path) -> std::io::Result<UnixListener> {
@@ -175,9 +185,10 @@ fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
-    match read(&shared, |view| view.not_ready.clone()) {
-        None => "ok\n".into_response(),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    match read(&shared, |view| (view.stands_by, view.not_ready.clone())) {
+        (true, _) => "standing by\n".into_response(),
+        (false, None) => "ok\n".into_response(),
+        (false, Some(reason)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct View {
     pub source: SourceView,
     /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
     pub not_ready: Option<String>,
+    /// Another replica acts, and this one waits to take over: that is well.
+    pub stands_by: bool,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.

@@ -74,7 +74,10 @@ impl Devices {
                 Progress::Lost(tail) => {
                     return Some(Outcome::failed(
                         Timestamp::now(),
-                        format!("interrupted: the device went down in the middle of it. {}", self.message(step.work(), &tail)),
+                        format!(
+                            "interrupted: the device went down in the middle of it. {}",
+                            self.message(device, step.work(), &tail).await
+                        ),
                     ));
                 }
                 Progress::Done(code, tail) => return Some(self.ended(device, step, code, &tail).await),
@@ -85,7 +88,7 @@ impl Devices {
     }
 
     async fn ended(&self, device: &Device, step: &RecordedStep, code: i32, tail: &str) -> Outcome {
-        let mut outcome = Outcome::done(Timestamp::now(), self.message(step.work(), tail));
+        let mut outcome = Outcome::done(Timestamp::now(), self.message(device, step.work(), tail).await);
         if code != 0 {
             outcome.verdict = Verdict::Failed;
             if outcome.message.is_empty() {
@@ -109,7 +112,7 @@ impl Devices {
             && let Err(error) = self.after(device, work).await
         {
             outcome.verdict = Verdict::Failed;
-            outcome.message = self.masked(work, &error);
+            outcome.message = self.masked(device, work, &error).await;
         }
         outcome.at = Timestamp::now();
         outcome
@@ -133,16 +136,17 @@ impl Devices {
         match &step.step().action {
             Action::Prepare(work) => {
                 for check in &work.content.before {
-                    probe::once(self, device, check)
-                        .await
-                        .map_err(|error| failed(self.masked(work, &format!("check {} before the change: {error}", check.name))))?;
+                    if let Err(error) = probe::once(self, device, check).await {
+                        let said = format!("check {} before the change: {error}", check.name);
+                        return Err(failed(self.masked(device, work, &said).await));
+                    }
                 }
                 self.supply(device, work).await.map_err(failed)?;
                 Ok(drivers::prepare(work))
             }
             Action::Apply(work) => {
                 self.supply(device, work).await.map_err(refused)?;
-                let bytes = self.bytes(work).map_err(refused)?;
+                let bytes = self.bytes(device, work).await.map_err(refused)?;
                 Ok(drivers::apply(work, &bytes))
             }
             Action::Restore { work, undo } => Ok(drivers::restore(work, &self.there(undo))),
@@ -166,16 +170,16 @@ impl Devices {
 
     /// The tail of what a step printed, with the values of the content's secrets masked: before anything is cut or taken out of it, after
     /// which a value might not be found any more.
-    fn message(&self, work: &Work, tail: &str) -> String {
-        message(&self.masked(work, tail))
+    async fn message(&self, device: &Device, work: &Work, tail: &str) -> String {
+        message(&self.masked(device, work, tail).await)
     }
 
     /// A text without the values of the content's secrets.
-    fn masked(&self, work: &Work, text: &str) -> String {
+    async fn masked(&self, device: &Device, work: &Work, text: &str) -> String {
         let mut text = text.to_owned();
         for file in &work.content.files {
             let FileSource::Secret { name, key } = &file.source else { continue };
-            let Ok(value) = self.secrets.read(name, key) else { continue };
+            let Ok(value) = self.secrets.read(device.name.namespace(), name, key).await else { continue };
             let value = zeroize::Zeroizing::new(String::from_utf8_lossy(&value).into_owned());
             // Shorter lines would mask what is no secret.
             for line in value.lines().map(str::trim).filter(|line| line.len() >= 6) {
@@ -185,14 +189,17 @@ impl Devices {
         text
     }
 
-    fn bytes(&self, work: &Work) -> Result<Vec<Bytes>, String> {
-        let bytes = work.content.files.iter().map(|file| match &file.source {
-            FileSource::Text(text) => Ok(Bytes::Here(text.clone().into_bytes())),
-            FileSource::Url { sha256, .. } => Ok(Bytes::Cached(sha256.clone())),
-            FileSource::Secret { name, key } => self.secrets.read(name, key).map(|value| Bytes::Here(value.to_vec())),
-            FileSource::Template(_) => Err(format!("{}: a template that was never rendered", file.path)),
-        });
-        bytes.collect()
+    async fn bytes(&self, device: &Device, work: &Work) -> Result<Vec<Bytes>, String> {
+        let mut bytes = Vec::new();
+        for file in &work.content.files {
+            bytes.push(match &file.source {
+                FileSource::Text(text) => Bytes::Here(text.clone().into_bytes()),
+                FileSource::Url { sha256, .. } => Bytes::Cached(sha256.clone()),
+                FileSource::Secret { name, key } => Bytes::Here(self.secrets.read(device.name.namespace(), name, key).await?.to_vec()),
+                FileSource::Template(_) => return Err(format!("{}: a template that was never rendered", file.path)),
+            });
+        }
+        Ok(bytes)
     }
 
     /// The checks after a change, until they pass or the deadline is over.

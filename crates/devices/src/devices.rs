@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe, StepId};
 use tokio::sync::Semaphore;
 
-use crate::fetch::Fetcher;
+use crate::fetch::{self, Fetcher};
 use crate::pool::Pool;
 use crate::script::{self, HEADER, quote};
 use crate::secrets::Secrets;
@@ -42,13 +42,13 @@ pub struct Devices {
 impl Devices {
     /// Devices whose keys are in `secrets`; fetched files are kept below `cache`.
     pub fn new(secrets: Secrets, cache: &Path) -> Self {
-        let prober = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(0);
+        let prober = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(0);
         Self {
             desired: ArcSwap::default(),
             secrets,
             fetcher: Fetcher::new(cache),
             uploads: Semaphore::new(UPLOADS),
-            prober: prober.build().unwrap_or_default(),
+            prober: fetch::client(prober),
             pool: Pool::new(),
             log: OnceLock::new(),
         }

@@ -15,6 +15,12 @@ const KEPT: u64 = 4 << 30;
 /// Time limit of one fetch.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// A client as configured. Where this system has no certificate authorities (a bare container), one that trusts nobody: plain HTTP works
+/// and HTTPS says that the certificate is not trusted.
+pub(crate) fn client(configured: impl Fn() -> reqwest::ClientBuilder) -> reqwest::Client {
+    configured().build().or_else(|_| configured().tls_certs_only([]).build()).unwrap_or_default()
+}
+
 /// Fetches files by URL and hash, once.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
@@ -24,8 +30,8 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new(cache: &Path) -> Self {
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(LIMIT).user_agent("evenkeel").build();
-        Self { client: client.unwrap_or_default(), cache: cache.to_owned() }
+        let fetcher = || reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(LIMIT).user_agent("evenkeel");
+        Self { client: client(fetcher), cache: cache.to_owned() }
     }
 
     /// The bytes with this hash.

@@ -16,4 +16,4 @@ mod secrets;
 pub mod ssh;
 
 pub use devices::Devices;
-pub use secrets::Secrets;
+pub use secrets::{Secret, SecretSource, Secrets};

@@ -80,7 +80,7 @@ impl Pool {
             return Ok(connection);
         }
         let secret = access.secret.as_ref().ok_or_else(|| Error::Key("spec.access.ssh.secretRef names no key".into()))?;
-        let key = secrets.private_key(secret).map_err(Error::Key)?;
+        let key = secrets.private_key(device.name.namespace(), secret).await.map_err(Error::Key)?;
         let endpoint = Endpoint { address: (&device.address, access.port), user: &access.user, host_keys: &access.host_keys, key };
         let permit = self.opening.acquire().await.map_err(|_| Error::Broken("the engine is stopping".into()))?;
         let connection = Arc::new(match &way {

@@ -9,6 +9,9 @@ const MAX: usize = 50;
 /// Items of one list that are looked at; no schema of ours allows more.
 const MAX_ITEMS: usize = 1000;
 
+/// What is wrong with a value whose shape is right.
+const NOT_IN_THE_WAY: [&str; 6] = ["format", "name", "range", "too-few", "too-short", "unknown-field"];
+
 /// Checks an object against the schema of its kind, and then against its rules.
 pub(crate) fn check(kind: crds::Kind, object: &Value) -> Vec<Finding> {
     let schema = crds::schema(kind);
@@ -30,8 +33,8 @@ pub(crate) fn check(kind: crds::Kind, object: &Value) -> Vec<Finding> {
         let help = format!("write `spec:` with {}", needs.collect::<Vec<_>>().join(", "));
         checked.add("missing-field", "spec", format!("a {} needs a `spec`", kind.as_str()), help);
     }
-    // Rules may rely on types: they are worth asking only once these fit.
-    if checked.0.is_empty() {
+    // Rules may rely on types and on what has to be there: they are asked once these fit, as the API server does it.
+    if checked.0.iter().all(|finding| NOT_IN_THE_WAY.contains(&finding.code.as_str())) {
         for violation in crds::validate_cel(kind, object) {
             let help = has(field(object, &violation.path));
             checked.add("rule", &violation.path, violation.message, help);

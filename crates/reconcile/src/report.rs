@@ -150,8 +150,13 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
     let since = rollout.current().map(|record| record.finished_at.unwrap_or(record.started_at));
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
+    let mut plain = plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone())));
+    let reason = rollout.current().map(|record| record.reason.as_str()).unwrap_or_default();
+    plain
+        .conditions
+        .extend(course(phase).filter(|_| plain.conditions.len() == 1).map(|kind| condition(kind, true, (phase, since), reason)));
     DeploymentStatus {
-        plain: plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone()))),
+        plain,
         phase: phase.into(),
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
         in_force: in_force(rollout).and_then(|record| i32::try_from(record.number).ok()),
@@ -160,6 +165,18 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         waiting_on,
         history,
     }
+}
+
+/// What we know of an object that is no device and no Deployment: whether it can be used.
+pub fn other(desired: &Desired, kind: crds::Kind, name: &Name) -> PlainStatus {
+    let stalled = desired.stalled.get(&Target::of(kind, name.clone()));
+    let (ready, reason, message) = match kind {
+        crds::Kind::DeviceClass => (true, "Valid", ""),
+        // It has something to do that is not done.
+        crds::Kind::Repository => (false, "NotActedOn", "this version does not bring repositories into a cluster"),
+        _ => (true, "Valid", "checked; this version does not act on it"),
+    };
+    plain(ready, (reason, None), message, stalled)
 }
 
 fn phase(deployment: &Deployment, rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {
@@ -254,9 +271,24 @@ impl RevisionResult {
     }
 }
 
+/// What kstatus wants to know of a rollout beside whether it is ready: whether it still goes on, or has failed.
+fn course(phase: &str) -> Option<&'static str> {
+    match phase {
+        "Complete" => None,
+        "RolledBack" | "Failed" => Some("Stalled"),
+        _ => Some("Reconciling"),
+    }
+}
+
 /// `Ready` always, `Stalled` when true: what is written can't be used, and what was last good stays in force.
 fn plain(ready: bool, (reason, since): (&str, Option<Timestamp>), message: &str, stalled: Option<&String>) -> PlainStatus {
-    let condition = |kind: &str, is_true: bool, reason: &str, message: &str| Condition {
+    let mut conditions = vec![condition("Ready", ready && stalled.is_none(), (reason, since), message)];
+    conditions.extend(stalled.map(|why| condition("Stalled", true, ("InvalidManifest", since), why)));
+    PlainStatus { conditions, ..PlainStatus::default() }
+}
+
+fn condition(kind: &str, is_true: bool, (reason, since): (&str, Option<Timestamp>), message: &str) -> Condition {
+    Condition {
         type_: kind.to_owned(),
         status: if is_true { "True" } else { "False" }.into(),
         reason: reason.to_owned(),
@@ -264,8 +296,5 @@ fn plain(ready: bool, (reason, since): (&str, Option<Timestamp>), message: &str,
         // The field can't be left out. The epoch says that nothing has been seen yet.
         last_transition_time: Time(since.unwrap_or(Timestamp::UNIX_EPOCH)),
         observed_generation: None,
-    };
-    let mut conditions = vec![condition("Ready", ready && stalled.is_none(), reason, message)];
-    conditions.extend(stalled.map(|why| condition("Stalled", true, "InvalidManifest", why)));
-    PlainStatus { conditions, ..PlainStatus::default() }
+    }
 }

@@ -196,7 +196,8 @@ fn few(all: &[String]) -> String {
 /// Why the object can't be used as it is written, if so.
 fn stalled(status: &Value) -> Option<String> {
     let conditions = status["conditions"].as_array()?;
-    let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled" && condition["status"] == "True")?;
+    let is_so = |condition: &&Value| condition["type"] == "Stalled" && condition["reason"] == "InvalidManifest";
+    let stalled = conditions.iter().find(is_so)?;
     Some(format!("stalled: {}", stalled["message"].as_str().unwrap_or_default()))
 }
 

@@ -18,6 +18,8 @@ use store::{Options, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::kubernetes::{self, KubernetesArgs};
+use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
 
 /// How the engine runs.
@@ -30,8 +32,10 @@ However it ends, steps that are under way on devices go on there, and are found 
 )]
 pub(crate) struct RunArgs {
     /// Git repository (URL or path), or a plain folder of manifests to try things out
-    #[arg(long, value_name = "URL|DIR")]
-    repo: String,
+    #[arg(long, value_name = "URL|DIR", required_unless_present = "kubernetes")]
+    repo: Option<String>,
+    #[command(flatten)]
+    pub(super) kubernetes: KubernetesArgs,
     /// Branch to follow
     #[arg(long, default_value = "main")]
     branch: String,
@@ -115,7 +119,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let lock = lock(&args.data)?;
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);
-    let secrets = Secrets::new(secrets(args));
+    let cluster = kubernetes::connect(&args.kubernetes).await?;
+    let secrets = match &cluster {
+        Some(cluster) if args.secrets.is_none() => Secrets::from_source(Arc::new(kubernetes::Read(cluster.secrets()))),
+        _ => Secrets::new(secrets(args)),
+    };
     let devices = Arc::new(Devices::new(secrets, &args.data.join("cache")));
     let (requests, inbox) = mpsc::channel(64);
     let view = engine::new_view();
@@ -142,14 +150,25 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let parts = Parts {
         store,
         devices,
-        origin: origin(args)?,
+        origin: match &cluster {
+            Some(cluster) => Origin::Cluster(cluster.clone()),
+            None => origin(args)?,
+        },
         interval: interval("--interval", args.interval)?,
         look_interval: interval("--look-interval", args.look_interval)?,
-        limits: Limits { deletions: args.max_deletions, devices: reconcile::desired::share(args.max_touched) },
+        limits: match &cluster {
+            // Who may delete objects there is said by its own rules.
+            Some(_) => Limits { deletions: usize::MAX, devices: reconcile::desired::Share::Percent(100) },
+            None => Limits { deletions: args.max_deletions, devices: reconcile::desired::share(args.max_touched) },
+        },
         requests: inbox,
         view: view.clone(),
+        reports: cluster.as_ref().map(|_| Arc::new(Reports::default())),
     };
-    let task = tokio::spawn(engine::run(parts, stop.clone()));
+    let task = match cluster {
+        Some(cluster) => tokio::spawn(kubernetes::lead(args.kubernetes.clone(), cluster, parts, stop.clone())),
+        None => tokio::spawn(engine::run(parts, stop.clone())),
+    };
     Ok(Running { view, stop, task, _lock: lock })
 }
 
@@ -166,17 +185,18 @@ fn secrets(args: &RunArgs) -> PathBuf {
 }
 
 fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
-    let path = Path::new(&args.repo);
-    if !git::is_repository(&args.repo) {
+    let repo = args.repo.as_deref().unwrap_or_default();
+    let path = Path::new(repo);
+    if !git::is_repository(repo) {
         if !path.is_dir() {
-            bail!("--repo {}: neither a Git repository nor a folder", args.repo);
+            bail!("--repo {repo}: neither a Git repository nor a folder");
         }
         if args.verify_keys.is_some() || args.repo_secret.is_some() {
             bail!("--verify-keys and --repo-secret need a Git repository: a plain folder has neither signatures nor a login");
         }
         return Ok(Origin::Folder(path.join(&args.path)));
     }
-    let url = if path.exists() { path.canonicalize()?.display().to_string() } else { args.repo.clone() };
+    let url = if path.exists() { path.canonicalize()?.display().to_string() } else { repo.to_owned() };
     let secret = match &args.repo_secret {
         Some(name) if name.is_empty() || name.starts_with('.') || name.contains('/') => bail!("--repo-secret: not the name of a secret"),
         name => name.as_ref().map(|name| secrets(args).join(name)),
@@ -224,7 +244,8 @@ fn token(file: &Path) -> anyhow::Result<String> {
 }
 
 pub(super) fn logging(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,russh=warn,kube_client=off,kube_runtime=off".into());
     // That a line can't be written (a full disk, a reader that went away) would be complained about on the same standard error, by a panic.
     let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {

@@ -210,6 +210,7 @@ impl Running {
             limits: Limits { deletions: usize::MAX, devices: reconcile::desired::Share::Percent(100) },
             requests: inbox,
             view: view.clone(),
+            reports: None,
         };
         let task = tokio::spawn(engine::run(parts, stop.clone()));
         Ok(Self { view, store, stop, task, _requests: requests })

@@ -8,7 +8,7 @@ use reconcile::command::{self, Command};
 use reconcile::record::Actor;
 use reconcile::{Action, Name, Plan, PlanId, Recorded, RolloutChange, Step, Target, plan_units};
 
-use super::Engine;
+use super::{Engine, reports};
 
 /// Rounds of one pass: changes of rollouts are done at once, and what follows from them is planned at once too.
 pub(super) const ROUNDS: usize = 64;
@@ -105,6 +105,8 @@ impl Engine {
     fn apply(&mut self, recorded: &Recorded, now: Timestamp) {
         let mut touched = BTreeSet::new();
         let mut other_content = BTreeSet::new();
+        let mut other_state = BTreeSet::new();
+        let mut happenings = Vec::new();
         let mut view = self.write();
         view.passes += 1;
         for step in &recorded.plan().steps {
@@ -114,6 +116,7 @@ impl Engine {
                 Action::Rollout(change) => {
                     tracing::info!(deployment = %unit, "{}: {}", change.word(), step.reason);
                     rollout.apply(change, now);
+                    happenings.extend(reports::changed(unit, change, &step.reason));
                     if matches!(change, RolloutChange::Start { .. } | RolloutChange::RollBack { .. } | RolloutChange::RolledBack { .. }) {
                         other_content.extend(view.desired.deployments.get(unit).map(|unit| unit.members.clone()).unwrap_or_default());
                     }
@@ -125,16 +128,23 @@ impl Engine {
             }
             touched.insert(unit.clone());
             if let Target::Device(device) = &step.target {
+                other_state.insert(device.clone());
                 touched.extend(view.desired.selected_by.get(device).into_iter().flatten().cloned());
             }
         }
         drop(view);
         self.look_at(&other_content);
+        self.tell(|told| {
+            told.devices(other_content.iter().chain(&other_state));
+            told.units(&touched);
+            happenings.into_iter().for_each(|happening| told.happened(happening));
+        });
         self.dirty.extend(touched);
     }
 
     /// What was put off is shown, and when to look again is kept.
     fn show(&mut self, plan: &Plan, units: &BTreeSet<Name>) {
+        self.tell(|told| told.units(units));
         let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         view.not_ready = None;
         let now = Timestamp::now();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::source::Wish;
-use super::{Engine, FINDINGS, place};
+use super::{Engine, FINDINGS};
 
 /// What a preview is made against.
 pub(super) struct Ground {
@@ -60,7 +60,7 @@ async fn look(ground: Ground, candidate: Option<super::Candidate>) -> Result<Pre
             Some(candidate) => {
                 changed = pending;
                 changed.extend(candidate.changed);
-                (candidate.desired, candidate.findings.iter().take(FINDINGS).map(place).collect())
+                (candidate.desired, candidate.findings.into_iter().take(FINDINGS).map(|wrong| wrong.text).collect())
             }
             None => {
                 changed.deployments.extend(reconcile::units(&in_force, &observed).cloned());

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::Cluster;
 use manifests::finding::Finding;
 use manifests::folder;
 use manifests::git::{self, Entry, Fetched, Follow, Source};
 use manifests::read::Reader;
 use reconcile::content::Digest;
-use reconcile::{Changed, Desired, Revision};
+use reconcile::finding::Severity;
+use reconcile::{Changed, Desired, Key, Name, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
@@ -20,14 +22,39 @@ pub(crate) struct Candidate {
     pub(crate) desired: Arc<Desired>,
     /// What it changed since the candidate before it, or since nothing.
     pub(crate) changed: Changed,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Wrong>,
     pub(crate) forced: bool,
+    /// The objects that are otherwise than before, or whose faults are, where their state is reported one by one.
+    pub(crate) told: Vec<Key>,
+    /// Devices that somebody asks to be looked at now.
+    pub(crate) requested: Vec<Name>,
 }
 
-/// A plain folder or a Git repository.
+/// Something that is wrong in a revision.
+pub(crate) struct Wrong {
+    pub(crate) severity: Severity,
+    /// Where, and what, in one line.
+    pub(crate) text: String,
+}
+
+impl Wrong {
+    fn in_file(finding: &Finding) -> Self {
+        let Finding { file, line, column, severity, message, .. } = finding;
+        Self { severity: *severity, text: format!("{file}:{line}:{column}: {}: {message}", severity.word()) }
+    }
+}
+
+impl Candidate {
+    pub(super) fn new(desired: Arc<Desired>, changed: Changed, findings: Vec<Wrong>) -> Self {
+        Self { desired, changed, findings, forced: false, told: Vec::new(), requested: Vec::new() }
+    }
+}
+
+/// A plain folder, a Git repository, or the objects of a cluster.
 pub(crate) enum Origin {
     Folder(PathBuf),
     Git(Source),
+    Cluster(Arc<Cluster>),
 }
 
 impl Origin {
@@ -36,6 +63,7 @@ impl Origin {
         match self {
             Self::Folder(path) => path.display().to_string(),
             Self::Git(source) => source.url(),
+            Self::Cluster(_) => "kubernetes".into(),
         }
     }
 }
@@ -48,6 +76,9 @@ pub(crate) async fn follow(
     mut wishes: mpsc::Receiver<Wish>,
     events: mpsc::Sender<Event>,
 ) {
+    if let Origin::Cluster(cluster) = &origin {
+        return super::cluster::follow(cluster, wishes, events).await;
+    }
     let mut reading = Reading::default();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -151,6 +182,7 @@ impl Reading {
     async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
         match origin {
             Origin::Folder(path) => self.folder(path).await,
+            Origin::Cluster(_) => Ok(None),
             Origin::Git(source) => match source.poll(self.known()).await.map_err(|error| error.to_string())? {
                 None => Ok(None),
                 Some(fetched) => self.fetched(source, fetched).await.map(Some),
@@ -174,7 +206,7 @@ impl Reading {
             match looked {
                 Ok((_, None)) => {
                     let (desired, changed) = (self.desired.clone(), Changed::default());
-                    return Ok(Candidate { desired, changed, findings: Vec::new(), forced: false });
+                    return Ok(Candidate::new(desired, changed, Vec::new()));
                 }
                 Ok((aside, Some(fetched))) => return self.clone().fetched(&aside, fetched).await,
                 Err(error) => first = first.or(Some(error.to_string())),
@@ -225,7 +257,7 @@ impl Reading {
             let (changes, files) = reader.update(&changed, whole, read);
             tracing::info!(commit = revision.commit, changed = changed.len(), files, objects = changes.len(), "read a commit");
             let (desired, changed, findings) = manifests::update(&reader, changes, &before, revision);
-            (reader, Candidate { desired: Arc::new(desired), changed, findings, forced: false })
+            (reader, Candidate::new(Arc::new(desired), changed, findings.iter().map(Wrong::in_file).collect()))
         };
         let (reader, candidate) = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
         (self.reader, self.desired) = (reader, candidate.desired.clone());

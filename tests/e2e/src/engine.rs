@@ -22,6 +22,8 @@ pub struct Engine {
     pub arguments: Vec<String>,
     /// The `postgres://` URL of its store; SQLite without.
     pub database: Option<String>,
+    /// The kubeconfig of the cluster whose objects it serves; the repository without.
+    pub kubeconfig: Option<PathBuf>,
     process: Option<Child>,
     binary: PathBuf,
     log: PathBuf,
@@ -42,6 +44,7 @@ impl Engine {
             secrets: folder.join("secrets"),
             arguments: Vec::new(),
             database: None,
+            kubeconfig: None,
             process: None,
             binary: binary.to_owned(),
             log: folder.join("engine.log"),
@@ -96,15 +99,15 @@ impl Engine {
     /// How it is started by this command, `run` or `apply --once`.
     pub fn command_of(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
+        command.args(verb);
+        match &self.kubeconfig {
+            Some(kubeconfig) => command.args(["--kubernetes", "--lease-namespace", "evenkeel-system", "--kubeconfig"]).arg(kubeconfig),
+            None => command.arg("--repo").arg(&self.fleet).arg("--secrets").arg(&self.secrets).args(["--interval", "1s"]),
+        };
         command
-            .args(verb)
-            .arg("--repo")
-            .arg(&self.fleet)
             .arg("--data")
             .arg(&self.data)
-            .arg("--secrets")
-            .arg(&self.secrets)
-            .args(["--interval", "1s", "--look-interval", "5s"])
+            .args(["--look-interval", "5s"])
             .args(&self.arguments)
             .env("NO_COLOR", "1")
             .env_remove("DATABASE_URL");
@@ -179,9 +182,14 @@ impl Engine {
         result.with_context(|| format!("the engine said:\n{}", self.tail()))
     }
 
-    /// The end of the engine's log.
+    /// The engine's log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of it.
     pub fn tail(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }

@@ -1,6 +1,7 @@
 //! Real machines for tests: Debian root file systems booted by systemd-nspawn, with real systemd, sshd and apt, on loopback
 //! addresses only; a signed package repository; and the real engine.
 
+pub mod control_plane;
 pub mod engine;
 pub mod machine;
 pub mod packages;

@@ -1,0 +1,55 @@
+{{- define "evenkeel.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "evenkeel.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "evenkeel.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "evenkeel.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "evenkeel.selector" -}}
+app.kubernetes.io/name: {{ include "evenkeel.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "evenkeel.labels" -}}
+{{ include "evenkeel.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "evenkeel.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "evenkeel.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name: needed where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "evenkeel.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "evenkeel.auditSecret" -}}
+{{- default (printf "%s-audit-key" (include "evenkeel.fullname" .)) .Values.auditKey.existingSecret -}}
+{{- end -}}
+
+{{- define "evenkeel.apiSecret" -}}
+{{- default (printf "%s-api" (include "evenkeel.fullname" .)) .Values.api.existingSecret -}}
+{{- end -}}
+
+{{- define "evenkeel.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "evenkeel.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}

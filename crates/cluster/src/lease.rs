@@ -1,0 +1,164 @@
+//! A Lease (coordination.k8s.io/v1), held by one process at a time; the rules are those of client-go's leader election.
+//!
+//! Clocks of two machines are never compared: who waits measures by its own clock how long the holder's word has not changed. Who can't
+//! renew in time takes it that the lease is lost before anybody else may take it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Api, PostParams};
+use kube::core::ObjectMeta;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Cluster, reason};
+
+/// A holder that is not heard of for so long has lost the lease.
+const DURATION: Duration = Duration::from_secs(15);
+/// A holder that could not renew for so long gives up by itself.
+const RENEW_WITHIN: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// A lease that is held.
+pub struct Held {
+    api: Api<Lease>,
+    lease: Lease,
+    /// Becomes cancelled when the lease is lost.
+    pub lost: CancellationToken,
+}
+
+impl Held {
+    /// How often it changed hands: what tells this holding of it from every earlier one.
+    pub fn generation(&self) -> i32 {
+        self.lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default()
+    }
+
+    /// Renews it until told to stop, and lets it go then, so that the next one need not wait.
+    pub async fn keep(mut self, stop: CancellationToken) {
+        let mut renewed = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return self.release().await,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+            let Some(spec) = &mut self.lease.spec else { return self.lost.cancel() };
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            let left = RENEW_WITHIN.saturating_sub(renewed.elapsed());
+            match tokio::time::timeout(left, replace(&self.api, &self.lease)).await {
+                Ok(Ok(lease)) => {
+                    renewed = Instant::now();
+                    self.lease = lease;
+                }
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
+                    tracing::error!(lease = self.name(), "another one has taken the lease");
+                    return self.lost.cancel();
+                }
+                Ok(Err(error)) => tracing::warn!(lease = self.name(), error = reason(&error), "the lease can't be renewed"),
+                Err(_) => {}
+            }
+            if renewed.elapsed() >= RENEW_WITHIN {
+                tracing::error!(lease = self.name(), "the lease could not be renewed in time");
+                return self.lost.cancel();
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.lease.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    async fn release(mut self) {
+        let Some(spec) = &mut self.lease.spec else { return };
+        spec.holder_identity = None;
+        spec.lease_duration_seconds = Some(1);
+        if let Err(error) = replace(&self.api, &self.lease).await {
+            tracing::warn!(lease = self.name(), error = reason(&error), "the lease could not be let go");
+        }
+    }
+}
+
+impl Cluster {
+    /// Waits for a lease, for as long as somebody else holds it.
+    pub async fn acquire(&self, namespace: &str, name: &str, identity: &str) -> Held {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
+        // What the holder said last, and since when it has said that.
+        let mut heard: Option<(Option<String>, Instant)> = None;
+        let mut told = String::new();
+        loop {
+            match take(&api, name, identity, &mut heard).await {
+                Ok(Some(lease)) => return Held { api, lease, lost: CancellationToken::new() },
+                Ok(None) => {
+                    let holder = "waiting: another replica holds the lease".to_owned();
+                    if told != holder {
+                        tracing::info!(lease = name, namespace, "{holder}");
+                        told = holder;
+                    }
+                }
+                Err(error) => {
+                    let said = reason(&error);
+                    if told != said {
+                        tracing::warn!(lease = name, namespace, error = said, "the lease can't be had yet");
+                        told = said;
+                    }
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Takes a lease that is free; `None`: somebody else holds it.
+async fn take(
+    api: &Api<Lease>,
+    name: &str,
+    identity: &str,
+    heard: &mut Option<(Option<String>, Instant)>,
+) -> Result<Option<Lease>, kube::Error> {
+    let now = MicroTime(Timestamp::now());
+    let spec = |transitions| LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        acquire_time: Some(now.clone()),
+        renew_time: Some(now.clone()),
+        lease_transitions: Some(transitions),
+        ..LeaseSpec::default()
+    };
+    let Some(mut lease) = api.get_opt(name).await? else {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let lease = Lease { metadata, spec: Some(spec(0)) };
+        return match api.create(&PostParams::default(), &lease).await {
+            Ok(lease) => Ok(Some(lease)),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(error) => Err(error),
+        };
+    };
+    let old = lease.spec.clone().unwrap_or_default();
+    let holder = old.holder_identity.as_deref().unwrap_or_default();
+    let word = lease.metadata.resource_version.clone();
+    let since = match heard {
+        Some((last, since)) if *last == word => *since,
+        _ => {
+            *heard = Some((word, Instant::now()));
+            Instant::now()
+        }
+    };
+    let limit = Duration::from_secs(u64::try_from(old.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
+    if !holder.is_empty() && since.elapsed() < limit.max(Duration::from_secs(1)) {
+        return Ok(None);
+    }
+    lease.spec = Some(spec(old.lease_transitions.unwrap_or_default().saturating_add(1)));
+    match replace(api, &lease).await {
+        Ok(lease) => Ok(Some(lease)),
+        // Somebody else was quicker.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The resource version in it makes this fail if somebody else wrote meanwhile.
+async fn replace(api: &Api<Lease>, lease: &Lease) -> Result<Lease, kube::Error> {
+    api.replace(lease.metadata.name.as_deref().unwrap_or_default(), &PostParams::default(), lease).await
+}

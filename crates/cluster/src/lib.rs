@@ -1,0 +1,146 @@
+//! Kubernetes: watch the kinds, write status and events, read secrets, hold a lease.
+//!
+//! Nothing here decides anything: what is watched becomes the same `Desired` as what is read from Git, and what is reported is what
+//! `reconcile::report` says.
+
+pub mod events;
+pub mod lease;
+pub mod rbac;
+pub mod secrets;
+pub mod status;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use crds::{GROUP, Kind, VERSION};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use reconcile::Key;
+
+pub use watch::{Batch, Known};
+
+/// Who we are to the API server: the manager of the fields that we write.
+pub const FIELD_MANAGER: &str = "evenkeel";
+/// The finalizer of a Deployment whose content is taken off its devices before it goes.
+pub const FINALIZER: &str = "evenkeel.dev/remove";
+
+/// The lease that whoever plans and acts holds.
+pub const LEASE: &str = "evenkeel";
+
+/// Time limit of a connection to the API server being made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Time limit of one write.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no way to the API server.
+    #[error("no cluster: {0}")]
+    Config(String),
+    /// The API server refused, or could not be asked.
+    #[error("{what}")]
+    Api {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl Error {
+    fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Api { what, source: Box::new(source) }
+    }
+
+    /// In one line, with what lies behind it.
+    pub fn in_full(&self) -> String {
+        match self {
+            Self::Config(_) => self.to_string(),
+            Self::Api { what, source } => format!("{what}: {}", reason(source)),
+        }
+    }
+}
+
+/// What the API server said, without the layers around it.
+pub(crate) fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            for _ in 0..8 {
+                let Some(next) = source else { break };
+                let said = next.to_string();
+                if !text.contains(&said) {
+                    text = format!("{text}: {said}");
+                }
+                source = next.source();
+            }
+            text
+        }
+    }
+}
+
+/// The API server, and what is known of our objects there.
+pub struct Cluster {
+    client: Client,
+    /// The namespaces that are watched; all of them if none.
+    namespaces: Vec<String>,
+    known: Mutex<BTreeMap<Key, Known>>,
+}
+
+impl Cluster {
+    /// Connects with the kubeconfig given, or as pods and kubectl do.
+    pub async fn connect(kubeconfig: Option<&Path>, context: Option<String>, namespaces: Vec<String>) -> Result<Self, Error> {
+        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let config = match kubeconfig {
+            Some(path) => {
+                let read = Kubeconfig::read_from(path).map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
+                Config::from_custom_kubeconfig(read, &options).await.map_err(|error| error.to_string())
+            }
+            None if options.context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| error.to_string()),
+            None => Config::infer().await.map_err(|error| error.to_string()),
+        };
+        let mut config = config.map_err(Error::Config)?;
+        config.connect_timeout = Some(CONNECT);
+        config.write_timeout = Some(WRITE);
+        let client = Client::try_from(config).map_err(|error| Error::Config(reason(&error)))?;
+        Ok(Self { client, namespaces, known: Mutex::default() })
+    }
+
+    /// The namespace that the configuration names: where our own lease lies if nothing else is said.
+    pub fn default_namespace(&self) -> &str {
+        self.client.default_namespace()
+    }
+
+    /// What is known of an object.
+    pub fn known(&self, key: &Key) -> Option<Known> {
+        self.table().get(key).cloned()
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<Key, Known>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn objects(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &resource(kind))
+    }
+}
+
+/// A kind as the API server names it.
+fn resource(kind: Kind) -> ApiResource {
+    ApiResource {
+        group: GROUP.into(),
+        version: VERSION.into(),
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: kind.as_str().into(),
+        plural: kind.plural().into(),
+    }
+}

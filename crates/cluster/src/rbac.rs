@@ -1,0 +1,75 @@
+//! What the operator has to be allowed in a cluster. The chart's rules are generated from this, and the tests run with them: what is
+//! missing here fails there.
+
+use crds::{GROUP, Kind};
+use serde_json::{Value, json};
+
+/// One rule, and what it is needed for.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Of what API groups.
+    pub groups: Vec<String>,
+    /// Which resources.
+    pub resources: Vec<String>,
+    /// Only those with these names; all if none.
+    pub names: Vec<String>,
+    /// What may be done.
+    pub verbs: Vec<String>,
+    /// What for.
+    pub reason: &'static str,
+}
+
+impl Rule {
+    fn new(group: &str, resources: Vec<String>, verbs: &[&str], reason: &'static str) -> Self {
+        let verbs = verbs.iter().map(ToString::to_string).collect();
+        Self { groups: vec![group.to_owned()], resources, names: Vec::new(), verbs, reason }
+    }
+
+    /// As a rule of a Role or ClusterRole.
+    pub fn to_value(&self) -> Value {
+        let mut rule = json!({"apiGroups": self.groups, "resources": self.resources, "verbs": self.verbs});
+        if !self.names.is_empty() {
+            rule["resourceNames"] = json!(self.names);
+        }
+        rule
+    }
+}
+
+/// In every namespace that is watched.
+pub fn rules() -> Vec<Rule> {
+    let of = |suffix: &str| Kind::ALL.iter().map(|kind| format!("{}{suffix}", kind.plural())).collect::<Vec<_>>();
+    vec![
+        Rule::new(GROUP, of(""), &["list", "watch"], "what is desired"),
+        Rule::new(GROUP, of("/status"), &["patch"], "what has come of it"),
+        Rule::new(
+            GROUP,
+            vec![Kind::Deployment.plural().into()],
+            &["patch"],
+            "the finalizer of a Deployment with onDelete: Remove, until its content is off its devices",
+        ),
+        Rule::new("events.k8s.io", vec!["events".into()], &["create", "patch"], "what kubectl describe shows"),
+    ]
+}
+
+/// In the namespace that the operator runs in.
+pub fn own_rules(lease: &str) -> Vec<Rule> {
+    let leases = |verbs: &[&str], reason| Rule::new("coordination.k8s.io", vec!["leases".into()], verbs, reason);
+    vec![
+        leases(&["create"], "the lease that one replica holds: made by the first one"),
+        Rule { names: vec![lease.to_owned()], ..leases(&["get", "update"], "held, renewed, taken over") },
+    ]
+}
+
+/// The rules as the chart has them: YAML, each with its reason.
+pub fn yaml(rules: &[Rule]) -> String {
+    let mut text = String::from("# Generated from crates/cluster/src/rbac.rs by `cargo xtask generate`; do not edit.\n");
+    for rule in rules {
+        text.push_str(&format!("# {}\n- apiGroups: {}\n", rule.reason, json!(rule.groups)));
+        text.push_str(&format!("  resources: {}\n", json!(rule.resources)));
+        if !rule.names.is_empty() {
+            text.push_str(&format!("  resourceNames: {}\n", json!(rule.names)));
+        }
+        text.push_str(&format!("  verbs: {}\n", json!(rule.verbs)));
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! `evenkeel run --kubernetes`: what is different where the engine runs for a cluster.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use cluster::{Cluster, LEASE};
+use devices::{Secret, SecretSource};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{self, Parts, reports};
+
+/// Which cluster, and what of it.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "In a cluster")]
+pub(crate) struct KubernetesArgs {
+    /// Desired state is the custom resources of a cluster, not a repository; their status is written there, and secrets are its Secrets
+    #[arg(long, conflicts_with_all = ["repo", "repo_secret", "verify_keys", "max_deletions", "max_touched"])]
+    kubernetes: bool,
+    /// Kubeconfig file; without it $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    #[arg(long, requires = "kubernetes", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, requires = "kubernetes", value_name = "NAME")]
+    context: Option<String>,
+    /// Only this namespace; may be given several times. All namespaces if none is given
+    #[arg(long, requires = "kubernetes", value_name = "NAME")]
+    watch_namespace: Vec<String>,
+    /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
+    #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+}
+
+/// The cluster, if one is asked for.
+pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<Cluster>>> {
+    if !args.kubernetes {
+        return Ok(None);
+    }
+    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.clone(), args.watch_namespace.clone()).await;
+    Ok(Some(Arc::new(cluster.map_err(|error| anyhow::anyhow!(error.in_full()))?)))
+}
+
+/// Waits for the lease, and runs the engine for as long as it is held.
+pub(super) async fn lead(args: KubernetesArgs, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let identity = identity();
+    {
+        let mut view = parts.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.not_ready = Some("waiting for the lease: another replica acts".into());
+        view.stands_by = true;
+    }
+    let held = tokio::select! {
+        held = cluster.acquire(&namespace, LEASE, &identity) => held,
+        () = stop.cancelled() => return Ok(()),
+    };
+    parts.view.write().unwrap_or_else(PoisonError::into_inner).stands_by = false;
+    tracing::info!(lease = LEASE, namespace, identity, generation = held.generation(), "this replica acts");
+    let lost = held.lost.clone();
+    let (release, publishing) = (CancellationToken::new(), CancellationToken::new());
+    let keeping = tokio::spawn(held.keep(release.clone()));
+    let reports = parts.reports.clone().context("reports")?;
+    let publish = {
+        let (view, stop) = (parts.view.clone(), publishing.clone());
+        tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, stop).await })
+    };
+    let ended = tokio::select! {
+        ended = engine::run(parts, stop) => ended,
+        () = lost.cancelled() => bail!("the lease is lost: another replica may act now, so this one ends"),
+        _ = publish => bail!("nobody writes the state of objects any more"),
+    };
+    publishing.cancel();
+    // Only now: nothing of ours is under way any more.
+    release.cancel();
+    let _ = keeping.await;
+    ended
+}
+
+/// Tells this process from every other one, and is readable.
+fn identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_millisecond())
+}
+
+/// The cluster's Secrets, as devices ask for them.
+pub(super) struct Read(pub(super) cluster::secrets::Secrets);
+
+impl SecretSource for Read {
+    fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
+        self.0.get(namespace, name).boxed()
+    }
+}

@@ -1,0 +1,46 @@
+//! What people ask of the engine.
+
+use api::view::{Ask, Request};
+use reconcile::record::Actor;
+
+use super::source::Wish;
+use super::{Engine, audit, preview};
+
+impl Engine {
+    pub(super) async fn asked(&mut self, request: Request) {
+        let answer = match request.what {
+            Ask::Sync => match self.ask.try_send(Wish::Look) {
+                Ok(()) => Ok("the source is being looked at".into()),
+                Err(_) => Err("the source is busy".into()),
+            },
+            Ask::Admit { id } => self.admit(&id, &request.by).await,
+            Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
+            Ask::Preview { reference } => {
+                tokio::spawn(preview::answer(self.preview(), self.ask.clone(), reference, request.reply));
+                return;
+            }
+        };
+        let _ = request.reply.send(answer.map(|message| serde_json::json!({ "message": message })));
+    }
+
+    async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
+        let waits = self.read().source.too_far.as_ref().map(|too_far| too_far.id.clone());
+        if waits.as_deref() != Some(id) {
+            return Err(
+                waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does"))
+            );
+        }
+        let actor = Actor::user(by);
+        let entry = audit(
+            actor,
+            "approve",
+            &format!("commit/{}", self.held.as_ref().map(|held| held.desired.revision.commit.clone()).unwrap_or_default()),
+            id,
+        );
+        self.store.approve_source(&self.url, id, entry).await.map_err(|error| error.to_string())?;
+        if let Some(held) = self.held.take() {
+            self.candidate(held).await;
+        }
+        Ok("approved".into())
+    }
+}

@@ -1,0 +1,119 @@
+//! Desired state from the objects of a cluster: each batch of changes is a revision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Batch, Cluster};
+use crds::{Kind, Object};
+use reconcile::finding::Severity;
+use reconcile::{Desired, Key, Name, Revision, Target};
+use tokio::sync::mpsc;
+
+use super::Event;
+use super::source::{Candidate, Wish, Wrong};
+
+/// Whoever writes another value here asks for a look now.
+const REQUESTED_AT: &str = "evenkeel.dev/requested-at";
+/// A watch that has failed and says nothing for so long goes on: it tries again within half a minute at the latest.
+const QUIET: Duration = Duration::from_secs(45);
+
+/// Watches, and tells what is new.
+pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
+    let mut watch = cluster.watch();
+    let mut desired = Arc::new(Desired::default());
+    let mut failing = false;
+    loop {
+        let event = tokio::select! {
+            batch = cluster.next(&mut watch) => match batch {
+                Ok(batch) => {
+                    failing = false;
+                    match take(&desired, batch) {
+                        Taken::Candidate(candidate) => {
+                            desired = candidate.desired.clone();
+                            Event::Candidate(candidate)
+                        }
+                        Taken::Touched(keys) => Event::Touched(keys),
+                    }
+                }
+                // Each kind has a watch of its own, and says the same.
+                Err(_) if failing => continue,
+                Err(error) => {
+                    failing = true;
+                    Event::SourceFailed(error)
+                }
+            },
+            () = tokio::time::sleep(QUIET), if failing => {
+                failing = false;
+                Event::Unchanged
+            }
+            wish = wishes.recv() => match wish {
+                Some(Wish::Preview(_, reply)) => {
+                    let _ = reply.send(Err("in a cluster objects have no branches: ask `kubectl diff`".into()));
+                    continue;
+                }
+                Some(Wish::Look) => Event::Unchanged,
+                None => return,
+            },
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+enum Taken {
+    Candidate(Box<Candidate>),
+    Touched(BTreeSet<Key>),
+}
+
+fn take(before: &Desired, batch: Batch) -> Taken {
+    let is_first = before.revision.commit.is_empty();
+    if batch.changes.is_empty() && !is_first {
+        return Taken::Touched(batch.touched);
+    }
+    let commit = format!("kubernetes-{}", batch.version);
+    let revision = Revision { commit, author: batch.by.clone(), ..Revision::default() };
+    let keys: Vec<Key> = batch.changes.iter().map(|(key, _)| key.clone()).collect();
+    let (mut desired, changed) = before.update(batch.changes, revision);
+    let mut wrong = Vec::new();
+    for ((kind, name), why) in batch.broken {
+        wrong.push(Wrong { severity: Severity::Error, text: format!("{}: error: {why}", Target::of(kind, name.clone())) });
+        desired.stalled.insert(Target::of(kind, name), why);
+    }
+    for finding in desired.findings() {
+        let text = format!("{} {}: {}: {}", finding.object, finding.path, finding.severity.word(), finding.message);
+        if finding.severity == Severity::Error {
+            desired.stalled.entry(finding.object.clone()).or_insert_with(|| format!("{}: {}", finding.path, finding.message));
+        }
+        wrong.push(Wrong { severity: finding.severity, text });
+    }
+    let told = keys.iter().cloned().chain(differing(&before.stalled, &desired.stalled)).chain(batch.touched).collect();
+    let requested = keys.iter().flat_map(|key| requested(before, &desired, key)).collect();
+    Taken::Candidate(Box::new(Candidate { told, requested, ..Candidate::new(Arc::new(desired), changed, wrong) }))
+}
+
+/// Objects about whose faults there is something new to say.
+fn differing<'a>(old: &'a BTreeMap<Target, String>, new: &'a BTreeMap<Target, String>) -> impl Iterator<Item = Key> + 'a {
+    let targets: BTreeSet<&Target> = old.keys().chain(new.keys()).collect();
+    targets.into_iter().filter(|target| old.get(target) != new.get(target)).map(|target| (target.kind(), target.name().clone()))
+}
+
+/// The devices that a change of this object's annotation asks to be looked at.
+fn requested(before: &Desired, after: &Desired, key: &Key) -> Vec<Name> {
+    let asked = |desired: &Desired| desired.objects.get(key).and_then(|object| requested_at(object));
+    let asked_now = asked(after);
+    if asked_now.is_none() || asked(before) == asked_now {
+        return Vec::new();
+    }
+    match key.0 {
+        Kind::Device => vec![key.1.clone()],
+        Kind::Deployment => after.deployments.get(&key.1).map(|deployment| deployment.members.clone()).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// What an object's annotation asks for.
+pub(super) fn requested_at(object: &Object) -> Option<String> {
+    object.metadata().annotations.as_ref()?.get(REQUESTED_AT).cloned()
+}

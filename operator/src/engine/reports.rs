@@ -1,0 +1,319 @@
+//! What is told of objects in the cluster: their status, what happened to them, and whether they may go.
+//!
+//! The loop only notes whose state may be otherwise; a task beside it computes the status from the view, as everybody else who asks does,
+//! and writes what differs. What can't be written is tried again, and only the newest state of an object is ever waiting.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use api::view::{SharedView, View};
+use cluster::events::Happening;
+use cluster::{Cluster, Known};
+use crds::{Kind, Object};
+use futures::StreamExt as _;
+use reconcile::record::RecordedStep;
+use reconcile::{Access, Contact, Key, Name, Outcome, RolloutChange, Verdict, report};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::requested_at;
+
+/// Happenings that wait to be published; of more, the oldest go.
+const HAPPENINGS: usize = 1000;
+/// Writes at a time.
+const WRITERS: usize = 8;
+/// Time between two tries of what could not be written.
+const AGAIN: Duration = Duration::from_secs(5);
+/// For so long after a start the status of an object stays as an earlier process wrote it, until its devices have been looked at.
+const SETTLING: Duration = Duration::from_secs(60);
+/// So long a new device is waited for, so that its first status says something.
+const NEW: Duration = Duration::from_secs(10);
+
+/// What is waiting to be told.
+#[derive(Default)]
+pub(crate) struct Reports {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    keys: BTreeSet<Key>,
+    happenings: VecDeque<Happening>,
+    dropped: u64,
+}
+
+impl Reports {
+    pub(super) fn devices<'a>(&self, names: impl IntoIterator<Item = &'a Name>) {
+        self.objects(names.into_iter().map(|name| (Kind::Device, name.clone())));
+    }
+
+    pub(super) fn units<'a>(&self, names: impl IntoIterator<Item = &'a Name>) {
+        self.objects(names.into_iter().map(|name| (Kind::Deployment, name.clone())));
+    }
+
+    pub(super) fn objects(&self, keys: impl IntoIterator<Item = Key>) {
+        self.waiting().keys.extend(keys);
+        self.news.notify_one();
+    }
+
+    pub(super) fn happened(&self, happening: Happening) {
+        let mut waiting = self.waiting();
+        waiting.happenings.push_back(happening);
+        if waiting.happenings.len() > HAPPENINGS {
+            waiting.happenings.pop_front();
+            waiting.dropped += 1;
+        }
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what is waiting until told to stop.
+pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: SharedView, instance: &str, stop: CancellationToken) {
+    let events = cluster.events(instance);
+    let mut patience = Patience { started: Instant::now(), since: BTreeMap::new() };
+    let mut told = String::new();
+    loop {
+        let wake = if patience.since.is_empty() { Duration::from_secs(3600) } else { Duration::from_secs(1) };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = reports.news.notified() => {}
+            () = tokio::time::sleep(wake) => {}
+        }
+        let Waiting { mut keys, happenings, dropped } = std::mem::take(&mut *reports.waiting());
+        keys.extend(std::mem::take(&mut patience.since).into_iter().map(|(key, since)| patience.keep(key, since)));
+        let writes: Vec<_> = keys.iter().filter_map(|key| write(&cluster, &view, &mut patience, key)).collect();
+        let results: Vec<(Key, Result<(), cluster::Error>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
+        let mut failed = None;
+        for (key, result) in results {
+            if let Err(error) = result {
+                failed = Some(error.in_full());
+                reports.waiting().keys.insert(key);
+            }
+        }
+        if dropped > 0 {
+            tracing::warn!(dropped, "more happened than could be published as events");
+        }
+        for happening in happenings {
+            if let Err(error) = cluster.publish(&events, &happening).await {
+                failed = failed.or(Some(error.in_full()));
+                break;
+            }
+        }
+        if let Some(error) = failed {
+            if told != error {
+                tracing::warn!(error, "the state of objects can't be written yet");
+                told = error;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => reports.news.notify_one(),
+            }
+        } else {
+            told.clear();
+        }
+    }
+}
+
+/// Which statuses wait for their devices to be looked at first.
+struct Patience {
+    started: Instant,
+    since: BTreeMap<Key, Instant>,
+}
+
+impl Patience {
+    fn keep(&mut self, key: Key, since: Instant) -> Key {
+        self.since.insert(key.clone(), since);
+        key
+    }
+
+    /// Whether to wait with this object.
+    fn waits(&mut self, key: &Key, known: &Known, is_seen: bool) -> bool {
+        let since = *self.since.entry(key.clone()).or_insert_with(Instant::now);
+        let limit = if known.status.is_empty() { NEW } else { SETTLING };
+        let from = if known.status.is_empty() { since } else { self.started.max(since.min(self.started + SETTLING)) };
+        let waits = !is_seen && from.elapsed() < limit;
+        if !waits {
+            self.since.remove(key);
+        }
+        waits
+    }
+}
+
+type Write<'a> = std::pin::Pin<Box<dyn Future<Output = (Key, Result<(), cluster::Error>)> + Send + 'a>>;
+
+/// What there is to write of an object, if anything.
+fn write<'a>(cluster: &'a Cluster, view: &SharedView, patience: &mut Patience, key: &Key) -> Option<Write<'a>> {
+    let known = cluster.known(key);
+    let Some(known) = known else {
+        patience.since.remove(key);
+        return None;
+    };
+    let view = view.read().unwrap_or_else(PoisonError::into_inner);
+    if view.desired.revision.commit.is_empty() {
+        return None;
+    }
+    let hold = holds(&view, key, &known);
+    let is_there = view.desired.objects.contains_key(key)
+        || view.desired.stalled.keys().any(|target| (target.kind(), target.name()) == (key.0, &key.1));
+    let status = (is_there && !patience.waits(key, &known, is_seen(&view, key))).then(|| status(&view, key));
+    drop(view);
+    if hold.is_none() && status.is_none() {
+        return None;
+    }
+    let key = key.clone();
+    Some(Box::pin(async move {
+        let result = async {
+            if let Some(hold) = hold {
+                cluster.hold(&key, hold).await?;
+            }
+            if let Some(status) = status {
+                cluster.write_status(&key, status).await?;
+            }
+            Ok(())
+        };
+        let result = result.await;
+        (key, result)
+    }))
+}
+
+/// Whether a finalizer has to be put on (`true`) or taken off: it holds a Deployment whose content comes off its devices first.
+fn holds(view: &View, key: &Key, known: &Known) -> Option<bool> {
+    let (kind, name) = key;
+    if *kind != Kind::Deployment {
+        return None;
+    }
+    let wanted = match view.desired.objects.get(key).map(|object| &**object) {
+        Some(Object::Deployment(object)) => object.spec.on_delete == Some(crds::OnDelete::Remove),
+        _ => view.observed.rollouts.get(name).is_some_and(|rollout| rollout.is_remembered()),
+    };
+    (known.finalizer != wanted && !(known.deleting && wanted)).then_some(wanted)
+}
+
+/// Whether everything was looked at that the status speaks of.
+fn is_seen(view: &View, key: &Key) -> bool {
+    let looked_at = |name: &Name| {
+        let is_looked_at = view.desired.devices.get(name).is_some_and(|device| !device.suspend && device.access != Access::None);
+        !is_looked_at || view.observed.devices.get(name).is_some_and(|seen| seen.contact != Contact::Never)
+    };
+    match key.0 {
+        Kind::Device => looked_at(&key.1),
+        Kind::Deployment => view.desired.deployments.get(&key.1).is_none_or(|deployment| deployment.members.iter().all(looked_at)),
+        _ => true,
+    }
+}
+
+/// An object's status, as the kinds have it.
+fn status(view: &View, key: &Key) -> Value {
+    let (kind, name) = key;
+    let mut status = match kind {
+        Kind::Device => to_value(&report::device(&view.desired, &view.observed, name)),
+        Kind::Deployment => {
+            let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
+            to_value(&report::deployment(&view.desired, &view.observed, deferred, name))
+        }
+        kind => to_value(&report::other(&view.desired, *kind, name)),
+    };
+    if let Some(object) = view.desired.objects.get(key) {
+        status["observedGeneration"] = json!(object.metadata().generation);
+        if let Some(at) = requested_at(object) {
+            status["lastHandledRequestAt"] = json!(at);
+        }
+    }
+    status
+}
+
+fn to_value(status: &impl serde::Serialize) -> Value {
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+/// A device came in sight, or went.
+pub(super) fn turned(name: &Name, old: &Contact, new: &Contact) -> Option<Happening> {
+    let key = (Kind::Device, name.clone());
+    match (old, new) {
+        (Contact::Unreachable { .. }, Contact::Known) => {
+            Some(Happening { key, reason: "Reachable", note: "it answers again".into(), is_warning: false })
+        }
+        (Contact::Known | Contact::Never, Contact::Unreachable { reason, .. }) => {
+            Some(Happening { key, reason: "Unreachable", note: reason.clone(), is_warning: true })
+        }
+        _ => None,
+    }
+}
+
+/// A step came to its end.
+pub(super) fn ended(step: &RecordedStep, outcome: &Outcome) -> Happening {
+    let unit = step.step().unit.name();
+    let word = step.step().action.word();
+    let last = outcome.message.lines().last().unwrap_or_default();
+    let (reason, is_warning) = match outcome.verdict {
+        Verdict::Done => ("StepDone", false),
+        Verdict::Refused => ("StepRefused", true),
+        Verdict::Failed => ("StepFailed", true),
+    };
+    Happening {
+        key: (Kind::Device, step.device().clone()),
+        reason,
+        note: format!("{word} for deployment {}: {last}", unit.name()),
+        is_warning,
+    }
+}
+
+/// A rollout goes on, or back.
+pub(super) fn changed(unit: &Name, change: &RolloutChange, why: &str) -> Option<Happening> {
+    let (reason, is_warning) = match change {
+        RolloutChange::Start { .. } => ("RevisionStarted", false),
+        RolloutChange::OpenBatch { .. } => ("BatchOpened", false),
+        RolloutChange::Complete { .. } => ("Complete", false),
+        RolloutChange::RollBack { .. } => ("RollingBack", true),
+        RolloutChange::RolledBack { .. } => ("RolledBack", true),
+        RolloutChange::Stop { .. } => ("Stopped", true),
+        RolloutChange::Pause { .. } => ("Paused", false),
+        RolloutChange::Resume { .. } => ("Resumed", false),
+        RolloutChange::Approve { .. } => ("Approved", false),
+        _ => return None,
+    };
+    let key = (Kind::Deployment, unit.clone());
+    Some(Happening { key, reason, note: why.to_owned(), is_warning })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn happening(number: usize) -> Happening {
+        Happening { key: (Kind::Device, Name::parse("web")), reason: "Reachable", note: number.to_string(), is_warning: false }
+    }
+
+    #[test]
+    fn of_more_happenings_than_can_wait_the_oldest_go() {
+        let reports = Reports::default();
+        (0..HAPPENINGS + 3).for_each(|number| reports.happened(happening(number)));
+        let waiting = reports.waiting();
+        assert_eq!((waiting.happenings.len(), waiting.dropped), (HAPPENINGS, 3));
+        assert_eq!(waiting.happenings.front().unwrap().note, "3");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_waits_for_its_devices_but_not_for_ever() {
+        let mut patience = Patience { started: Instant::now(), since: BTreeMap::new() };
+        let key = (Kind::Device, Name::parse("web"));
+        let known = |status: &str| Known { status: status.into(), ..Known::default() };
+        assert!(!patience.waits(&key, &known(""), true), "it was looked at");
+        assert!(patience.waits(&key, &known(""), false));
+        tokio::time::advance(NEW).await;
+        assert!(!patience.waits(&key, &known(""), false), "a new one does not wait for long");
+        assert!(patience.waits(&key, &known("{}"), false), "what an earlier process wrote stays");
+        tokio::time::advance(SETTLING).await;
+        assert!(!patience.waits(&key, &known("{}"), false));
+        assert!(patience.since.is_empty());
+    }
+}

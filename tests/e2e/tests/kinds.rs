@@ -1,0 +1,253 @@
+//! The kinds on a real API server: what `kubectl apply` refuses, `evenkeel check` refuses, and in the same words where the words are ours.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::control_plane::{ControlPlane, programs};
+use serde_json::Value;
+
+/// Manifests that nobody may get in: kind, spec, the field that both name, and our own message where a rule of ours says it.
+const BAD: &[(&str, &str, &str, &str)] = &[
+    ("Device", "{type: Server, adress: 10.0.0.1}", "adress", ""),
+    ("Device", "{type: Server}", "address", ""),
+    ("Device", "{address: 10.0.0.1}", "type", ""),
+    ("Device", "{type: Toaster, address: 10.0.0.1}", "type", ""),
+    ("Device", "{type: Server, address: ''}", "address", ""),
+    ("Device", "{type: Server, address: 'http://10.0.0.1/'}", "address", ""),
+    ("Device", "{type: Server, address: 17}", "address", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {}}", "access", "exactly one of ssh, local"),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {}, local: {}}}", "access", "exactly one of ssh, local"),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {port: 0}}}", "port", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {port: 65536}}}", "port", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {port: '22'}}}", "port", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {user: 'root; id'}}}", "user", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {become: su}}}", "become", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {secretRef: {name: ../key}}}}", "name", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {secretRef: {}}}}", "name", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, access: {ssh: {hostKeys: [a, b, c, d, e, f, g, h, i]}}}", "hostKeys", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, metrics: {}}", "metrics", "exactly one of ssh, nodeExporter, snmp"),
+    ("Device", "{type: Server, address: 10.0.0.1, metrics: {ssh: {}, snmp: {}}}", "metrics", "exactly one of ssh, nodeExporter, snmp"),
+    ("Device", "{type: Server, address: 10.0.0.1, metrics: {ssh: {}, interval: soon}}", "interval", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a}]}", "probes", "exactly one of icmp, tcp, http, tls, dns, snmp, ssh"),
+    (
+        "Device",
+        "{type: Server, address: 10.0.0.1, probes: [{name: a, tcp: {port: 1}, icmp: {}}]}",
+        "probes",
+        "exactly one of icmp, tcp, http, tls, dns, snmp, ssh",
+    ),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: A_B, icmp: {}}]}", "name", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, icmp: {}}, {name: a, icmp: {}}]}", "probes", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, icmp: {count: 21}}]}", "count", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, icmp: {maxLoss: 101%}}]}", "maxLoss", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, icmp: {}, timeout: 5}]}", "timeout", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, icmp: {}, failures: 0}]}", "failures", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, http: {port: 80, path: healthz}}]}", "path", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, http: {port: 80, status: [99]}}]}", "status", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, http: {port: 80, method: DELETE}}]}", "method", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, probes: [{name: a, ssh: {command: 'true', exitCode: 256}}]}", "exitCode", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, maintenance: [{schedule: '0 2 * * SUN'}]}", "duration", ""),
+    ("Device", "{type: Server, address: 10.0.0.1, parents: core}", "parents", ""),
+    ("DeviceClass", "{labels: [a]}", "labels", ""),
+    ("DeviceClass", "{colour: red}", "colour", ""),
+    ("DeviceClass", "{access: {ssh: {}, local: {}}}", "access", "exactly one of ssh, local"),
+    ("Deployment", "{selector: {}}", "spec", "a package or a file: without content there is nothing to deploy"),
+    ("Deployment", "{package: {apt: {name: a, version: '1'}}}", "selector", ""),
+    (
+        "Deployment",
+        "{selector: {}, package: {apt: {name: a, version: '1'}}, packages: [{apt: {name: b, version: '1'}}]}",
+        "spec",
+        "package or packages, not both",
+    ),
+    (
+        "Deployment",
+        "{selector: {}, package: {apt: {name: a, version: '1'}}, service: {unit: a}, services: [{unit: b}]}",
+        "spec",
+        "service or services, not both",
+    ),
+    ("Deployment", "{selector: {}, package: {}}", "package", "exactly one of apt, dnf, apk, archive"),
+    (
+        "Deployment",
+        "{selector: {}, package: {apt: {name: a, version: '1'}, apk: {name: a, version: '1'}}}",
+        "package",
+        "exactly one of apt, dnf, apk, archive",
+    ),
+    ("Deployment", "{selector: {}, package: {apt: {name: 'a; reboot', version: '1'}}}", "name", ""),
+    ("Deployment", "{selector: {}, package: {apt: {name: a}}}", "version", ""),
+    ("Deployment", "{selector: {}, package: {apt: {name: a, version: latest!}}}", "version", ""),
+    ("Deployment", "{selector: {}, package: {archive: {url: 'ftp://x/y', sha256: ab, into: /opt/a}}}", "sha256", ""),
+    ("Deployment", "{selector: {}, files: [{path: etc/motd, content: a}]}", "path", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd}]}", "files", "exactly one of content, template, source, secretRef"),
+    (
+        "Deployment",
+        "{selector: {}, files: [{path: /etc/motd, content: a, template: b}]}",
+        "files",
+        "exactly one of content, template, source, secretRef",
+    ),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a, mode: rw}]}", "mode", ""),
+    (
+        "Deployment",
+        "{selector: {matchExpressions: [{key: a, operator: In}]}, files: [{path: /etc/motd, content: a}]}",
+        "matchExpressions",
+        "values: In and NotIn need some, Exists and DoesNotExist take none",
+    ),
+    (
+        "Deployment",
+        "{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}, files: [{path: /etc/motd, content: a}]}",
+        "matchExpressions",
+        "values: In and NotIn need some, Exists and DoesNotExist take none",
+    ),
+    ("Deployment", "{selector: {matchLabels: {a: 1}}, files: [{path: /etc/motd, content: a}]}", "matchLabels", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a}], strategy: {batches: [{max: ten}]}}", "max", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a}], strategy: {soak: 1 minute}}", "soak", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a}], historyLimit: 1}", "historyLimit", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a}], onFailure: Panic}", "onFailure", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a}], rollbackTo: 0}", "rollbackTo", ""),
+    ("Deployment", "{selector: {}, files: [{path: /etc/motd, content: a}], gate: {alerts: [loud]}}", "alerts", ""),
+    ("AlertRule", "{severity: critical}", "expr", ""),
+    ("AlertRule", "{expr: 'true', severity: loud}", "severity", ""),
+    ("AlertRule", "{expr: 'true', severity: info, for: long}", "for", ""),
+    ("AlertRule", "{expr: 'true', severity: info, notify: {}}", "receivers", ""),
+    ("Role", "{subjects: []}", "subjects", ""),
+    ("Role", "{subjects: [{}]}", "subjects", "exactly one of user, group, signer"),
+    ("Role", "{subjects: [{user: a, group: b}]}", "subjects", "exactly one of user, group, signer"),
+    ("Role", "{subjects: [{user: a}], allow: [{verbs: [rule]}]}", "verbs", ""),
+    ("Role", "{subjects: [{user: a}], login: {user: 'Root!', authorizedKeys: [a]}}", "user", ""),
+    ("Repository", "{ref: {branch: main}}", "url", ""),
+    ("Repository", "{url: 'https://git.example.com/a', ref: {}}", "ref", "exactly one of branch, tag, commit"),
+    ("Repository", "{url: 'https://git.example.com/a', ref: {branch: a, tag: b}}", "ref", "exactly one of branch, tag, commit"),
+    ("Repository", "{url: 'https://git.example.com/a', ref: {commit: HEAD}}", "commit", ""),
+    ("Repository", "{url: 'https://git.example.com/a', interval: hourly}", "interval", ""),
+    ("Receiver", "{}", "spec", "exactly one of email, sms, webhook"),
+    (
+        "Receiver",
+        "{webhook: {url: 'https://a.example.com'}, email: {from: a@b.c, server: mail, to: [d@e.f]}}",
+        "spec",
+        "exactly one of email, sms, webhook",
+    ),
+    ("Receiver", "{webhook: {url: 'gopher://a'}}", "url", ""),
+    ("Receiver", "{email: {from: a@b.c, server: mail, to: []}}", "to", ""),
+    ("Receiver", "{sms: {to: ['0612345678'], gateway: {url: 'https://a.example.com', body: x}}}", "to", ""),
+    ("Silence", "{until: '2030-01-01T00:00:00Z', reason: x}", "spec", "matchLabels or devices: a silence must say what it mutes"),
+    ("Silence", "{matchLabels: {a: b}, reason: x}", "until", ""),
+    ("Silence", "{matchLabels: {a: b}, until: tomorrow, reason: x}", "until", ""),
+];
+
+fn binary() -> PathBuf {
+    std::env::var("EVENKEEL_BIN").expect("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`").into()
+}
+
+fn plane() -> Option<ControlPlane> {
+    if let Some(why) = programs::unavailable() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}, and in CI nothing is skipped");
+        eprintln!("SKIPPED: {why}");
+        return None;
+    }
+    let plane = ControlPlane::start().unwrap();
+    plane.install_crds().unwrap();
+    Some(plane)
+}
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// `evenkeel check` on a text: how it ended, and what it said.
+fn check(folder: &Path, text: &str) -> (Option<i32>, String) {
+    std::fs::write(folder.join("it.yaml"), text).unwrap();
+    let output = Command::new(binary()).arg("check").arg(folder).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn kubectl_and_check_refuse_the_same() {
+    let Some(plane) = plane() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for (kind, spec, field, message) in BAD {
+        let text = format!("apiVersion: evenkeel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: it, namespace: default}}\nspec: {spec}\n");
+        let output = plane.with(&["apply", "--server-side", "--dry-run=server", "--validate=strict"], &text).unwrap();
+        let theirs = String::from_utf8_lossy(&output.stderr).into_owned();
+        let (code, ours) = check(folder.path(), &text);
+        let mut fails = |what: &str| wrong.push(format!("{what}: {kind} {spec}\n  kubectl: {theirs}\n  check ({code:?}): {ours}"));
+        if output.status.success() {
+            fails("kubectl takes it");
+        }
+        if code != Some(1) || !ours.contains("error") {
+            fails("check takes it");
+        }
+        for (who, said) in [("kubectl", &theirs), ("check", &ours)] {
+            if !said.contains(field) {
+                fails(&format!("{who} does not name {field}"));
+            }
+            if !said.contains(message) {
+                fails(&format!("{who} does not say it in our words"));
+            }
+        }
+    }
+    assert!(BAD.len() >= 60 && wrong.is_empty(), "{} of {}:\n{}", wrong.len(), BAD.len(), wrong.join("\n"));
+}
+
+#[test]
+fn what_can_not_be_changed_is_refused_in_our_words() {
+    let Some(plane) = plane() else { return };
+    let device = |kind: &str| {
+        format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: it}}\nspec: {{type: {kind}, address: 10.0.0.1}}\n")
+    };
+    plane.apply(&device("Server")).unwrap();
+    let output = plane.with(&["apply", "--server-side"], &device("Network")).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("type can't be changed: delete the device and create it anew"), "{said}");
+}
+
+/// What lies in `examples/` is taken, and what the server gives back is taken by `check`.
+#[test]
+fn the_examples_are_taken_there_and_back() {
+    let Some(plane) = plane() else { return };
+    let examples = checkout().join("examples");
+    plane.must(&["apply", "--server-side", "--validate=strict", "--recursive", "-f", examples.to_str().unwrap()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = plane.must(&["get", "evenkeel", "--all-namespaces", "-o", "yaml"]).unwrap();
+    assert!(text.matches("\n  kind: ").count() >= 30, "{text}");
+    let (code, said) = check(folder.path(), &text);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// What kubectl shows and explains: every field has a text, and a table says whether it is well.
+#[test]
+fn kubectl_shows_and_explains() {
+    let Some(plane) = plane() else { return };
+    let text = plane.must(&["get", "crd", "-o", "json"]).unwrap();
+    let all: Value = serde_json::from_str(&text).unwrap();
+    let mut bare = Vec::new();
+    for definition in all["items"].as_array().unwrap() {
+        let name = definition["spec"]["names"]["kind"].as_str().unwrap();
+        let short = definition["spec"]["names"]["shortNames"][0].as_str().unwrap();
+        assert_eq!(definition["spec"]["names"]["categories"], serde_json::json!(["evenkeel"]), "{name}");
+        let version = &definition["spec"]["versions"][0];
+        assert!(version["additionalPrinterColumns"].as_array().is_some_and(|columns| columns.len() >= 2), "{name}");
+        undescribed(name, &version["schema"]["openAPIV3Schema"]["properties"]["spec"], &mut bare);
+        undescribed(name, &version["schema"]["openAPIV3Schema"]["properties"]["status"], &mut bare);
+        // The short name is enough, and is nobody else's.
+        let said = plane.must(&["explain", &format!("{short}.spec")]).unwrap();
+        assert!(said.contains(&format!("KIND:       {name}")), "{said}");
+    }
+    assert!(bare.is_empty(), "without a text: {bare:?}");
+    plane
+        .apply("apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {name: it}\nspec: {type: Server, address: 10.0.0.1}\n")
+        .unwrap();
+    let table = plane.must(&["get", "evenkeel", "-o", "wide"]).unwrap();
+    for part in ["HEALTH", "UPDATE", "ADDRESS", "CLASS", "AGE", "device.evenkeel.dev/it", "10.0.0.1"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+}
+
+fn undescribed(path: &str, schema: &Value, bare: &mut Vec<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if field["description"].as_str().is_none_or(|text| text.len() < 4) {
+            bare.push(path.clone());
+        }
+        undescribed(&path, field, bare);
+        undescribed(&path, &field["items"], bare);
+    }
+}
