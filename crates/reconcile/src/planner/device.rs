@@ -314,7 +314,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
     pub(super) fn then(&self, shared: &mut Shared<'_>, draft: &mut Draft, reason: &str, action: impl FnOnce(Work) -> Action) {
         let mut action = action(self.work());
         self.count_try(&mut action);
-        let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version);
+        let content = action.work().map_or("", |work| work.digest.as_str());
+        let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version, content);
         let prepares = matches!(action, Action::Prepare(_));
         shared.take(&self.device.name, id.clone(), self.unit.name(), !prepares);
         let (content, _) = self.unit.content_for(self.record, &self.device.name);

@@ -218,7 +218,9 @@ pub(super) fn end(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
 fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
     let mut budget = device::Budget::default();
     for (name, placement) in &unit.rollout.placements {
-        if placement.phase.is_in_flight() || unit.deployment.members.binary_search(name).is_ok() {
+        // One that can't be used as it is written now is not one that somebody let go.
+        let is_unclear = unit.desired.stalled.contains_key(&Target::Device(name.clone()));
+        if placement.phase.is_in_flight() || unit.deployment.members.binary_search(name).is_ok() || is_unclear {
             continue;
         }
         let remove = unit.deployment.on_delete == crds::OnDelete::Remove;
@@ -229,10 +231,13 @@ fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
         match leaving.and_then(|leaving| Some((leaving.own_content()?, leaving))) {
             Some((content, leaving)) => leaving.remove(shared, &mut budget, draft, content),
             None => {
-                let why =
-                    if unit.rollout.deletion.is_some() { "keeps what it has: the Deployment was deleted" } else { "is no longer selected" };
+                let why = match (of.is_some(), unit.rollout.deletion.is_some()) {
+                    (false, _) if held.is_some() => "is gone: what was to be taken off stays on it",
+                    (_, true) => "keeps what it has: the Deployment was deleted",
+                    (_, false) => "is no longer selected",
+                };
                 let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} {why}"));
-                step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version);
+                step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version, "");
                 draft.step(step);
             }
         }

@@ -321,7 +321,7 @@ impl Step {
         let target = Target::Deployment(unit.clone());
         // Each version is left once, so version and verb name the step.
         Self {
-            id: StepId::of(&target, &target, change.word(), version),
+            id: StepId::of(&target, &target, change.word(), version, ""),
             unit: target.clone(),
             target,
             action: Action::Rollout(change),
