@@ -257,9 +257,11 @@ fn replicas_take_over_and_no_step_runs_twice() {
         plane.must(&["create", "secret", "generic", "key", "--namespace", NAMESPACE, key]).unwrap();
     });
     // The kinds that nothing is done for yet have a status too.
-    for others in ["devices/classes.yaml", "watching/alerts.yaml", "governing/repository.yaml", "governing/roles.yaml"] {
+    for others in ["devices/classes.yaml", "watching/alerts.yaml", "governing/roles.yaml"] {
         world.plane.must(&["apply", "-f", &format!("{}/../../examples/{others}", env!("CARGO_MANIFEST_DIR"))]).unwrap();
     }
+    let repository = "metadata: {name: r, namespace: default}\nspec: {url: 'https://git.example.com/r', suspend: true}\n";
+    world.plane.apply(&format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\n{repository}")).unwrap();
     world.start_pod();
     world.start_pod();
     world.deploy("1.0-1", "  onDelete: Remove\n");

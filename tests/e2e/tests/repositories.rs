@@ -134,7 +134,7 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     world.rolled_out("RolledBack", "3.0-1");
     // Who is behind it is who committed it.
     let log = world.engine.text(&["audit", "list", "--limit", "300", "-o", "json"]).unwrap();
-    assert!(log.contains(&format!("{} ann@example.com", &bad[..12])), "{log}");
+    assert!(log.contains(&format!("{} Ann <ann@example.com>", &bad[..12])), "{log}");
     let good = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
     world.told(&good, "Applied", "4 objects");
     world.rolled_out("Complete", "2.0-1");
@@ -160,7 +160,7 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     let before = versions();
     let asked = world.plane.requests_of("fleet", "evenkeel-repository").unwrap().len();
     world.engine.start().unwrap();
-    world.until("all devices looked at again", || match world.engine.text(&["get", "devices", "-A"]) {
+    world.until("all devices looked at again", || match world.engine.text(&["get", "devices"]) {
         Ok(text) if text.matches("Healthy").count() == 3 => Ok(()),
         other => Err(format!("{other:?}")),
     });
@@ -215,12 +215,11 @@ fn a_repository_does_no_more_than_it_may() {
     world.told(&commit, "Refused", "may not apply it");
     assert!(!world.plane.kubectl(&["get", "dclass", "c"]).unwrap().status.success());
     world.engine.git(&["rm", "-q", "elsewhere.yaml"]).unwrap();
-    let class = |interval: &str| {
+    let class = |every: &str| {
         format!(
-            "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {{name: theirs, namespace: fleet}}\nspec: {{probeInterval: {interval}}}\n"
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {{name: theirs, namespace: fleet}}\nspec: {{labels: {{every: {every}}}}}\n"
         )
     };
-    let class = |interval: &str| class(interval).replace("{probeInterval: ", "{labels: {every: ").replace("}\n", "}}\n");
     let flux = world.plane.with(&["apply", "--server-side", "--field-manager=flux"], &class("30s")).unwrap();
     assert!(flux.status.success(), "{}", String::from_utf8_lossy(&flux.stderr));
     world.engine.commit("theirs.yaml", &class("60s"), "theirs").unwrap();
