@@ -238,7 +238,7 @@ pub struct Page {
 
 impl Page {
     fn labels(&self) -> Vec<(&str, &str)> {
-        self.selector.split(',').filter_map(|pair| pair.split_once('=')).collect()
+        self.selector.split(',').filter_map(|pair| pair.split_once("==").or_else(|| pair.split_once('='))).collect()
     }
 }
 

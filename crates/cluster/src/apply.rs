@@ -82,7 +82,7 @@ impl Applier {
         body["metadata"] = json!({"name": name.name(), "namespace": name.namespace(), "labels": labels, "annotations": annotations});
         let parameters = if forced { PatchParams::apply(MANAGER).force() } else { PatchParams::apply(MANAGER) };
         let written = within(self.api(key).patch(name.name(), &parameters, &Patch::Apply(&body))).await;
-        let written = written.map_err(|error| self.refusal(key, "apply", error))?;
+        let written = written.map_err(|error| self.refusal(key, "apply", &error))?;
         // Fields that somebody else has added are not ours to take away by an apply; where Git's word counts, they go.
         let there = Object::from_value(
             *kind,
@@ -95,7 +95,7 @@ impl Applier {
         let patch = json!({"metadata": {"uid": written.metadata.uid}, "spec": spec});
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let replaced = within(self.api(key).patch(name.name(), &parameters, &Patch::Merge(&patch))).await;
-        replaced.map(drop).map_err(|error| self.refusal(key, "correct", error))
+        replaced.map(drop).map_err(|error| self.refusal(key, "correct", &error))
     }
 
     /// Deletes an object that was applied, and no other one of that name.
@@ -105,7 +105,7 @@ impl Applier {
         match within(self.api(key).delete(key.1.name(), &parameters)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(self.refusal(key, "delete", error)),
+            Err(error) => Err(self.refusal(key, "delete", &error)),
         }
     }
 
@@ -113,9 +113,9 @@ impl Applier {
         Api::namespaced_with(self.client.clone(), name.namespace(), &resource(*kind))
     }
 
-    fn refusal(&self, (kind, name): &Key, what: &str, error: kube::Error) -> Refusal {
+    fn refusal(&self, (kind, name): &Key, what: &str, error: &kube::Error) -> Refusal {
         let object = format!("{}/{}", kind.as_str(), name.full());
-        let (code, said) = match &error {
+        let (code, said) = match error {
             kube::Error::Api(status) => (status.code, status.message.clone()),
             other => (0, reason(other)),
         };

@@ -10,7 +10,7 @@ use crate::content::{Change, Content, Digest};
 use crate::name::{Name, Target};
 use crate::rollout::RolloutChange;
 
-mod show;
+pub(crate) mod show;
 
 /// The Git commit (or the cluster generation) that `Desired` came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

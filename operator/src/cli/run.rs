@@ -34,8 +34,6 @@ pub(crate) struct RunArgs {
     /// Git repository (URL or path), or a plain folder of manifests to try things out
     #[arg(long, value_name = "URL|DIR", required_unless_present = "kubernetes")]
     repo: Option<String>,
-    #[command(flatten)]
-    pub(super) kubernetes: KubernetesArgs,
     /// Branch to follow
     #[arg(long, default_value = "main")]
     branch: String,
@@ -64,7 +62,8 @@ pub(crate) struct RunArgs {
     /// A commit that deletes more devices waits for `evenkeel approve` [default: 5; in a cluster no limit]
     #[arg(long, value_name = "N")]
     max_deletions: Option<usize>,
-    /// A commit that touches more devices, a number or a share of all, waits for `evenkeel approve`
+    /// A commit that touches more devices, a number or a share of all, waits for `evenkeel approve`; the first one has nothing to be
+    /// compared with
     #[arg(long, default_value = "100%", value_name = "SHARE")]
     max_touched: crds::Share,
     /// Listen for plain HTTP too: /healthz, /readyz and /metrics for everybody, the rest with a token
@@ -76,6 +75,8 @@ pub(crate) struct RunArgs {
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
+    #[command(flatten)]
+    pub(super) kubernetes: KubernetesArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -118,6 +119,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     // What is in it is for its owner only: the audit key, the socket, fetched repositories.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.data).with_context(|| args.data.display().to_string())?;
+    if let Some(folder) = args.secrets.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("--secrets {}: there is no such directory", folder.display());
+    }
     let lock = lock(&args.data)?;
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);

@@ -299,7 +299,10 @@ impl<'u, 'a> Wanted<'u, 'a> {
         if !failed && (placement.attempt < 2 || placement.phase == Phase::Prepared) {
             return None;
         }
-        let reason = if placement.failure.is_empty() { "changed again behind our back".to_owned() } else { placement.failure.clone() };
+        let reason = match placement.failure.is_empty() {
+            true => "changed again behind our back".to_owned(),
+            false => format!("the last try failed: {}", placement.failure),
+        };
         if placement.is_given_up() {
             let reason =
                 format!("tried {} in vain, until a new revision or rollout resume: {reason}", count(placement.attempt as usize, "time"));
