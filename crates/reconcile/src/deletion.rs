@@ -178,6 +178,7 @@ mod tests {
         ));
         assert!(!unusable.deployments.contains_key(&name));
         let steps = deleted(&unusable, &without, &observed).unwrap();
-        assert!(matches!(&steps[0].action, crate::plan::Action::Rollout(RolloutChange::Delete(deletion)) if !deletion.remove), "{steps:?}");
+        let removes = matches!(&steps[0].action, crate::plan::Action::Rollout(RolloutChange::Delete(deletion)) if deletion.remove);
+        assert!(removes, "what it refers to went first, and how it wants to end is written: {steps:?}");
     }
 }
