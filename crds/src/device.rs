@@ -10,6 +10,9 @@ use crate::meta::{PlainStatus, SecretRef, WindowSpec};
 use crate::probe::ProbeSpec;
 use crate::quantity::Duration;
 
+/// A public key as OpenSSH writes it: its type, the key in Base64, perhaps a comment.
+pub(crate) const HOST_KEY: &str = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{60,}={0,2}( .*)?$";
+
 /// A server, a network device or a storage box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
@@ -117,7 +120,7 @@ pub struct SshSpec {
     pub secret_ref: Option<SecretRef>,
     /// Accepted host keys, such as `ssh-ed25519 AAAA…`; any other key is refused. `evenkeel scan ADDRESS` prints them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 2048)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 2048), regex(pattern = HOST_KEY)))]
     pub host_keys: Vec<String>,
     /// How to become root; not at all if none.
     #[serde(default, rename = "become", skip_serializing_if = "Option::is_none")]

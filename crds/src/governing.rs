@@ -148,6 +148,8 @@ pub struct RoleTest {
     plural = "repositories",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision"),
+    printcolumn(name = "Objects", type_ = "integer", json_path = ".status.objects"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -172,6 +174,11 @@ pub struct RepositorySpec {
     /// Whose signature is asked for; nobody's if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifySpec>,
+    /// In a cluster: the service account of its namespace in whose name it is applied, so that it may do what that may;
+    /// `evenkeel-repository` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
     /// What leaves Git leaves the fleet; true if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
@@ -247,4 +254,7 @@ pub struct RepositoryStatus {
     /// The commit in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// Objects that it applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<i32>,
 }

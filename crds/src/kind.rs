@@ -61,6 +61,19 @@ macro_rules! kinds {
                 match self { $(Self::$kind(object) => &object.metadata),* }
             }
 
+            /// Its metadata, to be changed.
+            pub fn metadata_mut(&mut self) -> &mut kube::core::ObjectMeta {
+                match self { $(Self::$kind(object) => &mut object.metadata),* }
+            }
+
+            /// Whether it says the same, whatever its metadata and its status are.
+            pub fn says_the_same(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Self::$kind(a), Self::$kind(b)) => a.spec == b.spec,)*
+                    _ => false,
+                }
+            }
+
             /// As JSON.
             pub fn to_value(&self) -> Value {
                 match self { $(Self::$kind(object) => serde_json::to_value(object)),* }.unwrap_or_default()

@@ -13,12 +13,14 @@ mod looks;
 mod pass;
 mod preview;
 pub(crate) mod reports;
+pub(crate) mod repositories;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use anyhow::bail;
 use api::view::{Request, SharedView, View};
 use devices::Devices;
 use devices::probe::{Ran, Scheduler};
@@ -140,7 +142,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         events: events.clone(),
     };
     engine.restore(&url).await?;
-    let follow =
+    let mut follow =
         tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, wishes, events.clone()));
     let mut requests = parts.requests;
     loop {
@@ -151,6 +153,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
             () = tokio::time::sleep(wake) => engine.time_passed(),
+            // An engine that looks at its source no more would look well, and never do anything again.
+            ended = &mut follow => bail!("the source is not followed any more: {}", ended.err().map_or("it has ended".into(), |error| error.to_string())),
         }
         // Whatever else has come in meanwhile belongs to the same pass.
         for _ in 0..QUEUE {
@@ -241,7 +245,7 @@ impl Engine {
             }
             Some(Event::Touched(keys)) => {
                 self.tell(|told| told.objects(keys));
-                self.unchanged();
+                self.write().source.checked_at = Some(Timestamp::now());
             }
             Some(Event::Unchanged) => self.unchanged(),
             Some(Event::SourceFailed(error)) => {
@@ -293,19 +297,19 @@ impl Engine {
                     Some(format!("commit {} {}: evenkeel approve {}", candidate.desired.revision.commit, too_far.reason, too_far.id));
                 view.source.too_far = Some(*too_far);
                 drop(view);
-                self.held = Some(candidate);
+                self.hold(candidate);
                 return;
             }
         }
         if self.store_away || !self.note_deletions(&candidate).await {
-            self.held = Some(candidate);
+            self.hold(candidate);
             return;
         }
         let revision = candidate.desired.revision.clone();
         let entry = self.entry("admit", &revision, if candidate.forced { "the branch was rewritten (force-push)" } else { "" });
         if let Err(error) = self.store.put_in_force(&self.url, &revision, entry).await {
             self.store_failed(&error);
-            self.held = Some(candidate);
+            self.hold(candidate);
             return;
         }
         tracing::info!(commit = revision.commit, author = revision.author, "in force");
@@ -313,6 +317,15 @@ impl Engine {
         if first {
             self.resume().await;
         }
+    }
+
+    /// Keeps a revision that waits. It takes the place of the one before it, and what there was to tell of that.
+    fn hold(&mut self, mut candidate: Box<Candidate>) {
+        if let Some(before) = self.held.take() {
+            candidate.told.extend(before.told);
+            candidate.requested.extend(before.requested);
+        }
+        self.held = Some(candidate);
     }
 
     /// Remembers which Deployments a commit deletes, before it comes in force: afterwards nobody can say what they wanted. A commit that
@@ -337,7 +350,11 @@ impl Engine {
         false
     }
 
-    async fn put_in_force(&mut self, candidate: Candidate) {
+    async fn put_in_force(&mut self, mut candidate: Candidate) {
+        if let Some(before) = self.held.take() {
+            candidate.told.extend(before.told);
+            candidate.requested.extend(before.requested);
+        }
         let desired = candidate.desired;
         let old = self.desired();
         let changed = std::mem::take(&mut self.pending);
@@ -360,7 +377,6 @@ impl Engine {
                 view.put_off(name, Vec::new(), Timestamp::now());
             }
         }
-        self.held = None;
         self.lost = None;
         self.devices.update(desired.clone(), &changed.devices).await;
         self.scheduler.update(&desired, &changed.devices);

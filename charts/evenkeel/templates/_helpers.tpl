@@ -40,10 +40,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- define "evenkeel.auditSecret" -}}
-{{- default (printf "%s-audit-key" (include "evenkeel.fullname" .)) .Values.auditKey.existingSecret -}}
-{{- end -}}
-
 {{- define "evenkeel.apiSecret" -}}
 {{- default (printf "%s-api" (include "evenkeel.fullname" .)) .Values.api.existingSecret -}}
 {{- end -}}

@@ -153,6 +153,7 @@ fn clears(waiting: &WaitingOn) -> &'static str {
         WaitingOn::Window { .. } => "time, or another window in Git",
         WaitingOn::Approval { .. } => "a person: evenkeel rollout approve",
         WaitingOn::Soak { .. } => "time",
+        WaitingOn::Health { reason, .. } if reason.starts_with("the last try failed") => "the next try, at that time; or a new commit",
         WaitingOn::Health { .. } => "the device getting well; or time, after which the batch fails",
         WaitingOn::Alert { .. } => "the alert being resolved",
         WaitingOn::Dependency { .. } => "that being done first",

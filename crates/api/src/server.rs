@@ -1,5 +1,6 @@
 //! The server: on a unix socket for the command line on the same machine, and on TCP with a token.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,7 +78,16 @@ pub enum Bound {
 pub async fn bind(listen: Listen) -> std::io::Result<Bound> {
     Ok(match listen {
         Listen::Unix(path) => Bound::Unix(unix(&path)?),
-        Listen::Tcp(address, token) => Bound::Tcp(Places::new(tokio::net::TcpListener::bind(address).await?), token),
+        Listen::Tcp(address, token) => {
+            let bound = match tokio::net::TcpListener::bind(address).await {
+                // `[::]` means every address: where there is no IPv6, every one of IPv4.
+                Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+                    tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?
+                }
+                bound => bound?,
+            };
+            Bound::Tcp(Places::new(bound), token)
+        }
     })
 }
 
@@ -228,7 +238,7 @@ pub struct Page {
 
 impl Page {
     fn labels(&self) -> Vec<(&str, &str)> {
-        self.selector.split(',').filter_map(|pair| pair.split_once('=')).collect()
+        self.selector.split(',').filter_map(|pair| pair.split_once("==").or_else(|| pair.split_once('='))).collect()
     }
 }
 

@@ -24,6 +24,8 @@ pub struct View {
     pub waiting: BTreeMap<Name, BTreeMap<(Target, &'static str), Timestamp>>,
     /// Where desired state comes from.
     pub source: SourceView,
+    /// How it stands with the Repositories of a cluster.
+    pub repositories: BTreeMap<Name, crds::RepositoryStatus>,
     /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
     pub not_ready: Option<String>,
     /// Another replica acts, and this one waits to take over: that is well.

@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use reconcile::Key;
+use reconcile::content::Digest;
 
-use crate::{Cluster, Error};
+use crate::{Cluster, Error, within};
 
 /// The API's own limit of a note, in bytes.
 const NOTE: usize = 1024;
@@ -50,10 +51,11 @@ impl Cluster {
             type_: if happening.is_warning { EventType::Warning } else { EventType::Normal },
             reason: happening.reason.into(),
             note: Some(cut(&happening.note)),
-            action: happening.reason.into(),
+            // What makes events one series: the same reason with another note is another event.
+            action: format!("{}-{}", happening.reason, &Digest::of(happening.note.as_bytes()).as_str()[..8]),
             secondary: None,
         };
-        events.recorder.publish(&event, &reference).await.map_err(Error::api(format!("an event of {} {name}", kind.as_str())))
+        within(events.recorder.publish(&event, &reference)).await.map_err(Error::api(format!("an event of {} {name}", kind.as_str())))
     }
 }
 

@@ -13,7 +13,7 @@ use kube::core::ObjectMeta;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cluster, reason};
+use crate::{Cluster, reason, within};
 
 /// A holder that is not heard of for so long has lost the lease.
 const DURATION: Duration = Duration::from_secs(15);
@@ -26,6 +26,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub struct Held {
     api: Api<Lease>,
     lease: Lease,
+    since: Instant,
     /// Becomes cancelled when the lease is lost.
     pub lost: CancellationToken,
 }
@@ -38,7 +39,7 @@ impl Held {
 
     /// Renews it until told to stop, and lets it go then, so that the next one need not wait.
     pub async fn keep(mut self, stop: CancellationToken) {
-        let mut renewed = Instant::now();
+        let mut renewed = self.since;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self.release().await,
@@ -47,11 +48,15 @@ impl Held {
             let Some(spec) = &mut self.lease.spec else { return self.lost.cancel() };
             spec.renew_time = Some(MicroTime(Timestamp::now()));
             let left = RENEW_WITHIN.saturating_sub(renewed.elapsed());
+            // Others count from when the server took it, which is before it answered.
+            let asked = Instant::now();
             match tokio::time::timeout(left, replace(&self.api, &self.lease)).await {
                 Ok(Ok(lease)) => {
-                    renewed = Instant::now();
+                    renewed = asked;
                     self.lease = lease;
                 }
+                // It may be ours, written by a request whose answer was lost.
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 && self.is_still_ours(left).await => renewed = asked,
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
                     tracing::error!(lease = self.name(), "another one has taken the lease");
                     return self.lost.cancel();
@@ -64,6 +69,14 @@ impl Held {
                 return self.lost.cancel();
             }
         }
+    }
+
+    async fn is_still_ours(&mut self, left: Duration) -> bool {
+        let Ok(Ok(lease)) = tokio::time::timeout(left, self.api.get(self.name())).await else { return false };
+        let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+        let ours = holder(&lease).is_some() && holder(&lease) == holder(&self.lease);
+        self.lease = lease;
+        ours
     }
 
     fn name(&self) -> &str {
@@ -88,8 +101,9 @@ impl Cluster {
         let mut heard: Option<(Option<String>, Instant)> = None;
         let mut told = String::new();
         loop {
+            let since = Instant::now();
             match take(&api, name, identity, &mut heard).await {
-                Ok(Some(lease)) => return Held { api, lease, lost: CancellationToken::new() },
+                Ok(Some(lease)) => return Held { api, lease, since, lost: CancellationToken::new() },
                 Ok(None) => {
                     let holder = "waiting: another replica holds the lease".to_owned();
                     if told != holder {
@@ -126,10 +140,10 @@ async fn take(
         lease_transitions: Some(transitions),
         ..LeaseSpec::default()
     };
-    let Some(mut lease) = api.get_opt(name).await? else {
+    let Some(mut lease) = within(api.get_opt(name)).await? else {
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(spec(0)) };
-        return match api.create(&PostParams::default(), &lease).await {
+        return match within(api.create(&PostParams::default(), &lease)).await {
             Ok(lease) => Ok(Some(lease)),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             Err(error) => Err(error),
@@ -160,5 +174,5 @@ async fn take(
 
 /// The resource version in it makes this fail if somebody else wrote meanwhile.
 async fn replace(api: &Api<Lease>, lease: &Lease) -> Result<Lease, kube::Error> {
-    api.replace(lease.metadata.name.as_deref().unwrap_or_default(), &PostParams::default(), lease).await
+    within(api.replace(lease.metadata.name.as_deref().unwrap_or_default(), &PostParams::default(), lease)).await
 }

@@ -3,6 +3,7 @@
 //! Nothing here decides anything: what is watched becomes the same `Desired` as what is read from Git, and what is reported is what
 //! `reconcile::report` says.
 
+pub mod apply;
 pub mod events;
 pub mod lease;
 pub mod rbac;
@@ -33,8 +34,16 @@ pub const LEASE: &str = "evenkeel";
 
 /// Time limit of a connection to the API server being made.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Time limit of one write.
-const WRITE: Duration = Duration::from_secs(30);
+/// A connection that says nothing for so long is given up.
+const SILENCE: Duration = Duration::from_secs(330);
+/// Time limit of one request; only watches last longer.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// Waits for an answer, but not for ever: a server that took a request and died would never give one.
+pub(crate) async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = || kube::Error::Service(format!("no answer within {} s", REQUEST.as_secs()).into());
+    tokio::time::timeout(REQUEST, request).await.unwrap_or_else(|_| Err(late()))
+}
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +66,12 @@ impl Error {
     fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Api { what, source: Box::new(source) }
+    }
+
+    /// The API server said no, and will say so again.
+    pub fn is_final(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code))
     }
 
     /// In one line, with what lies behind it.
@@ -91,6 +106,7 @@ pub(crate) fn reason(error: &kube::Error) -> String {
 /// The API server, and what is known of our objects there.
 pub struct Cluster {
     client: Client,
+    config: Config,
     /// The namespaces that are watched; all of them if none.
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<Key, Known>>,
@@ -110,9 +126,11 @@ impl Cluster {
         };
         let mut config = config.map_err(Error::Config)?;
         config.connect_timeout = Some(CONNECT);
-        config.write_timeout = Some(WRITE);
-        let client = Client::try_from(config).map_err(|error| Error::Config(reason(&error)))?;
-        Ok(Self { client, namespaces, known: Mutex::default() })
+        config.write_timeout = Some(REQUEST);
+        // A watch is asked for anew after five minutes at the latest, so that nothing is silent for longer.
+        config.read_timeout = Some(SILENCE);
+        let client = Client::try_from(config.clone()).map_err(|error| Error::Config(reason(&error)))?;
+        Ok(Self { client, config, namespaces, known: Mutex::default() })
     }
 
     /// The namespace that the configuration names: where our own lease lies if nothing else is said.

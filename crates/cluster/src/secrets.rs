@@ -9,7 +9,7 @@ use kube::Client;
 use kube::api::Api;
 use zeroize::Zeroizing;
 
-use crate::{Cluster, reason};
+use crate::{Cluster, reason, within};
 
 /// For so long a secret that was read is not read again: many devices have the same one.
 const FRESH: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Secrets {
             return Ok(values.clone());
         }
         let api: Api<v1::Secret> = Api::namespaced(self.client.clone(), namespace);
-        match api.get(name).await {
+        match within(api.get(name)).await {
             Ok(secret) => {
                 let values = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, Zeroizing::new(value.0))).collect();
                 let values = Arc::new(values);

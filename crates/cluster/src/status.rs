@@ -6,10 +6,10 @@ use kube::api::{Patch, PatchParams};
 use reconcile::Key;
 use serde_json::{Value, json};
 
-use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER};
+use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, within};
 
 /// The manager of our finalizer: apart, so that letting it go lets nothing else go.
-const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
+pub(crate) const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
 
 impl Cluster {
     /// Writes an object's status if it is otherwise than what the API server has. Returns whether it was written; an object that is gone
@@ -31,7 +31,7 @@ impl Cluster {
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.objects(*kind, name.namespace());
-        match api.patch_status(name.name(), &parameters, &Patch::Apply(&body)).await {
+        match within(api.patch_status(name.name(), &parameters, &Patch::Apply(&body))).await {
             Ok(_) => {
                 // The watch will say the same; until then nothing is written twice.
                 if let Some(known) = self.table().get_mut(key).filter(|now| now.uid == known.uid) {
@@ -51,14 +51,22 @@ impl Cluster {
             return Ok(false);
         }
         let (kind, name) = key;
-        let finalizers: &[&str] = if hold { &[FINALIZER] } else { &[] };
-        let body = json!({
-            "apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION),
-            "kind": kind.as_str(),
-            "metadata": {"name": name.name(), "uid": known.uid, "finalizers": finalizers},
-        });
-        let parameters = PatchParams::apply(FINALIZER_MANAGER).force();
-        match self.objects(*kind, name.namespace()).patch(name.name(), &parameters, &Patch::Apply(&body)).await {
+        let api = self.objects(*kind, name.namespace());
+        let written = if hold {
+            let body = json!({
+                "apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION),
+                "kind": kind.as_str(),
+                "metadata": {"name": name.name(), "uid": known.uid, "finalizers": [FINALIZER]},
+            });
+            within(api.patch(name.name(), &PatchParams::apply(FINALIZER_MANAGER).force(), &Patch::Apply(&body))).await
+        } else {
+            // Whoever put it there: an object that was saved and restored has it from its manifest.
+            let others: Vec<&String> = known.finalizers.iter().filter(|name| *name != FINALIZER).collect();
+            let body = json!({"metadata": {"uid": known.uid, "resourceVersion": known.version, "finalizers": others}});
+            let parameters = PatchParams { field_manager: Some(FINALIZER_MANAGER.into()), ..PatchParams::default() };
+            within(api.patch(name.name(), &parameters, &Patch::Merge(&body))).await
+        };
+        match written {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(Error::api(format!("the finalizer of {} {name}", kind.as_str()))(error)),

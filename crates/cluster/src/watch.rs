@@ -18,7 +18,8 @@ use kube::runtime::watcher::{self, Event};
 use reconcile::{Key, Name};
 use serde_json::Value;
 
-use crate::{Cluster, FIELD_MANAGER, resource};
+use crate::status::FINALIZER_MANAGER;
+use crate::{Cluster, FIELD_MANAGER, apply, resource};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
@@ -40,19 +41,27 @@ pub struct Known {
     pub deleting: bool,
     /// Our finalizer is on it.
     pub finalizer: bool,
+    /// All finalizers.
+    pub finalizers: Vec<String>,
+    /// Its resource version.
+    pub version: String,
     /// Its status as the API server has it, as JSON text.
     pub status: Arc<str>,
     /// As it was taken in; `None`: it can't be read, or is being deleted.
     pub object: Option<Arc<Object>>,
     /// Why it can't be read, if so.
     pub broken: Option<String>,
+    /// The Repository that it comes from, as `namespace/name`; it need not be one.
+    pub from: Option<String>,
+    /// Others who have applied fields of it, such as another GitOps tool.
+    pub appliers: Vec<String>,
 }
 
 /// Changes that belong together.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The objects that are otherwise than before; `None`: gone.
-    pub changes: Vec<(Key, Option<Arc<Object>>)>,
+    pub changes: BTreeMap<Key, Option<Arc<Object>>>,
     /// Objects whose status or finalizers are otherwise than before: ours may have to be written again.
     pub touched: BTreeSet<Key>,
     /// The resource version of the newest change.
@@ -75,8 +84,20 @@ pub struct Watch {
     broken: BTreeMap<Key, String>,
     /// What was taken in and not given away yet.
     batch: Batch,
+    /// Until when further changes are waited for; kept here, since whoever waits may be called away.
+    end: Option<tokio::time::Instant>,
+    /// What each watch that does not work met with last, and when.
+    failing: BTreeMap<usize, (String, tokio::time::Instant)>,
     /// Objects that were being deleted when they were first seen: they are told of once, and are gone in the next batch.
     leaving: Vec<Key>,
+}
+
+impl Watch {
+    /// What a watch that does not work met with. One that says nothing for so long works again: it tries more often than that.
+    pub fn problem(&mut self, quiet: Duration) -> Option<String> {
+        self.failing.retain(|_, (_, at)| at.elapsed() < quiet);
+        self.failing.values().next().map(|(said, _)| said.clone())
+    }
 }
 
 impl Cluster {
@@ -97,31 +118,43 @@ impl Cluster {
         let streams = streams.collect();
         let unlisted = (0..kinds.len()).collect();
         let lists = vec![None; kinds.len()];
-        Watch { streams, lists, kinds, unlisted, version: 0, broken: BTreeMap::new(), batch: Batch::default(), leaving: Vec::new() }
+        Watch {
+            streams,
+            lists,
+            kinds,
+            unlisted,
+            version: 0,
+            broken: BTreeMap::new(),
+            batch: Batch::default(),
+            end: None,
+            failing: BTreeMap::new(),
+            leaving: Vec::new(),
+        }
     }
 
     /// The next changes; the first time, everything. An error is what a watch has met with; it goes on by itself, and nothing is lost.
     pub async fn next(&self, watch: &mut Watch) -> Result<Batch, String> {
-        let mut end = None;
         if watch.unlisted.is_empty() && !watch.leaving.is_empty() {
             let leaving = std::mem::take(&mut watch.leaving);
             watch.batch.changes.extend(leaving.into_iter().map(|key| (key, None)));
-            end = Some(tokio::time::Instant::now());
+            watch.end = Some(tokio::time::Instant::now());
         }
         while watch.batch.changes.len() < BATCH || !watch.unlisted.is_empty() {
             let next = watch.streams.next();
-            let (number, event) = match end {
+            let (number, event) = match watch.end {
                 None => next.await.ok_or("the watches have ended")?,
                 Some(end) => match tokio::time::timeout_at(end, next).await {
                     Ok(Some(next)) => next,
                     Ok(None) | Err(_) => break,
                 },
             };
-            self.take(watch, number, event)?;
-            if end.is_none() && watch.unlisted.is_empty() {
-                end = Some(tokio::time::Instant::now() + GATHER);
+            let taken = self.take(watch, number, event);
+            if watch.end.is_none() && watch.unlisted.is_empty() {
+                watch.end = Some(tokio::time::Instant::now() + GATHER);
             }
+            taken?;
         }
+        watch.end = None;
         let mut batch = std::mem::take(&mut watch.batch);
         batch.version = watch.version;
         batch.broken.clone_from(&watch.broken);
@@ -130,7 +163,16 @@ impl Cluster {
 
     fn take(&self, watch: &mut Watch, number: usize, event: watcher::Result<Event<DynamicObject>>) -> Result<(), String> {
         let (kind, place) = watch.kinds[number].clone();
-        match event.map_err(|error| said(kind, &error))? {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let said = said(kind, &error);
+                watch.failing.insert(number, (said.clone(), tokio::time::Instant::now()));
+                return Err(said);
+            }
+        };
+        watch.failing.remove(&number);
+        match event {
             Event::Init => watch.lists[number] = Some(BTreeSet::new()),
             Event::InitApply(object) => {
                 let key = self.put(watch, kind, object);
@@ -158,7 +200,7 @@ impl Cluster {
         let batch = &mut watch.batch;
         let key = key(kind, &object);
         watch.version = watch.version.max(version(&object));
-        let by = author(object.managed_fields());
+        let by = author(&object);
         let mut known = read(kind, object);
         let before = self.table().get(&key).cloned();
         let old = before.as_ref().and_then(|before| before.object.clone());
@@ -175,7 +217,7 @@ impl Cluster {
             if let Some(object) = first {
                 // Somebody has to read how it wants to end.
                 watch.leaving.push(key.clone());
-                batch.changes.push((key.clone(), Some(object)));
+                batch.changes.insert(key.clone(), Some(object));
                 batch.touched.insert(key.clone());
                 self.table().insert(key.clone(), known);
                 return key;
@@ -187,8 +229,7 @@ impl Cluster {
         }
         if known.object != old || before.as_ref().and_then(|before| before.broken.as_ref()) != known.broken.as_ref() {
             batch.by = by;
-            batch.changes.retain(|(of, _)| *of != key);
-            batch.changes.push((key.clone(), known.object.clone()));
+            batch.changes.insert(key.clone(), known.object.clone());
         }
         let ours = |known: &Known| (known.status.clone(), known.finalizer, known.deleting, known.generation);
         if before.as_ref().map(ours) != Some(ours(&known)) {
@@ -202,8 +243,7 @@ impl Cluster {
         let batch = &mut watch.batch;
         watch.broken.remove(&key);
         if self.table().remove(&key).is_some() {
-            batch.changes.retain(|(of, _)| *of != key);
-            batch.changes.push((key, None));
+            batch.changes.insert(key, None);
         }
     }
 }
@@ -217,11 +257,20 @@ fn version(object: &DynamicObject) -> u128 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Who changed last what the object says; its status is ours and does not count.
-fn author(entries: &[ManagedFieldsEntry]) -> String {
-    let written = entries.iter().filter(|entry| entry.subresource.is_none() && entry.manager.as_deref() != Some(FIELD_MANAGER));
-    let last = written.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    last.and_then(|entry| entry.manager.clone()).unwrap_or_default()
+/// Who changed last what the object says; its status is ours and does not count. Where that came from Git, who committed it.
+fn author(object: &DynamicObject) -> String {
+    let last = written(object.managed_fields()).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+    let manager = last.and_then(|entry| entry.manager.clone()).unwrap_or_default();
+    match object.annotations().get(apply::BY) {
+        Some(by) if manager == apply::MANAGER => by.clone(),
+        _ => manager,
+    }
+}
+
+/// Managers of what an object says.
+fn written(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = &ManagedFieldsEntry> {
+    let ours = [FIELD_MANAGER, FINALIZER_MANAGER];
+    entries.iter().filter(move |entry| entry.subresource.is_none() && entry.manager.as_deref().is_none_or(|name| !ours.contains(&name)))
 }
 
 /// Takes apart what the API server sent: what it says, and what our writes need.
@@ -234,12 +283,23 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
         generation: metadata.generation.unwrap_or_default(),
         deleting,
         finalizer: metadata.finalizers.iter().flatten().any(|name| name == crate::FINALIZER),
+        finalizers: metadata.finalizers.clone().unwrap_or_default(),
+        version: metadata.resource_version.clone().unwrap_or_default(),
         status: if status.is_null() { "".into() } else { status.to_string().into() },
         object: None,
         broken: None,
+        from: None,
+        appliers: Vec::new(),
     };
+    let is_apply =
+        |entry: &&ManagedFieldsEntry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(apply::MANAGER);
+    let appliers = written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(is_apply);
+    known.appliers = appliers.filter_map(|entry| entry.manager.clone()).collect();
     let mut annotations = metadata.annotations.unwrap_or_default();
-    annotations.remove(LAST_APPLIED);
+    known.from = annotations.remove(apply::FROM);
+    for ours in [LAST_APPLIED, apply::BY] {
+        annotations.remove(ours);
+    }
     object.metadata = ObjectMeta {
         name: metadata.name,
         namespace: metadata.namespace,
@@ -252,7 +312,7 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
     let value = serde_json::to_value(&object).unwrap_or_default();
     match Object::from_value(kind, value) {
         Ok(object) => known.object = Some(Arc::new(object)),
-        Err(_) if deleting => {}
+        Err(_) if deleting && !known.finalizer => {}
         Err(error) => known.broken = Some(format!("this version can't read it: {error}")),
     }
     known
@@ -300,7 +360,7 @@ mod tests {
     #[test]
     fn what_an_object_says_is_kept_without_what_changes_by_itself() {
         let object = sent(&json!({"type": "Server", "address": "10.0.0.1"}), &json!({}));
-        assert_eq!((author(object.managed_fields()).as_str(), version(&object)), ("flux", 17));
+        assert_eq!((author(&object).as_str(), version(&object)), ("flux", 17));
         let known = read(Kind::Device, object);
         assert_eq!((known.uid.as_str(), known.generation, known.deleting, &*known.status), ("u-1", 2, false, r#"{"health":"Healthy"}"#));
         let object = known.object.unwrap().to_value();

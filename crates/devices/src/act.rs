@@ -179,7 +179,9 @@ impl Devices {
         let mut text = text.to_owned();
         for file in &work.content.files {
             let FileSource::Secret { name, key } = &file.source else { continue };
-            let Ok(value) = self.secrets.read(device.name.namespace(), name, key).await else { continue };
+            let Ok(value) = self.secrets.read(device.name.namespace(), name, key).await else {
+                return format!("(what it printed is not shown: secret {name}, by which it would be masked, can't be read)");
+            };
             let value = zeroize::Zeroizing::new(String::from_utf8_lossy(&value).into_owned());
             // Shorter lines would mask what is no secret.
             for line in value.lines().map(str::trim).filter(|line| line.len() >= 6) {

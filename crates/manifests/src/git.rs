@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use crate::verify::{Judged, Keys};
 use cache::Cache;
 use location::Location;
+pub use secret::Held;
 use secret::Secret;
 
 pub use commit::read_commit;
@@ -77,13 +78,15 @@ pub struct Options {
     /// Directory with the credentials, one file for each: for HTTPS `token`, or `username` and `password`, or `bearerToken`, and
     /// `ca.crt` for an authority of one's own; for SSH `ssh-privatekey` (or `identity`) and `known_hosts`.
     pub secret: Option<PathBuf>,
+    /// The same where it does not lie in a directory.
+    pub held: Option<Held>,
     /// Time limit of one look with its fetch.
     pub limit: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { follow: Follow::Branch("main".into()), path: String::new(), keys: None, secret: None, limit: LIMIT }
+        Self { follow: Follow::Branch("main".into()), path: String::new(), keys: None, secret: None, held: None, limit: LIMIT }
     }
 }
 
@@ -158,7 +161,7 @@ impl Source {
             follow: options.follow,
             path: if path == "." { String::new() } else { path },
             keys: options.keys,
-            secret: Secret(options.secret),
+            secret: options.held.map_or(Secret::Folder(options.secret), Secret::Held),
             limit: options.limit,
             cache: Cache(cache.to_owned()),
             place: Arc::new(Semaphore::new(1)),
@@ -181,8 +184,17 @@ impl Source {
     /// The same repository, to look at something else in it that is not to be applied: its signature does not matter.
     pub fn aside(&self, follow: Follow) -> Result<Self, Error> {
         let Parts { url, path, secret, limit, cache, .. } = &*self.0;
-        let options = Options { follow, path: path.clone(), secret: secret.0.clone(), limit: *limit, ..Options::default() };
+        let (secret, held) = match secret {
+            Secret::Folder(folder) => (folder.clone(), None),
+            Secret::Held(held) => (None, Some(held.clone())),
+        };
+        let options = Options { follow, path: path.clone(), secret, held, limit: *limit, ..Options::default() };
         Self::new(url, &cache.0, options)
+    }
+
+    /// Whether it lies on this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.0.location, Location::Local(_))
     }
 
     /// The URL; it has no credentials.
@@ -265,7 +277,7 @@ impl Source {
     async fn within<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
         let source = self.clone();
         let task = tokio::task::spawn_blocking(move || work(&source));
-        timeout(self.0.limit, task).await.map_err(|_| self.slow())?.map_err(|_| self.slow())?
+        timeout(self.0.limit, task).await.map_err(|_| self.slow())?.map_err(|error| self.remote(&format!("our own fault: {error}")))?
     }
 
     fn may_remake(&self) -> bool {

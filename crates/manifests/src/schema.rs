@@ -76,8 +76,18 @@ impl Checked {
             match key.as_str() {
                 "labels" | "annotations" => match value.as_object() {
                     Some(map) => {
-                        for (label, value) in map.iter().filter(|(_, value)| !value.is_string()) {
-                            self.wrong_type(&format!("{path}.{label}"), "text", value, "");
+                        for (label, value) in map {
+                            let at = format!("{path}.{label}");
+                            let help = "see Kubernetes' syntax of labels: letters, digits, `-`, `_` and `.`, at most 63, beginning and ending \
+                                        with a letter or digit; a key may have a domain and `/` before it";
+                            match value.as_str() {
+                                None => self.wrong_type(&at, "text", value, ""),
+                                _ if !is_label_key(label) => self.add("name", &at, format!("{} is no key of a label", quoted(label)), help),
+                                Some(text) if key == "labels" && !text.is_empty() && !is_label(text) => {
+                                    self.add("name", &at, format!("{} is no value of a label", quoted(text)), help);
+                                }
+                                Some(_) => {}
+                            }
                         }
                     }
                     None => self.wrong_type(&path, "a map", value, ""),
@@ -255,6 +265,23 @@ impl Checked {
         let help = nearest(key, known.iter().copied()).map(|best| format!("did you mean `{best}`? ")).unwrap_or_default();
         let help = format!("{help}allowed here: {}", known.join(", "));
         self.add("unknown-field", path, format!("there is no field {}", quoted(key)), help);
+    }
+}
+
+/// See "Labels and Selectors" in Kubernetes' documentation.
+fn is_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    bytes.len() <= 63
+        && ends(bytes.first())
+        && ends(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((domain, name)) => is_dns_name(domain) && is_label(name),
+        None => is_label(text),
     }
 }
 

@@ -72,7 +72,11 @@ fn resume(rollout: &Rollout, by: String) -> Result<RolloutChange, Error> {
     let stopped = rollout.current().is_some_and(|record| record.result == RevisionResult::Stopped);
     let given_up = rollout.placements.values().any(Placement::is_given_up);
     if rollout.paused.is_none() && !stopped && !given_up {
-        return Err(Error::Nothing("it is not paused (a pause in Git is taken back in Git)".into()));
+        let was_taken_back = rollout.current().is_some_and(|record| matches!(record.result, RevisionResult::RolledBack { .. }));
+        return Err(Error::Nothing(match was_taken_back {
+            true => "its revision was taken back, and only a new commit brings something else".into(),
+            false => "it is not paused (a pause in Git is taken back in Git)".into(),
+        }));
     }
     Ok(RolloutChange::Resume { by })
 }

@@ -60,7 +60,7 @@ pub fn plan<'a>(in_force: &Desired, next: &Desired, names: impl IntoIterator<Ite
             continue;
         }
         let known = in_force.deployments.get(name);
-        let deletion = Deletion::of(known.map(|known| &**known), object.spec.windows.clone(), &next.revision);
+        let deletion = Deletion::of(known.map(|known| &**known), &object.spec, &next.revision);
         let reason =
             if deletion.remove { "deleted: its content is taken off its devices" } else { "deleted: what is on its devices stays" };
         steps.push(Step::rollout(name, rollout.version, RolloutChange::Delete(Box::new(deletion)), reason.into()));
@@ -70,22 +70,22 @@ pub fn plan<'a>(in_force: &Desired, next: &Desired, names: impl IntoIterator<Ite
 }
 
 impl Deletion {
-    /// One that could not be used as it was written says nothing about its end: what is there stays.
-    fn of(known: Option<&Deployment>, windows: Vec<crds::WindowSpec>, by: &Revision) -> Self {
+    /// Also one that can't be used as it is written, since it refers to what is gone already, says how it wants to end.
+    fn of(known: Option<&Deployment>, spec: &crds::DeploymentSpec, by: &Revision) -> Self {
         let share = known.map_or(Share::Count(1), |known| known.strategy.max_unavailable);
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         Self {
             commit: by.commit.clone(),
             author: by.author.clone(),
             signer: by.signer.clone(),
-            remove: known.is_some_and(|known| known.on_delete == crds::OnDelete::Remove),
+            remove: spec.on_delete == Some(crds::OnDelete::Remove),
             max_unavailable: match share {
                 Share::Count(count) => crds::Share::Count(number(count)),
                 Share::Percent(percent) => crds::Share::Percent(crds::Percent(number(percent))),
             },
             group_by: known.map(|known| known.strategy.group_by.clone()).unwrap_or_default(),
             deadline_seconds: known.map_or(600, |known| known.strategy.deadline.as_secs()),
-            windows,
+            windows: spec.windows.clone(),
         }
     }
 
@@ -178,6 +178,7 @@ mod tests {
         ));
         assert!(!unusable.deployments.contains_key(&name));
         let steps = deleted(&unusable, &without, &observed).unwrap();
-        assert!(matches!(&steps[0].action, crate::plan::Action::Rollout(RolloutChange::Delete(deletion)) if !deletion.remove), "{steps:?}");
+        let removes = matches!(&steps[0].action, crate::plan::Action::Rollout(RolloutChange::Delete(deletion)) if deletion.remove);
+        assert!(removes, "what it refers to went first, and how it wants to end is written: {steps:?}");
     }
 }

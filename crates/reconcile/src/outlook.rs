@@ -13,6 +13,7 @@ use crate::desired::{Desired, Device};
 use crate::name::{Name, Target};
 use crate::observed::{Contact, DeviceSeen, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
 use crate::outcome::Outcome;
+use crate::plan::show::clock;
 use crate::plan::{Action, Deferred, Plan, Step, WaitingOn, Work};
 use crate::planner::plan_units;
 use crate::rollout::{Phase, RolloutChange, WayBackSeen};
@@ -32,6 +33,8 @@ const NAMES: usize = 8;
 pub struct Outlook {
     /// Plans with something to do, in order.
     pub plans: Vec<Plan>,
+    /// Deployments that wait for a window first, which opens then.
+    pub windows: BTreeMap<Target, Timestamp>,
     /// What is put off at the end and does not come by waiting.
     pub deferred: Vec<Deferred>,
     /// Whether it comes to its end; else there is more than is shown.
@@ -42,7 +45,7 @@ pub struct Outlook {
 pub fn outlook(desired: &Desired, observed: &Observed, now: Timestamp, units: &BTreeSet<Name>) -> Outlook {
     let mut world = World { desired, seen: observed.clone(), now };
     world.land(units);
-    let mut outlook = Outlook { plans: Vec::new(), deferred: Vec::new(), ends: false };
+    let mut outlook = Outlook { plans: Vec::new(), windows: BTreeMap::new(), deferred: Vec::new(), ends: false };
     let end = now.saturating_add(HORIZON).unwrap_or(Timestamp::MAX);
     // Passes that only wait are not shown, but they are bounded too.
     for _ in 0..PLANS * 4 {
@@ -55,6 +58,11 @@ pub fn outlook(desired: &Desired, observed: &Observed, now: Timestamp, units: &B
             }
         } else if world.agree(&plan.deferred) {
         } else if let Some(at) = plan.look_again.filter(|at| *at <= end) {
+            for deferred in &plan.deferred {
+                if let WaitingOn::Window { opens: Some(opens) } = &deferred.waiting_on {
+                    outlook.windows.entry(deferred.unit.clone()).or_insert(*opens);
+                }
+            }
             world.now = at;
         } else {
             outlook.deferred = plan.deferred;
@@ -233,6 +241,9 @@ impl fmt::Display for Outlook {
         }
         for (unit, steps) in &units {
             writeln!(f, "{unit}")?;
+            if let Some(opens) = self.windows.get(unit) {
+                writeln!(f, "  waits for its window, which opens at {}", clock(*opens))?;
+            }
             told(f, steps)?;
         }
         if !self.ends {

@@ -10,7 +10,7 @@ use crate::content::{Change, Content, Digest};
 use crate::name::{Name, Target};
 use crate::rollout::RolloutChange;
 
-mod show;
+pub(crate) mod show;
 
 /// The Git commit (or the cluster generation) that `Desired` came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -293,10 +293,11 @@ impl RolloutChange {
 }
 
 impl StepId {
-    /// The id of the step that does `word` on `target`, planned from `version` of the unit's rollout. Recording a step
-    /// leaves that version for ever, so a recorded id never comes back.
-    pub fn of(unit: &Target, target: &Target, word: &str, version: u64) -> Self {
-        let text = format!("{unit}|{target}|{word}|{version}");
+    /// The id of the step that does `word` with `content` on `target`, planned from `version` of the unit's rollout. Recording a step
+    /// leaves that version for ever, so a recorded id never comes back; where an old copy of the store is put back, at least no other
+    /// content is taken for done.
+    pub fn of(unit: &Target, target: &Target, word: &str, version: u64, content: &str) -> Self {
+        let text = format!("{unit}|{target}|{word}|{version}|{content}");
         Self(Digest::of(text.as_bytes()).as_str()[..16].to_owned())
     }
 }

@@ -167,13 +167,16 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     }
 }
 
+/// What a thing that is ready, or not for a reason, shows: kstatus's conditions.
+pub fn conditions(is_ready: bool, reason: &str, message: &str, now: Timestamp) -> Vec<Condition> {
+    vec![condition("Ready", is_ready, (reason, Some(now)), message)]
+}
+
 /// What we know of an object that is no device and no Deployment: whether it can be used.
 pub fn other(desired: &Desired, kind: crds::Kind, name: &Name) -> PlainStatus {
     let stalled = desired.stalled.get(&Target::of(kind, name.clone()));
     let (ready, reason, message) = match kind {
         crds::Kind::DeviceClass => (true, "Valid", ""),
-        // It has something to do that is not done.
-        crds::Kind::Repository => (false, "NotActedOn", "this version does not bring repositories into a cluster"),
         _ => (true, "Valid", "checked; this version does not act on it"),
     };
     plain(ready, (reason, None), message, stalled)

@@ -58,6 +58,9 @@ impl Window {
         if cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(zone.clone()), false).is_err() {
             return Err(("schedule", format!("schedule `{schedule}`: such a day never comes")));
         }
+        if !duration.is_positive() {
+            return Err(("duration", "a window that stays open for no time never opens".into()));
+        }
         let text = format!("{schedule} {name}");
         Ok(Self { cron, zone, duration, reason: reason.to_owned(), text })
     }

@@ -256,7 +256,7 @@ fn content() -> Arc<Content> {
 
 fn step(unit: &str, target: Target, action: Action, version: u64) -> Step {
     let unit = Target::Deployment(name(unit));
-    let id = StepId::of(&unit, &target, action.word(), version);
+    let id = StepId::of(&unit, &target, action.word(), version, "");
     Step { id, unit, target, action, expects_version: version, expects: None, changes: Vec::new(), reason: "wanted by the commit".into() }
 }
 

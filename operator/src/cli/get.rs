@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
         let kinds: Vec<&str> = crds::Kind::ALL.iter().map(|kind| kind.plural()).collect();
         bail!("there is no kind {}; there are {}", args.kind, kinds.join(", "));
     };
-    if let Some(term) = args.selector.split(',').find(|term| !term.is_empty() && !term.contains('=')) {
+    if let Some(term) = args.selector.split(',').find(|term| !term.is_empty() && (!term.contains('=') || term.contains("!="))) {
         bail!("-l {term}: write key=value, several separated by commas");
     }
     if kind != crds::Kind::Device && !args.selector.is_empty() {

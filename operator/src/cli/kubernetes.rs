@@ -1,6 +1,6 @@
 //! `evenkeel run --kubernetes`: what is different where the engine runs for a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, bail};
@@ -11,14 +11,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Parts, reports};
+use crate::engine::{self, Parts, reports, repositories};
 
 /// Which cluster, and what of it.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "In a cluster")]
 pub(crate) struct KubernetesArgs {
     /// Desired state is the custom resources of a cluster, not a repository; their status is written there, and secrets are its Secrets
-    #[arg(long, conflicts_with_all = ["repo", "repo_secret", "verify_keys", "max_deletions", "max_touched"])]
+    #[arg(long, conflicts_with_all = ["repo", "repo_secret", "verify_keys"])]
     kubernetes: bool,
     /// Kubeconfig file; without it $KUBECONFIG, ~/.kube/config, or the pod's own service account
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
@@ -29,6 +29,9 @@ pub(crate) struct KubernetesArgs {
     /// Only this namespace; may be given several times. All namespaces if none is given
     #[arg(long, requires = "kubernetes", value_name = "NAME")]
     watch_namespace: Vec<String>,
+    /// The lease that lets one of several replicas act; those that share a store share it
+    #[arg(long, requires = "kubernetes", default_value = LEASE, value_name = "NAME")]
+    lease_name: String,
     /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
     #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -44,7 +47,13 @@ pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<
 }
 
 /// Waits for the lease, and runs the engine for as long as it is held.
-pub(super) async fn lead(args: KubernetesArgs, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn lead(
+    args: KubernetesArgs,
+    cluster: Arc<Cluster>,
+    data: &Path,
+    parts: Parts,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
     {
@@ -53,23 +62,31 @@ pub(super) async fn lead(args: KubernetesArgs, cluster: Arc<Cluster>, parts: Par
         view.stands_by = true;
     }
     let held = tokio::select! {
-        held = cluster.acquire(&namespace, LEASE, &identity) => held,
+        held = cluster.acquire(&namespace, &args.lease_name, &identity) => held,
         () = stop.cancelled() => return Ok(()),
     };
     parts.view.write().unwrap_or_else(PoisonError::into_inner).stands_by = false;
-    tracing::info!(lease = LEASE, namespace, identity, generation = held.generation(), "this replica acts");
+    tracing::info!(lease = args.lease_name, namespace, identity, generation = held.generation(), "this replica acts");
     let lost = held.lost.clone();
     let (release, publishing) = (CancellationToken::new(), CancellationToken::new());
-    let keeping = tokio::spawn(held.keep(release.clone()));
+    let mut keeping = tokio::spawn(held.keep(release.clone()));
     let reports = parts.reports.clone().context("reports")?;
-    let publish = {
-        let (view, stop) = (parts.view.clone(), publishing.clone());
-        tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, stop).await })
+    let (view, done) = (parts.view.clone(), publishing.clone());
+    let shared = repositories::Shared {
+        secrets: cluster.secrets(),
+        cluster: cluster.clone(),
+        view: view.clone(),
+        reports: reports.clone(),
+        data: data.to_owned(),
     };
+    let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
+    let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
     let ended = tokio::select! {
         ended = engine::run(parts, stop) => ended,
         () = lost.cancelled() => bail!("the lease is lost: another replica may act now, so this one ends"),
         _ = publish => bail!("nobody writes the state of objects any more"),
+        _ = &mut repositories => bail!("nobody follows the repositories any more"),
+        _ = &mut keeping => bail!("nobody keeps the lease any more"),
     };
     publishing.cancel();
     // Only now: nothing of ours is under way any more.

@@ -13,7 +13,7 @@ use super::{Output, Where, show};
 /// What to plan.
 #[derive(Args)]
 #[command(
-    after_help = "It shows what would be done if every step went well and everybody agreed, batch by batch, and what is put off and why. Nothing is done.\n\nExamples:\n  evenkeel plan                       what the running engine is at, and what comes next\n  evenkeel plan --diff my-branch      what would come of this branch, tag or commit?\n  evenkeel plan --dir fleet/          what these manifests would do to bare devices\n\nExit: 0 nothing to do, 2 changes, 1 it could not be planned."
+    after_help = "It shows what would be done if every step went well and everybody agreed, batch by batch, and what is put off and why. Nothing is done.\n\nExamples:\n  evenkeel plan                       what the running engine is at, and what comes next\n  evenkeel plan --diff my-branch      what would come of this branch, tag or commit?\n  evenkeel plan --dir fleet/          what these manifests would do to bare devices\n\nExit: 0 nothing to do, 2 changes, 1 it could not be planned, or has errors."
 )]
 pub(crate) struct PlanArgs {
     /// A branch, tag or commit of the engine's repository, seen from what is in force
@@ -46,6 +46,12 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         match is_text {
             true => difference(&preview),
             false => show::document(&preview, args.output)?,
+        }
+        // A pipeline that asks what a branch would do must not take it that a broken one does nothing.
+        let errors = preview.findings.iter().filter(|finding| finding.contains(": error: ")).count();
+        if errors > 0 {
+            eprintln!("evenkeel: {} in it: evenkeel check has them all", show::count(errors, "error"));
+            return Ok(ExitCode::FAILURE);
         }
         return Ok(code(preview.outlook.is_empty() && preview.reach.deleted.is_empty()));
     }

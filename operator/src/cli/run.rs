@@ -34,8 +34,6 @@ pub(crate) struct RunArgs {
     /// Git repository (URL or path), or a plain folder of manifests to try things out
     #[arg(long, value_name = "URL|DIR", required_unless_present = "kubernetes")]
     repo: Option<String>,
-    #[command(flatten)]
-    pub(super) kubernetes: KubernetesArgs,
     /// Branch to follow
     #[arg(long, default_value = "main")]
     branch: String,
@@ -61,10 +59,11 @@ pub(crate) struct RunArgs {
     /// Time between two looks at a device, 1s or more; it is looked at at once when something happens there
     #[arg(long, default_value = "60s")]
     look_interval: crds::Duration,
-    /// A commit that deletes more devices waits for `evenkeel approve`
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    max_deletions: usize,
-    /// A commit that touches more devices, a number or a share of all, waits for `evenkeel approve`
+    /// A commit that deletes more devices waits for `evenkeel approve` [default: 5; in a cluster no limit]
+    #[arg(long, value_name = "N")]
+    max_deletions: Option<usize>,
+    /// A commit that touches more devices, a number or a share of all, waits for `evenkeel approve`; the first one has nothing to be
+    /// compared with
     #[arg(long, default_value = "100%", value_name = "SHARE")]
     max_touched: crds::Share,
     /// Listen for plain HTTP too: /healthz, /readyz and /metrics for everybody, the rest with a token
@@ -76,6 +75,8 @@ pub(crate) struct RunArgs {
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
+    #[command(flatten)]
+    pub(super) kubernetes: KubernetesArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,6 +85,8 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// Devices that a commit may delete where nothing is said.
+const MAX_DELETIONS: usize = 5;
 /// The size of a file with a token, with what is around it.
 const MAX_TOKEN: u64 = 4096;
 
@@ -116,6 +119,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     // What is in it is for its owner only: the audit key, the socket, fetched repositories.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.data).with_context(|| args.data.display().to_string())?;
+    if let Some(folder) = args.secrets.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("--secrets {}: there is no such directory", folder.display());
+    }
     let lock = lock(&args.data)?;
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);
@@ -156,17 +162,20 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         },
         interval: interval("--interval", args.interval)?,
         look_interval: interval("--look-interval", args.look_interval)?,
-        limits: match &cluster {
-            // Who may delete objects there is said by its own rules.
-            Some(_) => Limits { deletions: usize::MAX, devices: reconcile::desired::Share::Percent(100) },
-            None => Limits { deletions: args.max_deletions, devices: reconcile::desired::share(args.max_touched) },
+        limits: Limits {
+            // Who may delete objects in a cluster is said by its own rules.
+            deletions: args.max_deletions.unwrap_or(if cluster.is_some() { usize::MAX } else { MAX_DELETIONS }),
+            devices: reconcile::desired::share(args.max_touched),
         },
         requests: inbox,
         view: view.clone(),
         reports: cluster.as_ref().map(|_| Arc::new(Reports::default())),
     };
     let task = match cluster {
-        Some(cluster) => tokio::spawn(kubernetes::lead(args.kubernetes.clone(), cluster, parts, stop.clone())),
+        Some(cluster) => {
+            let (args, stop) = (args.clone(), stop.clone());
+            tokio::spawn(async move { kubernetes::lead(args.kubernetes, cluster, &args.data, parts, stop).await })
+        }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
     Ok(Running { view, stop, task, _lock: lock })

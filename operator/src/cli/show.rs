@@ -4,9 +4,11 @@ use serde::Serialize;
 
 use super::Output;
 
-/// Text that can't do anything to a terminal; lines stay lines.
+/// Text that can't do anything to a terminal, nor turn around what stands beside it (the bidirectional controls of Unicode Annex 9); lines
+/// stay lines.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let turns = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if (c.is_control() && c != '\n') || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A number of things.

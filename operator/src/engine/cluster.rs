@@ -15,8 +15,8 @@ use super::source::{Candidate, Wish, Wrong};
 
 /// Whoever writes another value here asks for a look now.
 const REQUESTED_AT: &str = "evenkeel.dev/requested-at";
-/// A watch that has failed and says nothing for so long goes on: it tries again within half a minute at the latest.
-const QUIET: Duration = Duration::from_secs(45);
+/// A watch that has failed and says nothing for so long goes on: it tries again within a minute at the latest.
+const QUIET: Duration = Duration::from_secs(80);
 
 /// Watches, and tells what is new.
 pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
@@ -26,38 +26,40 @@ pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, 
     loop {
         let event = tokio::select! {
             batch = cluster.next(&mut watch) => match batch {
-                Ok(batch) => {
-                    failing = false;
-                    match take(&desired, batch) {
-                        Taken::Candidate(candidate) => {
-                            desired = candidate.desired.clone();
-                            Event::Candidate(candidate)
-                        }
-                        Taken::Touched(keys) => Event::Touched(keys),
+                Ok(batch) => match take(&desired, batch) {
+                    Taken::Candidate(candidate) => {
+                        desired = candidate.desired.clone();
+                        Some(Event::Candidate(candidate))
                     }
-                }
-                // Each kind has a watch of its own, and says the same.
-                Err(_) if failing => continue,
-                Err(error) => {
-                    failing = true;
-                    Event::SourceFailed(error)
-                }
+                    Taken::Touched(keys) => Some(Event::Touched(keys)),
+                },
+                // Said below, by whichever watch it is.
+                Err(_) => None,
             },
-            () = tokio::time::sleep(QUIET), if failing => {
-                failing = false;
-                Event::Unchanged
-            }
+            () = tokio::time::sleep(QUIET / 4), if failing => None,
             wish = wishes.recv() => match wish {
                 Some(Wish::Preview(_, reply)) => {
                     let _ = reply.send(Err("in a cluster objects have no branches: ask `kubectl diff`".into()));
                     continue;
                 }
-                Some(Wish::Look) => Event::Unchanged,
+                Some(Wish::Look) if failing => None,
+                Some(Wish::Look) => Some(Event::Unchanged),
                 None => return,
             },
         };
-        if events.send(event).await.is_err() {
-            return;
+        // A watch that does not work is said for as long as it is so, whatever the others bring.
+        let problem = watch.problem(QUIET);
+        let news = match (&problem, failing) {
+            (Some(error), false) => Some(Event::SourceFailed(error.clone())),
+            (Some(error), true) if matches!(event, Some(Event::Candidate(_))) => Some(Event::SourceFailed(error.clone())),
+            (None, true) => Some(Event::Unchanged),
+            _ => None,
+        };
+        failing = problem.is_some();
+        for event in event.into_iter().chain(news) {
+            if events.send(event).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -74,7 +76,7 @@ fn take(before: &Desired, batch: Batch) -> Taken {
     }
     let commit = format!("kubernetes-{}", batch.version);
     let revision = Revision { commit, author: batch.by.clone(), ..Revision::default() };
-    let keys: Vec<Key> = batch.changes.iter().map(|(key, _)| key.clone()).collect();
+    let keys: Vec<Key> = batch.changes.keys().cloned().collect();
     let (mut desired, changed) = before.update(batch.changes, revision);
     let mut wrong = Vec::new();
     for ((kind, name), why) in batch.broken {

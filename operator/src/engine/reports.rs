@@ -27,6 +27,8 @@ const HAPPENINGS: usize = 1000;
 const WRITERS: usize = 8;
 /// Time between two tries of what could not be written.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Time until what was refused is tried again.
+const LATER: Duration = Duration::from_secs(60);
 /// For so long after a start the status of an object stays as an earlier process wrote it, until its devices have been looked at.
 const SETTLING: Duration = Duration::from_secs(60);
 /// So long a new device is waited for, so that its first status says something.
@@ -71,6 +73,15 @@ impl Reports {
         self.news.notify_one();
     }
 
+    /// What could not be published yet is older than what came meanwhile.
+    fn put_back(&self, mut old: VecDeque<Happening>) {
+        let mut waiting = self.waiting();
+        old.extend(std::mem::take(&mut waiting.happenings));
+        let more = old.len().saturating_sub(HAPPENINGS);
+        waiting.dropped += more as u64;
+        waiting.happenings = old.split_off(more);
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,8 +92,20 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
     let events = cluster.events(instance);
     let mut patience = Patience { started: Instant::now(), since: BTreeMap::new() };
     let mut told = String::new();
+    let mut refused: BTreeMap<Key, Instant> = BTreeMap::new();
     loop {
-        let wake = if patience.since.is_empty() { Duration::from_secs(3600) } else { Duration::from_secs(1) };
+        refused.retain(|key, at| {
+            let waits = at.elapsed() < LATER;
+            if !waits {
+                reports.waiting().keys.insert(key.clone());
+            }
+            waits
+        });
+        let wake = match (patience.since.is_empty(), refused.is_empty()) {
+            (false, _) => Duration::from_secs(1),
+            (true, false) => LATER / 4,
+            (true, true) => Duration::from_secs(3600),
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = reports.news.notified() => {}
@@ -94,18 +117,38 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
         let results: Vec<(Key, Result<(), cluster::Error>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
         let mut failed = None;
         for (key, result) in results {
-            if let Err(error) = result {
-                failed = Some(error.in_full());
-                reports.waiting().keys.insert(key);
+            match result {
+                Ok(()) => {}
+                // What one object is refused keeps no other one waiting: it is tried when there is something new, or later.
+                Err(error) if error.is_final() => {
+                    let error = error.in_full();
+                    if told != error {
+                        tracing::warn!(error, "the state of an object is refused");
+                        told = error;
+                    }
+                    refused.insert(key, Instant::now());
+                }
+                Err(error) => {
+                    failed = Some(error.in_full());
+                    reports.waiting().keys.insert(key);
+                }
             }
         }
         if dropped > 0 {
             tracing::warn!(dropped, "more happened than could be published as events");
         }
-        for happening in happenings {
-            if let Err(error) = cluster.publish(&events, &happening).await {
-                failed = failed.or(Some(error.in_full()));
-                break;
+        let mut happenings = happenings;
+        while let Some(happening) = happenings.pop_front() {
+            match cluster.publish(&events, &happening).await {
+                Ok(()) => {}
+                // Nobody will take it, such as in a namespace that ends.
+                Err(error) if error.is_final() => tracing::debug!(error = error.in_full(), "an event that can't be published"),
+                Err(error) => {
+                    failed = failed.or(Some(error.in_full()));
+                    happenings.push_front(happening);
+                    reports.put_back(happenings);
+                    break;
+                }
             }
         }
         if let Some(error) = failed {
@@ -207,6 +250,7 @@ fn is_seen(view: &View, key: &Key) -> bool {
     match key.0 {
         Kind::Device => looked_at(&key.1),
         Kind::Deployment => view.desired.deployments.get(&key.1).is_none_or(|deployment| deployment.members.iter().all(looked_at)),
+        Kind::Repository => view.repositories.contains_key(&key.1),
         _ => true,
     }
 }
@@ -220,6 +264,11 @@ fn status(view: &View, key: &Key) -> Value {
             let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
             to_value(&report::deployment(&view.desired, &view.observed, deferred, name))
         }
+        Kind::Repository => match view.repositories.get(name) {
+            // It says itself what it speaks of.
+            Some(status) => return to_value(status),
+            None => to_value(&report::other(&view.desired, *kind, name)),
+        },
         kind => to_value(&report::other(&view.desired, *kind, name)),
     };
     if let Some(object) = view.desired.objects.get(key) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::Cluster;
+use crds::Object;
 use manifests::finding::Finding;
 use manifests::folder;
 use manifests::git::{self, Entry, Fetched, Follow, Source};
@@ -136,12 +137,17 @@ type Contents = BTreeMap<String, Vec<u8>>;
 
 /// What has been read so far: the next revision is read by what it changed.
 #[derive(Clone, Default)]
-struct Reading {
+pub(super) struct Reading {
     reader: Reader,
     desired: Arc<Desired>,
 }
 
 impl Reading {
+    /// The objects of it.
+    pub(super) fn objects(&self) -> &BTreeMap<Key, Arc<Object>> {
+        self.reader.objects()
+    }
+
     /// The commit that was read last.
     fn known(&self) -> Option<&str> {
         Some(self.desired.revision.commit.as_str()).filter(|commit| !commit.is_empty())
@@ -150,7 +156,7 @@ impl Reading {
     /// The commit that was in force, from the cache or, if that was lost, fetched with what came after it. `None`: it can't come in
     /// force again, and asking again would not help: the repository does not lead to it any more, no key counts that signed it, it does
     /// not have the folder. That must not keep away what was committed since.
-    async fn restore(&mut self, source: &Source, commit: &str) -> Result<Option<Candidate>, String> {
+    pub(super) async fn restore(&mut self, source: &Source, commit: &str) -> Result<Option<Candidate>, String> {
         let mut whole = self.whole(source, commit).await;
         if let Err(error @ (git::Error::NotCached(_) | git::Error::Damaged { .. })) = &whole {
             tracing::info!(%error, "the commit in force is fetched again");
@@ -179,7 +185,7 @@ impl Reading {
         Ok((fetched, contents))
     }
 
-    async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
+    pub(super) async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
         match origin {
             Origin::Folder(path) => self.folder(path).await,
             Origin::Cluster(_) => Ok(None),
@@ -256,8 +262,10 @@ impl Reading {
         let work = move || {
             let (changes, files) = reader.update(&changed, whole, read);
             tracing::info!(commit = revision.commit, changed = changed.len(), files, objects = changes.len(), "read a commit");
+            let told = changes.iter().map(|(key, _)| key.clone()).collect();
             let (desired, changed, findings) = manifests::update(&reader, changes, &before, revision);
-            (reader, Candidate::new(Arc::new(desired), changed, findings.iter().map(Wrong::in_file).collect()))
+            let findings = findings.iter().map(Wrong::in_file).collect();
+            (reader, Candidate { told, ..Candidate::new(Arc::new(desired), changed, findings) })
         };
         let (reader, candidate) = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
         (self.reader, self.desired) = (reader, candidate.desired.clone());

@@ -50,10 +50,17 @@ fn what_the_chart_renders_is_taken() {
     for namespace in [NAMESPACE, "a", "b"] {
         plane.must(&["create", "namespace", namespace]).unwrap();
     }
-    let ways: [&[&str]; 6] = [
+    let ways: [&[&str]; 7] = [
         &[],
         &["replicas=3", "database.existingSecret=db", "networkPolicy.enabled=true", "auditKey.existingSecret=k", "api.existingSecret=t"],
-        &["watchNamespaces={a,b}", "secrets[0].namespace=a", "secrets[0].names={one,two}"],
+        &["watchNamespaces={a,b}", "secrets[0].namespace=a", "secrets[0].names={one,two}", "repositories[0].namespace=b"],
+        &[
+            "repositories[0].namespace=a",
+            "repositories[0].serviceAccount=mine",
+            "rbac.aggregate=false",
+            "limits.deletions=5",
+            "limits.touched=50%",
+        ],
         &["rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=mine", "crds.enabled=false"],
         &["persistence.existingClaim=mine", "image.digest=sha256:0123456789012345678901234567890123456789012345678901234567890123"],
         &[
@@ -81,6 +88,7 @@ fn what_the_chart_renders_is_taken() {
         (["replicaz=2"], "additional properties 'replicaz' not allowed"),
         (["replicas=two"], "got string, want integer"),
         (["replicas=2"], "set database.existingSecret"),
+        (["database.existingSecret=db"], "--from-literal=audit.key="),
         (["logFormat=xml"], "value must be one of"),
         (["lookInterval=often"], "does not match pattern"),
     ] {
@@ -210,8 +218,8 @@ fn a_pod_runs_as_the_chart_says() {
     assert!(!refused.status.success());
 
     let secrets = || {
-        let one = |name: &str| world.plane.must(&["get", "secret", name, "--namespace", NAMESPACE, "-o", "jsonpath={.data}"]).unwrap();
-        (one("evenkeel-audit-key"), one("evenkeel-api"))
+        let token = world.plane.must(&["get", "secret", "evenkeel-api", "--namespace", NAMESPACE, "-o", "jsonpath={.data}"]).unwrap();
+        (token, std::fs::read_to_string(world.pods[0].volume("data").join("audit.pub")).unwrap())
     };
     let before = secrets();
     world
@@ -229,7 +237,6 @@ fn a_pod_runs_as_the_chart_says() {
     let (fine, said) = helm(&world.plane, &["uninstall", "evenkeel", "--namespace", NAMESPACE], &[]);
     assert!(fine, "{said}");
     world.plane.must(&["get", "edep/app", "dev/d-1"]).unwrap();
-    world.plane.must(&["get", "secret", "evenkeel-audit-key", "--namespace", NAMESPACE]).unwrap();
 }
 
 /// Two replicas on one PostgreSQL. The one that acts dies in the middle of a rollout, and the other one goes on; then that one is frozen,
@@ -244,13 +251,17 @@ fn replicas_take_over_and_no_step_runs_twice() {
         return eprintln!("SKIPPED: PostgreSQL is not installed");
     };
     let url = format!("--from-literal=url={}", database.url());
-    let mut world = World::new(3, &["replicas=2", "database.existingSecret=db"], |plane| {
+    let mut world = World::new(3, &["replicas=2", "database.existingSecret=db", "auditKey.existingSecret=key"], |plane| {
         plane.must(&["create", "secret", "generic", "db", "--namespace", NAMESPACE, &url]).unwrap();
+        let key = "--from-literal=audit.key=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        plane.must(&["create", "secret", "generic", "key", "--namespace", NAMESPACE, key]).unwrap();
     });
     // The kinds that nothing is done for yet have a status too.
-    for others in ["devices/classes.yaml", "watching/alerts.yaml", "governing/repository.yaml", "governing/roles.yaml"] {
+    for others in ["devices/classes.yaml", "watching/alerts.yaml", "governing/roles.yaml"] {
         world.plane.must(&["apply", "-f", &format!("{}/../../examples/{others}", env!("CARGO_MANIFEST_DIR"))]).unwrap();
     }
+    let repository = "metadata: {name: r, namespace: default}\nspec: {url: 'https://git.example.com/r', suspend: true}\n";
+    world.plane.apply(&format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\n{repository}")).unwrap();
     world.start_pod();
     world.start_pod();
     world.deploy("1.0-1", "  onDelete: Remove\n");

@@ -1,10 +1,11 @@
 //! The credentials of a repository: a directory with one file for each key, as Kubernetes mounts them. Read at each look, so that a
 //! new token counts at once.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
@@ -12,9 +13,38 @@ use zeroize::Zeroizing;
 /// The largest value: a file of known hosts may be long.
 const MAX: u64 = 1 << 20;
 
-/// A directory of credentials, which need not be there for a repository that everybody may read.
+/// Credentials, which need not be there for a repository that everybody may read.
 #[derive(Clone, Debug)]
-pub(super) struct Secret(pub(super) Option<PathBuf>);
+pub(super) enum Secret {
+    Folder(Option<PathBuf>),
+    Held(Held),
+}
+
+/// Credentials that whoever follows the repository keeps up to date, by key: those that do not lie in a directory.
+#[derive(Clone, Default)]
+pub struct Held(Arc<RwLock<BTreeMap<String, Zeroizing<Vec<u8>>>>>);
+
+impl Held {
+    /// What counts from now on.
+    pub fn put(&self, values: BTreeMap<String, Zeroizing<Vec<u8>>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = values;
+    }
+
+    fn text(&self, key: &str) -> Result<Option<Zeroizing<String>>, String> {
+        let values = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(value) = values.get(key) else { return Ok(None) };
+        match std::str::from_utf8(value) {
+            Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+            Err(_) => Err(format!("secret: {key} is not text")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Held")
+    }
+}
 
 /// How we show who we are over HTTP.
 pub(super) enum Login {
@@ -25,7 +55,11 @@ pub(super) enum Login {
 impl Secret {
     /// The text of a key; `None` if the secret does not have it. The error names the file and never what is in it.
     pub(super) fn text(&self, key: &str) -> Result<Option<Zeroizing<String>>, String> {
-        let Some(directory) = &self.0 else { return Ok(None) };
+        let directory = match self {
+            Self::Folder(None) => return Ok(None),
+            Self::Folder(Some(directory)) => directory,
+            Self::Held(held) => return held.text(key),
+        };
         let path = directory.join(key);
         let wrong = |reason: &str| format!("secret {}: {reason}", path.display());
         let mut text = Zeroizing::new(String::new());
@@ -72,14 +106,20 @@ impl Secret {
                 Err(_) => Err(of("not a private key that can be used (OpenSSH or PEM), or its passphrase is wrong")),
             };
         }
-        Err(match &self.0 {
-            Some(directory) => format!("secret {} has no private key: name it `ssh-privatekey` or `identity`", directory.display()),
-            None => "SSH needs a private key: name a secret that holds `ssh-privatekey` and `known_hosts`".into(),
+        Err(match self {
+            Self::Folder(Some(directory)) => {
+                format!("secret {} has no private key: name it `ssh-privatekey` or `identity`", directory.display())
+            }
+            Self::Held(_) => "the secret has no private key: name it `ssh-privatekey` or `identity`".into(),
+            Self::Folder(None) => "SSH needs a private key: name a secret that holds `ssh-privatekey` and `known_hosts`".into(),
         })
     }
 
     /// Where a key is kept, for messages.
     pub(super) fn place(&self, key: &str) -> String {
-        self.0.as_deref().unwrap_or(Path::new("(none)")).join(key).display().to_string()
+        match self {
+            Self::Folder(directory) => directory.as_deref().unwrap_or(Path::new("(none)")).join(key).display().to_string(),
+            Self::Held(_) => key.to_owned(),
+        }
     }
 }

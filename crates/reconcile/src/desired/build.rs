@@ -40,6 +40,7 @@ pub(super) fn deployment(
         BTreeMap::new()
     };
     let windows = windows(&target, "spec.windows", &spec.windows, findings);
+    let strategy = strategy(&target, spec.strategy.as_ref(), findings);
     if findings.errors() > errors {
         return None;
     }
@@ -50,7 +51,7 @@ pub(super) fn deployment(
         digest,
         content,
         rendered,
-        strategy: strategy(spec.strategy.as_ref()),
+        strategy,
         gate_probes: gate.probes.unwrap_or(true),
         gate_alerts: gate.alerts,
         on_failure: spec.on_failure.unwrap_or(crds::OnFailure::Rollback),
@@ -119,8 +120,22 @@ fn rendered(
     rendered
 }
 
-fn strategy(spec: Option<&crds::StrategySpec>) -> Strategy {
+fn strategy(target: &Target, spec: Option<&crds::StrategySpec>, findings: &mut Findings) -> Strategy {
     let spec = spec.cloned().unwrap_or_default();
+    let mut nothing = |path: String, help: &str| findings.error(target, "nothing", &path, "0 lets nothing be done, ever", help);
+    let is_nothing = |of: crds::Share| matches!(share(of), Share::Count(0) | Share::Percent(0));
+    for (at, _) in spec.batches.iter().enumerate().filter(|(_, batch)| is_nothing(batch.max)) {
+        nothing(format!("spec.strategy.batches[{at}].max"), "give a number such as 1, or a share such as 10%");
+    }
+    if spec.max_unavailable.is_some_and(is_nothing) {
+        nothing(
+            "spec.strategy.maxUnavailable".into(),
+            "give a number such as 1, or a share such as 10%; `spec.paused: true` stops a rollout",
+        );
+    }
+    if spec.deadline.is_some_and(|deadline| !deadline.0.is_positive()) {
+        nothing("spec.strategy.deadline".into(), "give a device time to get well, such as 10m");
+    }
     let minutes = jiff::SignedDuration::from_mins;
     let batches = if spec.batches.is_empty() {
         vec![Share::Count(1), Share::Percent(10)]

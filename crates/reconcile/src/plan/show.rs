@@ -115,6 +115,6 @@ impl fmt::Display for WaitingOn {
 }
 
 /// An instant to the second, which is what people plan by.
-fn clock(at: Timestamp) -> String {
+pub(crate) fn clock(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -299,7 +299,10 @@ impl<'u, 'a> Wanted<'u, 'a> {
         if !failed && (placement.attempt < 2 || placement.phase == Phase::Prepared) {
             return None;
         }
-        let reason = if placement.failure.is_empty() { "changed again behind our back".to_owned() } else { placement.failure.clone() };
+        let reason = match placement.failure.is_empty() {
+            true => "changed again behind our back".to_owned(),
+            false => format!("the last try failed: {}", placement.failure),
+        };
         if placement.is_given_up() {
             let reason =
                 format!("tried {} in vain, until a new revision or rollout resume: {reason}", count(placement.attempt as usize, "time"));
@@ -314,7 +317,8 @@ impl<'u, 'a> Wanted<'u, 'a> {
     pub(super) fn then(&self, shared: &mut Shared<'_>, draft: &mut Draft, reason: &str, action: impl FnOnce(Work) -> Action) {
         let mut action = action(self.work());
         self.count_try(&mut action);
-        let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version);
+        let content = action.work().map_or("", |work| work.digest.as_str());
+        let id = StepId::of(&self.unit.target(), &self.target(), action.word(), self.unit.rollout.version, content);
         let prepares = matches!(action, Action::Prepare(_));
         shared.take(&self.device.name, id.clone(), self.unit.name(), !prepares);
         let (content, _) = self.unit.content_for(self.record, &self.device.name);

@@ -28,8 +28,8 @@ pub(super) enum Gate {
 enum Ails {
     /// It will not get well by waiting.
     Broken(String),
-    /// It may get well in time.
-    Unwell(String),
+    /// It may get well in time: so it was when it was looked at then.
+    Unwell(String, Timestamp),
     /// Nothing can be said of it.
     Unknown(String),
     /// It has not been looked at: that is nobody's fault, and is waited for.
@@ -70,7 +70,7 @@ pub(super) fn ails_restored(content: Option<&Content>, device: &Device, seen: &D
         return None;
     }
     let unit = content.and_then(|content| match units(content, seen) {
-        Err(Ails::Broken(reason) | Ails::Unwell(reason)) => Some(reason),
+        Err(Ails::Broken(reason) | Ails::Unwell(reason, _)) => Some(reason),
         _ => None,
     });
     unit.or_else(|| {
@@ -85,9 +85,11 @@ fn verdict(ails: Ails, unit: &Unit<'_>, healthy_before: bool, applied_at: Timest
     match ails {
         Ails::Broken(reason) => Gate::Failed(reason),
         Ails::Unseen(reason) => Gate::Waiting(WaitingOn::Health { reason, until: None }),
-        Ails::Unwell(reason) | Ails::Unknown(reason) if patient => Gate::Waiting(WaitingOn::Health { reason, until }),
-        Ails::Unwell(reason) if healthy_before => Gate::Failed(format!("not well in time: {reason}")),
-        Ails::Unwell(reason) | Ails::Unknown(reason) => Gate::Unproven(reason),
+        Ails::Unwell(reason, _) | Ails::Unknown(reason) if patient => Gate::Waiting(WaitingOn::Health { reason, until }),
+        // Nobody looked when patience ended (the engine was not there): it may have got well since.
+        Ails::Unwell(reason, at) if at < patience => Gate::Waiting(WaitingOn::Health { reason, until: None }),
+        Ails::Unwell(reason, _) if healthy_before => Gate::Failed(format!("not well in time: {reason}")),
+        Ails::Unwell(reason, _) | Ails::Unknown(reason) => Gate::Unproven(reason),
         Ails::Alert(name) if patient => Gate::Waiting(WaitingOn::Alert { name, until }),
         Ails::Alert(name) => Gate::Failed(format!("{name} is firing")),
     }
@@ -116,7 +118,7 @@ fn units(content: &Content, seen: &DeviceSeen) -> Result<(), Ails> {
             Some(ItemSeen::Unit { state, .. }) if state.starts_with("failed") || state.starts_with("inactive") => {
                 return Err(Ails::Broken(format!("{} is {state}", service.unit)));
             }
-            Some(ItemSeen::Unit { state, .. }) => return Err(Ails::Unwell(format!("{} is {state}", service.unit))),
+            Some(ItemSeen::Unit { state, .. }) => return Err(unwell(format!("{} is {state}", service.unit), seen.seen_at)),
             Some(_) => return Err(Ails::Broken(format!("{} does not exist", service.unit))),
             None => return Err(Ails::Unseen(format!("{} not looked at since it was changed", service.unit))),
         }
@@ -124,12 +126,17 @@ fn units(content: &Content, seen: &DeviceSeen) -> Result<(), Ails> {
     Ok(())
 }
 
+fn unwell(reason: String, at: Option<Timestamp>) -> Ails {
+    Ails::Unwell(reason, at.unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
 /// That it is well says nothing of a content that somebody has changed since.
 fn there(content: &Content, seen: &DeviceSeen) -> Result<(), Ails> {
     let Some(changes) = content.changes(seen) else { return Err(Ails::Unseen("not looked at in full since it was changed".into())) };
     let Some(change) = changes.first() else { return Ok(()) };
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".into());
-    Err(Ails::Unwell(format!("{} is {}, not {} as applied", change.item, word(&change.from), word(&change.to))))
+    let reason = format!("{} is {}, not {} as applied", change.item, word(&change.from), word(&change.to));
+    Err(unwell(reason, seen.seen_at))
 }
 
 fn probe(name: &str, seen: &DeviceSeen, placement: &Placement, applied_at: Timestamp) -> Result<Timestamp, Ails> {
@@ -144,7 +151,7 @@ fn probe(name: &str, seen: &DeviceSeen, placement: &Placement, applied_at: Times
         ProbeState::Fail if placement.healthy_before && result.last_ok.is_some_and(|at| at > applied_at && result.since > Some(at)) => {
             Err(Ails::Broken(format!("probe {name} fails: {}", result.reason)))
         }
-        ProbeState::Fail => Err(Ails::Unwell(format!("probe {name} fails: {}", result.reason))),
+        ProbeState::Fail => Err(unwell(format!("probe {name} fails: {}", result.reason), result.seen_at)),
     }
 }
 

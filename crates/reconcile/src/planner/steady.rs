@@ -12,7 +12,7 @@ use crate::rollout::{ATTEMPTS, Phase, Placement, RevisionRecord, RevisionResult}
 
 /// Holds every member at the revision in force; `None`: there is none, since the first one was taken back.
 pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, goal: Option<&RevisionRecord>) {
-    let mut pass = Pass { closed: unit.closed(), told: false, budget: Budget::default() };
+    let mut pass = Pass { closed: unit.closed(), told: unit.paused().is_some(), budget: Budget::default() };
     // Most passes change nothing: this loop costs little for a device that is as it should be.
     let plain = goal.filter(|record| !record.content.is_templated()).map(|record| record.content.matcher());
     let mut placements = unit.rollout.placements.iter().peekable();

@@ -59,7 +59,7 @@ impl<'a> Unit<'a> {
     /// A person said that everything is to stay as it is.
     pub(super) fn paused(&self) -> Option<WaitingOn> {
         let pause = self.rollout.paused.as_ref()?;
-        Some(WaitingOn::Suspended { by: format!("paused by {}: rollout resume", pause.by) })
+        Some(WaitingOn::Suspended { by: format!("paused by {}, until `evenkeel rollout resume`", pause.by) })
     }
 
     /// A person or Git said that nothing new may begin.
@@ -162,14 +162,21 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
         RevisionResult::RollingBack { .. } => back::plan(unit, shared, draft, current, another),
         _ if another => start(unit, draft, content, digest),
         RevisionResult::Progressing => forward::plan(unit, shared, draft, current),
-        RevisionResult::Complete | RevisionResult::Superseded => steady::plan(unit, shared, draft, Some(current)),
+        RevisionResult::Complete | RevisionResult::Superseded => {
+            tell_paused(unit, draft);
+            steady::plan(unit, shared, draft, Some(current));
+        }
         RevisionResult::RolledBack { to } => {
+            tell_paused(unit, draft);
             let goal = to.and_then(|number| unit.rollout.revision(number));
             steady::plan(unit, shared, draft, goal);
             back::tell_unwell(unit, draft, current);
         }
         RevisionResult::Stopped => {
-            let by = format!("revision {} failed ({}): a new commit, rollout resume or rollout undo", current.number, current.reason);
+            let by = format!(
+                "revision {} failed ({}), until a new commit, `evenkeel rollout resume` or `rollout undo`",
+                current.number, current.reason
+            );
             unit.defer(draft, "go on", WaitingOn::Suspended { by });
             if unit.deployment.on_failure == crds::OnFailure::RollbackBatch {
                 // Whoever was away while its batch was taken back.
@@ -177,6 +184,13 @@ pub(super) fn plan(unit: &mut Unit<'_>, shared: &mut Shared<'_>, draft: &mut Dra
                 back::tell_unwell(unit, draft, current);
             }
         }
+    }
+}
+
+/// Also where nothing waits for it: somebody has to know that nothing would come.
+fn tell_paused(unit: &Unit<'_>, draft: &mut Draft) {
+    if let Some(waiting) = unit.paused() {
+        unit.defer(draft, "change anything", waiting);
     }
 }
 
@@ -218,7 +232,9 @@ pub(super) fn end(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
 fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
     let mut budget = device::Budget::default();
     for (name, placement) in &unit.rollout.placements {
-        if placement.phase.is_in_flight() || unit.deployment.members.binary_search(name).is_ok() {
+        // One that can't be used as it is written now is not one that somebody let go.
+        let is_unclear = unit.desired.stalled.contains_key(&Target::Device(name.clone()));
+        if placement.phase.is_in_flight() || unit.deployment.members.binary_search(name).is_ok() || is_unclear {
             continue;
         }
         let remove = unit.deployment.on_delete == crds::OnDelete::Remove;
@@ -229,10 +245,13 @@ fn leavers(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft) {
         match leaving.and_then(|leaving| Some((leaving.own_content()?, leaving))) {
             Some((content, leaving)) => leaving.remove(shared, &mut budget, draft, content),
             None => {
-                let why =
-                    if unit.rollout.deletion.is_some() { "keeps what it has: the Deployment was deleted" } else { "is no longer selected" };
+                let why = match (of.is_some(), unit.rollout.deletion.is_some()) {
+                    (false, _) if held.is_some() => "is gone: what was to be taken off stays on it",
+                    (_, true) => "keeps what it has: the Deployment was deleted",
+                    (_, false) => "is no longer selected",
+                };
                 let mut step = unit.change(RolloutChange::Forget { device: name.clone() }, format!("{name} {why}"));
-                step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version);
+                step.id = crate::plan::StepId::of(&unit.target(), &Target::Device(name.clone()), "forget", unit.rollout.version, "");
                 draft.step(step);
             }
         }

@@ -138,7 +138,7 @@ impl Rollout {
             (Action::Restore { .. }, Verdict::Done) => {}
             (Action::Reboot { .. }, Verdict::Done) if back && placement.restore_failures == 0 => {}
             (_, Verdict::Done) => placement.failure.clear(),
-            _ => placement.failure.clone_from(&outcome.message),
+            _ => placement.failure = in_one_line(&outcome.message),
         }
         placement.phase = match (&step.action, outcome.verdict) {
             (Action::Prepare(_), Verdict::Done) => {
@@ -321,7 +321,7 @@ impl Step {
         let target = Target::Deployment(unit.clone());
         // Each version is left once, so version and verb name the step.
         Self {
-            id: StepId::of(&target, &target, change.word(), version),
+            id: StepId::of(&target, &target, change.word(), version, ""),
             unit: target.clone(),
             target,
             action: Action::Rollout(change),
@@ -331,4 +331,9 @@ impl Step {
             reason,
         }
     }
+}
+
+/// What a device printed, for where one line is shown.
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }

@@ -164,7 +164,7 @@ pub fn device(unit: &Name, name: &str, version: u64, action: Action) -> Step {
 fn step(unit: &Name, target: Target, version: u64, action: Action) -> Step {
     let unit = Target::Deployment(unit.clone());
     Step {
-        id: StepId::of(&unit, &target, action.word(), version),
+        id: StepId::of(&unit, &target, action.word(), version, ""),
         unit,
         target,
         action,

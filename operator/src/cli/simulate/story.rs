@@ -228,7 +228,9 @@ impl Story {
         let away = view.observed.devices.values().filter(|seen| matches!(seen.contact, Contact::Unreachable { .. })).count();
         let word = match (verdict, away) {
             (Verdict::Complete, 0) => "Everything is as the manifests say.".into(),
-            (Verdict::Complete, away) => format!("Everything is as the manifests say, but for {away} devices that are away."),
+            (Verdict::Complete, away) => {
+                format!("Everything is as the manifests say, but for what is away: {}.", show::count(away, "device"))
+            }
             (Verdict::Not, _) => "Not everything is as the manifests say.".into(),
         };
         println!("\n{word} The rehearsal took {took:.0} s.");

@@ -107,7 +107,7 @@ impl Pod {
         }
         script.push_str("/evenkeel");
         for argument in container["args"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let argument = match argument.split_once("--listen=0.0.0.0:") {
+            let argument = match argument.split_once("--listen=[::]:") {
                 Some(_) => format!("--listen=127.0.0.1:{}", self.port),
                 None => argument.to_owned(),
             };

@@ -1,0 +1,138 @@
+//! Git into the cluster: each Repository is followed by a task of its own, and what it says is applied in the name of a service account of
+//! its namespace. The engine sees what was applied as it sees everything else there: by its watches.
+
+mod follower;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use api::view::SharedView;
+use cluster::Cluster;
+use cluster::events::Happening;
+use cluster::secrets::Secrets;
+use crds::{Kind, Object, RepositorySpec, RepositoryStatus};
+use reconcile::Name;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::requested_at;
+use super::reports::Reports;
+use follower::Follower;
+
+/// Time between two looks at which Repositories there are: that costs next to nothing.
+const TURN: Duration = Duration::from_secs(1);
+/// Time until one whose task ended by a fault of ours is followed again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// On a Repository: the id by which a commit beyond its limits is let through.
+const APPROVE: &str = "evenkeel.dev/approve";
+
+/// A Repository as it is written.
+#[derive(Clone, Debug, PartialEq)]
+struct Wanted {
+    spec: RepositorySpec,
+    generation: Option<i64>,
+    requested: Option<String>,
+    approved: Option<String>,
+}
+
+/// What all followers share.
+pub(crate) struct Shared {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) secrets: Secrets,
+    pub(crate) view: SharedView,
+    pub(crate) reports: Arc<Reports>,
+    /// Below it are their caches.
+    pub(crate) data: PathBuf,
+}
+
+/// A Repository that is followed.
+struct Followed {
+    wanted: watch::Sender<Wanted>,
+    task: JoinHandle<()>,
+    began: Instant,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Follows every Repository until told to stop.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut followed: BTreeMap<Name, Followed> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TURN) => {}
+        }
+        let wanted = shared.wanted();
+        let gone: Vec<Name> = followed.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in gone {
+            followed.remove(&name);
+            shared.forget(&name);
+        }
+        for (name, wanted) in wanted {
+            match followed.get(&name) {
+                Some(there) if there.task.is_finished() && there.began.elapsed() > AGAIN => {
+                    tracing::error!(repository = %name, "its follower ended by a fault of ours, and begins anew");
+                }
+                Some(there) if there.wanted.borrow().spec == wanted.spec => {
+                    // Somebody may ask for a look, or approve.
+                    there.wanted.send_if_modified(|before| {
+                        let is_new = *before != wanted;
+                        *before = wanted;
+                        is_new
+                    });
+                    continue;
+                }
+                _ => {}
+            }
+            // Only one works on the cache.
+            if let Some(mut before) = followed.remove(&name) {
+                before.task.abort();
+                let _ = (&mut before.task).await;
+            }
+            let (sender, receiver) = watch::channel(wanted);
+            let task = tokio::spawn(Follower::new(name.clone(), shared.clone()).run(receiver));
+            followed.insert(name, Followed { wanted: sender, task, began: Instant::now() });
+        }
+    }
+}
+
+impl Shared {
+    /// The Repositories there are.
+    fn wanted(&self) -> BTreeMap<Name, Wanted> {
+        let desired = self.view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
+        let repositories = desired.objects.iter().filter(|((kind, _), _)| *kind == Kind::Repository);
+        let wanted = repositories.filter_map(|((_, name), object)| {
+            let Object::Repository(repository) = &**object else { return None };
+            let approved = repository.metadata.annotations.as_ref().and_then(|annotations| annotations.get(APPROVE).cloned());
+            let generation = repository.metadata.generation;
+            Some((name.clone(), Wanted { spec: repository.spec.clone(), generation, requested: requested_at(object), approved }))
+        });
+        wanted.collect()
+    }
+
+    /// Notes how it stands with a Repository, and has that written.
+    fn tell(&self, name: &Name, status: RepositoryStatus) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if view.repositories.get(name) != Some(&status) {
+            view.repositories.insert(name.clone(), status);
+            drop(view);
+            self.reports.objects([(Kind::Repository, name.clone())]);
+        }
+    }
+
+    fn forget(&self, name: &Name) {
+        self.view.write().unwrap_or_else(PoisonError::into_inner).repositories.remove(name);
+    }
+
+    fn happened(&self, name: &Name, reason: &'static str, note: String, is_warning: bool) {
+        self.reports.happened(Happening { key: (Kind::Repository, name.clone()), reason, note, is_warning });
+    }
+}

@@ -1,0 +1,379 @@
+//! One Repository: looked at again and again, and applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::apply::{Applier, Refusal};
+use crds::{Kind, Object, PlainStatus, RepositorySpec, RepositoryStatus, VerifyMode};
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use manifests::git::{Follow, Held, Options, Source};
+use reconcile::content::Digest;
+use reconcile::desired::{Share, share};
+use reconcile::finding::Severity;
+use reconcile::limits::{self, Limits};
+use reconcile::{Changed, Desired, Key, Name, Target, report};
+use tokio::sync::watch;
+
+use super::super::source::{Candidate, Origin, Reading};
+use super::{Shared, Wanted};
+
+/// Time between two looks where none is given.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// However short an interval is given, a server is left in peace for so long.
+const SHORTEST: Duration = Duration::from_secs(5);
+/// Requests to the API server at a time, for one Repository.
+const WRITERS: usize = 16;
+/// Whose rights count where nobody is named.
+const ACCOUNT: &str = "evenkeel-repository";
+/// Devices that a commit may delete where nothing is said.
+const DELETIONS: usize = 5;
+/// Faults that are told in a status; of more, how many.
+const TOLD: usize = 5;
+/// The longest message of a condition that we write.
+const MESSAGE: usize = 2048;
+
+/// How a look went.
+struct Verdict {
+    is_ready: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    fn not(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { is_ready: false, reason, message: message.into() }
+    }
+}
+
+/// Follows one Repository.
+pub(super) struct Follower {
+    name: Name,
+    shared: Arc<Shared>,
+    reading: Reading,
+    /// What it is read with; made at the first look.
+    origin: Option<Arc<Origin>>,
+    held: Held,
+    /// The commit whose objects were applied last: limits are measured by it.
+    applied: Option<Arc<Desired>>,
+    /// The commit that was applied last, also where it can't be read any more.
+    revision: Option<String>,
+    lost: Option<String>,
+    /// Read since then.
+    next: Option<Candidate>,
+    changed: Changed,
+    /// The objects that it changed.
+    touched: BTreeSet<Key>,
+    /// Whether what was read last has errors, so that what is missing in it may only be unreadable.
+    has_errors: bool,
+    first_error: Option<String>,
+}
+
+impl Follower {
+    pub(super) fn new(name: Name, shared: Arc<Shared>) -> Self {
+        Self {
+            name,
+            shared,
+            reading: Reading::default(),
+            origin: None,
+            held: Held::default(),
+            applied: None,
+            revision: None,
+            lost: None,
+            next: None,
+            changed: Changed::default(),
+            touched: BTreeSet::new(),
+            has_errors: false,
+            first_error: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
+        self.revision = self.known_revision();
+        let mut told = String::new();
+        loop {
+            let now = wanted.borrow_and_update().clone();
+            let verdict = self.look(&now).await;
+            if told != verdict.message {
+                told.clone_from(&verdict.message);
+                if verdict.is_ready {
+                    tracing::info!(repository = %self.name, "{told}");
+                } else {
+                    tracing::warn!(repository = %self.name, "{told}");
+                }
+                self.shared.happened(&self.name, verdict.reason, told.clone(), !verdict.is_ready);
+            }
+            self.tell(&now, verdict);
+            let interval = now.spec.interval.map_or(INTERVAL, |interval| interval.0.try_into().unwrap_or(INTERVAL)).max(SHORTEST);
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                changed = wanted.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// The commit that an earlier process applied.
+    fn known_revision(&self) -> Option<String> {
+        let known = self.shared.cluster.known(&(Kind::Repository, self.name.clone()))?;
+        serde_json::from_str::<RepositoryStatus>(&known.status).ok()?.revision
+    }
+
+    fn tell(&self, wanted: &Wanted, verdict: Verdict) {
+        let mut message = verdict.message;
+        message.truncate((0..=message.len().min(MESSAGE)).rev().find(|at| message.is_char_boundary(*at)).unwrap_or_default());
+        let plain = PlainStatus {
+            observed_generation: wanted.generation,
+            conditions: report::conditions(verdict.is_ready, verdict.reason, &message, Timestamp::now()),
+            last_handled_request_at: wanted.requested.clone(),
+        };
+        let objects = i32::try_from(self.reading.objects().len()).ok();
+        self.shared.tell(&self.name, RepositoryStatus { plain, revision: self.revision.clone(), objects });
+    }
+
+    async fn look(&mut self, wanted: &Wanted) -> Verdict {
+        let spec = &wanted.spec;
+        if spec.suspend == Some(true) {
+            return Verdict::not("Suspended", "spec.suspend: it is not looked at");
+        }
+        if let Err(verdict) = self.prepare(spec).await {
+            return verdict;
+        }
+        if let Err(error) = self.read().await {
+            return Verdict::not("GitFailed", error);
+        }
+        let account = spec.service_account_name.as_deref().unwrap_or(ACCOUNT);
+        let applier = match self.shared.cluster.applier(&self.name, account) {
+            Ok(applier) => applier,
+            Err(error) => return Verdict::not("NoAccount", error.in_full()),
+        };
+        if let Err(too_far) = self.within_limits(wanted) {
+            let approve = format!(
+                "kubectl -n {} annotate erepo {} evenkeel.dev/approve={} --overwrite",
+                self.name.namespace(),
+                self.name.name(),
+                too_far.0
+            );
+            return Verdict::not("WaitsForApproval", format!("commit {} {}; to let it through: {approve}", too_far.1, too_far.2));
+        }
+        self.bring(spec, &applier).await
+    }
+
+    /// What it is read with: credentials as they are now, and the source.
+    async fn prepare(&mut self, spec: &RepositorySpec) -> Result<(), Verdict> {
+        let namespace = self.name.namespace().to_owned();
+        if let Some(secret) = &spec.secret_ref {
+            let values = self.shared.secrets.get(&namespace, &secret.name).await.map_err(|error| Verdict::not("NoSecret", error))?;
+            self.held.put((*values).clone());
+        }
+        let folder = self.shared.data.join("repositories").join(&Digest::of(self.name.full().as_bytes()).as_str()[..16]);
+        let mut keys = None;
+        if let Some(verify) = &spec.verify {
+            if verify.mode == VerifyMode::Ancestors {
+                return Err(Verdict::not("Unsupported", "spec.verify.mode: this version verifies the newest commit only; write Head"));
+            }
+            let values =
+                self.shared.secrets.get(&namespace, &verify.secret_ref.name).await.map_err(|error| Verdict::not("NoSecret", error))?;
+            let place = folder.join("keys");
+            lay_out(&place, &values).map_err(|error| Verdict::not("NoKeys", format!("{}: {error}", place.display())))?;
+            keys = Some(place);
+        }
+        if self.origin.is_none() {
+            let follow = match spec.reference.clone().unwrap_or_default() {
+                crds::GitRef { tag: Some(tag), .. } => Follow::Tag(tag),
+                crds::GitRef { commit: Some(commit), .. } => Follow::Commit(commit),
+                crds::GitRef { branch, .. } => Follow::Branch(branch.unwrap_or_else(|| "main".into())),
+            };
+            let path = spec.path.clone().unwrap_or_default();
+            let options = Options { follow, path, keys, held: Some(self.held.clone()), ..Options::default() };
+            std::fs::create_dir_all(&folder).map_err(|error| Verdict::not("NoCache", format!("{}: {error}", folder.display())))?;
+            let source = Source::new(&spec.url, &folder.join("repository.git"), options);
+            let source = source.map_err(|error| Verdict::not("Invalid", format!("spec: {error}")))?;
+            if source.is_local() {
+                return Err(Verdict::not("Invalid", "spec.url: a path leads nowhere in a cluster: give an https:// or ssh:// URL"));
+            }
+            self.origin = Some(Arc::new(Origin::Git(source)));
+        }
+        Ok(())
+    }
+
+    /// Takes in what is new in Git.
+    async fn read(&mut self) -> Result<(), String> {
+        let Some(origin) = self.origin.clone() else { return Ok(()) };
+        let Origin::Git(source) = &*origin else { return Ok(()) };
+        if let Some(commit) = self.revision.clone()
+            && self.applied.is_none()
+            && self.lost.is_none()
+        {
+            match self.reading.restore(source, &commit).await? {
+                Some(candidate) => {
+                    self.applied = Some(candidate.desired.clone());
+                    self.take(&candidate);
+                }
+                None => self.lost = Some(commit),
+            }
+        }
+        if let Some(candidate) = self.reading.look(&origin).await? {
+            self.take(&candidate);
+            self.changed.extend(candidate.changed.clone());
+            self.touched.extend(candidate.told.iter().cloned());
+            self.next = Some(candidate);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, candidate: &Candidate) {
+        self.first_error = candidate.findings.iter().find(|wrong| wrong.severity == Severity::Error).map(|wrong| wrong.text.clone());
+        self.has_errors = self.first_error.is_some();
+    }
+
+    /// Whether what was read may be applied; otherwise the id to approve it by, the commit, and why not.
+    fn within_limits(&self, wanted: &Wanted) -> Result<(), (String, String, String)> {
+        let Some(next) = &self.next else { return Ok(()) };
+        let spec = wanted.spec.limits.clone().unwrap_or_default();
+        let deletions = spec.deletions.map_or(DELETIONS, |count| usize::try_from(count).unwrap_or_default());
+        let limits = Limits { deletions, devices: spec.devices.map_or(Share::Percent(100), share) };
+        let too_far = match (&self.lost, &self.applied) {
+            (Some(lost), _) => limits::unknown(lost, &next.desired),
+            (None, None) => return Ok(()),
+            (None, Some(applied)) => match limits::check(applied, &next.desired, &self.changed, limits) {
+                Ok(()) => return Ok(()),
+                Err(too_far) => too_far,
+            },
+        };
+        if wanted.approved.as_ref() == Some(&too_far.id) {
+            return Ok(());
+        }
+        Err((too_far.id, next.desired.revision.commit.clone(), too_far.reason))
+    }
+
+    /// Brings the cluster to what was read: what a commit changed, what is missing, what others have changed, and what left Git.
+    async fn bring(&mut self, spec: &RepositorySpec, applier: &Applier) -> Verdict {
+        let desired = self.next.as_ref().map(|next| next.desired.clone()).or_else(|| self.applied.clone());
+        let Some(desired) = desired else { return Verdict::not("Reading", "nothing was read yet") };
+        let revision = &desired.revision;
+        let by = format!("{} {}", &revision.commit[..revision.commit.len().min(12)], revision.author);
+        let objects = self.reading.objects();
+        let wanted: BTreeMap<Key, Object> = objects.values().map(|object| self.placed(object)).collect();
+        let touched: BTreeSet<Key> = self.touched.iter().filter_map(|key| objects.get(key)).map(|object| self.placed(object).0).collect();
+        let from = self.name.full();
+        let mut drifted = Vec::new();
+        let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
+        for (key, object) in &wanted {
+            let known = self.shared.cluster.known(key);
+            let is_ours = known.as_ref().is_some_and(|known| known.from.as_deref() == Some(from));
+            let is_there = is_ours && known.as_ref().is_some_and(|known| known.is_as(object));
+            if known.as_ref().is_some_and(|known| known.deleting) || (is_there && !touched.contains(key)) {
+                continue;
+            }
+            if is_ours && !touched.contains(key) && spec.drift.is_some_and(|drift| drift != crds::Drift::Correct) {
+                drifted.push(Target::of(key.0, key.1.clone()).to_string());
+                continue;
+            }
+            work.entry(rank(key.0)).or_default().push((key, object, is_ours));
+        }
+        let mut refused: Vec<Refusal> = Vec::new();
+        let mut written = 0;
+        for work in work.into_values() {
+            let by = by.as_str();
+            let writes: Vec<_> = work.into_iter().map(|(key, object, is_ours)| applier.apply(key, object, by, is_ours).boxed()).collect();
+            let results: Vec<Result<(), Refusal>> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
+            written += results.iter().filter(|result| result.is_ok()).count();
+            refused.extend(results.into_iter().filter_map(Result::err));
+        }
+        let (pruned, mut left) = self.prune(spec, applier, &wanted, &mut refused).await;
+        if written + pruned > 0 {
+            tracing::info!(repository = %self.name, commit = revision.commit, written, pruned, "applied");
+        }
+        let commit = revision.commit.clone();
+        if !refused.iter().any(|refusal| refusal.again) {
+            self.revision = Some(commit.clone());
+            self.applied = Some(desired);
+            self.lost = None;
+            self.next = None;
+            self.changed = Changed::default();
+            self.touched.clear();
+        }
+        let short = &commit[..commit.len().min(12)];
+        left.extend(drifted.iter().map(|object| format!("{object} was changed by somebody else")));
+        if let Some(error) = &self.first_error {
+            return Verdict::not(
+                "InvalidManifest",
+                format!("commit {short}: {error}; the rest is applied, and nothing is pruned until it is mended"),
+            );
+        }
+        if !refused.is_empty() {
+            let texts: Vec<String> = refused.into_iter().map(|refusal| refusal.text).collect();
+            return Verdict::not("Refused", format!("commit {short}: {}", few(&texts)));
+        }
+        let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
+        match left.is_empty() {
+            true => Verdict { is_ready: true, reason: "Applied", message: format!("commit {short}: {count}") },
+            false => Verdict { is_ready: true, reason: "Drifted", message: format!("commit {short}: {count}; {}", few(&left)) },
+        }
+    }
+
+    /// Deletes what came from here and is not in Git any more. Returns how many, and what is left for others.
+    async fn prune(
+        &self,
+        spec: &RepositorySpec,
+        applier: &Applier,
+        wanted: &BTreeMap<Key, Object>,
+        refused: &mut Vec<Refusal>,
+    ) -> (usize, Vec<String>) {
+        // What can't be read may be all that is missing.
+        if spec.prune == Some(false) || self.has_errors {
+            return (0, Vec::new());
+        }
+        let there = self.shared.cluster.applied_from(&self.name);
+        let gone = there.into_iter().filter(|(key, known)| !wanted.contains_key(key) && !known.deleting);
+        let (ours, others): (Vec<_>, Vec<_>) = gone.partition(|(_, known)| known.appliers.is_empty());
+        let left = others.into_iter().map(|((kind, name), known)| {
+            let object = Target::of(kind, name);
+            format!("{object} left Git and stays, since {} applies it too", known.appliers.join(", "))
+        });
+        let deletions: Vec<_> = ours.iter().map(|(key, known)| applier.delete(key, &known.uid).boxed()).collect();
+        let results: Vec<Result<(), Refusal>> = futures::stream::iter(deletions).buffer_unordered(WRITERS).collect().await;
+        let pruned = results.iter().filter(|result| result.is_ok()).count();
+        refused.extend(results.into_iter().filter_map(Result::err));
+        (pruned, left.collect())
+    }
+
+    /// An object as it is to be applied: in the Repository's namespace if it names none.
+    fn placed(&self, object: &Object) -> (Key, Object) {
+        let mut object = object.clone();
+        let namespace = object.metadata().namespace.clone().unwrap_or_else(|| self.name.namespace().to_owned());
+        let key = (object.kind(), Name::new(&namespace, object.name()));
+        object.metadata_mut().namespace = Some(namespace);
+        (key, object)
+    }
+}
+
+/// What others refer to comes first.
+fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::DeviceClass | Kind::Receiver | Kind::Role => 0,
+        Kind::Device => 1,
+        Kind::AlertRule | Kind::Silence => 2,
+        Kind::Deployment => 3,
+        Kind::Repository => 4,
+    }
+}
+
+fn few(texts: &[String]) -> String {
+    let shown = texts.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
+    if texts.len() > TOLD { format!("{shown}; and {} more", texts.len() - TOLD) } else { shown }
+}
+
+/// Public keys as files, as those who verify read them; those that are gone from the Secret are gone from there.
+fn lay_out(folder: &PathBuf, values: &cluster::secrets::Values) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if !values.contains_key(&*entry.file_name().to_string_lossy()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    // Keys of a Secret have no slashes.
+    values.iter().filter(|(key, _)| !key.contains('/')).try_for_each(|(key, value)| std::fs::write(folder.join(key), value))
+}

@@ -1,0 +1,235 @@
+//! Git into the cluster: a real OpenSSH server with a repository, a real API server, the chart's own rights, simulated devices.
+
+#[path = "../../../crates/manifests/tests/common/sshd.rs"]
+#[allow(dead_code, reason = "shared with others")]
+mod sshd;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e::control_plane::{ControlPlane, programs};
+use e2e::engine::Engine;
+use e2e::simulated::Simulated;
+use e2e::wait_until;
+use serde_json::Value;
+
+const NAMESPACE: &str = "evenkeel-system";
+
+/// The first of these programs that exists.
+fn find(what: &str, paths: &[&str]) -> Option<PathBuf> {
+    let found = paths.iter().map(PathBuf::from).find(|path| path.exists());
+    assert!(found.is_some() || std::env::var("CI").as_deref() != Ok("true"), "{what} is missing, and in CI nothing is skipped");
+    found
+}
+
+fn binary() -> PathBuf {
+    std::env::var("EVENKEEL_BIN").expect("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`").into()
+}
+
+/// Dropped in this order.
+struct World {
+    engine: Engine,
+    plane: ControlPlane,
+    git: sshd::Server,
+    _simulated: Simulated,
+    _manifests: tempfile::TempDir,
+}
+
+fn app(version: &str, more: &str) -> String {
+    format!(
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Deployment\nmetadata: {{name: app}}\nspec:\n  selector: {{matchLabels: {{role: app}}}}\n  package: {{apt: {{name: app, version: {version}}}}}\n  service: {{unit: app}}\n  strategy: {{batches: [{{max: 1}}], maxUnavailable: 2, soak: 1s, deadline: 60s}}\n{more}"
+    )
+}
+
+/// A namespace `fleet` with a Repository of `devices` devices and `app` 1.0-1, that may be applied there.
+fn world(devices: usize, more: &str) -> Option<World> {
+    if let Some(why) = programs::unavailable() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}, and in CI nothing is skipped");
+        eprintln!("SKIPPED: {why}");
+        return None;
+    }
+    let git = sshd::Server::start()?;
+    let manifests = tempfile::tempdir().unwrap();
+    for number in 1..=devices {
+        let text = format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n"
+        );
+        std::fs::write(manifests.path().join(format!("d-{number}.yaml")), text).unwrap();
+    }
+    std::fs::write(manifests.path().join("app.yaml"), app("1.0-1", "")).unwrap();
+    let arguments = ["--package", "app=2.0-1", "--package", "app=3.0-1", "--bad", "app=3.0-1:dies-after=2s"];
+    let simulated = Simulated::start(&binary(), manifests.path(), &arguments).unwrap();
+    let plane = ControlPlane::start().unwrap();
+    plane.must(&["create", "namespace", "fleet"]).unwrap();
+    let values = ["secrets[0].namespace=fleet", "secrets[0].names={fleet-key,git}", "repositories[0].namespace=fleet"];
+    plane.install_chart("evenkeel", NAMESPACE, &values).unwrap();
+    let key = format!("--from-file=ssh-privatekey={}", simulated.key().display());
+    plane.must(&["create", "secret", "generic", "fleet-key", "--namespace", "fleet", &key]).unwrap();
+    let (key, known) =
+        (format!("--from-literal=ssh-privatekey={}", git.key("client")), format!("--from-literal=known_hosts={}", git.known("host")));
+    plane.must(&["create", "secret", "generic", "git", "--namespace", "fleet", &key, &known]).unwrap();
+    let mut engine = Engine::with(&binary(), &simulated.folder, &simulated.key()).unwrap();
+    engine.commit("README.md", "The fleet.\n", "begin").unwrap();
+    engine.kubeconfig = Some(plane.service_account(NAMESPACE, "evenkeel").unwrap());
+    let world = World { engine, plane, git, _simulated: simulated, _manifests: manifests };
+    world.repository(more);
+    Some(world)
+}
+
+impl World {
+    fn repository(&self, more: &str) {
+        let url = self.git.url(&self.engine.fleet);
+        let branch = self.engine.git(&["branch", "--show-current"]).unwrap();
+        let text = format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\nmetadata: {{name: fleet, namespace: fleet}}\nspec:\n  url: {url}\n  ref: {{branch: {}}}\n  interval: 5s\n  secretRef: {{name: git}}\n{more}",
+            branch.trim()
+        );
+        self.plane.apply(&text).unwrap();
+    }
+
+    fn object(&self, what: &str) -> Value {
+        let text = self.plane.kubectl(&["get", what, "--namespace", "fleet", "-o", "json"]).unwrap().stdout;
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    fn until(&self, what: &str, look: impl FnMut() -> Result<(), String>) {
+        wait_until(what, Duration::from_secs(120), look).unwrap_or_else(|error| panic!("{error}\n{}", self.engine.tail()));
+    }
+
+    /// Waits until the Repository says this of this commit.
+    fn told(&self, commit: &str, reason: &str, message: &str) {
+        self.until(&format!("{reason} with {message:?}"), || {
+            let object = self.object("erepo/fleet");
+            let ready = object["status"]["conditions"].as_array().and_then(|all| all.iter().find(|of| of["type"] == "Ready")).cloned();
+            let ready = ready.unwrap_or_default();
+            let text = ready["message"].as_str().unwrap_or_default();
+            let there = ready["reason"] == reason && text.contains(message) && text.contains(&commit[..commit.len().min(12)]);
+            if there { Ok(()) } else { Err(object["status"].to_string()) }
+        });
+    }
+
+    fn rolled_out(&self, phase: &str, version: &str) {
+        self.until(&format!("{phase} of {version}"), || {
+            let status = self.object("edep/app")["status"].clone();
+            let newest = status["history"].as_array().and_then(|history| history.last()).cloned().unwrap_or_default();
+            let there = status["phase"] == phase && newest["version"].as_str().is_some_and(|newest| newest.contains(version));
+            if there { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+}
+
+/// A commit reaches devices by way of the cluster and comes back when it hurts; what others change is put back, what leaves Git leaves.
+#[test]
+fn a_commit_reaches_devices_by_way_of_the_cluster() {
+    let Some(mut world) = world(3, "") else { return };
+    world.engine.start().unwrap();
+    world.engine.git(&["commit", "-q", "--allow-empty", "-m", "x"]).unwrap();
+    let commit = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
+    world.told(&commit, "Applied", "4 objects");
+    world.plane.must(&["wait", "--for=condition=Ready", "--timeout=60s", "--namespace", "fleet", "erepo/fleet"]).unwrap();
+    world.rolled_out("Complete", "1.0-1");
+
+    let bad = world.engine.commit("app.yaml", &app("3.0-1", ""), "3.0").unwrap();
+    world.told(&bad, "Applied", "4 objects");
+    world.rolled_out("RolledBack", "3.0-1");
+    // Who is behind it is who committed it.
+    let log = world.engine.text(&["audit", "list", "--limit", "300", "-o", "json"]).unwrap();
+    assert!(log.contains(&format!("{} Ann <ann@example.com>", &bad[..12])), "{log}");
+    let good = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
+    world.told(&good, "Applied", "4 objects");
+    world.rolled_out("Complete", "2.0-1");
+
+    // What others change and add is put back, and what they need is theirs.
+    let soak = || world.object("edep/app")["spec"]["strategy"]["soak"].clone();
+    world
+        .plane
+        .must(&["patch", "edep/app", "--namespace", "fleet", "--type=merge", "-p", r#"{"spec":{"strategy":{"soak":"7m"},"suspend":true}}"#])
+        .unwrap();
+    world.plane.must(&["label", "dev/d-1", "--namespace", "fleet", "owner=bob"]).unwrap();
+    world.until("Git's word", || {
+        let spec = world.object("edep/app")["spec"].clone();
+        if soak() == "1s" && spec.get("suspend").is_none() { Ok(()) } else { Err(spec.to_string()) }
+    });
+    assert_eq!(world.object("dev/d-1")["metadata"]["labels"]["owner"], "bob");
+
+    // Nothing is written when nothing changes, also not by a process that begins anew.
+    let versions =
+        || world.plane.must(&["get", "evenkeel", "--namespace", "fleet", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]).unwrap();
+    world.rolled_out("Complete", "2.0-1");
+    world.engine.terminate().unwrap();
+    let before = versions();
+    let asked = world.plane.requests_of("fleet", "evenkeel-repository").unwrap().len();
+    world.engine.start().unwrap();
+    world.until("all devices looked at again", || match world.engine.text(&["get", "devices"]) {
+        Ok(text) if text.matches("Healthy").count() == 3 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(versions(), before, "{}", world.engine.tail());
+    assert_eq!(world.plane.requests_of("fleet", "evenkeel-repository").unwrap().len(), asked, "an apply of what is there already");
+
+    // What leaves Git leaves the cluster; the Repository may go, and what it applied stays.
+    let gone = world.engine.git(&["rm", "-q", "d-3.yaml"]).and_then(|_| world.engine.commit("x", "", "without d-3")).unwrap();
+    world.told(&gone, "Applied", "3 objects");
+    world.until("d-3 being gone", || if world.object("dev/d-3") == Value::Null { Ok(()) } else { Err("it is there".into()) });
+    world.plane.must(&["delete", "erepo/fleet", "--namespace", "fleet", "--timeout=30s"]).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_ne!(world.object("edep/app"), Value::Null);
+    let refused: Vec<_> = world.plane.requests_of(NAMESPACE, "evenkeel").unwrap().into_iter().filter(|request| request.forbidden).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// A repository does no more than it may: a broken file stalls itself, limits hold a commit, and other namespaces and managers are left alone.
+#[test]
+fn a_repository_does_no_more_than_it_may() {
+    let Some(mut world) = world(3, "  limits: {deletions: 0}\n") else { return };
+    world.engine.start().unwrap();
+    let commit = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
+    world.told(commit.trim(), "Applied", "");
+    let first = world.engine.commit("app.yaml", &app("1.0-1", ""), "begin").unwrap_or(commit);
+    world.told(first.trim(), "Applied", "4 objects");
+
+    // A broken file is told with its place, its object stays, and nothing is pruned; the rest comes.
+    let broken = "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {name: d-2}\nspec: {type: Server, adress: 10.0.0.2}\n";
+    world.engine.commit("d-2.yaml", broken, "broken").unwrap();
+    let commit = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
+    world.told(&commit, "InvalidManifest", "d-2.yaml:4");
+    world.rolled_out("Complete", "2.0-1");
+    assert_eq!(world.object("dev/d-2")["spec"]["type"], "Server");
+
+    // Beyond its limits a commit waits, and says how it is let through.
+    world.engine.git(&["rm", "-q", "-f", "d-2.yaml", "d-3.yaml"]).unwrap();
+    let commit = world.engine.commit("x", "", "without two").unwrap();
+    world.told(&commit, "WaitsForApproval", "deletes 2 devices, more than 0");
+    let said = world.object("erepo/fleet")["status"]["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert_ne!(world.object("dev/d-3"), Value::Null);
+    let approve = said.split("evenkeel.dev/approve=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let approve = format!("evenkeel.dev/approve={approve}");
+    world.plane.must(&["annotate", "erepo/fleet", "--namespace", "fleet", "--overwrite", &approve]).unwrap();
+    world.told(&commit, "Applied", "2 objects");
+    world.until("two being gone", || if world.object("dev/d-3") == Value::Null { Ok(()) } else { Err("it is there".into()) });
+
+    // Another namespace is not its own, another manager's fields neither, and kinds of others are not applied at all.
+    let elsewhere = "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {name: c, namespace: default}\nspec: {}\n";
+    let commit = world.engine.commit("elsewhere.yaml", elsewhere, "elsewhere").unwrap();
+    world.told(&commit, "Refused", "may not apply it");
+    assert!(!world.plane.kubectl(&["get", "dclass", "c"]).unwrap().status.success());
+    world.engine.git(&["rm", "-q", "elsewhere.yaml"]).unwrap();
+    let class = |every: &str| {
+        format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {{name: theirs, namespace: fleet}}\nspec: {{labels: {{every: {every}}}}}\n"
+        )
+    };
+    let flux = world.plane.with(&["apply", "--server-side", "--field-manager=flux"], &class("30s")).unwrap();
+    assert!(flux.status.success(), "{}", String::from_utf8_lossy(&flux.stderr));
+    world.engine.commit("theirs.yaml", &class("60s"), "theirs").unwrap();
+    let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\ndata: {}\n";
+    let commit = world.engine.commit("cm.yaml", other, "a ConfigMap").unwrap();
+    world.told(&commit, "Refused", "flux");
+    assert_eq!(world.object("dclass/theirs")["spec"]["labels"]["every"], "30s");
+    assert!(!world.plane.kubectl(&["get", "cm/cm", "--namespace", "fleet"]).unwrap().status.success());
+
+    // It may go to no place on the operator's own disk.
+    world.plane.must(&["patch", "erepo/fleet", "--namespace", "fleet", "--type=merge", "-p", r#"{"spec":{"url":"/etc"}}"#]).unwrap();
+    world.told("", "Invalid", "spec.url");
+}
