@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job, told on a fleet that everybody can have.
 
 mod fleet;
+mod kubernetes;
 mod watch;
 
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub(crate) struct DemoArgs {
     /// On real machines (systemd-nspawn; needs root) instead of simulated devices
     #[arg(long)]
     machines: bool,
+    /// With kubectl, on a real Kubernetes API server that is started for it; built with Go the first time
+    #[arg(long, conflicts_with = "machines")]
+    kubernetes: bool,
 }
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
@@ -38,6 +42,9 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let mut fleet = if args.machines { Fleet::machines(&binary)? } else { Fleet::simulated(&binary)? };
+    if args.kubernetes {
+        return kubernetes::run(&mut fleet, &stop, args.once);
+    }
     let told = story(&mut fleet, &stop);
     if stop.load(Ordering::Relaxed) {
         bail!("interrupted");

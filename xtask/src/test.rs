@@ -74,7 +74,17 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
         Level::Conformance => {
             run(seeded().args(["test", "--workspace"]).args(files(|name| !UNIT.contains(&name) && !E2E.contains(&name))?))
         }
-        Level::Demo => run(cargo().args(["run", "--quiet", "--package", "xtask", "--", "demo", "--once"])),
+        Level::Demo => {
+            let demo = ["run", "--quiet", "--package", "xtask", "--", "demo", "--once"];
+            run(cargo().args(demo))?;
+            match e2e::control_plane::programs::unavailable() {
+                None => run(cargo().args(demo).arg("--kubernetes")),
+                Some(why) => {
+                    skipped.push(format!("demo --kubernetes: {why}"));
+                    Ok(())
+                }
+            }
+        }
         Level::E2e => {
             let missing = install::ensure();
             if !install::is_root() {

@@ -56,6 +56,11 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The key that opens its devices.
+    pub fn key(&self) -> PathBuf {
+        self.secrets.join("fleet-key/ssh-privatekey")
+    }
+
     /// Git in the fleet repository.
     pub fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let settings =

@@ -141,6 +141,11 @@ impl Fleet {
         self.engine.commit(file, &text, &format!("{package} {version}")).map(drop)
     }
 
+    /// The key that opens the devices.
+    pub(super) fn key(&self) -> PathBuf {
+        self.engine.key()
+    }
+
     /// A command that needs no engine.
     pub(super) fn offline(&self, arguments: &[&str]) -> anyhow::Result<String> {
         e2e::run(Command::new(&self.binary).args(arguments).env("NO_COLOR", "1"))
