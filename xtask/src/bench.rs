@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what work costs, as ratios against a peer or a smaller size in the same run. It asserts nothing.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ const LISTENS: usize = 13;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these: pass, commit, ssh, audit
+    /// Only these: pass, commit, ssh, audit, cluster
     #[arg(value_name = "WHAT")]
     only: Vec<String>,
 }
@@ -31,11 +33,13 @@ type Figures = BTreeMap<String, f64>;
 pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     install::ensure();
     eprintln!("building with optimisation: the first time takes some minutes");
-    let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit"].map(|name| ["--example", name]).concat();
-    run(cargo()
-        .args(["build", "--quiet", "--profile", "measure", "-p", "simfleet", "-p", "manifests", "-p", "devices", "-p", "store"])
-        .args(examples))?;
     let wanted = |what: &str| args.only.is_empty() || args.only.iter().any(|only| only == what);
+    let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit"].map(|name| ["--example", name]).concat();
+    if ["pass", "commit", "ssh", "audit"].into_iter().any(wanted) {
+        run(cargo()
+            .args(["build", "--quiet", "--profile", "measure", "-p", "simfleet", "-p", "manifests", "-p", "devices", "-p", "store"])
+            .args(examples))?;
+    }
     let mut figures = Figures::new();
     if wanted("pass") {
         for size in ["1000", "10000", "100000"] {
@@ -52,6 +56,9 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     }
     if wanted("audit") {
         take(&mut figures, "bench_audit", &[])?;
+    }
+    if wanted("cluster") {
+        cluster::measure(&mut figures)?;
     }
     show(&figures);
     Ok(())
@@ -114,6 +121,23 @@ fn show(figures: &Figures) {
             "",
         );
     }
+    row(
+        "5 000 new Devices from Git into a cluster",
+        "cluster_git_new",
+        "ms",
+        "kubectl",
+        Some("cluster_kubectl_new"),
+        "<= 1.2x of the floor",
+    );
+    row("the same with nothing changed", "cluster_git_same", "ms", "kubectl", Some("cluster_kubectl_same"), "< 500 ms");
+    row("requests for objects in that", "cluster_git_same_requests", "", "", None, "0");
+    row("the same with 1 changed", "cluster_git_one", "ms", "kubectl", Some("cluster_kubectl_same"), "");
+    row("requests for objects in that", "cluster_git_one_requests", "", "", None, "1");
+    row("10 000 Devices, a minute at rest: writes", "cluster_rest_writes", "", "", None, "0");
+    row("requests in all, the lease's included", "cluster_rest_requests", "", "", None, "");
+    row("processor time", "cluster_rest_cpu", "ms", "", None, "");
+    row("memory", "cluster_rest_resident", "MiB", "", None, "< 150 MiB");
+    row("a start, until all is read", "cluster_start", "ms", "", None, "");
     for (name, value) in figures.iter().filter(|(name, _)| name.starts_with("audit")) {
         let (unit, goal) = if name.contains("verify") { ("ms", "1 million < 2000 ms") } else { ("entries/s", "batched >= 10000/s") };
         rows.push([name.replace('_', " "), format!("{value:.0} {unit}"), "-".into(), "-".into(), goal.into()]);

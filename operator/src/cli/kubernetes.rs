@@ -82,8 +82,10 @@ pub(super) async fn lead(
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
     let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
     let ended = tokio::select! {
-        ended = engine::run(parts, stop) => ended,
+        // Who keeps the lease ends with it: why is said first.
+        biased;
         () = lost.cancelled() => bail!("the lease is lost: another replica may act now, so this one ends"),
+        ended = engine::run(parts, stop) => ended,
         _ = publish => bail!("nobody writes the state of objects any more"),
         _ = &mut repositories => bail!("nobody follows the repositories any more"),
         _ = &mut keeping => bail!("nobody keeps the lease any more"),
