@@ -138,6 +138,7 @@ fn show(figures: &Figures) {
     row("processor time", "cluster_rest_cpu", "ms", "", None, "");
     row("memory", "cluster_rest_resident", "MiB", "", None, "< 150 MiB");
     row("a start, until all is read", "cluster_start", "ms", "", None, "");
+    row("memory after it", "cluster_start_resident", "MiB", "", None, "< 150 MiB");
     for (name, value) in figures.iter().filter(|(name, _)| name.starts_with("audit")) {
         let (unit, goal) = if name.contains("verify") { ("ms", "1 million < 2000 ms") } else { ("entries/s", "batched >= 10000/s") };
         rows.push([name.replace('_', " "), format!("{value:.0} {unit}"), "-".into(), "-".into(), goal.into()]);

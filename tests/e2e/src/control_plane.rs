@@ -180,7 +180,11 @@ impl ControlPlane {
         let user = format!("system:serviceaccount:{namespace}:{name}");
         let text = std::fs::read_to_string(self.path("audit.log"))?;
         let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Ok(entries.filter(|entry| entry["user"]["username"] == user.as_str()).map(|entry| Request::of(&entry)).collect())
+        // Whoever was acted for, where somebody was.
+        let by = |entry: &Value| {
+            [&entry["impersonatedUser"], &entry["user"]].into_iter().find_map(|user| user["username"].as_str().map(str::to_owned))
+        };
+        Ok(entries.filter(|entry| by(entry).as_deref() == Some(&user)).map(|entry| Request::of(&entry)).collect())
     }
 
     /// A token of a service account.

@@ -159,6 +159,7 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     world.engine.terminate().unwrap();
     let before = versions();
     let asked = world.plane.requests_of("fleet", "evenkeel-repository").unwrap().len();
+    assert!(asked >= 6, "four objects, two commits: {asked}");
     world.engine.start().unwrap();
     world.until("all devices looked at again", || match world.engine.text(&["get", "devices"]) {
         Ok(text) if text.matches("Healthy").count() == 3 => Ok(()),
