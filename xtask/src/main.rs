@@ -1,4 +1,4 @@
-//! Tasks for developers: `cargo xtask demo | test | bench | simulate | generate | tidy`.
+//! Tasks for developers: `cargo xtask demo | test | bench | simulate | chaos | generate | tidy`.
 
 mod bench;
 mod demo;
@@ -32,6 +32,15 @@ enum Task {
     Tidy,
     /// Measure what work costs, as ratios against a peer in the same run
     Bench(bench::BenchArgs),
+    /// Kill the replica that acts, and end the database, at seeded moments of rollouts in a real cluster (needs root)
+    Chaos {
+        /// How often
+        #[arg(long, default_value_t = 50)]
+        kills: u64,
+        /// What chooses the moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Play seeded worlds full of faults; a failure prints its seed
     Simulate {
         /// How many worlds
@@ -53,6 +62,13 @@ fn main() -> ExitCode {
         Task::Generate => generate(),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run_all(&args),
+        Task::Chaos { kills, seed } => run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"])).and_then(|()| {
+            run(cargo()
+                .args(["test", "--workspace", "--test", "chart", "--", "--nocapture", "killed_at_any_moment"])
+                .env("EVENKEEL_BIN", target().join("debug/evenkeel"))
+                .env("EVENKEEL_KILLS", kills.to_string())
+                .env("EVENKEEL_SEED", seed.to_string()))
+        }),
         Task::Simulate { seeds, seed } => run(cargo()
             .args(["test", "--workspace", "--test", "simulation", "--test", "properties", "--no-fail-fast", "--", "--nocapture"])
             .env("EVENKEEL_SEEDS", seeds.to_string())

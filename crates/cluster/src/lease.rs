@@ -15,17 +15,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Cluster, reason, within};
 
-/// A holder that is not heard of for so long has lost the lease.
-const DURATION: Duration = Duration::from_secs(15);
-/// A holder that could not renew for so long gives up by itself.
-const RENEW_WITHIN: Duration = Duration::from_secs(10);
-/// Time between two tries.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How long a lease holds: the shares are those of client-go, where 15, 10 and 2 seconds are the rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A holder that is not heard of for so long has lost the lease.
+    duration: Duration,
+    /// A holder that could not renew for so long gives up by itself.
+    renew_within: Duration,
+    /// Time between two tries.
+    again: Duration,
+}
+
+impl Timing {
+    /// The API has whole seconds; less than three leave no time to renew.
+    pub fn new(duration: Duration) -> Self {
+        let duration = Duration::from_secs(duration.as_secs().clamp(3, 3600));
+        Self { duration, renew_within: duration * 2 / 3, again: duration * 2 / 15 }
+    }
+}
 
 /// A lease that is held.
 pub struct Held {
     api: Api<Lease>,
     lease: Lease,
+    timing: Timing,
     since: Instant,
     /// Becomes cancelled when the lease is lost.
     pub lost: CancellationToken,
@@ -43,11 +56,11 @@ impl Held {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self.release().await,
-                () = tokio::time::sleep(AGAIN) => {}
+                () = tokio::time::sleep(self.timing.again) => {}
             }
             let Some(spec) = &mut self.lease.spec else { return self.lost.cancel() };
             spec.renew_time = Some(MicroTime(Timestamp::now()));
-            let left = RENEW_WITHIN.saturating_sub(renewed.elapsed());
+            let left = self.timing.renew_within.saturating_sub(renewed.elapsed());
             // Others count from when the server took it, which is before it answered.
             let asked = Instant::now();
             match tokio::time::timeout(left, replace(&self.api, &self.lease)).await {
@@ -64,7 +77,7 @@ impl Held {
                 Ok(Err(error)) => tracing::warn!(lease = self.name(), error = reason(&error), "the lease can't be renewed"),
                 Err(_) => {}
             }
-            if renewed.elapsed() >= RENEW_WITHIN {
+            if renewed.elapsed() >= self.timing.renew_within {
                 tracing::error!(lease = self.name(), "the lease could not be renewed in time");
                 return self.lost.cancel();
             }
@@ -95,15 +108,15 @@ impl Held {
 
 impl Cluster {
     /// Waits for a lease, for as long as somebody else holds it.
-    pub async fn acquire(&self, namespace: &str, name: &str, identity: &str) -> Held {
+    pub async fn acquire(&self, namespace: &str, name: &str, identity: &str, timing: Timing) -> Held {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
         // What the holder said last, and since when it has said that.
         let mut heard: Option<(Option<String>, Instant)> = None;
         let mut told = String::new();
         loop {
             let since = Instant::now();
-            match take(&api, name, identity, &mut heard).await {
-                Ok(Some(lease)) => return Held { api, lease, since, lost: CancellationToken::new() },
+            match take(&api, name, identity, timing, &mut heard).await {
+                Ok(Some(lease)) => return Held { api, lease, timing, since, lost: CancellationToken::new() },
                 Ok(None) => {
                     let holder = "waiting: another replica holds the lease".to_owned();
                     if told != holder {
@@ -119,7 +132,7 @@ impl Cluster {
                     }
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(timing.again).await;
         }
     }
 }
@@ -129,12 +142,13 @@ async fn take(
     api: &Api<Lease>,
     name: &str,
     identity: &str,
+    timing: Timing,
     heard: &mut Option<(Option<String>, Instant)>,
 ) -> Result<Option<Lease>, kube::Error> {
     let now = MicroTime(Timestamp::now());
     let spec = |transitions| LeaseSpec {
         holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        lease_duration_seconds: i32::try_from(timing.duration.as_secs()).ok(),
         acquire_time: Some(now.clone()),
         renew_time: Some(now.clone()),
         lease_transitions: Some(transitions),

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use cluster::lease::Timing;
 use cluster::{Cluster, LEASE};
 use devices::{Secret, SecretSource};
 use futures::FutureExt as _;
@@ -32,6 +33,9 @@ pub(crate) struct KubernetesArgs {
     /// The lease that lets one of several replicas act; those that share a store share it
     #[arg(long, requires = "kubernetes", default_value = LEASE, value_name = "NAME")]
     lease_name: String,
+    /// A replica that is not heard of for so long is taken over from
+    #[arg(long, requires = "kubernetes", default_value = "15s", value_name = "DURATION")]
+    lease_duration: crds::Duration,
     /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
     #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -54,6 +58,7 @@ pub(super) async fn lead(
     parts: Parts,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let duration = args.lease_duration.0.try_into().unwrap_or_default();
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
     {
@@ -62,7 +67,7 @@ pub(super) async fn lead(
         view.stands_by = true;
     }
     let held = tokio::select! {
-        held = cluster.acquire(&namespace, &args.lease_name, &identity) => held,
+        held = cluster.acquire(&namespace, &args.lease_name, &identity, Timing::new(duration)) => held,
         () = stop.cancelled() => return Ok(()),
     };
     parts.view.write().unwrap_or_else(PoisonError::into_inner).stands_by = false;

@@ -336,3 +336,73 @@ fn rights(plane: &ControlPlane) {
     }
     assert!(unused.is_empty(), "allowed and not used: {unused:?}");
 }
+
+/// A replica is killed, or the database ends, at a moment that a seed chooses, again and again in rollouts that overtake each other: nothing
+/// is done twice, the log is whole, and it ends as it should. `cargo xtask chaos` does it more often.
+#[test]
+fn killed_at_any_moment_nothing_is_done_twice() {
+    if skipped() {
+        return;
+    }
+    let Some(mut database) = Postgres::start().unwrap() else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL is not installed, and in CI nothing is skipped");
+        return eprintln!("SKIPPED: PostgreSQL is not installed");
+    };
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (kills, seed) = (number("EVENKEEL_KILLS", 6), number("EVENKEEL_SEED", 1));
+    println!("{kills} kills from seed {seed}");
+    let url = format!("--from-literal=url={}", database.url());
+    let values = ["replicas=2", "database.existingSecret=db", "auditKey.existingSecret=key", "extraArgs={--lease-duration=3s}"];
+    let mut world = World::new(3, &values, |plane| {
+        plane.must(&["create", "secret", "generic", "db", "--namespace", NAMESPACE, &url]).unwrap();
+        let key = "--from-literal=audit.key=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        plane.must(&["create", "secret", "generic", "key", "--namespace", NAMESPACE, key]).unwrap();
+    });
+    world.start_pod();
+    world.start_pod();
+    let versions = ["1.0-1", "2.0-1", "3.0-1"];
+    world.deploy(versions[0], "");
+    world.wait("Complete", versions[0], 3);
+    // A linear congruential generator (Knuth, MMIX) is random enough for a moment.
+    let mut state = seed;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let (mut version, mut killed) = (versions[0], 0);
+    for kill in 0..kills {
+        if kill % 2 == 0 {
+            version = versions[usize::try_from(kill / 2 + 1).unwrap() % versions.len()];
+            world.deploy(version, "");
+        }
+        std::thread::sleep(Duration::from_millis(random(6000)));
+        if random(4) == 0 {
+            database.down();
+            std::thread::sleep(Duration::from_millis(random(3000)));
+            database.up().unwrap();
+        }
+        let holder = world.holder();
+        // Who holds it, or whoever waits where nobody does just now.
+        let pod = world.pods.iter_mut().find(|pod| holder.contains(&format!("_{}_", pod.id())));
+        let Some(pod) = pod else { continue };
+        pod.kill();
+        pod.run().unwrap();
+        killed += 1;
+    }
+    println!("{killed} were killed");
+    assert!(killed * 2 > kills, "hardly anybody held the lease: {killed}");
+    world.wait("Complete", version, 3);
+    let log = world.verify(&world.pods[usize::from(!world.holder().contains(&format!("_{}_", world.pods[0].id())))]);
+    let text = |line: &str, field: &str| {
+        line.split(&format!(r#"\"{field}\":\""#)).nth(1).and_then(|rest| rest.split('\\').next()).map(str::to_owned)
+    };
+    let entries = |outcome: &str| {
+        let of = log.lines().filter(|line| text(line, "outcome").as_deref() == Some(outcome));
+        of.filter_map(|line| text(line, "step")).collect::<Vec<_>>()
+    };
+    let begun = entries("begun");
+    assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), begun.len(), "{begun:?}");
+    let ended: Vec<String> = ["done", "failed", "refused"].into_iter().flat_map(entries).filter(|step| begun.contains(step)).collect();
+    assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), ended.len(), "an outcome is written once: {ended:?}");
+    assert_eq!(ended.len(), begun.len(), "whatever was begun came to its end");
+}

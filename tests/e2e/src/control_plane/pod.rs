@@ -198,6 +198,11 @@ impl Pod {
         Ok(answer)
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().map(Child::id).unwrap_or_default()
+    }
+
     /// Where its HTTP interface is.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
