@@ -7,6 +7,9 @@ use reconcile::{Deferred, Name, Target, WaitingOn, report};
 
 use crate::view::View;
 
+/// Where desired state comes from in a cluster.
+const KUBERNETES: &str = "kubernetes";
+
 /// Explains a device or a Deployment; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {
     match target {
@@ -55,8 +58,9 @@ fn device(view: &View, name: &Name) -> Option<String> {
 
 fn deployment(view: &View, name: &Name) -> Option<String> {
     let target = Target::Deployment(name.clone());
-    if !view.desired.stalled.contains_key(&target) {
-        view.desired.objects.get(&(crds::Kind::Deployment, name.clone()))?;
+    let key = (crds::Kind::Deployment, name.clone());
+    if !view.desired.stalled.contains_key(&target) && !view.desired.objects.contains_key(&key) {
+        return deleted(view, name);
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     let status = report::deployment(&view.desired, &view.observed, deferred, name);
@@ -102,6 +106,35 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
     for step in steps {
         let _ = writeln!(text, "{step}");
     }
+    gates(&mut text, view, &deferred.iter().collect::<Vec<_>>());
+    Some(text)
+}
+
+/// One that is not written any more, as long as something of it is left to be done.
+fn deleted(view: &View, name: &Name) -> Option<String> {
+    let rollout = view.observed.rollouts.get(name)?;
+    let deletion = rollout.deletion.as_ref()?;
+    let mut text = format!("deployment/{name} is deleted by {} ({})\n", deletion.commit, deletion.author);
+    let left = rollout.placements.len();
+    match deletion.remove {
+        true => {
+            let _ = writeln!(
+                text,
+                "  its content comes off its devices; {} left",
+                if left == 1 { "1 device".to_owned() } else { format!("{left} devices") }
+            );
+        }
+        false => text.push_str("  what is on its devices stays\n"),
+    }
+    if deletion.remove && view.source.url == KUBERNETES {
+        let (namespace, name) = (name.namespace(), name.name());
+        let patch = r#"'{"metadata":{"finalizers":null}}'"#;
+        let _ = writeln!(
+            text,
+            "  the finalizer evenkeel.dev/remove holds it until then; to let the object go before (its content still comes off when it can):\n         kubectl -n {namespace} patch edep {name} --type=merge -p {patch}"
+        );
+    }
+    let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     gates(&mut text, view, &deferred.iter().collect::<Vec<_>>());
     Some(text)
 }

@@ -181,6 +181,22 @@ fn a_deployment_that_wants_it_is_held_until_its_content_is_off() {
     world.deploy("2.0-1", "");
     world.wait("Complete", "2.0-1", 2);
     world.plane.must(&["delete", "edep", "app", "--timeout=20s"]).unwrap();
+    // One that is paused is held, and explain says how it is let go.
+    world.deploy("2.0-1", "  onDelete: Remove\n");
+    world.wait("Complete", "2.0-1", 2);
+    world.engine.text(&["rollout", "pause", "app"]).unwrap();
+    world.until("the finalizer again", || {
+        let object = world.object("edep", "app");
+        if object["metadata"]["finalizers"] == serde_json::json!(["evenkeel.dev/remove"]) { Ok(()) } else { Err(object.to_string()) }
+    });
+    world.plane.must(&["delete", "edep", "app", "--wait=false"]).unwrap();
+    world.until("that it is held being explained", || match world.engine.text(&["explain", "deployment/app"]) {
+        Ok(text) if text.contains("kubectl -n default patch edep app --type=merge -p '{\"metadata\":{\"finalizers\":null}}'") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let patch = r#"{"metadata":{"finalizers":null}}"#;
+    world.plane.must(&["-n", "default", "patch", "edep", "app", "--type=merge", "-p", patch]).unwrap();
+    world.plane.must(&["wait", "--for=delete", "--timeout=20s", "edep/app"]).unwrap();
 }
 
 /// The API server is what the engine stands on: without it what is in force stays, that is said, and it goes on when it is back.
