@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::{PlainStatus, SecretRef, WindowSpec};
 use crate::probe::ProbeSpec;
-use crate::quantity::Duration;
-
-/// A public key as OpenSSH writes it: its type, the key in Base64, perhaps a comment.
-pub(crate) const HOST_KEY: &str = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{60,}={0,2}( .*)?$";
+use crate::quantity::{Duration, HOST_KEY};
 
 /// A server, a network device or a storage box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]

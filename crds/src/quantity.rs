@@ -20,6 +20,9 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub SignedDuration);
 
+/// A public key as OpenSSH writes it: its type, the key in Base64, perhaps a comment.
+pub(crate) const HOST_KEY: &str = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{60,}={0,2}( .*)?$";
+
 const DURATION: &str = "a duration such as 15s, 5m, 1h30m or 200ms";
 const DURATION_PATTERN: &str = "^([0-9]{1,6}(ms|s|m|h|d))+$";
 const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -221,7 +224,7 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         "^0[0-7]{3}$" => Some("an octal mode such as \"0644\", in quotes"),
         "^[0-9a-f]{40}$" => Some("a whole commit id: 40 lower-case hexadecimal digits"),
         "^https?://" => Some("an http:// or https:// URL"),
-        crate::device::HOST_KEY => Some("a public key as `evenkeel scan ADDRESS` prints it, such as ssh-ed25519 AAAAC3Nz…"),
+        HOST_KEY => Some("a public key as `evenkeel scan ADDRESS` prints it, such as ssh-ed25519 AAAAC3Nz…"),
         "^/" => Some("a path that begins with /"),
         r"^(/[0-9A-Za-z_@.+-]+)+$" => Some("an absolute path of letters, digits and _@.+-"),
         r"^[0-9A-Za-z:]([-0-9A-Za-z._:]*[0-9A-Za-z])?$" => Some("an IP address or a DNS name"),

@@ -142,8 +142,13 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         events: events.clone(),
     };
     engine.restore(&url).await?;
-    let mut follow =
-        tokio::spawn(source::follow(parts.origin, in_force.map(|in_force| in_force.revision), parts.interval, wishes, events.clone()));
+    let (tell, interval) = (events.clone(), parts.interval);
+    let mut follow = tokio::spawn(async move {
+        match parts.origin {
+            source::Origin::Cluster(cluster) => cluster::follow(&cluster, wishes, tell).await,
+            origin => source::follow(origin, in_force.map(|in_force| in_force.revision), interval, wishes, tell).await,
+        }
+    });
     let mut requests = parts.requests;
     loop {
         let wake = engine.next_look();

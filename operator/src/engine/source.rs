@@ -77,9 +77,6 @@ pub(crate) async fn follow(
     mut wishes: mpsc::Receiver<Wish>,
     events: mpsc::Sender<Event>,
 ) {
-    if let Origin::Cluster(cluster) = &origin {
-        return super::cluster::follow(cluster, wishes, events).await;
-    }
     let mut reading = Reading::default();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
