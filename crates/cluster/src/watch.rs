@@ -291,12 +291,15 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
         from: None,
         appliers: Vec::new(),
     };
+    // An annotation alone may have been copied along with the rest of an object.
+    let is_from_git =
+        written(metadata.managed_fields.as_deref().unwrap_or_default()).any(|entry| entry.manager.as_deref() == Some(apply::MANAGER));
     let is_apply =
         |entry: &&ManagedFieldsEntry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(apply::MANAGER);
     let appliers = written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(is_apply);
     known.appliers = appliers.filter_map(|entry| entry.manager.clone()).collect();
     let mut annotations = metadata.annotations.unwrap_or_default();
-    known.from = annotations.remove(apply::FROM);
+    known.from = annotations.remove(apply::FROM).filter(|_| is_from_git);
     for ours in [LAST_APPLIED, apply::BY] {
         annotations.remove(ours);
     }

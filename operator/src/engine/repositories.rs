@@ -128,6 +128,12 @@ impl Shared {
         }
     }
 
+    /// Whether there is such a Repository, by its namespace and name.
+    fn is_there(&self, repository: &str) -> bool {
+        let key = (Kind::Repository, Name::parse(repository));
+        self.view.read().unwrap_or_else(PoisonError::into_inner).desired.objects.contains_key(&key)
+    }
+
     fn forget(&self, name: &Name) {
         self.view.write().unwrap_or_else(PoisonError::into_inner).repositories.remove(name);
     }

@@ -169,6 +169,23 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     assert_eq!(versions(), before, "{}", world.engine.tail());
     assert_eq!(world.plane.requests_of("fleet", "evenkeel-repository").unwrap().len(), asked, "an apply of what is there already");
 
+    // A second Repository does not fight over what the first one applies, and a copy of an object is nobody's but its maker's.
+    let text = world.plane.must(&["get", "erepo/fleet", "--namespace", "fleet", "-o", "jsonpath={.spec}"]).unwrap();
+    let second =
+        format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\nmetadata: {{name: second, namespace: fleet}}\nspec: {text}\n");
+    world.plane.apply(&second).unwrap();
+    world.until("the second one being refused", || {
+        let ready = world.object("erepo/second")["status"]["conditions"][0].clone();
+        let said = ready["message"].as_str().unwrap_or_default();
+        if said.contains("is applied by repository fleet/fleet") { Ok(()) } else { Err(ready.to_string()) }
+    });
+    world.plane.must(&["delete", "erepo/second", "--namespace", "fleet"]).unwrap();
+    let mut copy = world.object("dev/d-1");
+    copy["metadata"] = serde_json::json!({"name": "copy", "namespace": "fleet", "annotations": copy["metadata"]["annotations"]});
+    copy["spec"]["suspend"] = true.into();
+    let made = world.plane.with(&["create"], &copy.to_string()).unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
     // What leaves Git leaves the cluster; the Repository may go, and what it applied stays.
     let gone = world.engine.git(&["rm", "-q", "d-3.yaml"]).and_then(|_| world.engine.commit("x", "", "without d-3")).unwrap();
     world.told(&gone, "Applied", "3 objects");
@@ -176,6 +193,7 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     world.plane.must(&["delete", "erepo/fleet", "--namespace", "fleet", "--timeout=30s"]).unwrap();
     std::thread::sleep(Duration::from_secs(3));
     assert_ne!(world.object("edep/app"), Value::Null);
+    assert_ne!(world.object("dev/copy"), Value::Null);
     let refused: Vec<_> = world.plane.requests_of(NAMESPACE, "evenkeel").unwrap().into_iter().filter(|request| request.forbidden).collect();
     assert!(refused.is_empty(), "{refused:?}");
 }

@@ -259,6 +259,7 @@ impl Follower {
         let touched: BTreeSet<Key> = self.touched.iter().filter_map(|key| objects.get(key)).map(|object| self.placed(object).0).collect();
         let from = self.name.full();
         let mut drifted = Vec::new();
+        let mut refused: Vec<Refusal> = Vec::new();
         let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
         for (key, object) in &wanted {
             let known = self.shared.cluster.known(key);
@@ -267,13 +268,19 @@ impl Follower {
             if known.as_ref().is_some_and(|known| known.deleting) || (is_there && !touched.contains(key)) {
                 continue;
             }
+            if let Some(other) = known.as_ref().and_then(|known| known.from.as_deref()).filter(|other| *other != from)
+                && self.shared.is_there(other)
+            {
+                let text = format!("{} is applied by repository {other}: take it out of one of them", Target::of(key.0, key.1.clone()));
+                refused.push(Refusal { text, again: false });
+                continue;
+            }
             if is_ours && !touched.contains(key) && spec.drift.is_some_and(|drift| drift != crds::Drift::Correct) {
                 drifted.push(Target::of(key.0, key.1.clone()).to_string());
                 continue;
             }
             work.entry(rank(key.0)).or_default().push((key, object, is_ours));
         }
-        let mut refused: Vec<Refusal> = Vec::new();
         let mut written = 0;
         for work in work.into_values() {
             let by = by.as_str();
