@@ -228,11 +228,24 @@ fn a_repository_does_no_more_than_it_may() {
     world.told(&commit, "Applied", "2 objects");
     world.until("two being gone", || if world.object("dev/d-3") == Value::Null { Ok(()) } else { Err("it is there".into()) });
 
+    // Another folder may have none of what is there: that is no commit that deletes, and is held all the same.
+    std::fs::create_dir(world.engine.fleet.join("sub")).unwrap();
+    let class = "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {name: c}\nspec: {}\n";
+    let commit = world.engine.commit("sub/class.yaml", class, "a class").unwrap();
+    world.told(&commit, "Applied", "3 objects");
+    let path = |path: &str| format!(r#"{{"spec":{{"path":{path}}}}}"#);
+    let patch = |what: &str| world.plane.must(&["patch", "erepo/fleet", "--namespace", "fleet", "--type=merge", "-p", what]).unwrap();
+    patch(&path(r#""sub""#));
+    world.told(&commit, "WaitsForApproval", "deletes device/fleet/d-1, more than 0");
+    patch(&path("null"));
+    world.told(&commit, "Applied", "3 objects");
+    assert_ne!(world.object("dev/d-1"), Value::Null);
+
     // Another namespace is not its own, another manager's fields neither, and kinds of others are not applied at all.
-    let elsewhere = "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {name: c, namespace: default}\nspec: {}\n";
+    let elsewhere = "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {name: elsewhere, namespace: default}\nspec: {}\n";
     let commit = world.engine.commit("elsewhere.yaml", elsewhere, "elsewhere").unwrap();
     world.told(&commit, "Refused", "may not apply it");
-    assert!(!world.plane.kubectl(&["get", "dclass", "c"]).unwrap().status.success());
+    assert!(!world.plane.kubectl(&["get", "dclass", "elsewhere"]).unwrap().status.success());
     world.engine.git(&["rm", "-q", "elsewhere.yaml"]).unwrap();
     let class = |every: &str| {
         format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::Known;
 use cluster::apply::{Applier, Refusal};
 use crds::{Kind, Object, PlainStatus, RepositorySpec, RepositoryStatus, VerifyMode};
 use futures::{FutureExt as _, StreamExt as _};
@@ -69,6 +70,8 @@ pub(super) struct Follower {
     /// Whether what was read last has errors, so that what is missing in it may only be unreadable.
     has_errors: bool,
     first_error: Option<String>,
+    /// The commit that was let through beyond the limits.
+    let_through: Option<String>,
 }
 
 impl Follower {
@@ -87,6 +90,7 @@ impl Follower {
             touched: BTreeSet::new(),
             has_errors: false,
             first_error: None,
+            let_through: None,
         }
     }
 
@@ -140,7 +144,8 @@ impl Follower {
         if let Err(verdict) = self.prepare(spec).await {
             return verdict;
         }
-        if let Err(error) = self.read().await {
+        let unread = self.read().await.err();
+        if let Some(error) = unread.as_ref().filter(|_| self.applied.is_none()) {
             return Verdict::not("GitFailed", error);
         }
         let account = spec.service_account_name.as_deref().unwrap_or(ACCOUNT);
@@ -149,15 +154,20 @@ impl Follower {
             Err(error) => return Verdict::not("NoAccount", error.in_full()),
         };
         if let Err(too_far) = self.within_limits(wanted) {
-            let approve = format!(
-                "kubectl -n {} annotate erepo {} evenkeel.dev/approve={} --overwrite",
-                self.name.namespace(),
-                self.name.name(),
-                too_far.0
-            );
-            return Verdict::not("WaitsForApproval", format!("commit {} {}; to let it through: {approve}", too_far.1, too_far.2));
+            return self.waits(&too_far);
         }
-        self.bring(spec, &applier).await
+        let verdict = self.bring(wanted, &applier).await;
+        match unread {
+            // What is in force is kept so, without Git too.
+            Some(error) => Verdict::not("GitFailed", error),
+            None => verdict,
+        }
+    }
+
+    fn waits(&self, (id, commit, reason): &(String, String, String)) -> Verdict {
+        let (namespace, name) = (self.name.namespace(), self.name.name());
+        let approve = format!("kubectl -n {namespace} annotate erepo {name} evenkeel.dev/approve={id} --overwrite");
+        Verdict::not("WaitsForApproval", format!("commit {commit} {reason}; to let it through: {approve}"))
     }
 
     /// What it is read with: credentials as they are now, and the source.
@@ -229,11 +239,10 @@ impl Follower {
     }
 
     /// Whether what was read may be applied; otherwise the id to approve it by, the commit, and why not.
-    fn within_limits(&self, wanted: &Wanted) -> Result<(), (String, String, String)> {
+    fn within_limits(&mut self, wanted: &Wanted) -> Result<(), (String, String, String)> {
         let Some(next) = &self.next else { return Ok(()) };
-        let spec = wanted.spec.limits.clone().unwrap_or_default();
-        let deletions = spec.deletions.map_or(DELETIONS, |count| usize::try_from(count).unwrap_or_default());
-        let limits = Limits { deletions, devices: spec.devices.map_or(Share::Percent(100), share) };
+        let devices = wanted.spec.limits.as_ref().and_then(|limits| limits.devices).map_or(Share::Percent(100), share);
+        let limits = Limits { deletions: deletions(&wanted.spec), devices };
         let too_far = match (&self.lost, &self.applied) {
             (Some(lost), _) => limits::unknown(lost, &next.desired),
             (None, None) => return Ok(()),
@@ -243,19 +252,25 @@ impl Follower {
             },
         };
         if wanted.approved.as_ref() == Some(&too_far.id) {
+            self.let_through = Some(next.desired.revision.commit.clone());
             return Ok(());
         }
         Err((too_far.id, next.desired.revision.commit.clone(), too_far.reason))
     }
 
     /// Brings the cluster to what was read: what a commit changed, what is missing, what others have changed, and what left Git.
-    async fn bring(&mut self, spec: &RepositorySpec, applier: &Applier) -> Verdict {
+    async fn bring(&mut self, of: &Wanted, applier: &Applier) -> Verdict {
+        let spec = &of.spec;
         let desired = self.next.as_ref().map(|next| next.desired.clone()).or_else(|| self.applied.clone());
         let Some(desired) = desired else { return Verdict::not("Reading", "nothing was read yet") };
         let revision = &desired.revision;
         let by = format!("{} {}", &revision.commit[..revision.commit.len().min(12)], revision.author);
         let objects = self.reading.objects();
         let wanted: BTreeMap<Key, Object> = objects.values().map(|object| self.placed(object)).collect();
+        let (gone, mut left) = self.gone(spec, &wanted);
+        if let Some(too_far) = self.too_many(of, &revision.commit, &gone) {
+            return self.waits(&too_far);
+        }
         let touched: BTreeSet<Key> = self.touched.iter().filter_map(|key| objects.get(key)).map(|object| self.placed(object).0).collect();
         let from = self.name.full();
         let mut drifted = Vec::new();
@@ -289,7 +304,10 @@ impl Follower {
             written += results.iter().filter(|result| result.is_ok()).count();
             refused.extend(results.into_iter().filter_map(Result::err));
         }
-        let (pruned, mut left) = self.prune(spec, applier, &wanted, &mut refused).await;
+        let deletions: Vec<_> = gone.iter().map(|(key, known)| applier.delete(key, &known.uid).boxed()).collect();
+        let results: Vec<Result<(), Refusal>> = futures::stream::iter(deletions).buffer_unordered(WRITERS).collect().await;
+        let pruned = results.iter().filter(|result| result.is_ok()).count();
+        refused.extend(results.into_iter().filter_map(Result::err));
         if written + pruned > 0 {
             tracing::info!(repository = %self.name, commit = revision.commit, written, pruned, "applied");
         }
@@ -301,6 +319,7 @@ impl Follower {
             self.next = None;
             self.changed = Changed::default();
             self.touched.clear();
+            self.let_through = None;
         }
         let short = &commit[..commit.len().min(12)];
         left.extend(drifted.iter().map(|object| format!("{object} was changed by somebody else")));
@@ -321,17 +340,11 @@ impl Follower {
         }
     }
 
-    /// Deletes what came from here and is not in Git any more. Returns how many, and what is left for others.
-    async fn prune(
-        &self,
-        spec: &RepositorySpec,
-        applier: &Applier,
-        wanted: &BTreeMap<Key, Object>,
-        refused: &mut Vec<Refusal>,
-    ) -> (usize, Vec<String>) {
+    /// What came from here and is not in Git any more; and what of that is left, since others apply it too.
+    fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, Object>) -> (Vec<(Key, Known)>, Vec<String>) {
         // What can't be read may be all that is missing.
         if spec.prune == Some(false) || self.has_errors {
-            return (0, Vec::new());
+            return (Vec::new(), Vec::new());
         }
         let there = self.shared.cluster.applied_from(&self.name);
         let gone = there.into_iter().filter(|(key, known)| !wanted.contains_key(key) && !known.deleting);
@@ -340,11 +353,23 @@ impl Follower {
             let object = Target::of(kind, name);
             format!("{object} left Git and stays, since {} applies it too", known.appliers.join(", "))
         });
-        let deletions: Vec<_> = ours.iter().map(|(key, known)| applier.delete(key, &known.uid).boxed()).collect();
-        let results: Vec<Result<(), Refusal>> = futures::stream::iter(deletions).buffer_unordered(WRITERS).collect().await;
-        let pruned = results.iter().filter(|result| result.is_ok()).count();
-        refused.extend(results.into_iter().filter_map(Result::err));
-        (pruned, left.collect())
+        (ours, left.collect())
+    }
+
+    /// Whether more would be deleted than may be, by what is there and not by what commits say: another branch or path, or another
+    /// repository, may have none of it. What a Deployment takes off its devices as it goes weighs as much as a device.
+    fn too_many(&self, of: &Wanted, commit: &str, gone: &[(Key, Known)]) -> Option<(String, String, String)> {
+        let weighs = |(key, known): &&(Key, Known)| match known.object.as_deref() {
+            Some(Object::Deployment(deployment)) => deployment.spec.on_delete == Some(crds::OnDelete::Remove),
+            _ => key.0 == Kind::Device,
+        };
+        let heavy: Vec<String> = gone.iter().filter(weighs).map(|((kind, name), _)| Target::of(*kind, name.clone()).to_string()).collect();
+        let limit = deletions(&of.spec);
+        let id = Digest::of_json(&(commit, &heavy)).as_str()[..12].to_owned();
+        if heavy.len() <= limit || self.let_through.as_deref() == Some(commit) || of.approved.as_ref() == Some(&id) {
+            return None;
+        }
+        Some((id, commit.to_owned(), format!("deletes {}, more than {limit}", few(&heavy))))
     }
 
     /// An object as it is to be applied: in the Repository's namespace if it names none.
@@ -355,6 +380,12 @@ impl Follower {
         object.metadata_mut().namespace = Some(namespace);
         (key, object)
     }
+}
+
+/// Devices that may be deleted at once.
+fn deletions(spec: &RepositorySpec) -> usize {
+    let limit = spec.limits.as_ref().and_then(|limits| limits.deletions);
+    limit.map_or(DELETIONS, |count| usize::try_from(count).unwrap_or_default())
 }
 
 /// What others refer to comes first.
