@@ -13,14 +13,14 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crds::{GROUP, Kind, VERSION};
+use crds::{GROUP, Kind, Object, VERSION};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use reconcile::Key;
+use reconcile::{Key, Name};
 
 pub use watch::{Batch, Known};
 
@@ -28,6 +28,9 @@ pub use watch::{Batch, Known};
 pub const FIELD_MANAGER: &str = "evenkeel";
 /// The finalizer of a Deployment whose content is taken off its devices before it goes.
 pub const FINALIZER: &str = "evenkeel.dev/remove";
+
+/// Annotations that are not what an object says: ours, and kubectl's copy of it.
+pub const OURS: [&str; 3] = [apply::FROM, apply::BY, watch::LAST_APPLIED];
 
 /// The lease that whoever plans and acts holds.
 pub const LEASE: &str = "evenkeel";
@@ -136,6 +139,18 @@ impl Cluster {
     /// The namespace that the configuration names: where our own lease lies if nothing else is said.
     pub fn default_namespace(&self) -> &str {
         self.client.default_namespace()
+    }
+
+    /// Whether objects of a namespace are watched.
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|watched| watched == namespace)
+    }
+
+    /// The objects of a kind that are there to stay, as they were last good.
+    pub fn objects_of(&self, kind: Kind) -> Vec<(Name, Arc<Object>)> {
+        let table = self.table();
+        let of = table.iter().filter(|((of, _), known)| *of == kind && !known.deleting);
+        of.filter_map(|((_, name), known)| Some((name.clone(), known.object.clone()?))).collect()
     }
 
     /// What is known of an object.

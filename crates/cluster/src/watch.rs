@@ -28,7 +28,7 @@ const BATCH: usize = 4096;
 /// How long further changes are waited for once there is one, so that an apply of many objects becomes few batches.
 const GATHER: Duration = Duration::from_millis(50);
 /// What kubectl leaves behind: the object once more.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What is known of an object beyond what it says: what our writes need.
 #[derive(Clone, Debug, Default, PartialEq)]

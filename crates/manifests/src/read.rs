@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::{Kind, Object};
+use reconcile::finding::Severity;
 use reconcile::{Key, Name, Target};
 
 use crate::finding::Finding;
@@ -34,6 +35,18 @@ pub struct Reader {
     twice: BTreeSet<Key>,
     /// Files with something wrong in them.
     wrong: BTreeSet<String>,
+    /// The namespace of objects that name none.
+    namespace: Namespace,
+}
+
+/// The namespace of objects that name none.
+#[derive(Clone)]
+struct Namespace(Arc<str>);
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self(reconcile::name::DEFAULT_NAMESPACE.into())
+    }
 }
 
 /// One file, read.
@@ -49,6 +62,18 @@ struct Parsed {
 }
 
 impl Reader {
+    /// One that reads objects without a namespace as being in this one.
+    pub fn in_namespace(namespace: &str) -> Self {
+        Self { namespace: Namespace(namespace.into()), ..Self::default() }
+    }
+
+    /// Why what was read may not be all that is meant: a file, or a part of one, can't be used.
+    pub fn fault(&self) -> Option<&Finding> {
+        let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
+        let mut findings = wrong.flat_map(|parsed| &parsed.findings);
+        findings.find(|finding| finding.severity == Severity::Error || finding.code == "skipped")
+    }
+
     /// The blobs that [`Self::update`] will ask for: those that are not known yet.
     pub fn missing<'a>(&'a self, changed: &'a BTreeMap<String, Entry>) -> impl Iterator<Item = &'a str> {
         changed.iter().filter_map(|(path, entry)| match entry {
@@ -77,7 +102,7 @@ impl Reader {
                 Entry::Blob(id) if self.knows(path, id) => continue,
                 Entry::Blob(id) => {
                     count += 1;
-                    Some(Parsed { id: id.clone(), ..file(path, read(path, id), before.as_deref()) })
+                    Some(Parsed { id: id.clone(), ..file(path, read(path, id), before.as_deref(), &self.namespace.0) })
                 }
                 Entry::Left(why) => Some(broken(String::new(), before.as_deref(), vec![Finding::skipped(path, why)])),
                 Entry::Gone => None,
@@ -165,9 +190,9 @@ impl Parsed {
 }
 
 /// A file from its bytes, or why these can't be had.
-fn file(path: &str, bytes: Result<Vec<u8>, String>, before: Option<&Parsed>) -> Parsed {
+fn file(path: &str, bytes: Result<Vec<u8>, String>, before: Option<&Parsed>, namespace: &str) -> Parsed {
     let finding = match bytes.map(String::from_utf8) {
-        Ok(Ok(text)) => return parse(path, text, before),
+        Ok(Ok(text)) => return parse(path, text, before, namespace),
         Ok(Err(error)) => {
             let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
             let line = good.split('\n').next_back().unwrap_or_default();
@@ -190,7 +215,7 @@ fn broken(text: String, before: Option<&Parsed>, findings: Vec<Finding>) -> Pars
     Parsed { text, objects, stalled, findings, ..Parsed::default() }
 }
 
-fn parse(path: &str, text: String, before: Option<&Parsed>) -> Parsed {
+fn parse(path: &str, text: String, before: Option<&Parsed>, namespace: &str) -> Parsed {
     if text.starts_with("version https://git-lfs.github.com/spec/") {
         let help = "keep manifests out of LFS: `git lfs untrack`, then commit the file itself";
         let finding = Finding::error("lfs-pointer", "", "this is a Git LFS pointer, not the file itself", help);
@@ -201,7 +226,7 @@ fn parse(path: &str, text: String, before: Option<&Parsed>) -> Parsed {
     let lines = Lines::new(&text);
     let mut parsed = Parsed::default();
     for node in documents.iter().flat_map(items) {
-        document((path, &lines), node, before, &mut parsed);
+        document((path, &lines, namespace), node, before, &mut parsed);
     }
     if !errors.is_empty() {
         // What a broken document held is not known: of this file everything stays as it was.
@@ -223,13 +248,13 @@ fn items(node: &Node) -> Vec<&Node> {
     }
 }
 
-fn identity(node: &Node) -> Option<Key> {
+fn identity(node: &Node, namespace: &str) -> Option<Key> {
     let kind = Kind::ALL.iter().find(|kind| Some(kind.as_str()) == node.text("kind"))?;
     let metadata = node.get("metadata")?;
-    Some((*kind, Name::new(metadata.text("namespace").unwrap_or(reconcile::name::DEFAULT_NAMESPACE), metadata.text("name")?)))
+    Some((*kind, Name::new(metadata.text("namespace").unwrap_or(namespace), metadata.text("name")?)))
 }
 
-fn document((path, lines): (&str, &Lines<'_>), node: &Node, before: Option<&Parsed>, parsed: &mut Parsed) {
+fn document((path, lines, namespace): (&str, &Lines<'_>, &str), node: &Node, before: Option<&Parsed>, parsed: &mut Parsed) {
     let mut add = |finding: Finding| {
         // What should not be there is seen at its name, what is wrong with a value at the value.
         let place = if finding.code == "unknown-field" { node.find_key(&finding.path) } else { node.find(&finding.path) };
@@ -239,7 +264,7 @@ fn document((path, lines): (&str, &Lines<'_>), node: &Node, before: Option<&Pars
         Ok(kind) => kind,
         Err(finding) => return add(*finding),
     };
-    let key = identity(node);
+    let key = identity(node, namespace);
     let value = node.to_value();
     let mut findings = schema::check(kind, &value);
     if findings.is_empty()
@@ -263,8 +288,6 @@ fn document((path, lines): (&str, &Lines<'_>), node: &Node, before: Option<&Pars
 
 #[cfg(test)]
 mod tests {
-    use reconcile::finding::Severity;
-
     use super::*;
 
     fn update(reader: &mut Reader, files: &[(&str, &str)]) -> usize {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -96,6 +97,8 @@ pub(super) async fn lead(
         _ = &mut keeping => bail!("nobody keeps the lease any more"),
     };
     publishing.cancel();
+    // What it has asked the API server for comes to its end.
+    let _ = tokio::time::timeout(Duration::from_secs(3), repositories).await;
     // Only now: nothing of ours is under way any more.
     release.cancel();
     let _ = keeping.await;

@@ -207,7 +207,9 @@ fn write<'a>(cluster: &'a Cluster, view: &SharedView, patience: &mut Patience, k
     let hold = holds(&view, key, &known);
     let is_there = view.desired.objects.contains_key(key)
         || view.desired.stalled.keys().any(|target| (target.kind(), target.name()) == (key.0, &key.1));
-    let status = (is_there && !patience.waits(key, &known, is_seen(&view, key))).then(|| status(&view, key));
+    // A Repository says itself how it stands, as soon as it knows.
+    let is_told = key.0 != Kind::Repository || view.repositories.contains_key(&key.1);
+    let status = (is_there && is_told && !patience.waits(key, &known, is_seen(&view, key))).then(|| status(&view, key));
     drop(view);
     if hold.is_none() && status.is_none() {
         return None;

@@ -107,13 +107,12 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 impl Shared {
     /// The Repositories there are.
     fn wanted(&self) -> BTreeMap<Name, Wanted> {
-        let desired = self.view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
-        let repositories = desired.objects.iter().filter(|((kind, _), _)| *kind == Kind::Repository);
-        let wanted = repositories.filter_map(|((_, name), object)| {
-            let Object::Repository(repository) = &**object else { return None };
+        // As the API server has them, and not as they are in force: what is held up must not keep one going that somebody has stopped.
+        let wanted = self.cluster.objects_of(Kind::Repository).into_iter().filter_map(|(name, object)| {
+            let Object::Repository(repository) = &*object else { return None };
             let approved = repository.metadata.annotations.as_ref().and_then(|annotations| annotations.get(APPROVE).cloned());
             let generation = repository.metadata.generation;
-            Some((name.clone(), Wanted { spec: repository.spec.clone(), generation, requested: requested_at(object), approved }))
+            Some((name, Wanted { spec: repository.spec.clone(), generation, requested: requested_at(&object), approved }))
         });
         wanted.collect()
     }
@@ -130,8 +129,7 @@ impl Shared {
 
     /// Whether there is such a Repository, by its namespace and name.
     fn is_there(&self, repository: &str) -> bool {
-        let key = (Kind::Repository, Name::parse(repository));
-        self.view.read().unwrap_or_else(PoisonError::into_inner).desired.objects.contains_key(&key)
+        self.cluster.known(&(Kind::Repository, Name::parse(repository))).is_some_and(|known| !known.deleting)
     }
 
     fn forget(&self, name: &Name) {

@@ -140,6 +140,16 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// One whose objects are in this namespace where they name none.
+    pub(super) fn in_namespace(namespace: &str) -> Self {
+        Self { reader: Reader::in_namespace(namespace), ..Self::default() }
+    }
+
+    /// Why what was read may not be all that is meant, if so.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.reader.fault().map(|finding| Wrong::in_file(finding).text)
+    }
+
     /// The objects of it.
     pub(super) fn objects(&self) -> &BTreeMap<Key, Arc<Object>> {
         self.reader.objects()

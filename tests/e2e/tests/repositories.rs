@@ -246,7 +246,16 @@ fn a_repository_does_no_more_than_it_may() {
     let commit = world.engine.commit("elsewhere.yaml", elsewhere, "elsewhere").unwrap();
     world.told(&commit, "Refused", "may not apply it");
     assert!(!world.plane.kubectl(&["get", "dclass", "elsewhere"]).unwrap().status.success());
-    world.engine.git(&["rm", "-q", "elsewhere.yaml"]).unwrap();
+    // Nor does it lift its own limits; and where something was refused, nothing goes that it may have been to replace.
+    let own = "apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\nmetadata: {name: fleet}\nspec: {url: 'https://evil.example.com/x'}\n";
+    world.engine.git(&["rm", "-q", "sub/class.yaml"]).unwrap();
+    let commit = world.engine.commit("own.yaml", own, "its own").unwrap();
+    world.told(&commit, "Refused", "does not apply itself");
+    assert_ne!(world.object("dclass/c"), Value::Null);
+    world.engine.git(&["rm", "-q", "elsewhere.yaml", "own.yaml"]).unwrap();
+    let commit = world.engine.commit("x", "1", "neither").unwrap();
+    world.told(&commit, "Applied", "2 objects");
+    world.until("the class being gone", || if world.object("dclass/c") == Value::Null { Ok(()) } else { Err("it is there".into()) });
     let class = |every: &str| {
         format!(
             "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {{name: theirs, namespace: fleet}}\nspec: {{labels: {{every: {every}}}}}\n"
@@ -263,5 +272,7 @@ fn a_repository_does_no_more_than_it_may() {
 
     // It may go to no place on the operator's own disk.
     world.plane.must(&["patch", "erepo/fleet", "--namespace", "fleet", "--type=merge", "-p", r#"{"spec":{"url":"/etc"}}"#]).unwrap();
-    world.told("", "Invalid", "spec.url");
+    world.told("", "Invalid", "spec.url: a path");
+    patch(r#"{"spec":{"url":"http://127.0.0.1:8080/x"}}"#);
+    world.told("", "Invalid", "plain HTTP");
 }

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use manifests::git::{Follow, Held, Options, Source};
 use reconcile::content::Digest;
 use reconcile::desired::{Share, share};
-use reconcile::finding::Severity;
 use reconcile::limits::{self, Limits};
 use reconcile::{Changed, Desired, Key, Name, Target, report};
 use tokio::sync::watch;
@@ -35,6 +34,18 @@ const DELETIONS: usize = 5;
 const TOLD: usize = 5;
 /// The longest message of a condition that we write.
 const MESSAGE: usize = 2048;
+
+/// What is to be done about an object.
+enum Turn {
+    None,
+    /// Somebody else has changed it, and that is only told.
+    Drifted,
+    Refused(String),
+    Apply {
+        /// Also where others have changed it.
+        forced: bool,
+    },
+}
 
 /// How a look went.
 struct Verdict {
@@ -67,19 +78,17 @@ pub(super) struct Follower {
     changed: Changed,
     /// The objects that it changed.
     touched: BTreeSet<Key>,
-    /// Whether what was read last has errors, so that what is missing in it may only be unreadable.
-    has_errors: bool,
-    first_error: Option<String>,
     /// The commit that was let through beyond the limits.
     let_through: Option<String>,
 }
 
 impl Follower {
     pub(super) fn new(name: Name, shared: Arc<Shared>) -> Self {
+        let reading = Reading::in_namespace(name.namespace());
         Self {
             name,
             shared,
-            reading: Reading::default(),
+            reading,
             origin: None,
             held: Held::default(),
             applied: None,
@@ -88,8 +97,6 @@ impl Follower {
             next: None,
             changed: Changed::default(),
             touched: BTreeSet::new(),
-            has_errors: false,
-            first_error: None,
             let_through: None,
         }
     }
@@ -203,6 +210,12 @@ impl Follower {
             if source.is_local() {
                 return Err(Verdict::not("Invalid", "spec.url: a path leads nowhere in a cluster: give an https:// or ssh:// URL"));
             }
+            if spec.url.starts_with("http:") {
+                return Err(Verdict::not(
+                    "Invalid",
+                    "spec.url: plain HTTP leads to the operator's own pod: give an https:// or ssh:// URL",
+                ));
+            }
             self.origin = Some(Arc::new(Origin::Git(source)));
         }
         Ok(())
@@ -219,23 +232,16 @@ impl Follower {
             match self.reading.restore(source, &commit).await? {
                 Some(candidate) => {
                     self.applied = Some(candidate.desired.clone());
-                    self.take(&candidate);
                 }
                 None => self.lost = Some(commit),
             }
         }
         if let Some(candidate) = self.reading.look(&origin).await? {
-            self.take(&candidate);
             self.changed.extend(candidate.changed.clone());
             self.touched.extend(candidate.told.iter().cloned());
             self.next = Some(candidate);
         }
         Ok(())
-    }
-
-    fn take(&mut self, candidate: &Candidate) {
-        self.first_error = candidate.findings.iter().find(|wrong| wrong.severity == Severity::Error).map(|wrong| wrong.text.clone());
-        self.has_errors = self.first_error.is_some();
     }
 
     /// Whether what was read may be applied; otherwise the id to approve it by, the commit, and why not.
@@ -271,66 +277,61 @@ impl Follower {
         if let Some(too_far) = self.too_many(of, &revision.commit, &gone) {
             return self.waits(&too_far);
         }
-        let touched: BTreeSet<Key> = self.touched.iter().filter_map(|key| objects.get(key)).map(|object| self.placed(object).0).collect();
-        let from = self.name.full();
         let mut drifted = Vec::new();
-        let mut refused: Vec<Refusal> = Vec::new();
+        let mut refused: BTreeMap<Key, Refusal> = BTreeMap::new();
         let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
         for (key, object) in &wanted {
-            let known = self.shared.cluster.known(key);
-            let is_ours = known.as_ref().is_some_and(|known| known.from.as_deref() == Some(from));
-            let is_there = is_ours && known.as_ref().is_some_and(|known| known.is_as(object));
-            if known.as_ref().is_some_and(|known| known.deleting) || (is_there && !touched.contains(key)) {
-                continue;
+            match self.turn(spec, key, object) {
+                Turn::None => {}
+                Turn::Drifted => drifted.push(Target::of(key.0, key.1.clone()).to_string()),
+                Turn::Refused(text) => drop(refused.insert(key.clone(), Refusal { text, again: false })),
+                Turn::Apply { forced } => work.entry(rank(key.0)).or_default().push((key, object, forced)),
             }
-            if let Some(other) = known.as_ref().and_then(|known| known.from.as_deref()).filter(|other| *other != from)
-                && self.shared.is_there(other)
-            {
-                let text = format!("{} is applied by repository {other}: take it out of one of them", Target::of(key.0, key.1.clone()));
-                refused.push(Refusal { text, again: false });
-                continue;
-            }
-            if is_ours && !touched.contains(key) && spec.drift.is_some_and(|drift| drift != crds::Drift::Correct) {
-                drifted.push(Target::of(key.0, key.1.clone()).to_string());
-                continue;
-            }
-            work.entry(rank(key.0)).or_default().push((key, object, is_ours));
         }
         let mut written = 0;
         for work in work.into_values() {
             let by = by.as_str();
-            let writes: Vec<_> = work.into_iter().map(|(key, object, is_ours)| applier.apply(key, object, by, is_ours).boxed()).collect();
-            let results: Vec<Result<(), Refusal>> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
-            written += results.iter().filter(|result| result.is_ok()).count();
-            refused.extend(results.into_iter().filter_map(Result::err));
+            let writes: Vec<_> = work
+                .into_iter()
+                .map(|(key, object, forced)| async move { (key, applier.apply(key, object, by, forced).await) }.boxed())
+                .collect();
+            let results: Vec<(&Key, Result<(), Refusal>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
+            written += results.iter().filter(|(_, result)| result.is_ok()).count();
+            refused.extend(results.into_iter().filter_map(|(key, result)| Some((key.clone(), result.err()?))));
         }
-        let deletions: Vec<_> = gone.iter().map(|(key, known)| applier.delete(key, &known.uid).boxed()).collect();
-        let results: Vec<Result<(), Refusal>> = futures::stream::iter(deletions).buffer_unordered(WRITERS).collect().await;
-        let pruned = results.iter().filter(|result| result.is_ok()).count();
-        refused.extend(results.into_iter().filter_map(Result::err));
+        // What takes the place of something has to be there before that goes.
+        let gone = if refused.is_empty() { gone } else { Vec::new() };
+        let deletions: Vec<_> =
+            gone.iter().map(|(key, known)| async move { (key, applier.delete(key, &known.uid).await) }.boxed()).collect();
+        let results: Vec<(&Key, Result<(), Refusal>)> = futures::stream::iter(deletions).buffer_unordered(WRITERS).collect().await;
+        let pruned = results.iter().filter(|(_, result)| result.is_ok()).count();
+        refused.extend(results.into_iter().filter_map(|(key, result)| Some((key.clone(), result.err()?))));
         if written + pruned > 0 {
             tracing::info!(repository = %self.name, commit = revision.commit, written, pruned, "applied");
         }
         let commit = revision.commit.clone();
-        if !refused.iter().any(|refusal| refusal.again) {
+        if refused.is_empty() {
             self.revision = Some(commit.clone());
+        }
+        if !refused.values().any(|refusal| refusal.again) {
             self.applied = Some(desired);
             self.lost = None;
             self.next = None;
             self.changed = Changed::default();
-            self.touched.clear();
             self.let_through = None;
+            // What was refused is not done, and is not what others have changed.
+            self.touched.retain(|key| refused.contains_key(key));
         }
         let short = &commit[..commit.len().min(12)];
         left.extend(drifted.iter().map(|object| format!("{object} was changed by somebody else")));
-        if let Some(error) = &self.first_error {
+        if let Some(error) = self.reading.fault() {
             return Verdict::not(
                 "InvalidManifest",
                 format!("commit {short}: {error}; the rest is applied, and nothing is pruned until it is mended"),
             );
         }
         if !refused.is_empty() {
-            let texts: Vec<String> = refused.into_iter().map(|refusal| refusal.text).collect();
+            let texts: Vec<String> = refused.into_values().map(|refusal| refusal.text).collect();
             return Verdict::not("Refused", format!("commit {short}: {}", few(&texts)));
         }
         let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
@@ -340,14 +341,45 @@ impl Follower {
         }
     }
 
+    /// What is to be done about an object.
+    fn turn(&self, spec: &RepositorySpec, key: &Key, object: &Object) -> Turn {
+        let shown = || Target::of(key.0, key.1.clone());
+        if *key == (Kind::Repository, self.name.clone()) {
+            return Turn::Refused(format!("{} does not apply itself: whoever commits could lift its limits", shown()));
+        }
+        if !self.shared.cluster.watches(key.1.namespace()) {
+            return Turn::Refused(format!("{}: the operator does not watch its namespace (--watch-namespace)", shown()));
+        }
+        let known = self.shared.cluster.known(key);
+        let from = known.as_ref().and_then(|known| known.from.as_deref());
+        let is_ours = from == Some(self.name.full());
+        let is_touched = self.touched.contains(key);
+        match &known {
+            Some(known) if known.deleting || (is_ours && !is_touched && known.is_as(object)) => return Turn::None,
+            _ => {}
+        }
+        if let Some(other) = from.filter(|other| *other != self.name.full() && self.shared.is_there(other)) {
+            return Turn::Refused(format!("{} is applied by repository {other}: take it out of one of them", shown()));
+        }
+        if is_ours && !is_touched && spec.drift.is_some_and(|drift| drift != crds::Drift::Correct) {
+            return Turn::Drifted;
+        }
+        // Fields that another tool applies are left to it, also where it came later.
+        let forced = is_ours && known.is_none_or(|known| known.appliers.is_empty());
+        Turn::Apply { forced }
+    }
+
     /// What came from here and is not in Git any more; and what of that is left, since others apply it too.
     fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, Object>) -> (Vec<(Key, Known)>, Vec<String>) {
         // What can't be read may be all that is missing.
-        if spec.prune == Some(false) || self.has_errors {
+        if spec.prune == Some(false) || self.reading.fault().is_some() {
             return (Vec::new(), Vec::new());
         }
         let there = self.shared.cluster.applied_from(&self.name);
-        let gone = there.into_iter().filter(|(key, known)| !wanted.contains_key(key) && !known.deleting);
+        // Elsewhere anybody could put something with our name on it.
+        let places: BTreeSet<&str> = wanted.keys().map(|(_, name)| name.namespace()).chain([self.name.namespace()]).collect();
+        let is_gone = |key: &Key, known: &Known| !wanted.contains_key(key) && !known.deleting && places.contains(key.1.namespace());
+        let gone = there.into_iter().filter(|(key, known)| is_gone(key, known));
         let (ours, others): (Vec<_>, Vec<_>) = gone.partition(|(_, known)| known.appliers.is_empty());
         let left = others.into_iter().map(|((kind, name), known)| {
             let object = Target::of(kind, name);
@@ -378,6 +410,10 @@ impl Follower {
         let namespace = object.metadata().namespace.clone().unwrap_or_else(|| self.name.namespace().to_owned());
         let key = (object.kind(), Name::new(&namespace, object.name()));
         object.metadata_mut().namespace = Some(namespace);
+        // What was exported from a cluster has our own marks on it.
+        if let Some(annotations) = &mut object.metadata_mut().annotations {
+            annotations.retain(|key, _| !cluster::OURS.contains(&key.as_str()));
+        }
         (key, object)
     }
 }
