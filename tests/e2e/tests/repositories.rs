@@ -250,11 +250,12 @@ fn a_repository_does_no_more_than_it_may() {
     let own = "apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\nmetadata: {name: fleet}\nspec: {url: 'https://evil.example.com/x'}\n";
     world.engine.git(&["rm", "-q", "sub/class.yaml"]).unwrap();
     let commit = world.engine.commit("own.yaml", own, "its own").unwrap();
-    world.told(&commit, "Refused", "does not apply itself");
+    world.told(&commit, "Refused", "may not apply it");
     assert_ne!(world.object("dclass/c"), Value::Null);
-    world.engine.git(&["rm", "-q", "elsewhere.yaml", "own.yaml"]).unwrap();
-    let commit = world.engine.commit("x", "1", "neither").unwrap();
-    world.told(&commit, "Applied", "2 objects");
+    world.engine.git(&["rm", "-q", "elsewhere.yaml"]).unwrap();
+    let commit = world.engine.commit("x", "1", "not elsewhere").unwrap();
+    world.told(&commit, "Applied", "does not apply itself");
+    assert!(!world.object("erepo/fleet")["spec"]["url"].to_string().contains("evil"));
     world.until("the class being gone", || if world.object("dclass/c") == Value::Null { Ok(()) } else { Err("it is there".into()) });
     let class = |every: &str| {
         format!(

@@ -41,6 +41,8 @@ enum Turn {
     /// Somebody else has changed it, and that is only told.
     Drifted,
     Refused(String),
+    /// It stays as it is, and that is told.
+    Left(String),
     Apply {
         /// Also where others have changed it.
         forced: bool,
@@ -284,6 +286,7 @@ impl Follower {
             match self.turn(spec, key, object) {
                 Turn::None => {}
                 Turn::Drifted => drifted.push(Target::of(key.0, key.1.clone()).to_string()),
+                Turn::Left(text) => left.push(text),
                 Turn::Refused(text) => drop(refused.insert(key.clone(), Refusal { text, again: false })),
                 Turn::Apply { forced } => work.entry(rank(key.0)).or_default().push((key, object, forced)),
             }
@@ -335,17 +338,19 @@ impl Follower {
             return Verdict::not("Refused", format!("commit {short}: {}", few(&texts)));
         }
         let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
-        match left.is_empty() {
-            true => Verdict { is_ready: true, reason: "Applied", message: format!("commit {short}: {count}") },
-            false => Verdict { is_ready: true, reason: "Drifted", message: format!("commit {short}: {count}; {}", few(&left)) },
-        }
+        let reason = if drifted.is_empty() { "Applied" } else { "Drifted" };
+        let notes = if left.is_empty() { String::new() } else { format!("; {}", few(&left)) };
+        Verdict { is_ready: true, reason, message: format!("commit {short}: {count}{notes}") }
     }
 
     /// What is to be done about an object.
     fn turn(&self, spec: &RepositorySpec, key: &Key, object: &Object) -> Turn {
         let shown = || Target::of(key.0, key.1.clone());
         if *key == (Kind::Repository, self.name.clone()) {
-            return Turn::Refused(format!("{} does not apply itself: whoever commits could lift its limits", shown()));
+            return Turn::Left(format!(
+                "{} is not applied: it does not apply itself, since whoever commits could lift its limits",
+                shown()
+            ));
         }
         if !self.shared.cluster.watches(key.1.namespace()) {
             return Turn::Refused(format!("{}: the operator does not watch its namespace (--watch-namespace)", shown()));
