@@ -90,7 +90,7 @@ impl Set {
         let flags = format!("-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}");
         for (program, path) in self.programs {
             eprintln!("  {program}");
-            let status = Command::new("go")
+            let status = Command::new(compiler())
                 .args(["build", "-mod=readonly", "-modcacherw", "-trimpath", "-ldflags", &flags, "-o"])
                 .arg(out.join(program))
                 .arg(path)
@@ -112,10 +112,17 @@ impl Set {
     }
 }
 
+/// Go: on the path, or where its own installation puts it.
+fn compiler() -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let usual = Path::new("/usr/local/go/bin").to_owned();
+    std::env::split_paths(&path).chain([usual]).map(|folder| folder.join("go")).find(|go| go.exists()).unwrap_or_else(|| "go".into())
+}
+
 /// Whether Go is here, and new enough; an older one fetches the one that go.mod asks for, where it may (`GOTOOLCHAIN`).
 fn go() -> Result<(), String> {
     let wanted = format!("Go {}.{} or newer", GO.0, GO.1);
-    let output = Command::new("go").args(["env", "GOVERSION"]).current_dir(CONTROL_PLANE.folder()).output();
+    let output = Command::new(compiler()).args(["env", "GOVERSION"]).current_dir(CONTROL_PLANE.folder()).output();
     let output =
         output.map_err(|_| format!("{wanted} is missing (or programs in KUBEBUILDER_ASSETS), to build a Kubernetes API server from"))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
