@@ -51,6 +51,9 @@ pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<
     Ok(Some(Arc::new(cluster.map_err(|error| anyhow::anyhow!(error.in_full()))?)))
 }
 
+/// Why a replica ends that acted.
+const LOST: &str = "the lease is lost: another replica may act now, so this one ends";
+
 /// Waits for the lease, and runs the engine for as long as it is held.
 pub(super) async fn lead(
     args: KubernetesArgs,
@@ -88,13 +91,12 @@ pub(super) async fn lead(
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
     let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
     let ended = tokio::select! {
-        // Who keeps the lease ends with it: why is said first.
-        biased;
-        () = lost.cancelled() => bail!("the lease is lost: another replica may act now, so this one ends"),
+        () = lost.cancelled() => bail!(LOST),
         ended = engine::run(parts, stop) => ended,
         _ = publish => bail!("nobody writes the state of objects any more"),
         _ = &mut repositories => bail!("nobody follows the repositories any more"),
-        _ = &mut keeping => bail!("nobody keeps the lease any more"),
+        // Who keeps the lease ends with it.
+        _ = &mut keeping => bail!(if lost.is_cancelled() { LOST } else { "nobody keeps the lease any more" }),
     };
     publishing.cancel();
     // What it has asked the API server for comes to its end.
