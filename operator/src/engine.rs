@@ -326,11 +326,16 @@ impl Engine {
 
     /// Keeps a revision that waits. It takes the place of the one before it, and what there was to tell of that.
     fn hold(&mut self, mut candidate: Box<Candidate>) {
+        self.take_over(&mut candidate);
+        self.held = Some(candidate);
+    }
+
+    /// Nothing waits any more but this; what there was to tell of what did is told with it.
+    fn take_over(&mut self, candidate: &mut Candidate) {
         if let Some(before) = self.held.take() {
             candidate.told.extend(before.told);
             candidate.requested.extend(before.requested);
         }
-        self.held = Some(candidate);
     }
 
     /// Remembers which Deployments a commit deletes, before it comes in force: afterwards nobody can say what they wanted. A commit that
@@ -356,10 +361,7 @@ impl Engine {
     }
 
     async fn put_in_force(&mut self, mut candidate: Candidate) {
-        if let Some(before) = self.held.take() {
-            candidate.told.extend(before.told);
-            candidate.requested.extend(before.requested);
-        }
+        self.take_over(&mut candidate);
         let desired = candidate.desired;
         let old = self.desired();
         let changed = std::mem::take(&mut self.pending);

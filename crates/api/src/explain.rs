@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Name, Target, WaitingOn, report};
 
-use crate::view::View;
-
-/// Where desired state comes from in a cluster.
-const KUBERNETES: &str = "kubernetes";
+use crate::view::{KUBERNETES, View};
 
 /// Explains a device or a Deployment; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {

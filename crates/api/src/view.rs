@@ -59,6 +59,9 @@ impl View {
     }
 }
 
+/// Where desired state comes from in a cluster, in place of a URL.
+pub const KUBERNETES: &str = "kubernetes";
+
 /// Where desired state comes from, and how that went last.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -124,7 +124,7 @@ impl Applier {
                 "{object}: {} may not {what} it, or the operator may not act for that account (chart value `repositories`): {said}",
                 self.account
             ),
-            409 => format!("{object}: others manage fields of it, and it was not applied from here before: {said}"),
+            409 => format!("{object}: others manage fields of it, which are left to them: {said}"),
             _ => format!("{object}: {said}"),
         };
         Refusal { text: text.replace('\n', " "), again: code == 0 || code == 429 || code >= 500 }

@@ -67,6 +67,12 @@ impl Reader {
         Self { namespace: Namespace(namespace.into()), ..Self::default() }
     }
 
+    /// As it was made, with nothing read.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { namespace: self.namespace.clone(), ..Self::default() }
+    }
+
     /// Why what was read may not be all that is meant: a file, or a part of one, can't be used.
     pub fn fault(&self) -> Option<&Finding> {
         let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));

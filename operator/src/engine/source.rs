@@ -64,7 +64,7 @@ impl Origin {
         match self {
             Self::Folder(path) => path.display().to_string(),
             Self::Git(source) => source.url(),
-            Self::Cluster(_) => "kubernetes".into(),
+            Self::Cluster(_) => api::view::KUBERNETES.into(),
         }
     }
 }
@@ -153,6 +153,11 @@ impl Reading {
     /// The objects of it.
     pub(super) fn objects(&self) -> &BTreeMap<Key, Arc<Object>> {
         self.reader.objects()
+    }
+
+    /// Whether anything is known: otherwise that nothing is there says nothing.
+    pub(super) fn is_read(&self) -> bool {
+        self.known().is_some()
     }
 
     /// The commit that was read last.
@@ -264,7 +269,9 @@ impl Reading {
         revision: Revision,
         read: impl FnMut(&str, &str) -> Result<Vec<u8>, String> + Send + 'static,
     ) -> Result<Candidate, String> {
-        let mut reader = std::mem::take(&mut self.reader);
+        let anew = self.reader.anew();
+        // Should reading end by a fault of ours, nothing is known, and all is read anew.
+        let mut reader = std::mem::replace(&mut self.reader, anew);
         let before = std::mem::take(&mut self.desired);
         let work = move || {
             let (changes, files) = reader.update(&changed, whole, read);

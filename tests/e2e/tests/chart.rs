@@ -79,6 +79,10 @@ fn what_the_chart_renders_is_taken() {
         let taken = plane.with(&["apply", "--dry-run=server", "--server-side"], &objects).unwrap();
         assert!(taken.status.success(), "{values:?}: {}", String::from_utf8_lossy(&taken.stderr));
     }
+    let (_, objects) = helm(&plane, &["template", "keel", &chart()], &["limits.deletions=0", "limits.touched=0"]);
+    assert!(objects.contains("--max-deletions=0") && objects.contains("--max-touched=0"), "0 is a limit: {objects}");
+    let (_, objects) = helm(&plane, &["template", "keel", &chart()], &[]);
+    assert!(!objects.contains("--max-"), "{objects}");
     // Kinds of others, which are not here.
     let (fine, objects) =
         helm(&plane, &["template", "keel", &chart()], &["metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"]);

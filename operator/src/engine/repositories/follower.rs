@@ -154,7 +154,7 @@ impl Follower {
             return verdict;
         }
         let unread = self.read().await.err();
-        if let Some(error) = unread.as_ref().filter(|_| self.applied.is_none()) {
+        if let Some(error) = unread.as_ref().filter(|_| self.applied.is_none() || !self.reading.is_read()) {
             return Verdict::not("GitFailed", error);
         }
         let account = spec.service_account_name.as_deref().unwrap_or(ACCOUNT);
