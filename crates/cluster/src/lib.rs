@@ -13,6 +13,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ pub struct Cluster {
     /// The namespaces that are watched; all of them if none.
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<Key, Known>>,
+    changes: AtomicU64,
 }
 
 impl Cluster {
@@ -133,12 +135,17 @@ impl Cluster {
         // A watch is asked for anew after five minutes at the latest, so that nothing is silent for longer.
         config.read_timeout = Some(SILENCE);
         let client = Client::try_from(config.clone()).map_err(|error| Error::Config(reason(&error)))?;
-        Ok(Self { client, config, namespaces, known: Mutex::default() })
+        Ok(Self { client, config, namespaces, known: Mutex::default(), changes: AtomicU64::default() })
     }
 
     /// The namespace that the configuration names: where our own lease lies if nothing else is said.
     pub fn default_namespace(&self) -> &str {
         self.client.default_namespace()
+    }
+
+    /// Rises whenever an object says something else, comes or goes, or changes hands; not with its status.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Whether objects of a namespace are watched.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crds::{Kind, Object};
@@ -219,7 +220,7 @@ impl Cluster {
                 watch.leaving.push(key.clone());
                 batch.changes.insert(key.clone(), Some(object));
                 batch.touched.insert(key.clone());
-                self.table().insert(key.clone(), known);
+                self.insert(key.clone(), known);
                 return key;
             }
         }
@@ -235,14 +236,24 @@ impl Cluster {
         if before.as_ref().map(ours) != Some(ours(&known)) {
             batch.touched.insert(key.clone());
         }
-        self.table().insert(key.clone(), known);
+        self.insert(key.clone(), known);
         key
+    }
+
+    fn insert(&self, key: Key, known: Known) {
+        let says = |known: &Known| (known.object.clone(), known.from.clone(), known.appliers.clone(), known.deleting);
+        let now = says(&known);
+        let before = self.table().insert(key, known);
+        if before.as_ref().map(says) != Some(now) {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
     }
 
     fn remove(&self, watch: &mut Watch, key: Key) {
         let batch = &mut watch.batch;
         watch.broken.remove(&key);
         if self.table().remove(&key).is_some() {
+            self.changes.fetch_add(1, Ordering::Release);
             batch.changes.insert(key, None);
         }
     }

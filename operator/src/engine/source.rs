@@ -286,3 +286,23 @@ impl Reading {
         Ok(candidate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise whoever prunes by what was read would take it that everything is gone.
+    #[tokio::test]
+    async fn a_fault_of_ours_while_reading_leaves_nothing_known_and_the_next_look_reads_all() {
+        let text = "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {name: web}\nspec: {type: Server, address: 10.0.0.1}\n";
+        let tree = |id: &str| BTreeMap::from([("a.yaml".to_owned(), Entry::Blob(id.into()))]);
+        let revision = |commit: &str| Revision { commit: commit.into(), ..Revision::default() };
+        let mut reading = Reading::in_namespace("fleet");
+        reading.read(tree("1"), true, revision("c1"), move |_, _| Ok(text.into())).await.unwrap();
+        assert!(reading.is_read() && reading.objects().len() == 1);
+        assert!(reading.read(tree("2"), false, revision("c2"), |_, _| panic!("ours")).await.is_err());
+        assert!(!reading.is_read() && reading.objects().is_empty());
+        reading.read(tree("3"), true, revision("c3"), move |_, _| Ok(text.into())).await.unwrap();
+        assert_eq!(reading.objects().keys().next(), Some(&(crds::Kind::Device, Name::new("fleet", "web"))));
+    }
+}

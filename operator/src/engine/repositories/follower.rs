@@ -50,6 +50,7 @@ enum Turn {
 }
 
 /// How a look went.
+#[derive(Clone)]
 struct Verdict {
     is_ready: bool,
     reason: &'static str,
@@ -82,6 +83,8 @@ pub(super) struct Follower {
     touched: BTreeSet<Key>,
     /// The commit that was let through beyond the limits.
     let_through: Option<String>,
+    /// The state of the cluster at which there was nothing to do, and what was said then.
+    rest: Option<(u64, Verdict)>,
 }
 
 impl Follower {
@@ -100,6 +103,7 @@ impl Follower {
             changed: Changed::default(),
             touched: BTreeSet::new(),
             let_through: None,
+            rest: None,
         }
     }
 
@@ -269,6 +273,12 @@ impl Follower {
     /// Brings the cluster to what was read: what a commit changed, what is missing, what others have changed, and what left Git.
     async fn bring(&mut self, of: &Wanted, applier: &Applier) -> Verdict {
         let spec = &of.spec;
+        // A look at which nothing has changed, in Git or in the cluster, costs nothing.
+        let state = self.shared.cluster.changes();
+        match &self.rest {
+            Some((at, verdict)) if *at == state && self.next.is_none() => return verdict.clone(),
+            _ => self.rest = None,
+        }
         let desired = self.next.as_ref().map(|next| next.desired.clone()).or_else(|| self.applied.clone());
         let Some(desired) = desired else { return Verdict::not("Reading", "nothing was read yet") };
         let revision = &desired.revision;
@@ -340,7 +350,11 @@ impl Follower {
         let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
         let reason = if drifted.is_empty() { "Applied" } else { "Drifted" };
         let notes = if left.is_empty() { String::new() } else { format!("; {}", few(&left)) };
-        Verdict { is_ready: true, reason, message: format!("commit {short}: {count}{notes}") }
+        let verdict = Verdict { is_ready: true, reason, message: format!("commit {short}: {count}{notes}") };
+        if written + pruned == 0 {
+            self.rest = Some((state, verdict.clone()));
+        }
+        verdict
     }
 
     /// What is to be done about an object.
