@@ -9,6 +9,7 @@ mod plan;
 mod reference;
 mod rollout;
 mod run;
+mod shards;
 mod show;
 mod simulate;
 

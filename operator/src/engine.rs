@@ -9,6 +9,7 @@
 mod actor;
 mod asked;
 mod cluster;
+pub(crate) mod hands;
 mod looks;
 mod pass;
 mod preview;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use anyhow::bail;
 use api::view::{Request, SharedView, View};
 use devices::Devices;
-use devices::probe::{Ran, Scheduler};
+use devices::probe::Ran;
 use jiff::Timestamp;
 use reconcile::deletion;
 use reconcile::limits::{self, Limits};
@@ -33,6 +34,9 @@ use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use hands::Hands;
+use hands::away::Away;
+use hands::here::Here;
 use reports::Reports;
 use source::{Candidate, Wish};
 
@@ -71,12 +75,16 @@ pub(crate) enum Event {
     StoreBack,
     /// Somebody asks for something.
     Ask(Request),
+    /// Another replica plans.
+    Replaced,
 }
 
 /// What the engine is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) devices: Arc<Devices>,
+    /// Shards into which the fleet is spread over replicas; with none, this process does it all.
+    pub(crate) shards: u32,
     pub(crate) origin: source::Origin,
     pub(crate) interval: Duration,
     pub(crate) look_interval: Duration,
@@ -90,12 +98,10 @@ pub(crate) struct Parts {
 /// The engine's own state; the loop is its only writer.
 pub(crate) struct Engine {
     store: Arc<Store>,
-    devices: Arc<Devices>,
+    hands: Hands,
     url: String,
     limits: Limits,
     view: SharedView,
-    scheduler: Scheduler,
-    looks: looks::Looks,
     actors: actor::Actors,
     /// Asks the source to look now.
     ask: mpsc::Sender<Wish>,
@@ -111,6 +117,8 @@ pub(crate) struct Engine {
     pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
+    /// Another replica plans.
+    replaced: bool,
     reports: Option<Arc<Reports>>,
     events: mpsc::Sender<Event>,
 }
@@ -122,12 +130,14 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
     let (ask, wishes) = mpsc::channel(WISHES);
+    let hands = match parts.shards {
+        0 => Hands::Here(Here::new(parts.devices, events.clone(), probes, parts.look_interval)),
+        shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
+    };
     let mut engine = Engine {
-        scheduler: Scheduler::new(parts.devices.clone(), probes),
-        looks: looks::Looks::new(parts.devices.clone(), events.clone(), parts.look_interval),
-        actors: actor::Actors::new(parts.store.clone(), parts.devices.clone(), events.clone()),
+        actors: actor::Actors::new(parts.store.clone(), hands.actor(), events.clone()),
+        hands,
         store: parts.store,
-        devices: parts.devices,
         url: url.clone(),
         limits: parts.limits,
         view: parts.view,
@@ -138,6 +148,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         lost: None,
         pending: Changed::default(),
         store_away: false,
+        replaced: false,
         reports: parts.reports,
         events: events.clone(),
     };
@@ -168,13 +179,16 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
                 None => break,
             }
         }
+        if engine.replaced {
+            bail!("another replica plans: this one ends");
+        }
         engine.pass().await;
     }
     // Detached steps go on by themselves and are found again.
     tracing::info!("stopping: no new plans; steps that are under way on devices go on there");
     follow.abort();
     engine.actors.stop();
-    engine.looks.stop();
+    engine.hands.stop();
     Ok(())
 }
 
@@ -270,6 +284,7 @@ impl Engine {
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
+            Some(Event::Replaced) => self.replaced = true,
         }
     }
 
@@ -377,19 +392,16 @@ impl Engine {
             view.source.findings = candidate.findings.into_iter().take(FINDINGS).map(|wrong| wrong.text).collect();
             view.desired = desired.clone();
             view.not_ready = None;
-            for name in changed.devices.iter().filter(|name| !desired.devices.contains_key(*name)) {
-                view.observed.devices.remove(name);
-            }
+            view.observed.forget(&desired, &changed.devices);
             for name in changed.deployments.iter().filter(|name| !desired.deployments.contains_key(*name)) {
                 view.put_off(name, Vec::new(), Timestamp::now());
             }
         }
         self.lost = None;
-        self.devices.update(desired.clone(), &changed.devices).await;
-        self.scheduler.update(&desired, &changed.devices);
-        let concerned = changed.concerned(&old, &desired);
+        let mut concerned = changed.concerned(&old, &desired);
+        concerned.extend(self.hands.update(&desired, &changed.devices).await);
         self.look_at(&concerned);
-        candidate.requested.iter().for_each(|device| self.looks.now(device));
+        candidate.requested.iter().for_each(|device| self.look_now(device));
         self.tell(|told| {
             told.devices(&concerned);
             told.units(&changed.deployments);
@@ -405,7 +417,13 @@ impl Engine {
     fn look_at(&mut self, devices: &BTreeSet<Name>) {
         let view = self.view.clone();
         let view = view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.looks.update(&view.desired, &view.observed, devices);
+        self.hands.look_at(&view.desired, &view.observed, devices);
+    }
+
+    /// Something happened on the device.
+    fn look_now(&mut self, device: &Name) {
+        let view = self.view.clone();
+        self.hands.now(&view.read().unwrap_or_else(std::sync::PoisonError::into_inner), device);
     }
 
     fn entry(&self, verb: &str, revision: &reconcile::Revision, message: &str) -> store::audit::Entry {
@@ -422,26 +440,22 @@ impl Engine {
                     tracing::info!(step = %step.step().id, device = %step.device(), "taken up again");
                     self.actors.start(&desired, step);
                 }
+                self.hands.settled(|step| self.actors.has(step));
             }
             Err(error) => self.store_failed(&error),
         }
     }
 
     fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
-        let mut view = self.write();
+        let view = self.view.clone();
+        let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !view.desired.devices.contains_key(name) {
-            return;
+            return self.hands.unknown(name, None);
         }
         let units = concerned(&view, name);
         let old = view.observed.devices.get(name).cloned().unwrap_or_default();
         seen.probes.clone_from(&old.probes);
-        if let reconcile::Contact::Unreachable { since, .. } = &mut seen.contact {
-            if let reconcile::Contact::Unreachable { since: earlier, .. } = &old.contact {
-                *since = *earlier;
-            }
-            // What was last known of it stays known; that it can't be seen now is said by the contact.
-            (seen.items, seen.facts, seen.boot_id, seen.seen_at) = (old.items.clone(), old.facts.clone(), old.boot_id.clone(), old.seen_at);
-        }
+        seen.after(&old);
         let changed = (&old.contact, &old.items, &old.boot_id) != (&seen.contact, &seen.items, &seen.boot_id);
         let is_known_first = old.contact == reconcile::Contact::Never;
         let turned = reports::turned(name, &old.contact, &seen.contact);
@@ -469,10 +483,12 @@ impl Engine {
     }
 
     fn probe(&mut self, ran: &Ran) {
-        let mut view = self.write();
+        let view = self.view.clone();
+        let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let units = concerned(&view, &ran.device);
-        if !view.desired.devices.contains_key(&ran.device) {
-            return;
+        let is_there = |device: &Arc<reconcile::Device>| device.probes.iter().any(|probe| probe.name == ran.probe);
+        if !view.desired.devices.get(&ran.device).is_some_and(is_there) {
+            return self.hands.unknown(&ran.device, Some(&ran.probe));
         }
         let mut seen = view.observed.devices.get(&ran.device).map(|seen| (**seen).clone()).unwrap_or_default();
         let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).map_or(ProbeState::Unknown, |before| before.state);
@@ -504,7 +520,8 @@ impl Engine {
             told.happened(reports::ended(step, outcome));
         });
         self.actors.ended(step);
-        self.looks.now(step.device());
+        self.hands.ended(step);
+        self.look_now(step.device());
         let concerned = concerned(&self.read(), step.device());
         self.dirty.extend(concerned);
         self.dirty.insert(unit);

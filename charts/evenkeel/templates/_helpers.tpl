@@ -49,3 +49,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   name: {{ include "evenkeel.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
+
+{{- /* How many shards: as many as replicas where nothing is said and there are several. */ -}}
+{{- define "evenkeel.shards" -}}
+{{- if ne (toString .Values.shards) "" -}}
+{{ .Values.shards }}
+{{- else if gt (int .Values.replicas) 1 -}}
+{{ .Values.replicas }}
+{{- else -}}
+0
+{{- end -}}
+{{- end -}}
+
+{{- /* The names of the leases. */ -}}
+{{- define "evenkeel.leases" -}}
+{{- $name := include "evenkeel.fullname" . -}}
+{{- $names := list $name -}}
+{{- range until (include "evenkeel.shards" . | int) -}}
+{{- $names = append $names (printf "%s-shard-%d" $name .) -}}
+{{- end -}}
+{{ toJson $names }}
+{{- end -}}

@@ -3,6 +3,7 @@
 //! Clocks of two machines are never compared: who waits measures by its own clock how long the holder's word has not changed. Who can't
 //! renew in time takes it that the lease is lost before anybody else may take it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +35,9 @@ impl Timing {
     }
 }
 
+/// On a lease: who holds none and asks for this one, of somebody who holds several.
+const WANTED_BY: &str = "evenkeel.dev/wanted-by";
+
 /// A lease that is held.
 pub struct Held {
     api: Api<Lease>,
@@ -42,6 +46,8 @@ pub struct Held {
     since: Instant,
     /// Becomes cancelled when the lease is lost.
     pub lost: CancellationToken,
+    /// Becomes cancelled when somebody asks for it.
+    pub wanted: CancellationToken,
 }
 
 impl Held {
@@ -69,7 +75,12 @@ impl Held {
                     self.lease = lease;
                 }
                 // It may be ours, written by a request whose answer was lost.
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 && self.is_still_ours(left).await => renewed = asked,
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 && self.is_still_ours(left).await => {
+                    renewed = asked;
+                    if self.lease.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(WANTED_BY)) {
+                        self.wanted.cancel();
+                    }
+                }
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
                     tracing::error!(lease = self.name(), "another one has taken the lease");
                     return self.lost.cancel();
@@ -100,89 +111,142 @@ impl Held {
         let Some(spec) = &mut self.lease.spec else { return };
         spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);
+        if let Some(annotations) = &mut self.lease.metadata.annotations {
+            annotations.remove(WANTED_BY);
+        }
         if let Err(error) = replace(&self.api, &self.lease).await {
             tracing::warn!(lease = self.name(), error = reason(&error), "the lease could not be let go");
         }
     }
 }
 
-impl Cluster {
-    /// Waits for a lease, for as long as somebody else holds it.
-    pub async fn acquire(&self, namespace: &str, name: &str, identity: &str, timing: Timing) -> Held {
-        let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
-        // What the holder said last, and since when it has said that.
-        let mut heard: Option<(Option<String>, Instant)> = None;
-        let mut told = String::new();
-        loop {
-            let since = Instant::now();
-            match take(&api, name, identity, timing, &mut heard).await {
-                Ok(Some(lease)) => return Held { api, lease, timing, since, lost: CancellationToken::new() },
-                Ok(None) => {
-                    let holder = "waiting: another replica holds the lease".to_owned();
-                    if told != holder {
-                        tracing::info!(lease = name, namespace, "{holder}");
-                        told = holder;
-                    }
-                }
-                Err(error) => {
-                    let said = reason(&error);
-                    if told != said {
-                        tracing::warn!(lease = name, namespace, error = said, "the lease can't be had yet");
-                        told = said;
-                    }
-                }
+/// Somebody who would hold leases.
+pub struct Contender {
+    api: Api<Lease>,
+    identity: String,
+    timing: Timing,
+    /// What each holder said last, and since when it has said that.
+    heard: BTreeMap<String, (Option<String>, Instant)>,
+}
+
+/// How it stands with a lease.
+pub struct Glance {
+    name: String,
+    lease: Option<Lease>,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// It can be taken.
+    pub is_free: bool,
+}
+
+impl Contender {
+    /// Time between two tries.
+    pub fn again(&self) -> Duration {
+        self.timing.again
+    }
+
+    /// Looks at a lease; the error is in words.
+    pub async fn look(&mut self, name: &str) -> Result<Glance, String> {
+        let lease = within(self.api.get_opt(name)).await.map_err(|error| reason(&error))?;
+        let Some(lease) = lease else { return Ok(Glance { name: name.to_owned(), lease: None, holder: None, is_free: true }) };
+        let word = lease.metadata.resource_version.clone();
+        let since = match self.heard.get(name) {
+            Some((last, since)) if *last == word => *since,
+            _ => {
+                self.heard.insert(name.to_owned(), (word, Instant::now()));
+                Instant::now()
             }
-            tokio::time::sleep(timing.again).await;
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+        let limit = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
+        let is_free = holder.is_none() || since.elapsed() >= limit.max(Duration::from_secs(1));
+        Ok(Glance { name: name.to_owned(), lease: Some(lease), holder, is_free })
+    }
+
+    /// Takes a lease that is free; `None`: somebody else was quicker.
+    pub async fn take(&self, glance: Glance) -> Result<Option<Held>, String> {
+        let since = Instant::now();
+        let now = MicroTime(Timestamp::now());
+        let spec = |transitions| LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(self.timing.duration.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now.clone()),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        };
+        let taken = match glance.lease {
+            None => {
+                let metadata = ObjectMeta { name: Some(glance.name), ..ObjectMeta::default() };
+                within(self.api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec(0)) })).await
+            }
+            Some(mut lease) => {
+                let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
+                lease.spec = Some(spec(transitions.saturating_add(1)));
+                if let Some(annotations) = &mut lease.metadata.annotations {
+                    annotations.remove(WANTED_BY);
+                }
+                replace(&self.api, &lease).await
+            }
+        };
+        match taken {
+            Ok(lease) => Ok(Some(Held {
+                api: self.api.clone(),
+                lease,
+                timing: self.timing,
+                since,
+                lost: CancellationToken::new(),
+                wanted: CancellationToken::new(),
+            })),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(error) => Err(reason(&error)),
+        }
+    }
+
+    /// Asks the holder to let it go. It need not.
+    pub async fn want(&self, glance: Glance) -> Result<(), String> {
+        let Some(mut lease) = glance.lease else { return Ok(()) };
+        let annotations = lease.metadata.annotations.get_or_insert_default();
+        if annotations.insert(WANTED_BY.into(), self.identity.clone()).is_some() {
+            return Ok(());
+        }
+        match replace(&self.api, &lease).await {
+            // It was renewed meanwhile: asked again at the next look.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            other => other.map(drop).map_err(|error| reason(&error)),
         }
     }
 }
 
-/// Takes a lease that is free; `None`: somebody else holds it.
-async fn take(
-    api: &Api<Lease>,
-    name: &str,
-    identity: &str,
-    timing: Timing,
-    heard: &mut Option<(Option<String>, Instant)>,
-) -> Result<Option<Lease>, kube::Error> {
-    let now = MicroTime(Timestamp::now());
-    let spec = |transitions| LeaseSpec {
-        holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: i32::try_from(timing.duration.as_secs()).ok(),
-        acquire_time: Some(now.clone()),
-        renew_time: Some(now.clone()),
-        lease_transitions: Some(transitions),
-        ..LeaseSpec::default()
-    };
-    let Some(mut lease) = within(api.get_opt(name)).await? else {
-        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(spec(0)) };
-        return match within(api.create(&PostParams::default(), &lease)).await {
-            Ok(lease) => Ok(Some(lease)),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-            Err(error) => Err(error),
-        };
-    };
-    let old = lease.spec.clone().unwrap_or_default();
-    let holder = old.holder_identity.as_deref().unwrap_or_default();
-    let word = lease.metadata.resource_version.clone();
-    let since = match heard {
-        Some((last, since)) if *last == word => *since,
-        _ => {
-            *heard = Some((word, Instant::now()));
-            Instant::now()
-        }
-    };
-    let limit = Duration::from_secs(u64::try_from(old.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
-    if !holder.is_empty() && since.elapsed() < limit.max(Duration::from_secs(1)) {
-        return Ok(None);
+impl Cluster {
+    /// Somebody who would hold leases in this namespace.
+    pub fn contender(&self, namespace: &str, identity: &str, timing: Timing) -> Contender {
+        let api = Api::namespaced(self.client.clone(), namespace);
+        Contender { api, identity: identity.to_owned(), timing, heard: BTreeMap::new() }
     }
-    lease.spec = Some(spec(old.lease_transitions.unwrap_or_default().saturating_add(1)));
-    match replace(api, &lease).await {
-        Ok(lease) => Ok(Some(lease)),
-        // Somebody else was quicker.
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-        Err(error) => Err(error),
+
+    /// Waits for a lease, for as long as somebody else holds it.
+    pub async fn acquire(&self, namespace: &str, name: &str, identity: &str, timing: Timing) -> Held {
+        let mut contender = self.contender(namespace, identity, timing);
+        let mut told = String::new();
+        loop {
+            let taken = match contender.look(name).await {
+                Ok(glance) if glance.is_free => contender.take(glance).await,
+                Ok(_) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let said = match taken {
+                Ok(Some(held)) => return held,
+                Ok(None) => "waiting: another replica holds the lease".to_owned(),
+                Err(error) => format!("the lease can't be had yet: {error}"),
+            };
+            if told != said {
+                told = said;
+                tracing::info!(lease = name, namespace, "{told}");
+            }
+            tokio::time::sleep(timing.again).await;
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub fn rules() -> Vec<Rule> {
 pub fn own_rules(lease: &str) -> Vec<Rule> {
     let leases = |verbs: &[&str], reason| Rule::new("coordination.k8s.io", vec!["leases".into()], verbs, reason);
     vec![
-        leases(&["create"], "the lease that one replica holds: made by the first one"),
+        leases(&["create"], "the leases that one replica holds each, of the planner and of the shards: made by the first one"),
         Rule { names: vec![lease.to_owned()], ..leases(&["get", "update"], "held, renewed, taken over") },
     ]
 }

@@ -1,13 +1,13 @@
 //! Probes: is it up? Three-valued, counted, scheduled without storms.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reconcile::{Check, Desired, Device, Name, Probe, ProbeSeen, ProbeState};
+use reconcile::{Check, Device, Name, Probe, ProbeSeen, ProbeState};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -236,23 +236,20 @@ impl Scheduler {
         Self { devices, out, permits: Arc::new(Semaphore::new(AT_ONCE)), running: HashMap::new() }
     }
 
-    /// Another revision is in force, which changed these devices: only those whose probes are otherwise begin anew.
-    pub fn update(&mut self, desired: &Desired, changed: &BTreeSet<Name>) {
-        for name in changed {
-            let now = desired.devices.get(name).filter(|device| !device.suspend && !device.probes.is_empty());
-            let same = |(before, _): &(Arc<Device>, _)| {
-                now.is_some_and(|now| now.probes == before.probes && now.address == before.address && now.access == before.access)
-            };
-            if self.running.get(name).is_some_and(same) {
-                continue;
-            }
-            if let Some((_, task)) = self.running.remove(name) {
-                task.abort();
-            }
-            if let Some(device) = now {
-                let watch = watch(self.devices.clone(), device.clone(), self.out.clone(), self.permits.clone());
-                self.running.insert(name.clone(), (device.clone(), tokio::spawn(watch)));
-            }
+    /// A device as it is now, if its probes are to run; only one whose probes are otherwise begins anew.
+    pub fn set(&mut self, name: &Name, now: Option<&Arc<Device>>) {
+        let same = |(before, _): &(Arc<Device>, _)| {
+            now.is_some_and(|now| now.probes == before.probes && now.address == before.address && now.access == before.access)
+        };
+        if self.running.get(name).is_some_and(same) {
+            return;
+        }
+        if let Some((_, task)) = self.running.remove(name) {
+            task.abort();
+        }
+        if let Some(device) = now {
+            let watch = watch(self.devices.clone(), device.clone(), self.out.clone(), self.permits.clone());
+            self.running.insert(name.clone(), (device.clone(), tokio::spawn(watch)));
         }
     }
 }

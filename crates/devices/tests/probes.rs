@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,9 +147,8 @@ async fn the_schedule_tells_what_ran_and_forgets_who_left() {
     let port = serve(Some("hello")).await;
     let (out, mut ran) = tokio::sync::mpsc::channel(16);
     let mut scheduler = Scheduler::new(Arc::new(devices), out);
-    let mut watched = device(vec![probe(tcp(port, None, None)), Probe { name: "down".into(), ..probe(tcp(1, None, None)) }]);
-    let changed = BTreeSet::from([watched.name.clone()]);
-    scheduler.update(&common::desired(&[&watched]), &changed);
+    let watched = device(vec![probe(tcp(port, None, None)), Probe { name: "down".into(), ..probe(tcp(1, None, None)) }]);
+    scheduler.set(&watched.name, Some(&Arc::new(watched.clone())));
     let mut states = BTreeMap::new();
     while states.len() < 2 {
         let ran = tokio::time::timeout(Duration::from_secs(20), ran.recv()).await.unwrap().unwrap();
@@ -157,9 +156,8 @@ async fn the_schedule_tells_what_ran_and_forgets_who_left() {
         states.insert(ran.probe, ran.seen.state);
     }
     assert_eq!(states, BTreeMap::from([("it".to_owned(), ProbeState::Ok), ("down".to_owned(), ProbeState::Fail)]));
-    // Suspended: nothing runs any more. What had been told before is still in the channel.
-    watched.suspend = true;
-    scheduler.update(&common::desired(&[&watched]), &changed);
+    // It left: nothing runs any more. What had been told before is still in the channel.
+    scheduler.set(&watched.name, None);
     drop(scheduler);
     while ran.recv().await.is_some() {}
 }

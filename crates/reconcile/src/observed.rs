@@ -24,6 +24,22 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Forgets devices, and probes of devices, that are not there any more; among those that were changed.
+    pub fn forget(&mut self, desired: &Desired, changed: &BTreeSet<Name>) {
+        for name in changed {
+            let Some(device) = desired.devices.get(name) else {
+                self.devices.remove(name);
+                continue;
+            };
+            let is_there = |probe: &String| device.probes.iter().any(|there| there.name == *probe);
+            if let Some(seen) = self.devices.get_mut(name)
+                && !seen.probes.keys().all(is_there)
+            {
+                Arc::make_mut(seen).probes.retain(|probe, _| is_there(probe));
+            }
+        }
+    }
+
     /// What has to be read on a device: the items of everything that belongs there, by what Git says and by what is in force.
     pub fn items(&self, desired: &Desired, device: &Name) -> BTreeSet<ItemKey> {
         let mut items = BTreeSet::new();
@@ -265,6 +281,24 @@ pub enum Health {
 }
 
 impl DeviceSeen {
+    /// Keeps of an earlier look what this one could not see: what was last known of a device that is out of sight stays known, with when it
+    /// got out of sight.
+    pub fn after(&mut self, before: &Self) {
+        let Contact::Unreachable { since, .. } = &mut self.contact else { return };
+        if let Contact::Unreachable { since: earlier, .. } = &before.contact {
+            *since = *earlier;
+        }
+        (self.items, self.facts, self.boot_id, self.seen_at) =
+            (before.items.clone(), before.facts.clone(), before.boot_id.clone(), before.seen_at);
+    }
+
+    /// Whether this look shows something else than another one did, but for when that was.
+    pub fn differs(&self, other: &Self) -> bool {
+        let shown =
+            |seen: &Self| (seen.contact.clone(), seen.items.clone(), seen.boot_id.clone(), seen.reboot_required, seen.facts.clone());
+        shown(self) != shown(other)
+    }
+
     /// Whether it answered when it was last tried.
     pub fn is_reachable(&self) -> bool {
         self.contact == Contact::Known
@@ -317,5 +351,67 @@ mod tests {
         let secret = json!({"Secret": {"name": "tls", "key": "key"}});
         assert_eq!(fingerprint(secret.clone(), "aa"), fingerprint(secret, "bb"));
         assert_ne!(fingerprint(json!({"Text": "x"}), "aa"), fingerprint(json!({"Text": "x"}), "bb"));
+    }
+
+    fn device(name: &str, probes: &[&str]) -> crate::desired::Device {
+        let probe = |name: &&str| crate::desired::Probe {
+            name: (*name).to_owned(),
+            check: crate::desired::Check::NotRun { kind: "snmp".into() },
+            interval: jiff::SignedDuration::from_secs(1),
+            timeout: jiff::SignedDuration::from_secs(1),
+            failures: 1,
+            successes: 1,
+        };
+        crate::desired::Device {
+            name: Name::parse(name),
+            device_type: crds::DeviceType::Server,
+            address: String::new(),
+            labels: BTreeMap::new(),
+            parents: Vec::new(),
+            access: crate::desired::Access::None,
+            probes: probes.iter().map(probe).collect(),
+            maintenance: Vec::new(),
+            suspend: false,
+            vars: BTreeMap::new(),
+        }
+    }
+
+    /// A probe that was taken out while it failed would keep its device degraded for ever.
+    #[test]
+    fn what_is_not_there_any_more_is_forgotten() {
+        let failing = ProbeSeen { state: ProbeState::Fail, ..ProbeSeen::default() };
+        let seen = |probes: &[&str]| {
+            let probes = probes.iter().map(|probe| ((*probe).to_owned(), failing.clone())).collect();
+            Arc::new(DeviceSeen { contact: Contact::Known, probes, ..DeviceSeen::default() })
+        };
+        let mut observed = Observed::default();
+        observed.devices.insert(Name::parse("gone"), seen(&["web"]));
+        observed.devices.insert(Name::parse("a"), seen(&["web", "old"]));
+        observed.devices.insert(Name::parse("b"), seen(&["old"]));
+        let mut desired = Desired::default();
+        for device in [device("a", &["web"]), device("b", &[])] {
+            desired.devices.insert_mut(device.name.clone(), Arc::new(device));
+        }
+        observed.forget(&desired, &["gone", "a", "b"].map(Name::parse).into());
+        assert!(!observed.devices.contains_key(&Name::parse("gone")));
+        assert_eq!(observed.devices[&Name::parse("a")].probes.keys().collect::<Vec<_>>(), ["web"]);
+        assert_eq!(observed.devices[&Name::parse("b")].health(), Health::Healthy);
+    }
+
+    /// Out of sight is not absent: what was last known stays known, with the first instant at which it could not be seen.
+    #[test]
+    fn out_of_sight_keeps_what_was_known() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let away = |second| Contact::Unreachable { since: at(second), reason: "no route".into() };
+        let known = DeviceSeen { contact: Contact::Known, seen_at: Some(at(1)), boot_id: "one".into(), ..DeviceSeen::default() };
+        let mut lost = DeviceSeen { contact: away(5), ..DeviceSeen::default() };
+        lost.after(&known);
+        assert_eq!(lost, DeviceSeen { contact: away(5), ..known.clone() });
+        let mut still = DeviceSeen { contact: away(9), ..DeviceSeen::default() };
+        still.after(&lost);
+        assert!(!still.differs(&lost), "nothing new: {still:?}");
+        let mut back = DeviceSeen { seen_at: Some(at(10)), ..known.clone() };
+        back.after(&still);
+        assert!(back.differs(&still) && !back.differs(&known));
     }
 }

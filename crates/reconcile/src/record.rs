@@ -9,7 +9,7 @@ use crate::desired::Device;
 use crate::name::{Name, Target};
 use crate::observed::{DeviceSeen, ItemKey, Observed};
 use crate::outcome::Outcome;
-use crate::plan::{Action, Plan, Revision, Step, Work};
+use crate::plan::{Action, Plan, Revision, Step, StepId, Work};
 use crate::rollout::{RevisionRecord, RevisionResult, Rollout, RolloutChange};
 
 /// Who is behind an act.
@@ -90,6 +90,9 @@ pub trait Record {
     /// Device steps that were recorded and have no outcome yet: what an actor takes up again after a restart.
     fn unfinished(&self) -> impl Future<Output = Result<Vec<Step>, Self::Error>> + Send;
 
+    /// The device step with this id, if it was recorded and has no outcome yet.
+    fn begun(&self, id: &StepId) -> impl Future<Output = Result<Option<Step>, Self::Error>> + Send;
+
     /// In one transaction: write the step's outcome, complete its audit entry and settle it in its rollout. Doing it twice
     /// is the same as doing it once.
     fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -133,6 +136,12 @@ impl RecordedStep {
 pub async fn resume<R: Record>(store: &R) -> Result<Vec<RecordedStep>, R::Error> {
     let steps = store.unfinished().await?;
     Ok(steps.into_iter().filter(|step| step.action.work().is_some()).map(RecordedStep).collect())
+}
+
+/// Takes up one step, as an actor does that was told its id; `None` if it was never recorded, or has its outcome.
+pub async fn take_up<R: Record>(store: &R, id: &StepId) -> Result<Option<RecordedStep>, R::Error> {
+    let step = store.begun(id).await?;
+    Ok(step.filter(|step| step.action.work().is_some()).map(RecordedStep))
 }
 
 /// A plan that is written down. Only [`record`] makes one, so acting on an unrecorded plan does not compile.

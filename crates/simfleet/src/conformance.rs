@@ -113,6 +113,9 @@ async fn unfinished_after_reopening<S: Subject>(subject: &S) {
         steps[1..],
         "the step without an outcome is unfinished, as it was recorded"
     );
+    assert_eq!(store.begun(&steps[1].id).await.expect("it can be read").as_ref(), Some(&steps[1]), "it is found by its id");
+    assert_eq!(store.begun(&steps[0].id).await.expect("it can be read"), None, "a step with its outcome is not");
+    assert_eq!(store.begun(&StepId("never".into())).await.expect("it can be read"), None, "nor is one that was never recorded");
     let second = find(&store, &steps[1].id).await;
     store.finish(&second, &proven(3)).await.expect("an outcome is taken after reopening");
     assert_eq!(unfinished(&store).await, [], "what has an outcome is finished");

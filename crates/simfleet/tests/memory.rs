@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use reconcile::record::{Actor, Record, RecordedStep, record};
 use reconcile::{
-    Act as _, Desired, Device, Name, Observe as _, Observed, Outcome, Plan, ProbeState, Revision, Rollout, Step, Verdict, plan,
+    Act as _, Desired, Device, Name, Observe as _, Observed, Outcome, Plan, ProbeState, Revision, Rollout, Step, StepId, Verdict, plan,
 };
 use simfleet::conformance::{self, Subject};
 use simfleet::memory::{Breaks, Devices, Error, Fate, Store};
@@ -38,6 +38,10 @@ impl Record for Kept {
 
     async fn unfinished(&self) -> Result<Vec<Step>, Error> {
         self.0.unfinished().await
+    }
+
+    async fn begun(&self, id: &StepId) -> Result<Option<Step>, Error> {
+        self.0.begun(id).await
     }
 
     async fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> Result<(), Error> {

@@ -18,6 +18,9 @@ pub enum Error {
         /// The version that the plan was made from.
         expected: u64,
     },
+    /// Somebody else has taken over.
+    #[error("another replica has taken over from this one ({0})")]
+    Replaced(String),
     /// The disk or the quota is full.
     #[error("the database's disk is full")]
     Full(#[source] sqlx::Error),
@@ -81,6 +84,7 @@ impl Error {
         match self {
             Self::Newer(_) | Self::Migrate(_) => "schema",
             Self::Conflict { .. } => "conflict",
+            Self::Replaced(_) => "replaced",
             Self::Full(_) => "full",
             Self::Locked(_) => "locked",
             Self::Away(_) => "away",

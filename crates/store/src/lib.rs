@@ -10,6 +10,7 @@ mod contents;
 mod error;
 mod key;
 mod log;
+mod mailbox;
 mod open;
 mod plans;
 mod rollouts;
@@ -26,6 +27,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use error::Error;
 pub use log::Filter;
+pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};
 pub use source::InForce;

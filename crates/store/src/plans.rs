@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use reconcile::record::{Actor, Record, RecordedStep};
-use reconcile::{Action, Name, Outcome, Plan, RolloutChange, Step, Target, Verdict};
+use reconcile::{Action, Name, Outcome, Plan, RolloutChange, Step, StepId, Target, Verdict};
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
@@ -85,6 +85,18 @@ impl Record for Store {
             let steps = "SELECT document, content FROM step WHERE verdict IS NULL ORDER BY audit_entry";
             let steps = sqlx::query(steps).fetch_all(&mut *tx).await?;
             read(&steps, &documents, |_, step| Ok(step))
+        })
+        .await
+    }
+
+    async fn begun(&self, id: &StepId) -> Result<Option<Step>, Error> {
+        within(0, async {
+            let mut tx = self.read().await?;
+            let documents = "SELECT digest, document FROM content WHERE digest IN (SELECT content FROM step WHERE id = $1)";
+            let documents = query(documents, [id.0.as_str().into()]).fetch_all(&mut *tx).await?;
+            let steps = "SELECT document, content FROM step WHERE id = $1 AND verdict IS NULL";
+            let steps = query(steps, [id.0.as_str().into()]).fetch_all(&mut *tx).await?;
+            Ok(read(&steps, &documents, |_, step| Ok(step))?.pop())
         })
         .await
     }

@@ -13,6 +13,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::shards;
+use crate::engine::hands::shard::Workplace;
 use crate::engine::{self, Parts, reports, repositories};
 
 /// Which cluster, and what of it.
@@ -37,6 +39,10 @@ pub(crate) struct KubernetesArgs {
     /// A replica that is not heard of for so long is taken over from
     #[arg(long, requires = "kubernetes", default_value = "15s", value_name = "DURATION")]
     lease_duration: crds::Duration,
+    /// Spread the devices over so many shards, each a lease of its own that one of the replicas holds, so that all of them look at devices
+    /// and act on them; with none, the one that plans does. All replicas have to be told the same, and share PostgreSQL
+    #[arg(long, requires = "kubernetes", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), value_name = "N")]
+    pub(super) shards: u32,
     /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
     #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -51,6 +57,16 @@ pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<
     Ok(Some(Arc::new(cluster.map_err(|error| anyhow::anyhow!(error.in_full()))?)))
 }
 
+/// Which lease is claimed, and in whose name.
+struct Claim {
+    lease: String,
+    namespace: String,
+    identity: String,
+    timing: Timing,
+}
+
+/// Longest time until the shards that are held are let go.
+const LET_GO: Duration = Duration::from_secs(4);
 /// Why a replica ends that acted.
 const LOST: &str = "the lease is lost: another replica may act now, so this one ends";
 
@@ -60,22 +76,40 @@ pub(super) async fn lead(
     cluster: Arc<Cluster>,
     data: &Path,
     parts: Parts,
+    place: Workplace,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let duration = args.lease_duration.0.try_into().unwrap_or_default();
-    let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let timing = Timing::new(args.lease_duration.0.try_into().unwrap_or_default());
+    let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
+    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, timing };
+    if args.shards == 0 {
+        return plan(&claim, cluster, data, parts, stop).await;
+    }
+    let contender = cluster.contender(&claim.namespace, &claim.identity, timing);
+    let holding = stop.child_token();
+    let shards = tokio::spawn(shards::hold(place, contender, args.lease_name.clone(), args.shards, holding.clone()));
+    let ended = plan(&claim, cluster, data, parts, stop).await;
+    // However it ends: what it holds is let go.
+    holding.cancel();
+    let _ = tokio::time::timeout(LET_GO, shards).await;
+    ended
+}
+
+/// Waits for the lease of the one who plans, and does that for as long as it is held.
+async fn plan(claim: &Claim, cluster: Arc<Cluster>, data: &Path, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let Claim { lease, namespace, identity, timing } = claim;
     {
         let mut view = parts.view.write().unwrap_or_else(PoisonError::into_inner);
         view.not_ready = Some("waiting for the lease: another replica acts".into());
         view.stands_by = true;
     }
     let held = tokio::select! {
-        held = cluster.acquire(&namespace, &args.lease_name, &identity, Timing::new(duration)) => held,
+        held = cluster.acquire(namespace, lease, identity, *timing) => held,
         () = stop.cancelled() => return Ok(()),
     };
     parts.view.write().unwrap_or_else(PoisonError::into_inner).stands_by = false;
-    tracing::info!(lease = args.lease_name, namespace, identity, generation = held.generation(), "this replica acts");
+    tracing::info!(lease, namespace, identity, generation = held.generation(), "this replica acts");
     let lost = held.lost.clone();
     let (release, publishing) = (CancellationToken::new(), CancellationToken::new());
     let mut keeping = tokio::spawn(held.keep(release.clone()));
@@ -89,6 +123,7 @@ pub(super) async fn lead(
         data: data.to_owned(),
     };
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
+    let identity = identity.to_owned();
     let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
     let ended = tokio::select! {
         () = lost.cancelled() => bail!(LOST),

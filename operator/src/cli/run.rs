@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{self, KubernetesArgs};
+use crate::engine::hands::shard::Workplace;
 use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
 
@@ -130,7 +131,13 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         Some(cluster) if args.secrets.is_none() => Secrets::from_source(Arc::new(kubernetes::Read(cluster.secrets()))),
         _ => Secrets::new(secrets(args)),
     };
-    let devices = Arc::new(Devices::new(secrets, &args.data.join("cache")));
+    if args.kubernetes.shards > 0 && options.url.is_none() {
+        bail!("--shards: the replicas hear of each other through PostgreSQL, so set DATABASE_URL");
+    }
+    let look_interval = interval("--look-interval", args.look_interval)?;
+    let cache = args.data.join("cache");
+    let place = Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), look_interval };
+    let devices = Arc::new(Devices::new(secrets, &cache));
     let (requests, inbox) = mpsc::channel(64);
     let view = engine::new_view();
     let stop = CancellationToken::new();
@@ -156,12 +163,13 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let parts = Parts {
         store,
         devices,
+        shards: args.kubernetes.shards,
         origin: match &cluster {
             Some(cluster) => Origin::Cluster(cluster.clone()),
             None => origin(args)?,
         },
         interval: interval("--interval", args.interval)?,
-        look_interval: interval("--look-interval", args.look_interval)?,
+        look_interval,
         limits: Limits {
             // Who may delete objects in a cluster is said by its own rules.
             deletions: args.max_deletions.unwrap_or(if cluster.is_some() { usize::MAX } else { MAX_DELETIONS }),
@@ -174,7 +182,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let task = match cluster {
         Some(cluster) => {
             let (args, stop) = (args.clone(), stop.clone());
-            tokio::spawn(async move { kubernetes::lead(args.kubernetes, cluster, &args.data, parts, stop).await })
+            tokio::spawn(async move { kubernetes::lead(args.kubernetes, cluster, &args.data, parts, place, stop).await })
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };

@@ -201,6 +201,7 @@ impl Running {
         let (requests, inbox) = mpsc::channel(1);
         let (view, stop) = (engine::new_view(), CancellationToken::new());
         let parts = Parts {
+            shards: 0,
             store: store.clone(),
             devices: Arc::new(Devices::new(Secrets::new(fleet.secrets()), &data.join("cache"))),
             origin: Origin::Folder(manifests.to_owned()),

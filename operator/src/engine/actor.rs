@@ -7,15 +7,16 @@ use std::time::Duration;
 use devices::Devices;
 use jiff::Timestamp;
 use reconcile::record::{Record as _, RecordedStep};
-use reconcile::{Act as _, Desired, Outcome, StepId};
+use reconcile::{Desired, Device, Outcome, StepId};
 use store::Store;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Event;
+use super::hands::Actor;
 
 /// Steps that are worked on at once; more wait in line, recorded.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 /// Longest time between two tries to see a device again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,15 +26,14 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Does recorded steps.
 pub(super) struct Actors {
     store: Arc<Store>,
-    devices: Arc<Devices>,
+    actor: Actor,
     events: mpsc::Sender<Event>,
-    permits: Arc<Semaphore>,
     running: BTreeMap<StepId, JoinHandle<()>>,
 }
 
 impl Actors {
-    pub(super) fn new(store: Arc<Store>, devices: Arc<Devices>, events: mpsc::Sender<Event>) -> Self {
-        Self { store, devices, events, permits: Arc::new(Semaphore::new(AT_ONCE)), running: BTreeMap::new() }
+    pub(super) fn new(store: Arc<Store>, actor: Actor, events: mpsc::Sender<Event>) -> Self {
+        Self { store, actor, events, running: BTreeMap::new() }
     }
 
     /// Begins with a step; one that is being worked on already is left to that.
@@ -42,8 +42,13 @@ impl Actors {
         if self.running.contains_key(&id) {
             return;
         }
-        let work = work(self.store.clone(), self.devices.clone(), self.permits.clone(), self.events.clone(), desired.clone(), step);
+        let work = work(self.store.clone(), self.actor.clone(), self.events.clone(), desired.clone(), step);
         self.running.insert(id, tokio::spawn(work));
+    }
+
+    /// Whether a step is being worked on.
+    pub(super) fn has(&self, id: &StepId) -> bool {
+        self.running.contains_key(id)
     }
 
     pub(super) fn ended(&mut self, step: &RecordedStep) {
@@ -57,34 +62,13 @@ impl Actors {
     }
 }
 
-async fn work(
-    store: Arc<Store>,
-    devices: Arc<Devices>,
-    permits: Arc<Semaphore>,
-    events: mpsc::Sender<Event>,
-    desired: Arc<Desired>,
-    step: RecordedStep,
-) {
-    know_the_log(&store, &devices).await;
-    let outcome = match desired.devices.get(step.device()).cloned() {
+async fn work(store: Arc<Store>, actor: Actor, events: mpsc::Sender<Event>, desired: Arc<Desired>, step: RecordedStep) {
+    if let Actor::Here(devices, _) = &actor {
+        know_the_log(&store, devices).await;
+    }
+    let outcome = match desired.devices.get(step.device()) {
         None => Outcome::failed(Timestamp::now(), "the device was deleted before the step came to its end"),
-        Some(device) => {
-            let mut pause = Duration::from_secs(1);
-            loop {
-                let Ok(permit) = permits.acquire().await else { return };
-                let outcome = devices.act(&device, &step).await;
-                drop(permit);
-                match outcome {
-                    Some(outcome) => break outcome,
-                    // Lost from sight, with the step perhaps under way: the planner waits for it no longer than the deadline,
-                    // and we read what came of it when the device is back.
-                    None => {
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(PATIENCE);
-                    }
-                }
-            }
-        }
+        Some(device) => act(&actor, &desired, device, &step).await,
     };
     let mut told = false;
     while let Err(error) = store.finish(&step, &outcome).await {
@@ -100,8 +84,22 @@ async fn work(
     let _ = events.send(Event::Ended(Box::new(step), Box::new(outcome))).await;
 }
 
+/// Does a step until it is known how it ended.
+pub(super) async fn act(actor: &Actor, desired: &Desired, device: &Device, step: &RecordedStep) -> Outcome {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        if let Some(outcome) = actor.act(desired, device, step).await {
+            return outcome;
+        }
+        // Lost from sight, with the step perhaps under way: the planner waits for it no longer than the deadline, and we read what came of
+        // it when the device is back.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PATIENCE);
+    }
+}
+
 /// Nothing is done before the steps of our store can be told from those of another one.
-async fn know_the_log(store: &Store, devices: &Devices) {
+pub(super) async fn know_the_log(store: &Store, devices: &Devices) {
     while !devices.belong_to_a_log() {
         match store.first_leaf().await {
             Ok(Some(leaf)) => devices.belong_to(&leaf),

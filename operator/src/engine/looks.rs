@@ -1,11 +1,11 @@
 //! Looks at devices: each on an interval of its own, and at once when something happened there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use devices::Devices;
-use reconcile::{Access, Desired, Device, ItemKey, Name, Observe as _, Observed};
+use reconcile::{Device, ItemKey, Name, Observe as _};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -37,34 +37,30 @@ impl Looks {
         Self { devices, events, interval, permits: Arc::new(Semaphore::new(AT_ONCE)), running: BTreeMap::new() }
     }
 
-    /// Another revision is in force, on which these devices have a part: those whose access or items are otherwise are looked at anew.
-    pub(super) fn update(&mut self, desired: &Desired, observed: &Observed, concerned: &BTreeSet<Name>) {
-        for name in concerned {
-            let now = desired.devices.get(name).filter(|device| !device.suspend && device.access != Access::None);
-            let items: Vec<ItemKey> = observed.items(desired, name).into_iter().collect();
-            let same = |look: &Look| {
-                let is_same = |now: &Arc<Device>| now.access == look.device.access && now.address == look.device.address;
-                now.is_some_and(is_same) && items == look.items
-            };
-            if self.running.get(name).is_some_and(same) {
-                continue;
-            }
-            if let Some(look) = self.running.remove(name) {
-                look.task.abort();
-            }
-            let Some(device) = now else { continue };
-            let again = Arc::new(Notify::new());
-            let watch = Watch {
-                devices: self.devices.clone(),
-                device: device.clone(),
-                items: items.clone(),
-                interval: self.interval,
-                again: again.clone(),
-                permits: self.permits.clone(),
-                events: self.events.clone(),
-            };
-            self.running.insert(name.clone(), Look { device: device.clone(), items, now: again, task: tokio::spawn(watch.run()) });
+    /// A device as it is now, if it is to be looked at, and what has to be read there.
+    pub(super) fn set(&mut self, name: &Name, device: Option<&Arc<Device>>, items: Vec<ItemKey>) {
+        let same = |look: &Look| {
+            let is_same = |now: &Arc<Device>| now.access == look.device.access && now.address == look.device.address;
+            device.is_some_and(is_same) && items == look.items
+        };
+        if self.running.get(name).is_some_and(same) {
+            return;
         }
+        if let Some(look) = self.running.remove(name) {
+            look.task.abort();
+        }
+        let Some(device) = device else { return };
+        let again = Arc::new(Notify::new());
+        let watch = Watch {
+            devices: self.devices.clone(),
+            device: device.clone(),
+            items: items.clone(),
+            interval: self.interval,
+            again: again.clone(),
+            permits: self.permits.clone(),
+            events: self.events.clone(),
+        };
+        self.running.insert(name.clone(), Look { device: device.clone(), items, now: again, task: tokio::spawn(watch.run()) });
     }
 
     /// Something happened on the device.

@@ -21,6 +21,7 @@ impl Engine {
                 return;
             }
             let dirty = std::mem::take(&mut self.dirty);
+            self.attend(&dirty);
             let now = Timestamp::now();
             let plan = {
                 let view = self.read();
@@ -43,6 +44,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Who looks at devices knows where something is under way.
+    fn attend(&mut self, units: &BTreeSet<Name>) {
+        let view = self.view.clone();
+        self.hands.attend(&view.read().unwrap_or_else(std::sync::PoisonError::into_inner), units);
     }
 
     /// One plan for everybody who is behind something in it; the steps of a Deployment stay together.

@@ -141,6 +141,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Its process, if it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Sends it a signal: STOP freezes it, CONT wakes it up.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let process = self.process.as_ref().context("it does not run")?;
+        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// SIGTERM, and how long it took to end.
     pub fn terminate(&mut self) -> anyhow::Result<Duration> {
         let Some(mut process) = self.process.take() else { return Ok(Duration::ZERO) };

@@ -97,6 +97,11 @@ impl Record for Store {
         Ok(kept.steps.iter().filter(|(_, outcome)| outcome.is_none()).map(|(step, _)| step.clone()).collect())
     }
 
+    async fn begun(&self, id: &StepId) -> Result<Option<Step>, Error> {
+        let kept = self.open()?;
+        Ok(kept.steps.iter().find(|(step, outcome)| step.id == *id && outcome.is_none()).map(|(step, _)| step.clone()))
+    }
+
     async fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> Result<(), Error> {
         let mut kept = self.open()?;
         let step = step.step();

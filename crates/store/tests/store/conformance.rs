@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use reconcile::record::{Actor, Record, RecordedStep};
-use reconcile::{Name, Outcome, Plan, Rollout, Step};
+use reconcile::{Name, Outcome, Plan, Rollout, Step, StepId};
 use simfleet::conformance::{self, Subject};
 use store::{Error, Store};
 
@@ -28,6 +28,10 @@ impl Record for Kept {
 
     async fn unfinished(&self) -> Result<Vec<Step>, Error> {
         self.store.unfinished().await
+    }
+
+    async fn begun(&self, id: &StepId) -> Result<Option<Step>, Error> {
+        self.store.begun(id).await
     }
 
     async fn finish(&self, step: &RecordedStep, outcome: &Outcome) -> Result<(), Error> {

@@ -1,0 +1,126 @@
+//! Whoever looks at devices and acts on them: this process, or the replicas that hold the shards of the fleet.
+
+pub(crate) mod away;
+pub(crate) mod here;
+pub(crate) mod letters;
+pub(crate) mod post;
+pub(crate) mod shard;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use api::view::View;
+use devices::Devices;
+use reconcile::record::RecordedStep;
+use reconcile::{Act as _, Desired, Device, Name, Observed, Outcome, StepId};
+
+use tokio::sync::Semaphore;
+
+use super::actor::AT_ONCE;
+use away::{Away, Far};
+use here::Here;
+
+/// Who looks and acts.
+pub(super) enum Hands {
+    /// This process.
+    Here(Here),
+    /// Those that hold the shards.
+    Away(Away),
+}
+
+impl Hands {
+    /// Another revision is in force, which changed these devices. Returns those of which it has to be said again how to get there.
+    pub(super) async fn update(&mut self, desired: &Arc<Desired>, changed: &BTreeSet<Name>) -> BTreeSet<Name> {
+        match self {
+            Self::Here(here) => {
+                here.devices.update(desired.clone(), changed).await;
+                for name in changed {
+                    here.probe(name, desired.devices.get(name));
+                }
+                BTreeSet::new()
+            }
+            Self::Away(away) => away.update(changed),
+        }
+    }
+
+    /// What has to be read on these devices may be otherwise than before.
+    pub(super) fn look_at(&mut self, desired: &Desired, observed: &Observed, devices: &BTreeSet<Name>) {
+        for name in devices {
+            match self {
+                Self::Here(here) => here.look_at(name, desired.devices.get(name), observed.items(desired, name).into_iter().collect()),
+                Self::Away(away) => away.ask(desired, observed, name),
+            }
+        }
+    }
+
+    /// Something happened on the device: it is looked at now.
+    pub(super) fn now(&mut self, view: &View, name: &Name) {
+        match self {
+            Self::Here(here) => here.now(name),
+            Self::Away(away) => away.now(view, name),
+        }
+    }
+
+    /// Something was told of a device that is not there.
+    pub(super) fn unknown(&mut self, name: &Name, probe: Option<&str>) {
+        if let Self::Away(away) = self {
+            away.unknown(name, probe);
+        }
+    }
+
+    /// These Deployments are planned: where something is under way, each answer counts.
+    pub(super) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
+        if let Self::Away(away) = self {
+            away.attend(view, units);
+        }
+    }
+
+    /// What was recorded before a restart has been taken up: what else is still asked of others is asked no more.
+    pub(super) fn settled(&mut self, is_under_way: impl Fn(&StepId) -> bool) {
+        if let Self::Away(away) = self {
+            away.settled(is_under_way);
+        }
+    }
+
+    /// The outcome of a step is stored.
+    pub(super) fn ended(&mut self, step: &RecordedStep) {
+        if let Self::Away(away) = self {
+            away.ended(step);
+        }
+    }
+
+    /// Who does recorded steps.
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            Self::Here(here) => Actor::Here(here.devices.clone(), Arc::new(Semaphore::new(AT_ONCE))),
+            Self::Away(away) => Actor::Away(away.far()),
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        match self {
+            Self::Here(here) => here.stop(),
+            Self::Away(away) => away.stop(),
+        }
+    }
+}
+
+/// Who does recorded steps.
+#[derive(Clone)]
+pub(super) enum Actor {
+    Here(Arc<Devices>, Arc<Semaphore>),
+    Away(Arc<Far>),
+}
+
+impl Actor {
+    /// Does the step, or finds it again, as [`reconcile::Act`] says.
+    pub(super) async fn act(&self, desired: &Desired, device: &Device, step: &RecordedStep) -> Option<Outcome> {
+        match self {
+            Self::Here(devices, permits) => {
+                let _permit = permits.acquire().await.ok()?;
+                devices.act(device, step).await
+            }
+            Self::Away(far) => far.act(desired, device, step).await,
+        }
+    }
+}

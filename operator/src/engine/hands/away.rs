@@ -1,0 +1,359 @@
+//! Others look at devices and act on them: the planner asks by letter, and reads what they answer.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::view::View;
+use devices::probe::Ran;
+use reconcile::record::RecordedStep;
+use reconcile::{Access, Desired, Device, Name, Observed, Outcome, StepId};
+use store::{Letter, Owner, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::super::{Event, is_moving};
+use super::letters::{Errand, Matter, Order, PLANNER, Place, shard, shard_of};
+use super::post::Post;
+
+/// Time between two looks into the mailbox: one row is read.
+const LOOK: Duration = Duration::from_millis(250);
+/// Time between two tries of a store that can't be read.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Jump hosts in a row; devices refuse longer ways too.
+const HOPS: usize = 4;
+
+/// Asks those that hold the shards.
+pub(crate) struct Away {
+    shards: u32,
+    far: Arc<Far>,
+    owner: Owner,
+    /// What lies in the mailboxes, by the hash of its text: the same is not written again.
+    there: HashMap<(String, Matter), u64>,
+    /// What each device's order says, but for what it takes from `Desired`.
+    orders: HashMap<Name, State>,
+    /// Devices by the jump hosts on their way.
+    behind: HashMap<Name, BTreeSet<Name>>,
+    /// Deployments with something under way, and the devices of which each answer counts therefore; with the version of the rollout and
+    /// the number of its members of which that is known.
+    moving: HashMap<Name, ((u64, usize), BTreeSet<Name>)>,
+    /// Not asked again yet since the restart.
+    unsettled: BTreeSet<(String, String)>,
+    reading: Option<JoinHandle<()>>,
+    delivering: JoinHandle<()>,
+    events: mpsc::Sender<Event>,
+}
+
+#[derive(Default)]
+struct State {
+    look: u64,
+    eager: bool,
+    /// Names of its probes.
+    probes: Vec<String>,
+}
+
+/// Steps that others do.
+pub(crate) struct Far {
+    shards: u32,
+    post: Arc<Post>,
+    store: Arc<Store>,
+    outcomes: Mutex<Outcomes>,
+}
+
+#[derive(Default)]
+struct Outcomes {
+    /// Came before anybody waited: a restart lies between.
+    early: HashMap<StepId, Outcome>,
+    waiting: HashMap<StepId, oneshot::Sender<Outcome>>,
+}
+
+impl Away {
+    /// Becomes the one who plans.
+    pub(crate) async fn open(store: Arc<Store>, shards: u32, events: mpsc::Sender<Event>) -> Result<Self, store::Error> {
+        let owner = store.open_mailbox(PLANNER).await?;
+        let post = Arc::new(Post::default());
+        let mut away = Self {
+            shards,
+            far: Arc::new(Far { shards, post: post.clone(), store: store.clone(), outcomes: Mutex::default() }),
+            owner: owner.clone(),
+            there: HashMap::new(),
+            orders: HashMap::new(),
+            behind: HashMap::new(),
+            moving: HashMap::new(),
+            unsettled: BTreeSet::new(),
+            reading: None,
+            delivering: tokio::spawn(deliver(post, store.clone(), owner.clone(), events.clone())),
+            events,
+        };
+        for (mailbox, letter) in store.asked_of_others(&owner).await? {
+            away.found(mailbox, letter);
+        }
+        Ok(away)
+    }
+
+    /// What an earlier planner has asked for.
+    fn found(&mut self, mailbox: String, letter: Letter) {
+        let Some(document) = letter.document else { return };
+        if let Some(matter) = Matter::parse(&letter.matter) {
+            if let (Matter::Device(name), Ok(order)) = (&matter, serde_json::from_str::<Order>(&document)) {
+                self.orders.insert(name.clone(), State { look: order.look, eager: false, probes: order.place.probes() });
+            }
+            self.there.insert((mailbox.clone(), matter), hash(&document));
+        }
+        self.unsettled.insert((mailbox, letter.matter));
+    }
+
+    pub(crate) fn far(&self) -> Arc<Far> {
+        self.far.clone()
+    }
+
+    /// Another revision is in force. Returns those behind jump hosts that changed.
+    pub(crate) fn update(&mut self, changed: &BTreeSet<Name>) -> BTreeSet<Name> {
+        // Not before devices are known: what is said of one that is not known is not kept.
+        if self.reading.is_none() {
+            let (far, owner, events) = (self.far.clone(), self.owner.clone(), self.events.clone());
+            self.reading = Some(tokio::spawn(async move { far.read(owner, events).await }));
+        }
+        changed.iter().filter_map(|name| self.behind.get(name)).flatten().chain(changed).cloned().collect()
+    }
+
+    /// Asks for a device to be looked at as it is now; or for it to be left alone, if it is not there or suspended.
+    pub(crate) fn ask(&mut self, desired: &Desired, observed: &Observed, name: &Name) {
+        let device = desired.devices.get(name).filter(|device| !device.suspend);
+        let device = device.filter(|device| device.access != Access::None || !device.probes.is_empty());
+        let place = shard(shard_of(name, self.shards));
+        let Some(device) = device else {
+            if let Some(state) = self.orders.remove(name) {
+                for behind in self.behind.values_mut() {
+                    behind.remove(name);
+                }
+                state.probes.iter().for_each(|probe| self.unknown(name, Some(probe)));
+                self.unknown(name, None);
+            }
+            return self.put(place, Matter::Device(name.clone()), None);
+        };
+        let through = hops(desired, device);
+        for hop in &through {
+            self.behind.entry(hop.name.clone()).or_default().insert(name.clone());
+        }
+        let state = self.orders.entry(name.clone()).or_default();
+        let place_there = Place::of(device);
+        let gone = std::mem::replace(&mut state.probes, place_there.probes());
+        let gone: Vec<String> = gone.into_iter().filter(|probe| !state.probes.contains(probe)).collect();
+        let order = Order {
+            place: place_there,
+            through: through.iter().map(|hop| Place::hop(hop)).collect(),
+            items: observed.items(desired, name).into_iter().collect(),
+            eager: state.eager,
+            look: state.look,
+        };
+        gone.iter().for_each(|probe| self.unknown(name, Some(probe)));
+        self.put(place, Matter::Device(name.clone()), serde_json::to_string(&order).ok());
+    }
+
+    /// What was told of a device, or of a probe of it, that is not there counts no more.
+    pub(crate) fn unknown(&self, name: &Name, probe: Option<&str>) {
+        let matter = match probe {
+            Some(probe) => Matter::Probe(name.clone(), probe.to_owned()),
+            None => Matter::Seen(name.clone()),
+        };
+        self.far.post.put(PLANNER, &matter, None);
+    }
+
+    /// The state of a device's order has changed, and nothing else.
+    fn ask_again(&mut self, view: &View, name: &Name) {
+        self.ask(&view.desired, &view.observed, name);
+    }
+
+    pub(crate) fn now(&mut self, view: &View, name: &Name) {
+        if let Some(state) = self.orders.get_mut(name) {
+            state.look += 1;
+            self.ask_again(view, name);
+        }
+    }
+
+    /// Where something is under way each answer counts, and elsewhere only what differs.
+    pub(crate) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
+        for unit in units {
+            let rollout = view.observed.rollouts.get(unit).filter(|rollout| is_moving(rollout));
+            let members = view.desired.deployments.get(unit).map(|deployment| deployment.members.as_slice()).unwrap_or_default();
+            let stamp = rollout.map(|rollout| (rollout.version, members.len()));
+            if self.moving.get(unit).map(|(stamp, _)| *stamp) == stamp {
+                continue;
+            }
+            let devices: BTreeSet<Name> =
+                rollout.map(|rollout| members.iter().chain(rollout.placements.keys()).cloned().collect()).unwrap_or_default();
+            let before = match stamp {
+                Some(stamp) => self.moving.insert(unit.clone(), (stamp, devices.clone())),
+                None => self.moving.remove(unit),
+            };
+            let before = before.map(|(_, devices)| devices).unwrap_or_default();
+            let touched: Vec<Name> = before.symmetric_difference(&devices).cloned().collect();
+            for name in touched {
+                let eager = self.moving.values().any(|(_, devices)| devices.contains(&name));
+                match self.orders.get_mut(&name) {
+                    Some(state) if state.eager != eager => state.eager = eager,
+                    _ => continue,
+                }
+                self.ask_again(view, &name);
+            }
+        }
+    }
+
+    /// All that was recorded is taken up, and all that is in force is asked for: nothing else is wanted any more.
+    pub(crate) fn settled(&mut self, is_under_way: impl Fn(&StepId) -> bool) {
+        for (mailbox, matter) in std::mem::take(&mut self.unsettled) {
+            match Matter::parse(&matter) {
+                Some(matter) => {
+                    let wanted = match &matter {
+                        Matter::Device(name) => self.orders.contains_key(name) && mailbox == shard(shard_of(name, self.shards)),
+                        Matter::Step(id) => is_under_way(id),
+                        _ => false,
+                    };
+                    if !wanted {
+                        self.put(mailbox, matter, None);
+                    }
+                }
+                None => tracing::warn!(mailbox, matter, "a newer version has asked for something that this one does not know"),
+            }
+        }
+    }
+
+    pub(crate) fn ended(&mut self, step: &RecordedStep) {
+        let id = &step.step().id;
+        self.far.outcomes().early.remove(id);
+        let place = shard(shard_of(step.device(), self.shards));
+        self.far.post.put(&place, &Matter::Step(id.clone()), None);
+        self.far.post.put(PLANNER, &Matter::Outcome(id.clone()), None);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(reading) = &self.reading {
+            reading.abort();
+        }
+        self.delivering.abort();
+    }
+
+    fn put(&mut self, mailbox: String, matter: Matter, document: Option<String>) {
+        let key = (mailbox, matter);
+        let is_there = match &document {
+            Some(document) => self.there.insert(key.clone(), hash(document)) == Some(hash(document)),
+            None => self.there.remove(&key).is_none(),
+        };
+        if !is_there {
+            self.far.post.put(&key.0, &key.1, document);
+        }
+    }
+}
+
+impl Far {
+    fn outcomes(&self) -> std::sync::MutexGuard<'_, Outcomes> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a step to be done, and waits for its outcome. Whoever holds the shard then finds out what became of it.
+    pub(crate) async fn act(&self, desired: &Desired, device: &Device, step: &RecordedStep) -> Option<Outcome> {
+        let id = &step.step().id;
+        let outcome = {
+            let mut outcomes = self.outcomes();
+            if let Some(outcome) = outcomes.early.remove(id) {
+                return Some(outcome);
+            }
+            let (sender, outcome) = oneshot::channel();
+            outcomes.waiting.insert(id.clone(), sender);
+            outcome
+        };
+        let through = hops(desired, device).iter().map(|hop| Place::hop(hop)).collect();
+        let errand = Errand { place: Place::hop(device), through };
+        let place = shard(shard_of(&device.name, self.shards));
+        self.post.put(&place, &Matter::Step(id.clone()), serde_json::to_string(&errand).ok());
+        outcome.await.ok()
+    }
+
+    /// Reads what those that hold the shards have to say.
+    async fn read(&self, owner: Owner, events: mpsc::Sender<Event>) {
+        let mut after = 0;
+        loop {
+            match self.store.letters(&owner, after).await {
+                Ok((to, letters)) => {
+                    let is_all = to == after || letters.is_empty();
+                    after = to;
+                    for letter in letters {
+                        if let Some(event) = self.take(letter)
+                            && events.send(event).await.is_err()
+                        {
+                            return;
+                        }
+                    }
+                    if is_all {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
+                Err(store::Error::Replaced(_)) => {
+                    let _ = events.send(Event::Replaced).await;
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the mailbox can't be read");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn take(&self, letter: Letter) -> Option<Event> {
+        let document = letter.document?;
+        let event = match Matter::parse(&letter.matter)? {
+            Matter::Seen(name) => serde_json::from_str(&document).map(|seen| Some(Event::Seen(name, Box::new(seen)))),
+            Matter::Probe(device, probe) => serde_json::from_str(&document).map(|seen| Some(Event::Probe(Ran { device, probe, seen }))),
+            Matter::Outcome(id) => serde_json::from_str(&document).map(|outcome| {
+                self.arrived(id, outcome);
+                None
+            }),
+            Matter::Device(_) | Matter::Step(_) => return None,
+        };
+        event.unwrap_or_else(|error| {
+            tracing::error!(%error, matter = letter.matter, "a letter can't be read");
+            None
+        })
+    }
+
+    fn arrived(&self, id: StepId, outcome: Outcome) {
+        let mut outcomes = self.outcomes();
+        let waiting = outcomes.waiting.remove(&id);
+        if let Some(outcome) = waiting.map_or(Some(outcome.clone()), |waiting| waiting.send(outcome).err()) {
+            outcomes.early.insert(id, outcome);
+        }
+    }
+}
+
+/// Sends letters until somebody else plans.
+async fn deliver(post: Arc<Post>, store: Arc<Store>, owner: Owner, events: mpsc::Sender<Event>) {
+    post.deliver(store, owner).await;
+    let _ = events.send(Event::Replaced).await;
+}
+
+/// A device's jump hosts, the nearest to it first.
+fn hops(desired: &Desired, device: &Device) -> Vec<Arc<Device>> {
+    let via = |device: &Device| match &device.access {
+        Access::Ssh(access) => access.via.clone(),
+        _ => None,
+    };
+    let mut hops: Vec<Arc<Device>> = Vec::new();
+    let mut next = via(device);
+    while let Some(hop) = next.and_then(|name| desired.devices.get(&name)) {
+        if hops.len() == HOPS || hops.iter().any(|before| before.name == hop.name) {
+            break;
+        }
+        next = via(hop);
+        hops.push(hop.clone());
+    }
+    hops
+}
+
+fn hash(document: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    document.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,282 @@
+//! Whoever holds a shard: looks at the devices that it is asked for, does the steps that it is asked for, and tells what came of it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use devices::probe::Ran;
+use devices::{Devices, Secrets};
+use reconcile::{Desired, Device, DeviceSeen, Name, ProbeState, StepId};
+use store::{Letter, Owner, Store};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::super::Event;
+use super::super::actor;
+use super::Actor;
+use super::here::Here;
+use super::letters::{Errand, Matter, Order, PLANNER, Place, shard};
+use super::post::Post;
+
+/// Answers that wait to be told; who has more has to wait.
+const QUEUE: usize = 4096;
+/// Time between two looks into the mailbox: one row is read.
+const LOOK: Duration = Duration::from_millis(250);
+/// Time between two tries of a store that can't be read.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longest time that is spent on telling what is known when a shard is given up.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What it takes to work for a shard.
+#[derive(Clone)]
+pub(crate) struct Workplace {
+    pub(crate) store: Arc<Store>,
+    pub(crate) secrets: Secrets,
+    pub(crate) cache: PathBuf,
+    pub(crate) look_interval: Duration,
+}
+
+/// A device that is looked at, and what was told of it last.
+struct Watched {
+    order: Order,
+    last: DeviceSeen,
+    /// The next look is told, whatever it shows.
+    tell_look: bool,
+    /// Runs of these probes are told, whatever they show.
+    tell_probes: BTreeSet<String>,
+    probes: HashMap<String, ProbeState>,
+}
+
+/// A shard that is held.
+struct Shard {
+    place: Workplace,
+    owner: Owner,
+    here: Here,
+    /// For jump hosts: the devices of the shard, and those on the way to them.
+    desired: Arc<Desired>,
+    watched: HashMap<Name, Watched>,
+    steps: HashMap<StepId, JoinHandle<()>>,
+    permits: Arc<Semaphore>,
+    post: Arc<Post>,
+}
+
+/// Works for a shard until `stop` is over, or somebody else has it.
+pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output = ()>) -> Result<(), store::Error> {
+    let owner = place.store.open_mailbox(&shard(number)).await?;
+    let devices = Arc::new(Devices::new(place.secrets.clone(), &place.cache));
+    let (events, mut seen) = mpsc::channel(QUEUE);
+    let (probes, mut ran) = mpsc::channel(QUEUE);
+    let post = Arc::new(Post::default());
+    let mut delivering = tokio::spawn(post.clone().deliver(place.store.clone(), owner.clone()));
+    let here = Here::new(devices, events, probes, place.look_interval);
+    let permits = Arc::new(Semaphore::new(actor::AT_ONCE));
+    let mut shard = Shard {
+        here,
+        desired: Arc::default(),
+        watched: HashMap::new(),
+        steps: HashMap::new(),
+        permits,
+        post: post.clone(),
+        owner: owner.clone(),
+        place,
+    };
+    tokio::pin!(stop);
+    let mut after = 0;
+    let mut pause = Duration::ZERO;
+    let ended = loop {
+        tokio::select! {
+            () = &mut stop => break Ok(()),
+            // It ends when another one owns the mailbox.
+            _ = &mut delivering => break Err(store::Error::Replaced(owner.mailbox().to_owned())),
+            event = seen.recv() => if let Some(Event::Seen(name, seen)) = event { shard.seen(&name, *seen) },
+            ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
+            () = tokio::time::sleep(pause) => pause = match shard.read(&mut after).await {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => LOOK,
+                Err(error @ store::Error::Replaced(_)) => break Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, mailbox = owner.mailbox(), "the mailbox can't be read");
+                    AGAIN
+                }
+            },
+        }
+    };
+    delivering.abort();
+    if ended.is_ok() {
+        let _ = tokio::time::timeout(LAST_WORDS, post.empty(&shard.place.store, &owner)).await;
+    }
+    ended
+}
+
+/// Detached steps go on by themselves, and are found again by whoever has the shard next.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.here.stop();
+        self.steps.values().for_each(JoinHandle::abort);
+    }
+}
+
+impl Shard {
+    /// Reads what was asked since; returns whether there may be more.
+    async fn read(&mut self, after: &mut u64) -> Result<bool, store::Error> {
+        let (to, letters) = self.place.store.letters(&self.owner, *after).await?;
+        let more = to != *after;
+        *after = to;
+        let mut changed = BTreeSet::new();
+        let mut asked = Vec::new();
+        for letter in letters {
+            match Matter::parse(&letter.matter) {
+                Some(Matter::Device(name)) => {
+                    if let Some(order) = self.readable::<Option<Order>>(&letter) {
+                        changed.insert(name.clone());
+                        asked.push((name, order));
+                    }
+                }
+                Some(Matter::Step(id)) => match self.readable::<Option<Errand>>(&letter) {
+                    Some(Some(errand)) => self.errand(id, &errand, &mut changed),
+                    Some(None) => {
+                        if let Some(task) = self.steps.remove(&id) {
+                            task.abort();
+                        }
+                        self.post.put(PLANNER, &Matter::Outcome(id), None);
+                    }
+                    None => {}
+                },
+                _ => tracing::warn!(matter = letter.matter, "a newer version asks for something that this one does not know"),
+            }
+        }
+        for (_, order) in &asked {
+            if let Some(order) = order {
+                self.know(order.through.iter().chain([&order.place]));
+            }
+        }
+        for (name, order) in asked {
+            self.order(&name, order);
+        }
+        if !changed.is_empty() {
+            self.here.devices.update(self.desired.clone(), &changed).await;
+        }
+        Ok(more)
+    }
+
+    /// What a letter says; none, and that is told, if it can't be read.
+    fn readable<T: serde::de::DeserializeOwned>(&self, letter: &Letter) -> Option<T> {
+        serde_json::from_str(letter.document.as_deref().unwrap_or("null"))
+            .inspect_err(|error| tracing::error!(%error, matter = letter.matter, mailbox = self.owner.mailbox(), "a letter can't be read"))
+            .ok()
+    }
+
+    fn know<'a>(&mut self, places: impl Iterator<Item = &'a Place>) -> Vec<Arc<Device>> {
+        let devices: Vec<Arc<Device>> = places.map(|place| Arc::new(place.device())).collect();
+        let desired = Arc::make_mut(&mut self.desired);
+        for device in &devices {
+            desired.devices.insert_mut(device.name.clone(), device.clone());
+        }
+        devices
+    }
+
+    fn order(&mut self, name: &Name, order: Option<Order>) {
+        let Some(order) = order else {
+            self.watched.remove(name);
+            self.here.probe(name, None);
+            self.here.look_at(name, None, Vec::new());
+            Arc::make_mut(&mut self.desired).devices.remove_mut(name);
+            return;
+        };
+        let device = self.desired.devices.get(name).cloned();
+        self.here.probe(name, device.as_ref());
+        self.here.look_at(name, device.as_ref(), order.items.clone());
+        let before = self.watched.remove(name);
+        let is_asked = before.as_ref().is_none_or(|before| before.order.look != order.look);
+        let mut watched = before.unwrap_or_else(|| Watched {
+            order: order.clone(),
+            last: DeviceSeen::default(),
+            tell_look: true,
+            tell_probes: BTreeSet::new(),
+            probes: HashMap::new(),
+        });
+        watched.order = order;
+        if is_asked {
+            watched.tell_look = true;
+            watched.tell_probes = device.iter().flat_map(|device| device.probes.iter().map(|probe| probe.name.clone())).collect();
+            self.here.now(name);
+        }
+        self.watched.insert(name.clone(), watched);
+    }
+
+    fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
+        let Some(watched) = self.watched.get_mut(name) else { return };
+        seen.after(&watched.last);
+        let is_new = watched.last.differs(&seen);
+        watched.last = seen;
+        if is_new || watched.order.eager || std::mem::take(&mut watched.tell_look) {
+            watched.tell_look = false;
+            self.post.put(PLANNER, &Matter::Seen(name.clone()), serde_json::to_string(&watched.last).ok());
+        }
+    }
+
+    fn ran(&mut self, ran: &Ran) {
+        let Some(watched) = self.watched.get_mut(&ran.device) else { return };
+        let before = watched.probes.insert(ran.probe.clone(), ran.seen.state);
+        let is_asked = watched.tell_probes.remove(&ran.probe);
+        if before != Some(ran.seen.state) || watched.order.eager || is_asked {
+            let matter = Matter::Probe(ran.device.clone(), ran.probe.clone());
+            self.post.put(PLANNER, &matter, serde_json::to_string(&ran.seen).ok());
+        }
+    }
+
+    /// Begins with a step, unless that is being done.
+    fn errand(&mut self, id: StepId, errand: &Errand, changed: &mut BTreeSet<Name>) {
+        if self.steps.contains_key(&id) {
+            return;
+        }
+        let hops = self.know(errand.through.iter());
+        changed.extend(hops.iter().map(|hop| hop.name.clone()));
+        let step = step(
+            self.place.store.clone(),
+            self.owner.clone(),
+            self.here.devices.clone(),
+            self.permits.clone(),
+            self.post.clone(),
+            Arc::new(errand.place.device()),
+            id.clone(),
+        );
+        self.steps.insert(id, tokio::spawn(step));
+    }
+}
+
+/// Does a step as it was recorded, and tells how it ended. Nothing is told of one that is over: whoever asked knows of it.
+async fn step(
+    store: Arc<Store>,
+    owner: Owner,
+    devices: Arc<Devices>,
+    permits: Arc<Semaphore>,
+    post: Arc<Post>,
+    device: Arc<Device>,
+    id: StepId,
+) {
+    actor::know_the_log(&store, &devices).await;
+    let recorded = loop {
+        match reconcile::record::take_up(&*store, &id).await {
+            Ok(recorded) => break recorded,
+            Err(error) => {
+                tracing::debug!(%error, step = %id, "the step can't be read yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    let Some(recorded) = recorded else { return };
+    // The last look at who owns the shard before something happens; what happens nevertheless is kept from happening twice by the step's
+    // directory on the device.
+    while let Err(error) = store.is_owner(&owner).await {
+        if matches!(error, store::Error::Replaced(_)) {
+            return;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    let desired = Desired::default();
+    let outcome = actor::act(&Actor::Here(devices, permits), &desired, &device, &recorded).await;
+    tracing::info!(step = %id, device = %device.name, mailbox = owner.mailbox(), verdict = ?outcome.verdict, "{} ended", recorded.step().action.word());
+    post.put(PLANNER, &Matter::Outcome(id), serde_json::to_string(&outcome).ok());
+}

@@ -1,0 +1,272 @@
+//! Several replicas share the devices: each holds shards, one plans, and whoever dies or freezes is replaced without a step done twice.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e::control_plane::{ControlPlane, programs};
+use e2e::engine::Engine;
+use e2e::postgres::Postgres;
+use e2e::simulated::Simulated;
+use e2e::wait_until;
+use rustix::process::Signal;
+use serde_json::Value;
+
+const NAMESPACE: &str = "evenkeel-system";
+const DEVICES: usize = 8;
+
+/// Dropped in this order.
+struct World {
+    replicas: Vec<Engine>,
+    plane: ControlPlane,
+    _database: Postgres,
+    _simulated: Simulated,
+    _manifests: tempfile::TempDir,
+}
+
+fn skipped(why: &str) {
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}, and in CI nothing is skipped");
+    eprintln!("SKIPPED: {why}");
+}
+
+fn binary() -> PathBuf {
+    std::env::var("EVENKEEL_BIN").expect("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`").into()
+}
+
+fn app(version: &str) -> String {
+    format!(
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Deployment\nmetadata: {{name: app, namespace: default}}\nspec:\n  selector: {{matchLabels: {{role: app}}}}\n  package: {{apt: {{name: app, version: {version}}}}}\n  service: {{unit: app}}\n  strategy: {{batches: [{{max: 2}}, {{max: 2}}], maxUnavailable: 2, soak: 2s, deadline: 60s}}\n"
+    )
+}
+
+/// A device with a probe, so that what is probed by one replica reaches the one that plans.
+fn device(number: usize) -> String {
+    format!(
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, namespace: default, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n  probes:\n    - {{name: alive, ssh: {{command: 'true', exitCode: 0}}, interval: 1s, timeout: 1s, failures: 1, successes: 1}}\n"
+    )
+}
+
+/// `None`: what it takes is not to be had here.
+fn world() -> Option<World> {
+    if let Some(why) = programs::unavailable() {
+        skipped(&why);
+        return None;
+    }
+    let Some(database) = Postgres::start().unwrap() else {
+        skipped("PostgreSQL is not installed");
+        return None;
+    };
+    let manifests = tempfile::tempdir().unwrap();
+    for number in 1..=DEVICES {
+        std::fs::write(manifests.path().join(format!("d-{number}.yaml")), device(number)).unwrap();
+    }
+    std::fs::write(manifests.path().join("app.yaml"), app("1.0-1")).unwrap();
+    let more = ["--package", "app=2.0-1", "--package", "app=3.0-1", "--package", "app=4.0-1", "--bad", "app=4.0-1:dies-after=1s"];
+    let simulated = Simulated::start(&binary(), manifests.path(), &more).unwrap();
+    let plane = ControlPlane::start().unwrap();
+    let values = [
+        "secrets[0].namespace=default",
+        "secrets[0].names[0]=fleet-key",
+        "replicas=3",
+        "database.existingSecret=db",
+        "auditKey.existingSecret=key",
+    ];
+    plane.install_chart("evenkeel", NAMESPACE, &values).unwrap();
+    let key = format!("--from-file=ssh-privatekey={}", simulated.key().display());
+    plane.must(&["create", "secret", "generic", "fleet-key", &key]).unwrap();
+    for number in 1..=DEVICES {
+        let file = simulated.folder.join(format!("fleet/d-{number}.yaml"));
+        plane.must(&["apply", "--server-side", "-f", file.to_str().unwrap()]).unwrap();
+    }
+    let account = plane.service_account(NAMESPACE, "evenkeel").unwrap();
+    let replica = |number: usize| {
+        let folder = simulated.folder.join(format!("replica-{number}"));
+        std::fs::create_dir_all(folder.join("data")).unwrap();
+        // The key that signs the audit log is the same for all of them.
+        let key = folder.join("data/audit.key");
+        std::fs::write(&key, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let mut engine = Engine::with(&binary(), &folder, &simulated.key()).unwrap();
+        engine.kubeconfig = Some(account.clone());
+        engine.database = Some(database.url());
+        engine.arguments = ["--shards", "3", "--lease-duration", "3s"].map(str::to_owned).into();
+        engine
+    };
+    let replicas = (0..3).map(replica).collect();
+    Some(World { replicas, plane, _database: database, _simulated: simulated, _manifests: manifests })
+}
+
+impl World {
+    fn logs(&self) -> String {
+        self.replicas.iter().map(Engine::tail).collect::<Vec<_>>().join("\n--- the next replica\n")
+    }
+
+    fn until(&self, what: &str, look: impl FnMut() -> Result<(), String>) {
+        wait_until(what, Duration::from_secs(90), look).unwrap_or_else(|error| panic!("{error}\n{}", self.logs()));
+    }
+
+    fn holder(&self, lease: &str) -> String {
+        let arguments = ["get", "lease", lease, "--namespace", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}"];
+        // It is made by the first one who holds it.
+        self.plane.must(&arguments).unwrap_or_default()
+    }
+
+    /// Who holds each of the shards.
+    fn holders(&self) -> Vec<String> {
+        (0..3).map(|shard| self.holder(&format!("evenkeel-shard-{shard}"))).collect()
+    }
+
+    /// Waits until every shard is held by one of so many.
+    fn shared_by(&self, count: usize) {
+        self.until(&format!("the shards being shared by {count}"), || {
+            let holders = self.holders();
+            let different: BTreeSet<&String> = holders.iter().collect();
+            if different.len() == count && !holders.contains(&String::new()) { Ok(()) } else { Err(format!("{holders:?}")) }
+        });
+    }
+
+    fn status(&self) -> Value {
+        let text = self.plane.must(&["get", "edep", "app", "-o", "json"]).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["status"].clone()
+    }
+
+    fn wait(&self, phase: &str, version: &str) {
+        self.until(&format!("{phase} of {version}"), || {
+            let status = self.status();
+            let newest = status["history"].as_array().and_then(|history| history.last()).cloned().unwrap_or_default();
+            let there = status["phase"] == phase && newest["version"].as_str().is_some_and(|newest| newest.contains(version));
+            if there && status["counts"]["updated"] == DEVICES { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+
+    /// Waits until a rollout is in its midst.
+    fn in_the_midst(&self) {
+        self.until("some devices being updated", || {
+            let status = self.status();
+            let updated = status["counts"]["updated"].as_u64().unwrap_or_default();
+            if (1..DEVICES as u64).contains(&updated) && status["phase"] != "Complete" { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+
+    /// One that holds a shard and does not plan.
+    fn worker(&self) -> usize {
+        let planner = self.holder("evenkeel");
+        let holders = self.holders();
+        let is_worker = |replica: &&Engine| {
+            let of = format!("_{}_", replica.id().unwrap_or_default());
+            !planner.contains(&of) && holders.iter().any(|holder| holder.contains(&of))
+        };
+        self.replicas.iter().position(|replica| is_worker(&replica)).expect("a replica that holds a shard and does not plan")
+    }
+
+    fn planner(&self) -> &Engine {
+        let planner = self.holder("evenkeel");
+        let is_planner = |replica: &&Engine| planner.contains(&format!("_{}_", replica.id().unwrap_or_default()));
+        self.replicas.iter().find(is_planner).expect("a replica that plans")
+    }
+}
+
+/// What each step that was begun came to: each was begun once, and ended once.
+fn steps(planner: &Engine) -> (Vec<String>, Vec<String>) {
+    let log = planner.text(&["audit", "export"]).unwrap();
+    let text = |line: &str, field: &str| {
+        line.split(&format!(r#"\"{field}\":\""#)).nth(1).and_then(|rest| rest.split('\\').next()).map(str::to_owned)
+    };
+    let entries = |outcome: &str| {
+        let of = log.lines().filter(|line| text(line, "outcome").as_deref() == Some(outcome));
+        of.filter_map(|line| text(line, "step")).collect::<Vec<_>>()
+    };
+    let begun = entries("begun");
+    let ended = ["done", "failed", "refused"].into_iter().flat_map(entries).filter(|step| begun.contains(step)).collect();
+    (begun, ended)
+}
+
+#[test]
+fn replicas_share_the_devices() {
+    let Some(mut world) = world() else { return };
+    world.plane.apply(&app("1.0-1")).unwrap();
+    world.replicas[0].start().unwrap();
+    world.shared_by(1);
+    world.wait("Complete", "1.0-1");
+    // Whoever comes gets a share, without anybody having been lost.
+    world.replicas[1].start().unwrap();
+    world.replicas[2].start().unwrap();
+    world.shared_by(3);
+    let worked = |replica: &Engine| replica.log().lines().filter(|line| line.contains("apply ended")).count();
+    let before = worked(&world.replicas[0]);
+    assert_eq!(before, DEVICES);
+    world.plane.apply(&app("2.0-1")).unwrap();
+    world.wait("Complete", "2.0-1");
+    let now: Vec<usize> = world.replicas.iter().map(worked).collect();
+    assert_eq!(now.iter().sum::<usize>(), 2 * DEVICES, "{now:?}");
+    assert!(now[1] > 0 && now[2] > 0 && now[0] - before < DEVICES, "each has done its part: {now:?}");
+
+    // A version that dies is seen by those who probe, and taken back.
+    world.plane.apply(&app("4.0-1")).unwrap();
+    world.wait("RolledBack", "4.0-1");
+
+    // Killed, and not the one that plans: its devices are taken over.
+    world.plane.apply(&app("3.0-1")).unwrap();
+    world.in_the_midst();
+    let worker = world.worker();
+    world.replicas[worker].kill().unwrap();
+    world.wait("Complete", "3.0-1");
+    world.shared_by(2);
+    world.replicas[worker].start().unwrap();
+    world.shared_by(3);
+
+    // Frozen, replaced, and awake again.
+    world.plane.apply(&app("1.0-1")).unwrap();
+    world.in_the_midst();
+    let worker = world.worker();
+    world.replicas[worker].signal(Signal::STOP).unwrap();
+    world.until("it being replaced", || {
+        let of = format!("_{}_", world.replicas[worker].id().unwrap_or_default());
+        let holders = world.holders();
+        if holders.iter().any(|holder| holder.contains(&of)) { Err(format!("{holders:?}")) } else { Ok(()) }
+    });
+    world.replicas[worker].signal(Signal::CONT).unwrap();
+    world.wait("Complete", "1.0-1");
+    world.until("it knowing that it was replaced", || {
+        let log = world.replicas[worker].log();
+        if log.contains("the lease is lost") || log.contains("counts no more") { Ok(()) } else { Err("nothing said".into()) }
+    });
+    world.shared_by(3);
+
+    let (begun, ended) = steps(world.planner());
+    assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), begun.len(), "{begun:?}");
+    assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), ended.len(), "an outcome is written once: {ended:?}");
+    assert_eq!(begun.len(), ended.len());
+}
+
+/// The one that plans is replaced: what it had asked for is still asked for, and what is not wanted any more is not.
+#[test]
+fn another_one_plans_on() {
+    let Some(mut world) = world() else { return };
+    world.plane.apply(&app("1.0-1")).unwrap();
+    for replica in &mut world.replicas {
+        replica.start().unwrap();
+    }
+    world.shared_by(3);
+    world.wait("Complete", "1.0-1");
+    world.plane.apply(&app("2.0-1")).unwrap();
+    world.in_the_midst();
+    let planner = world.holder("evenkeel");
+    let number = world.replicas.iter().position(|replica| planner.contains(&format!("_{}_", replica.id().unwrap_or_default()))).unwrap();
+    world.replicas[number].kill().unwrap();
+    // While nobody plans, a device leaves.
+    world.plane.must(&["delete", "dev", "d-1", "--wait=false"]).unwrap();
+    world.until("another one planning", || {
+        let holder = world.holder("evenkeel");
+        if holder.is_empty() || holder == planner { Err(holder) } else { Ok(()) }
+    });
+    world.until("the others being done", || {
+        let status = world.status();
+        if status["phase"] == "Complete" && status["counts"]["updated"] == DEVICES - 1 { Ok(()) } else { Err(status.to_string()) }
+    });
+    let (begun, ended) = steps(world.planner());
+    assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), begun.len(), "{begun:?}");
+    assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), ended.len(), "{ended:?}");
+    let devices = world.planner().text(&["get", "devices"]).unwrap();
+    assert!(!devices.contains("d-1") && devices.matches("Healthy").count() == DEVICES - 1, "{devices}");
+}
