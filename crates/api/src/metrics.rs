@@ -15,6 +15,11 @@ struct Word {
     state: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Shard {
+    shard: u32,
+}
+
 /// What is known, as metrics.
 pub(crate) fn render(view: &View) -> String {
     let mut registry = Registry::with_prefix("evenkeel");
@@ -51,6 +56,11 @@ pub(crate) fn render(view: &View) -> String {
     registry.register("plans_recorded", "Plans recorded since the start", recorded);
     plain(&mut registry, "ready", "1 if the engine acts", i64::from(view.not_ready.is_none()));
     plain(&mut registry, "source_problem", "1 if the source gives nothing new", i64::from(view.source.problem.is_some()));
+    let shards = Family::<Shard, Gauge<i64>>::default();
+    registry.register("shard_devices", "Devices of each shard that this replica works for", shards.clone());
+    for (shard, count) in &view.shards {
+        shards.get_or_create(&Shard { shard: *shard }).set(i64::try_from(*count).unwrap_or(i64::MAX));
+    }
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
     let mut text = String::new();

@@ -30,6 +30,8 @@ pub struct View {
     pub not_ready: Option<String>,
     /// Another replica acts, and this one waits to take over: that is well.
     pub stands_by: bool,
+    /// The shards of the fleet that this replica works for, with the number of their devices.
+    pub shards: BTreeMap<u32, usize>,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.

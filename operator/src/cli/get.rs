@@ -245,6 +245,11 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         }
     }
     println!("engine     {}", status["notReady"].as_str().map_or("ready".into(), |reason| format!("not ready: {}", show::clean(reason))));
+    if let Some(shards) = status["shards"].as_object().filter(|shards| !shards.is_empty()) {
+        let devices = shards.values().filter_map(Value::as_u64).sum::<u64>();
+        let names: Vec<&str> = shards.keys().map(String::as_str).collect();
+        println!("shards     {} of this replica, with {}", names.join(", "), show::count(usize::try_from(devices).unwrap_or(0), "device"));
+    }
     for finding in status["source"]["findings"].as_array().into_iter().flatten().take(10) {
         println!("finding    {}", text(finding));
     }

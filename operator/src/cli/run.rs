@@ -136,10 +136,10 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     }
     let look_interval = interval("--look-interval", args.look_interval)?;
     let cache = args.data.join("cache");
-    let place = Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), look_interval };
+    let view = engine::new_view();
+    let place = Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), look_interval, view: view.clone() };
     let devices = Arc::new(Devices::new(secrets, &cache));
     let (requests, inbox) = mpsc::channel(64);
-    let view = engine::new_view();
     let stop = CancellationToken::new();
     let shared = Shared { view: view.clone(), requests, store: store.clone() };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];

@@ -229,7 +229,7 @@ fn replicas_share_the_devices() {
     world.wait("Complete", "1.0-1");
     world.until("it knowing that it was replaced", || {
         let log = world.replicas[worker].log();
-        if log.contains("the lease is lost") || log.contains("counts no more") { Ok(()) } else { Err("nothing said".into()) }
+        if log.contains("the lease is lost") || log.contains("taken over from this one") { Ok(()) } else { Err("nothing said".into()) }
     });
     world.shared_by(3);
 

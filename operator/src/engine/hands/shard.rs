@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use api::view::SharedView;
 use devices::probe::Ran;
 use devices::{Devices, Secrets};
 use reconcile::{Desired, Device, DeviceSeen, Name, ProbeState, StepId};
@@ -35,6 +36,8 @@ pub(crate) struct Workplace {
     pub(crate) secrets: Secrets,
     pub(crate) cache: PathBuf,
     pub(crate) look_interval: Duration,
+    /// Where it shows what this replica works for.
+    pub(crate) view: SharedView,
 }
 
 /// A device that is looked at, and what was told of it last.
@@ -50,6 +53,7 @@ struct Watched {
 
 /// A shard that is held.
 struct Shard {
+    number: u32,
     place: Workplace,
     owner: Owner,
     here: Here,
@@ -72,6 +76,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let here = Here::new(devices, events, probes, place.look_interval);
     let permits = Arc::new(Semaphore::new(actor::AT_ONCE));
     let mut shard = Shard {
+        number,
         here,
         desired: Arc::default(),
         watched: HashMap::new(),
@@ -114,6 +119,7 @@ impl Drop for Shard {
     fn drop(&mut self) {
         self.here.stop();
         self.steps.values().for_each(JoinHandle::abort);
+        self.place.view.write().unwrap_or_else(PoisonError::into_inner).shards.remove(&self.number);
     }
 }
 
@@ -156,6 +162,9 @@ impl Shard {
         }
         if !changed.is_empty() {
             self.here.devices.update(self.desired.clone(), &changed).await;
+        }
+        if more {
+            self.place.view.write().unwrap_or_else(PoisonError::into_inner).shards.insert(self.number, self.watched.len());
         }
         Ok(more)
     }
