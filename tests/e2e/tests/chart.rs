@@ -373,7 +373,7 @@ fn killed_at_any_moment_nothing_is_done_twice() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let (mut version, mut killed) = (versions[0], 0);
+    let (mut version, mut planners) = (versions[0], 0);
     for kill in 0..kills {
         if kill % 2 == 0 {
             version = versions[usize::try_from(kill / 2 + 1).unwrap() % versions.len()];
@@ -386,15 +386,15 @@ fn killed_at_any_moment_nothing_is_done_twice() {
             database.up().unwrap();
         }
         let holder = world.holder();
-        // Who holds it, or whoever waits where nobody does just now.
-        let pod = world.pods.iter_mut().find(|pod| holder.contains(&format!("_{}_", pod.id())));
-        let Some(pod) = pod else { continue };
+        // Mostly the one that plans; or one that only holds shards.
+        let planner = world.pods.iter().position(|pod| holder.contains(&format!("_{}_", pod.id()))).filter(|_| random(3) > 0);
+        let number = planner.unwrap_or_else(|| usize::from(random(2) == 0));
+        let pod = &mut world.pods[number];
         pod.kill();
         pod.run().unwrap();
-        killed += 1;
+        planners += usize::from(planner.is_some());
     }
-    println!("{killed} were killed");
-    assert!(killed * 2 > kills, "hardly anybody held the lease: {killed}");
+    println!("{planners} of them planned");
     world.wait("Complete", version, 3);
     let log = world.verify(&world.pods[usize::from(!world.holder().contains(&format!("_{}_", world.pods[0].id())))]);
     let text = |line: &str, field: &str| {

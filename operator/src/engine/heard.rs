@@ -1,0 +1,101 @@
+//! What the loop hears of devices: looks, probes, and how steps ended.
+
+use std::sync::Arc;
+
+use api::view::View;
+use devices::probe::Ran;
+use reconcile::record::RecordedStep;
+use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout};
+
+use super::{Engine, is_moving, reports};
+
+impl Engine {
+    pub(super) fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
+        let view = self.view.clone();
+        let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !view.desired.devices.contains_key(name) {
+            return self.hands.unknown(name, None);
+        }
+        let units = concerned(&view, name);
+        let old = view.observed.devices.get(name).cloned().unwrap_or_default();
+        seen.probes.clone_from(&old.probes);
+        seen.after(&old);
+        let changed = (&old.contact, &old.items, &old.boot_id) != (&seen.contact, &seen.items, &seen.boot_id);
+        let is_known_first = old.contact == reconcile::Contact::Never;
+        let turned = reports::turned(name, &old.contact, &seen.contact);
+        if old.contact != seen.contact {
+            match &seen.contact {
+                reconcile::Contact::Unreachable { reason, .. } => tracing::warn!(device = %name, reason, "unreachable"),
+                _ => tracing::info!(device = %name, "reachable"),
+            }
+        }
+        // The first look since a step ended there says what came of it, even if it shows the same as the one before.
+        let is_first = |rollout: &Rollout| rollout.placements.get(name).is_some_and(|placement| old.seen_at <= Some(placement.since));
+        let awaited = |rollout: &Rollout| is_moving(rollout) || is_first(rollout);
+        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| awaited(rollout)));
+        view.observed.devices.insert(name.clone(), Arc::new(seen));
+        drop(view);
+        if changed || is_known_first {
+            self.tell(|told| told.devices([name]));
+        }
+        if let Some(happening) = turned {
+            self.tell(|told| told.happened(happening));
+        }
+        if changed || settling {
+            self.dirty.extend(units);
+        }
+    }
+
+    pub(super) fn probe(&mut self, ran: &Ran) {
+        let view = self.view.clone();
+        let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let units = concerned(&view, &ran.device);
+        let is_there = |device: &Arc<reconcile::Device>| device.probes.iter().any(|probe| probe.name == ran.probe);
+        if !view.desired.devices.get(&ran.device).is_some_and(is_there) {
+            return self.hands.unknown(&ran.device, Some(&ran.probe));
+        }
+        let mut seen = view.observed.devices.get(&ran.device).map(|seen| (**seen).clone()).unwrap_or_default();
+        let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).map_or(ProbeState::Unknown, |before| before.state);
+        let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
+        view.observed.devices.insert(ran.device.clone(), Arc::new(seen));
+        drop(view);
+        if before != ran.seen.state {
+            tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
+            self.tell(|told| told.devices([&ran.device]));
+        }
+        if before != ran.seen.state || settling {
+            self.dirty.extend(units);
+        }
+    }
+
+    pub(super) fn ended(&mut self, step: &RecordedStep, outcome: &Outcome) {
+        let unit = step.step().unit.name().clone();
+        let word = step.step().action.word();
+        tracing::info!(step = %step.step().id, device = %step.device(), deployment = %unit, verdict = ?outcome.verdict, "{word}: {}", outcome.message.lines().last().unwrap_or_default());
+        {
+            let mut view = self.write();
+            if let Some(rollout) = view.observed.rollouts.get_mut(&unit) {
+                Arc::make_mut(rollout).settle(step.step(), outcome);
+            }
+        }
+        self.tell(|told| {
+            told.devices([step.device()]);
+            told.units([&unit]);
+            told.happened(reports::ended(step, outcome));
+        });
+        self.actors.ended(step);
+        self.hands.ended(step);
+        self.look_now(step.device());
+        let concerned = concerned(&self.read(), step.device());
+        self.dirty.extend(concerned);
+        self.dirty.insert(unit);
+    }
+}
+
+/// The Deployments that have to do with a device: those that select it, and those that were deleted and have something there.
+fn concerned(view: &View, device: &Name) -> Vec<Name> {
+    let deleted =
+        view.observed.rollouts.iter().filter(|(_, rollout)| rollout.deletion.is_some() && rollout.placements.contains_key(device));
+    let deleted = deleted.map(|(name, _)| name);
+    view.desired.selected_by.get(device).into_iter().flatten().chain(deleted).cloned().collect()
+}
