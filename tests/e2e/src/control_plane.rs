@@ -248,7 +248,7 @@ impl ControlPlane {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let said = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-        if !answer.split(' ').nth(1).is_some_and(|code| code == "200") {
+        if answer.split(' ').nth(1).is_none_or(|code| code != "200") {
             bail!("etcd: {what}: {answer}");
         }
         Ok(serde_json::from_str(said)?)
