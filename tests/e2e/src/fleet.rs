@@ -156,12 +156,13 @@ impl Fleet {
         });
     }
 
-    /// What the devices have of `app`, by what they say themselves.
+    /// What the devices have of `app`, by what they say themselves; empty where they have none.
     pub fn versions(&self) -> anyhow::Result<Vec<String>> {
         let path = format!("{}:{}", self.simulated.folder.join("simulated/bin").display(), std::env::var("PATH").unwrap_or_default());
         let devices = std::fs::read_dir(self.simulated.folder.join("simulated/devices"))?.flatten();
         let query = ["-c", "dpkg-query -W -f='${Version}' app"];
-        devices.map(|entry| run(Command::new("sh").args(query).env("EVENKEEL_ROOT", entry.path()).env("PATH", &path))).collect()
+        let ask = |folder: PathBuf| Command::new("sh").args(query).env("EVENKEEL_ROOT", folder).env("PATH", &path).output();
+        devices.map(|entry| Ok(String::from_utf8_lossy(&ask(entry.path())?.stdout).into_owned())).collect()
     }
 
     /// Who holds the lease.
