@@ -16,9 +16,69 @@ pub struct Error {
     expected: &'static str,
 }
 
-/// A length of time such as `15s`, `5m`, `1h30m` or `200ms`; at most 366 days.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Duration(pub SignedDuration);
+/// A length of time such as `15s`, `5m`, `1h30m` or `200ms`; at most 366 days. It is written as it was read (`120s` and not `2m`): in a
+/// cluster another text of the same field is another value, over which tools that apply the same object would fight.
+#[derive(Clone, Copy, Default)]
+pub struct Duration(pub SignedDuration, Spelling);
+
+/// How a duration was written.
+#[derive(Clone, Copy, Default)]
+pub struct Spelling {
+    text: [u8; Self::LONGEST],
+    length: u8,
+}
+
+impl Spelling {
+    /// What is longer than anybody writes it is not kept.
+    const LONGEST: usize = 15;
+
+    fn of(text: &str) -> Self {
+        let mut spelling = Self::default();
+        if let Some(place) = spelling.text.get_mut(..text.len()) {
+            place.copy_from_slice(text.as_bytes());
+            spelling.length = u8::try_from(text.len()).unwrap_or_default();
+        }
+        spelling
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        let text = self.text.get(..self.length.into()).filter(|text| !text.is_empty())?;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+impl From<SignedDuration> for Duration {
+    fn from(length: SignedDuration) -> Self {
+        Self(length, Spelling::default())
+    }
+}
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Duration").field(&self.0).finish()
+    }
+}
+
+/// However it is written.
+impl PartialEq for Duration {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Duration {}
+
+impl PartialOrd for Duration {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Duration {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
 
 /// A public key as OpenSSH writes it: its type, the key in Base64, perhaps a comment.
 pub(crate) const HOST_KEY: &str = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{60,}={0,2}( .*)?$";
@@ -53,7 +113,7 @@ impl FromStr for Duration {
             };
             rest = tail;
         }
-        if total > LONGEST { Err(wrong()) } else { Ok(Self(total)) }
+        if total > LONGEST { Err(wrong()) } else { Ok(Self(total, Spelling::of(text))) }
     }
 }
 
@@ -101,12 +161,6 @@ impl fmt::Display for Percent {
 
 macro_rules! text_quantity {
     ($name:ident, $pattern:expr) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -127,6 +181,21 @@ macro_rules! text_quantity {
             }
         }
     };
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.1.as_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(self),
+        }
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 text_quantity!(Duration, DURATION_PATTERN);
@@ -252,6 +321,12 @@ mod tests {
         }
         assert_eq!("1h30m".parse::<Duration>().unwrap().to_string(), "1h30m");
         assert_eq!("90m".parse::<Duration>().unwrap().to_string(), "1h30m");
+        // Written as it was read, and the same however it is written.
+        let (one, other): (Duration, Duration) = ("90m".parse().unwrap(), "1h30m".parse().unwrap());
+        assert_eq!((one, serde_json::to_string(&one).unwrap()), (other, r#""90m""#.to_owned()));
+        assert_eq!(serde_json::to_string(&Duration::from(one.0)).unwrap(), r#""1h30m""#);
+        let long: Duration = "1m1m1m1m1m1m1m1m".parse().unwrap();
+        assert_eq!(serde_json::to_string(&long).unwrap(), r#""8m""#, "what nobody writes is not kept");
         for text in ["", "5", "m", "5 m", "-5m", "1.5h", "5w", "9999999s", "367d", &"1s".repeat(30)] {
             assert!(text.parse::<Duration>().unwrap_err().to_string().contains("such as 15s"), "{text}");
         }

@@ -45,3 +45,25 @@ fn a_token_that_nobody_could_show_is_refused() {
     std::fs::write(&file, "0123456789abcdef\n").unwrap();
     assert_eq!(once(folder.path(), Stdio::piped(), &listen).status.code(), Some(0));
 }
+
+/// What is missing or makes no sense is said by the name of the option that mends it.
+#[test]
+fn what_is_missing_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    for (arguments, parts) in [
+        (&[][..], &["--repo <URL|DIR>|--kubernetes"][..]),
+        (&["--kubernetes", "--lease-duration", "2s"], &["--lease-duration", "3s is the least"]),
+        (&["--kubernetes", "--lease-duration", "3500ms"], &["--lease-duration", "whole seconds"]),
+        (&["--kubernetes"], &["no cluster", "--kubeconfig FILE"]),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.arg("run").args(arguments).args(["--data", &data]).env("HOME", folder.path());
+        for variable in ["DATABASE_URL", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"] {
+            command.env_remove(variable);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && parts.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+    }
+}

@@ -78,8 +78,11 @@ impl Applier {
         let mut annotations = json!(wanted.metadata().annotations.clone().unwrap_or_default());
         annotations[FROM] = json!(self.from);
         annotations[BY] = json!(by);
-        let labels = wanted.metadata().labels.clone().unwrap_or_default();
-        body["metadata"] = json!({"name": name.name(), "namespace": name.namespace(), "labels": labels, "annotations": annotations});
+        body["metadata"] = json!({"name": name.name(), "namespace": name.namespace(), "annotations": annotations});
+        // No labels are not an empty list of them: that would be a field of its own, which the server forgets and others seem to change.
+        if let Some(labels) = wanted.metadata().labels.as_ref().filter(|labels| !labels.is_empty()) {
+            body["metadata"]["labels"] = json!(labels);
+        }
         let parameters = if forced { PatchParams::apply(MANAGER).force() } else { PatchParams::apply(MANAGER) };
         let written = within(self.api(key).patch(name.name(), &parameters, &Patch::Apply(&body))).await;
         let written = written.map_err(|error| self.refusal(key, "apply", &error))?;

@@ -78,6 +78,11 @@ impl Error {
         matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code))
     }
 
+    /// Somebody else wrote at the same time: it may well work in a moment.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409))
+    }
+
     /// In one line, with what lies behind it.
     pub fn in_full(&self) -> String {
         match self {

@@ -2,14 +2,17 @@
 //!
 //! Written is what is otherwise than what the API server has. A condition that is as it was keeps the time at which it became so.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use reconcile::Key;
 use serde_json::{Value, json};
 
-use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, within};
+use crate::watch::version;
+use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, Known, within};
 
 /// The manager of our finalizer: apart, so that letting it go lets nothing else go.
 pub(crate) const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
+/// How often a finalizer is tried to be taken off while others write to the same object.
+const TRIES: usize = 5;
 
 impl Cluster {
     /// Writes an object's status if it is otherwise than what the API server has. Returns whether it was written; an object that is gone
@@ -32,10 +35,10 @@ impl Cluster {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.objects(*kind, name.namespace());
         match within(api.patch_status(name.name(), &parameters, &Patch::Apply(&body))).await {
-            Ok(_) => {
+            Ok(written) => {
                 // The watch will say the same; until then nothing is written twice.
                 if let Some(known) = self.table().get_mut(key).filter(|now| now.uid == known.uid) {
-                    known.status = status.to_string().into();
+                    known.wrote(&written, &status);
                 }
                 Ok(true)
             }
@@ -50,26 +53,58 @@ impl Cluster {
         if known.deleting && hold {
             return Ok(false);
         }
-        let (kind, name) = key;
-        let api = self.objects(*kind, name.namespace());
-        let written = if hold {
-            let body = json!({
-                "apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION),
-                "kind": kind.as_str(),
-                "metadata": {"name": name.name(), "uid": known.uid, "finalizers": [FINALIZER]},
-            });
-            within(api.patch(name.name(), &PatchParams::apply(FINALIZER_MANAGER).force(), &Patch::Apply(&body))).await
-        } else {
-            // Whoever put it there: an object that was saved and restored has it from its manifest.
-            let others: Vec<&String> = known.finalizers.iter().filter(|name| *name != FINALIZER).collect();
-            let body = json!({"metadata": {"uid": known.uid, "resourceVersion": known.version, "finalizers": others}});
-            let parameters = PatchParams { field_manager: Some(FINALIZER_MANAGER.into()), ..PatchParams::default() };
-            within(api.patch(name.name(), &parameters, &Patch::Merge(&body))).await
-        };
-        match written {
-            Ok(_) => Ok(true),
+        match if hold { self.put_on(key, &known).await.map(drop) } else { self.take_off(key, &known).await } {
+            Ok(()) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(error) => Err(Error::api(format!("the finalizer of {} {name}", kind.as_str()))(error)),
+            Err(error) => Err(Error::api(format!("the finalizer of {} {}", key.0.as_str(), key.1))(error)),
+        }
+    }
+
+    async fn put_on(&self, key: &Key, known: &Known) -> Result<DynamicObject, kube::Error> {
+        self.apply_finalizers(key, known, &[FINALIZER]).await
+    }
+
+    /// Takes our finalizer off, whoever put it there: an object that was saved and restored has it from its manifest.
+    async fn take_off(&self, key: &Key, known: &Known) -> Result<(), kube::Error> {
+        let api = self.objects(key.0, key.1.namespace());
+        let mut tries = 0;
+        loop {
+            // What nobody else has put there is gone with this, whatever others write meanwhile; and it says what is there now.
+            let now = self.apply_finalizers(key, known, &[]).await?;
+            let finalizers = now.metadata.finalizers.unwrap_or_default();
+            if !finalizers.iter().any(|name| name == FINALIZER) {
+                return Ok(());
+            }
+            let others: Vec<&String> = finalizers.iter().filter(|name| *name != FINALIZER).collect();
+            let body = json!({"metadata": {"uid": known.uid, "resourceVersion": now.metadata.resource_version, "finalizers": others}});
+            let parameters = PatchParams { field_manager: Some(FINALIZER_MANAGER.into()), ..PatchParams::default() };
+            tries += 1;
+            match within(api.patch(key.1.name(), &parameters, &Patch::Merge(&body))).await {
+                Err(kube::Error::Api(status)) if status.code == 409 && tries < TRIES => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Makes these the finalizers that we want on an object.
+    async fn apply_finalizers(&self, (kind, name): &Key, known: &Known, wanted: &[&str]) -> Result<DynamicObject, kube::Error> {
+        let body = json!({
+            "apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION),
+            "kind": kind.as_str(),
+            "metadata": {"name": name.name(), "uid": known.uid, "finalizers": wanted},
+        });
+        let parameters = PatchParams::apply(FINALIZER_MANAGER).force();
+        within(self.objects(*kind, name.namespace()).patch(name.name(), &parameters, &Patch::Apply(&body))).await
+    }
+}
+
+impl Known {
+    /// Notes a status that was written, unless the watch has shown something newer already: somebody may have written over it before we
+    /// had our answer, and then what we wrote is not what is there.
+    fn wrote(&mut self, written: &DynamicObject, status: &Value) {
+        if version(written) >= self.version.parse().unwrap_or_default() {
+            self.version = written.metadata.resource_version.clone().unwrap_or_default();
+            self.status = status.to_string().into();
         }
     }
 }
@@ -102,6 +137,21 @@ fn prune(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_does_not_hide_what_came_after_it() {
+        let answer = |version: &str| {
+            let object =
+                json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Device", "metadata": {"name": "a", "resourceVersion": version}});
+            serde_json::from_value::<DynamicObject>(object).unwrap()
+        };
+        let ours = json!({"health": "Healthy"});
+        let mut known = Known { version: "99".into(), status: "others".into(), ..Known::default() };
+        known.wrote(&answer("98"), &ours);
+        assert_eq!((&*known.version, &*known.status), ("99", "others"));
+        known.wrote(&answer("100"), &ours);
+        assert_eq!((&*known.version, &*known.status), ("100", r#"{"health":"Healthy"}"#));
+    }
 
     #[test]
     fn a_condition_that_is_as_it_was_keeps_its_time() {

@@ -42,8 +42,6 @@ pub struct Known {
     pub deleting: bool,
     /// Our finalizer is on it.
     pub finalizer: bool,
-    /// All finalizers.
-    pub finalizers: Vec<String>,
     /// Its resource version.
     pub version: String,
     /// Its status as the API server has it, as JSON text.
@@ -264,7 +262,7 @@ fn key(kind: Kind, object: &DynamicObject) -> Key {
 }
 
 /// Resource versions of one API server can be compared (Kubernetes 1.35 and later say so).
-fn version(object: &DynamicObject) -> u128 {
+pub(crate) fn version(object: &DynamicObject) -> u128 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
@@ -294,7 +292,6 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
         generation: metadata.generation.unwrap_or_default(),
         deleting,
         finalizer: metadata.finalizers.iter().flatten().any(|name| name == crate::FINALIZER),
-        finalizers: metadata.finalizers.clone().unwrap_or_default(),
         version: metadata.resource_version.clone().unwrap_or_default(),
         status: if status.is_null() { "".into() } else { status.to_string().into() },
         object: None,

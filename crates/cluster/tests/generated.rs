@@ -11,3 +11,17 @@ fn the_charts_files_are_fresh() {
         assert!(written == text, "charts/evenkeel/{name} is stale: run `cargo xtask generate`");
     }
 }
+
+#[test]
+fn something_is_said_about_every_value() {
+    assert!(files::wordless().is_empty(), "without a comment in values.yaml: {:?}", files::wordless());
+    let readme = files::files().into_iter().find(|(name, _)| name == "README.md").unwrap().1;
+    for row in [
+        "| `database.key` | `url` | The URL's key in that Secret. |",
+        "| `resources.limits` | `{memory: 1Gi}` |",
+        "| `limits.deletions` | `\"\"` | Devices. |",
+    ] {
+        assert!(readme.contains(row), "{row} is not in:\n{readme}");
+    }
+    assert!(!readme.contains("namespaceSelector"), "examples are not what a value is for");
+}

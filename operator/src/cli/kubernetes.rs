@@ -36,8 +36,8 @@ pub(crate) struct KubernetesArgs {
     /// The lease that lets one of several replicas act; those that share a store share it
     #[arg(long, requires = "kubernetes", default_value = LEASE, value_name = "NAME")]
     lease_name: String,
-    /// A replica that is not heard of for so long is taken over from
-    #[arg(long, requires = "kubernetes", default_value = "15s", value_name = "DURATION")]
+    /// A replica that is not heard of for so long is taken over from: 3s to 1h
+    #[arg(long, requires = "kubernetes", default_value = "15s", value_name = "DURATION", value_parser = lease_duration)]
     lease_duration: crds::Duration,
     /// Spread the devices over so many shards, each a lease of its own that one of the replicas holds, so that all of them look at devices
     /// and act on them; with none, the one that plans does. All replicas have to be told the same, and share PostgreSQL
@@ -48,13 +48,26 @@ pub(crate) struct KubernetesArgs {
     lease_namespace: Option<String>,
 }
 
+/// Less than three seconds leave no time to renew; more than an hour, and nobody would wait for a takeover.
+fn lease_duration(text: &str) -> Result<crds::Duration, String> {
+    let duration: crds::Duration = text.parse().map_err(|error: crds::QuantityError| error.to_string())?;
+    if !(3..=3600).contains(&duration.0.as_secs()) || duration.0.subsec_millis() != 0 {
+        return Err("whole seconds, 3s is the least and 1h the most".into());
+    }
+    Ok(duration)
+}
+
 /// The cluster, if one is asked for.
 pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<Cluster>>> {
     if !args.kubernetes {
         return Ok(None);
     }
     let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.clone(), args.watch_namespace.clone()).await;
-    Ok(Some(Arc::new(cluster.map_err(|error| anyhow::anyhow!(error.in_full()))?)))
+    let cluster = cluster.map_err(|error| match error {
+        cluster::Error::Config(_) if args.kubeconfig.is_none() => anyhow::anyhow!("{}; --kubeconfig FILE names one", error.in_full()),
+        error => anyhow::anyhow!(error.in_full()),
+    });
+    Ok(Some(Arc::new(cluster?)))
 }
 
 /// Which lease is claimed, and in whose name.

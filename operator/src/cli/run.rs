@@ -26,6 +26,7 @@ use crate::engine::{self, Parts, source::Origin};
 /// How the engine runs.
 #[derive(Args, Clone)]
 #[command(
+    group(clap::ArgGroup::new("desired").args(["repo", "kubernetes"]).required(true).multiple(true)),
     after_help = "The store is a SQLite file in the data directory, or PostgreSQL if DATABASE_URL is set, such as postgres://evenkeel@db.example.com/evenkeel. \
         Log lines go to standard error; RUST_LOG chooses them.
 
@@ -33,7 +34,7 @@ However it ends, steps that are under way on devices go on there, and are found 
 )]
 pub(crate) struct RunArgs {
     /// Git repository (URL or path), or a plain folder of manifests to try things out
-    #[arg(long, value_name = "URL|DIR", required_unless_present = "kubernetes")]
+    #[arg(long, value_name = "URL|DIR")]
     repo: Option<String>,
     /// Branch to follow
     #[arg(long, default_value = "main")]

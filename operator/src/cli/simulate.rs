@@ -139,7 +139,7 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
     let limit = tokio::time::Instant::now() + Duration::try_from(args.timeout.0)?;
     if let Some(before) = &before {
         // Everything at once: how it came to be is not what is rehearsed.
-        let quick = Rehearsal { soak: Some(crds::Duration(jiff::SignedDuration::ZERO)), at_once: true };
+        let quick = Rehearsal { soak: Some(jiff::SignedDuration::ZERO.into()), at_once: true };
         let mut rewrite = Rewrite::new(&fleet, Some(quick));
         stage::put(&manifests, &mut rewrite, &args.dir, before)?;
         story.title(&format!("{} is brought onto them, all at once", args.dir.display()));

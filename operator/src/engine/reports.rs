@@ -29,6 +29,8 @@ const WRITERS: usize = 8;
 const AGAIN: Duration = Duration::from_secs(5);
 /// Time until what was refused is tried again.
 const LATER: Duration = Duration::from_secs(60);
+/// Time until what somebody else wrote to at the same time is tried again.
+const SOON: Duration = Duration::from_secs(1);
 /// For so long after a start the status of an object stays as an earlier process wrote it, until its devices have been looked at.
 const SETTLING: Duration = Duration::from_secs(60);
 /// So long a new device is waited for, so that its first status says something.
@@ -92,20 +94,18 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
     let events = cluster.events(instance);
     let mut patience = Patience { started: Instant::now(), since: BTreeMap::new() };
     let mut told = String::new();
+    // Objects of which nothing was taken, and when that is tried again.
     let mut refused: BTreeMap<Key, Instant> = BTreeMap::new();
     loop {
-        refused.retain(|key, at| {
-            let waits = at.elapsed() < LATER;
-            if !waits {
-                reports.waiting().keys.insert(key.clone());
-            }
-            waits
-        });
-        let wake = match (patience.since.is_empty(), refused.is_empty()) {
-            (false, _) => Duration::from_secs(1),
-            (true, false) => LATER / 4,
-            (true, true) => Duration::from_secs(3600),
+        let now = Instant::now();
+        let due: Vec<Key> = refused.extract_if(.., |_, due| *due <= now).map(|(key, _)| key).collect();
+        let next = refused.values().min().map_or(Duration::from_secs(3600), |due| *due - now);
+        let wake = match (due.is_empty(), patience.since.is_empty()) {
+            (false, _) => Duration::ZERO,
+            (true, false) => next.min(Duration::from_secs(1)),
+            (true, true) => next,
         };
+        reports.waiting().keys.extend(due);
         tokio::select! {
             () = stop.cancelled() => return,
             () = reports.news.notified() => {}
@@ -126,8 +126,9 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
                         tracing::warn!(error, "the state of an object is refused");
                         told = error;
                     }
-                    refused.insert(key, Instant::now());
+                    refused.insert(key, Instant::now() + LATER);
                 }
+                Err(error) if error.is_conflict() => drop(refused.insert(key, Instant::now() + SOON)),
                 Err(error) => {
                     failed = Some(error.in_full());
                     reports.waiting().keys.insert(key);

@@ -1,10 +1,11 @@
 //! A real Kubernetes control plane on free loopback ports: etcd, kube-apiserver and, where something has to be collected,
 //! kube-controller-manager. No kubelet: pods stay pending.
 
+pub mod plain;
 pub mod pod;
 pub mod programs;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{run, wait_until};
@@ -28,6 +30,8 @@ pub struct ControlPlane {
     folder: tempfile::TempDir,
     programs: PathBuf,
     ports: Ports,
+    /// Further arguments of the API server.
+    arguments: Vec<String>,
     controllers: Option<Child>,
     server: Option<Child>,
     etcd: Option<Child>,
@@ -55,10 +59,15 @@ impl Ports {
 impl ControlPlane {
     /// A new, empty one that is up.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with further arguments of the API server.
+    pub fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
         let programs = programs::control_plane()?;
         let mut last = None;
         for _ in 0..TRIES {
-            match Self::try_start(&programs) {
+            match Self::try_start(&programs, arguments) {
                 Ok(plane) => return Ok(plane),
                 Err(error) => last = Some(error),
             }
@@ -66,10 +75,11 @@ impl ControlPlane {
         Err(last.context("no try")?)
     }
 
-    fn try_start(programs: &Path) -> anyhow::Result<Self> {
+    fn try_start(programs: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("evenkeel-control-plane-").tempdir()?;
         let programs = programs.to_owned();
-        let mut plane = Self { folder, programs, ports: Ports::free()?, controllers: None, server: None, etcd: None };
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut plane = Self { folder, programs, ports: Ports::free()?, arguments, controllers: None, server: None, etcd: None };
         plane.certify()?;
         plane.start_etcd()?;
         plane.start_server()?;
@@ -84,6 +94,11 @@ impl ControlPlane {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.ports.server)
+    }
+
+    /// The port of the API server.
+    pub fn port(&self) -> u16 {
+        self.ports.server
     }
 
     /// The certificate of its authority, PEM.
@@ -211,6 +226,34 @@ impl ControlPlane {
         end(self.server.take());
     }
 
+    /// Stops etcd (`SIGSTOP`), as a disk does that does not answer, or lets it go on (`SIGCONT`).
+    pub fn signal_etcd(&self, signal: Signal) -> anyhow::Result<()> {
+        let etcd = self.etcd.as_ref().and_then(|etcd| i32::try_from(etcd.id()).ok()).and_then(Pid::from_raw);
+        Ok(kill_process(etcd.context("etcd does not run")?, signal)?)
+    }
+
+    /// Has etcd forget what was before now, so that no watch can begin there any more.
+    pub fn compact(&self) -> anyhow::Result<()> {
+        // A key that is not there is the cheapest way to ask for the revision.
+        let now = self.ask_etcd("range", r#"{"key":"AA=="}"#)?;
+        let revision = now["header"]["revision"].as_str().with_context(|| now.to_string())?;
+        self.ask_etcd("compaction", &format!(r#"{{"revision":"{revision}","physical":true}}"#)).map(drop)
+    }
+
+    /// etcd's own API as JSON, see "gRPC gateway" in its documentation.
+    fn ask_etcd(&self, what: &str, body: &str) -> anyhow::Result<Value> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.clients))?;
+        stream.set_read_timeout(Some(UP))?;
+        write!(stream, "POST /v3/kv/{what} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let said = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        if answer.split(' ').nth(1).is_none_or(|code| code != "200") {
+            bail!("etcd: {what}: {answer}");
+        }
+        Ok(serde_json::from_str(said)?)
+    }
+
     /// Starts the controllers that end namespaces, collect what nobody owns any more, and make service accounts.
     pub fn start_controllers(&mut self) -> anyhow::Result<()> {
         let controllers = self
@@ -263,6 +306,7 @@ impl ControlPlane {
         server.arg(format!("--secure-port={}", self.ports.server));
         server.args(["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none", "--authorization-mode=RBAC"]);
         server.args(["--service-cluster-ip-range=10.0.0.0/24", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true"]);
+        server.args(&self.arguments);
         self.write("audit.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, omitStages: [RequestReceived]}]\n")?;
         server.arg("--audit-policy-file").arg(self.path("audit.yaml")).arg("--audit-log-path").arg(self.path("audit.log"));
         let issuer = "https://kubernetes.default.svc";

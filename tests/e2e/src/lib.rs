@@ -3,9 +3,11 @@
 
 pub mod control_plane;
 pub mod engine;
+pub mod fleet;
 pub mod machine;
 pub mod packages;
 pub mod postgres;
+pub mod proxy;
 pub mod rootfs;
 pub mod simulated;
 

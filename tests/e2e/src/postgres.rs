@@ -57,6 +57,48 @@ impl Postgres {
         format!("postgres://evenkeel@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A hot standby of it that is up, and without which nothing is committed any more: whatever was committed, both have.
+    pub fn standby(&self) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("evenkeel-postgres-").tempdir()?;
+        if rustix::process::geteuid().is_root() {
+            run(Command::new("chown").arg(USER).arg(folder.path()))?;
+        }
+        let backup = program("pg_basebackup").context("pg_basebackup is not installed")?;
+        let port = self.port.to_string();
+        let from =
+            ["--host", "127.0.0.1", "--username", "evenkeel", "--checkpoint", "fast", "--write-recovery-conf", "--port", &port, "-D"];
+        run(unprivileged(&backup).args(from).arg(folder.path().join("data")))?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut standby = Self { folder, port, process: None };
+        standby.up()?;
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")?;
+        self.sql("SELECT pg_reload_conf()")?;
+        wait_until("the standby following", Duration::from_secs(30), || {
+            let state = self.sql("SELECT sync_state FROM pg_stat_replication").map_err(|error| error.to_string())?;
+            if state.trim() == "sync" { Ok(()) } else { Err(state) }
+        })?;
+        Ok(standby)
+    }
+
+    /// Makes a standby the one that takes writes, waiting for no other.
+    pub fn promote(&mut self) -> anyhow::Result<()> {
+        let control = program("pg_ctl").context("pg_ctl is not installed")?;
+        run(unprivileged(&control).args(["promote", "--wait", "-D"]).arg(self.folder.path().join("data")))?;
+        self.sql("ALTER SYSTEM RESET synchronous_standby_names")?;
+        self.sql("SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// A statement as its administrator.
+    fn sql(&self, statement: &str) -> anyhow::Result<String> {
+        let client = program("psql").context("psql is not installed")?;
+        run(Command::new(client).args(["--no-psqlrc", "--tuples-only", "--no-align", "-d", &self.url(), "-c", statement]))
+    }
+
     /// Starts it again.
     pub fn up(&mut self) -> anyhow::Result<()> {
         let postgres = program("postgres").context("postgres is not installed")?;

@@ -1,5 +1,8 @@
 //! Git into a real API server: many Devices at once, the same again, and one of them; and the operator at rest with them.
 
+mod latency;
+
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +23,10 @@ const NAMESPACE: &str = "evenkeel-system";
 const NEW: usize = 5000;
 /// Devices with which the operator is looked at while it has nothing to do.
 const ALL: usize = 10_000;
+/// Requests at a time of a Repository, and so of the plain client that is the floor.
+const WRITERS: &str = "16";
+/// As the chart sets it: memory that was let go is given back, and threads share what is left.
+const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 /// For how long.
 const REST: Duration = Duration::from_secs(60);
 
@@ -45,7 +52,7 @@ struct Bench {
 
 fn device(namespace: Option<&str>, number: usize, address: usize) -> String {
     let namespace = namespace.map(|name| format!(", namespace: {name}")).unwrap_or_default();
-    let ip = format!("10.{}.{}.{}", address >> 16 & 255, address >> 8 & 255, address & 255);
+    let ip = ip(address);
     format!(
         "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number:05}{namespace}, labels: {{role: app, site: s{}}}}}\nspec:\n  type: Server\n  address: {ip}\n",
         number % 40
@@ -58,10 +65,12 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
         return Ok(());
     }
     run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "operator", "--bin", "evenkeel"]))?;
+    run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "cluster", "--example", "bench_apply"]))?;
+    latency::measure(figures)?;
     let git = sshd::Server::start().context("an OpenSSH server")?;
     let bench = Bench { plane: ControlPlane::start()?, git, folder: tempfile::tempdir()? };
     let plane = &bench.plane;
-    for namespace in ["fleet", "peer"] {
+    for namespace in ["fleet", "peer", "floor"] {
         plane.must(&["create", "namespace", namespace])?;
     }
     plane.install_chart(
@@ -80,6 +89,9 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     }
     // One request for all of them.
     plane.must(&["delete", "--raw", "/apis/evenkeel.dev/v1alpha1/namespaces/peer/devices"])?;
+    eprintln!("measuring: the same bodies by a plain client");
+    floor(plane, figures)?;
+    plane.must(&["delete", "--raw", "/apis/evenkeel.dev/v1alpha1/namespaces/floor/devices"])?;
 
     let repository = bench.folder.path().join("fleet");
     std::fs::create_dir(&repository)?;
@@ -156,6 +168,44 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a plain client needs for the bodies that we send.
+fn floor(plane: &ControlPlane, figures: &mut Figures) -> anyhow::Result<()> {
+    let body = |number: usize| {
+        serde_json::json!({
+            "apiVersion": "evenkeel.dev/v1alpha1",
+            "kind": "Device",
+            "metadata": {
+                "name": format!("d-{number:05}"),
+                "namespace": "floor",
+                "labels": {"role": "app", "site": format!("s{}", number % 40)},
+                "annotations": {"evenkeel.dev/repository": "floor/fleet", "evenkeel.dev/changed-by": "0123456789ab Ann <ann@example.com>"},
+            },
+            "spec": {"type": "Server", "address": ip(number)},
+        })
+    };
+    let program = target().join("measure/examples/bench_apply");
+    let mut process = Command::new(&program)
+        .arg(plane.kubeconfig())
+        .args(["floor", WRITERS])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| program.display().to_string())?;
+    let mut input = process.stdin.take().context("its input")?;
+    (0..NEW).try_for_each(|number| writeln!(input, "{}", body(number)))?;
+    drop(input);
+    let output = process.wait_with_output()?;
+    ensure!(output.status.success(), "{}: {}", program.display(), output.status);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (name, value) = text.trim().split_once('\t').context("a figure")?;
+    figures.insert(name.to_owned(), value.parse()?);
+    Ok(())
+}
+
+fn ip(address: usize) -> String {
+    format!("10.{}.{}.{}", address >> 16 & 255, address >> 8 & 255, address & 255)
+}
+
 impl Bench {
     fn start(&self, kubeconfig: &Path) -> anyhow::Result<Operator> {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
@@ -165,6 +215,7 @@ impl Bench {
             .arg("--data")
             .arg(self.folder.path().join("data"))
             .env_remove("DATABASE_URL")
+            .envs(ALLOCATOR)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -1,6 +1,12 @@
 //! The files of the chart that are generated.
 
+#[path = "values.rs"]
+mod values;
+
 use cluster::{LEASE, rbac};
+
+/// The values, as the chart has them.
+const VALUES: &str = include_str!("../../../../charts/evenkeel/values.yaml");
 
 /// Each with its path in the chart.
 pub fn files() -> Vec<(String, String)> {
@@ -9,5 +15,12 @@ pub fn files() -> Vec<(String, String)> {
         (name, crds::yaml(&definition))
     });
     let rules = [("files/rules.yaml", rbac::rules()), ("files/own-rules.yaml", rbac::own_rules(LEASE))];
-    definitions.chain(rules.map(|(name, rules)| (name.to_owned(), rbac::yaml(&rules)))).collect()
+    let readme = [("README.md".to_owned(), values::readme(VALUES))];
+    definitions.chain(rules.map(|(name, rules)| (name.to_owned(), rbac::yaml(&rules)))).chain(readme).collect()
+}
+
+/// Values that nothing is said about.
+#[allow(dead_code, reason = "asked by the test only")]
+pub fn wordless() -> Vec<String> {
+    values::wordless(VALUES)
 }

@@ -284,7 +284,8 @@ impl Follower {
         let revision = &desired.revision;
         let by = format!("{} {}", &revision.commit[..revision.commit.len().min(12)], revision.author);
         let objects = self.reading.objects();
-        let wanted: BTreeMap<Key, Object> = objects.values().map(|object| self.placed(object)).collect();
+        // What is to be applied is made of these one by one: copies of all of them at once would be much of what the process needs.
+        let wanted: BTreeMap<Key, &Object> = objects.values().map(|object| (self.place(object), &**object)).collect();
         let (gone, mut left) = self.gone(spec, &wanted);
         if let Some(too_far) = self.too_many(of, &revision.commit, &gone) {
             return self.waits(&too_far);
@@ -293,7 +294,7 @@ impl Follower {
         let mut refused: BTreeMap<Key, Refusal> = BTreeMap::new();
         let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
         for (key, object) in &wanted {
-            match self.turn(spec, key, object) {
+            match self.turn(spec, key, &placed(key, object)) {
                 Turn::None => {}
                 Turn::Drifted => drifted.push(Target::of(key.0, key.1.clone()).to_string()),
                 Turn::Left(text) => left.push(text),
@@ -306,7 +307,7 @@ impl Follower {
             let by = by.as_str();
             let writes: Vec<_> = work
                 .into_iter()
-                .map(|(key, object, forced)| async move { (key, applier.apply(key, object, by, forced).await) }.boxed())
+                .map(|(key, object, forced)| async move { (key, applier.apply(key, &placed(key, object), by, forced).await) }.boxed())
                 .collect();
             let results: Vec<(&Key, Result<(), Refusal>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
             written += results.iter().filter(|(_, result)| result.is_ok()).count();
@@ -389,7 +390,7 @@ impl Follower {
     }
 
     /// What came from here and is not in Git any more; and what of that is left, since others apply it too.
-    fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, Object>) -> (Vec<(Key, Known)>, Vec<String>) {
+    fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, &Object>) -> (Vec<(Key, Known)>, Vec<String>) {
         // What can't be read may be all that is missing.
         if spec.prune == Some(false) || self.reading.fault().is_some() {
             return (Vec::new(), Vec::new());
@@ -423,18 +424,22 @@ impl Follower {
         Some((id, commit.to_owned(), format!("deletes {}, more than {limit}", few(&heavy))))
     }
 
-    /// An object as it is to be applied: in the Repository's namespace if it names none.
-    fn placed(&self, object: &Object) -> (Key, Object) {
-        let mut object = object.clone();
-        let namespace = object.metadata().namespace.clone().unwrap_or_else(|| self.name.namespace().to_owned());
-        let key = (object.kind(), Name::new(&namespace, object.name()));
-        object.metadata_mut().namespace = Some(namespace);
-        // What was exported from a cluster has our own marks on it.
-        if let Some(annotations) = &mut object.metadata_mut().annotations {
-            annotations.retain(|key, _| !cluster::OURS.contains(&key.as_str()));
-        }
-        (key, object)
+    /// Where an object is to be applied: in the Repository's namespace if it names none.
+    fn place(&self, object: &Object) -> Key {
+        let namespace = object.metadata().namespace.as_deref().unwrap_or_else(|| self.name.namespace());
+        (object.kind(), Name::new(namespace, object.name()))
     }
+}
+
+/// An object as it is to be applied there.
+fn placed((_, name): &Key, object: &Object) -> Object {
+    let mut object = object.clone();
+    object.metadata_mut().namespace = Some(name.namespace().to_owned());
+    // What was exported from a cluster has our own marks on it.
+    if let Some(annotations) = &mut object.metadata_mut().annotations {
+        annotations.retain(|key, _| !cluster::OURS.contains(&key.as_str()));
+    }
+    object
 }
 
 /// Devices that may be deleted at once.

@@ -188,7 +188,8 @@ impl Pod {
         if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
     }
 
-    fn get(&self, path: &str) -> std::io::Result<String> {
+    /// What it answers over HTTP, as it comes.
+    pub fn get(&self, path: &str) -> std::io::Result<String> {
         let address = (Ipv4Addr::LOCALHOST, self.port).into();
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -27,6 +27,8 @@ const CONTROL_PLANE: Set = Set {
     ],
 };
 const HELM: Set = Set { modules: "helm", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")] };
+/// Kinds of the Prometheus Operator that the chart can make, in the plural.
+const PROMETHEUS_OPERATOR: [&str; 2] = ["servicemonitors", "prometheusrules"];
 /// The release that go.mod pins. Without this the programs call themselves something that clients can't read.
 const VERSION: [&str; 3] = ["v1.37.2", "1", "37"];
 /// The oldest Go that builds it.
@@ -46,6 +48,36 @@ pub fn control_plane() -> anyhow::Result<PathBuf> {
 /// Helm.
 pub fn helm() -> anyhow::Result<PathBuf> {
     Ok(HELM.ensure()?.join("helm"))
+}
+
+/// The kinds ServiceMonitor and PrometheusRule, as files of the module that defines them.
+pub fn prometheus_operator() -> anyhow::Result<[PathBuf; 2]> {
+    let set = Set { modules: "prometheus-operator", programs: &[] };
+    std::fs::create_dir_all(cache())?;
+    let lock = std::fs::File::create(cache().join(format!("{}.lock", set.modules)))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    let (kept, files) = (set.kept(), PROMETHEUS_OPERATOR.map(|kind| format!("monitoring.coreos.com_{kind}.yaml")));
+    if !kept.exists() {
+        go().map_err(anyhow::Error::msg)?;
+        let beside = kept.with_extension(format!("new-{}", std::process::id()));
+        let (out, work) = (beside.join("out"), beside.join("work"));
+        std::fs::create_dir_all(&out)?;
+        let said = Command::new(compiler())
+            .args(["mod", "download", "-modcacherw", "-json", "github.com/prometheus-operator/prometheus-operator"])
+            .current_dir(set.folder())
+            .env("GOMODCACHE", &work)
+            .stdin(Stdio::null())
+            .output()
+            .context("go")?;
+        let module: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+        let folder = module["Dir"].as_str().with_context(|| format!("{module} {}", String::from_utf8_lossy(&said.stderr)))?;
+        for file in &files {
+            std::fs::copy(Path::new(folder).join("example/prometheus-operator-crd").join(file), out.join(file))?;
+        }
+        std::fs::rename(&out, &kept)?;
+        std::fs::remove_dir_all(&beside).context("what was downloaded beside them")?;
+    }
+    Ok(files.map(|file| kept.join(file)))
 }
 
 /// An installed control plane, as the tools of controller authors leave it.

@@ -1,0 +1,46 @@
+//! The floor of applying many new objects: the same bodies by one plain client, so many requests at a time, and nothing around it. Prints
+//! the time in milliseconds. Called by `cargo xtask bench cluster`.
+//!
+//! `bench_apply KUBECONFIG NAMESPACE CONCURRENCY`, and on standard input one object a line, as JSON.
+
+use std::io::BufRead as _;
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::Value;
+
+type Error = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [kubeconfig, namespace, concurrency] = arguments.as_slice() else { return Err("KUBECONFIG NAMESPACE CONCURRENCY".into()) };
+    let lines = std::io::stdin().lock().lines();
+    let bodies: Vec<Value> = lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<Result<_, Error>>()?;
+    let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
+    let resource = ApiResource {
+        group: crds::GROUP.into(),
+        version: crds::VERSION.into(),
+        api_version: format!("{}/{}", crds::GROUP, crds::VERSION),
+        kind: crds::Kind::Device.as_str().into(),
+        plural: crds::Kind::Device.plural().into(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(Client::try_from(config)?, namespace, &resource);
+    let begin = Instant::now();
+    let parameters = PatchParams::apply("floor");
+    let writes = bodies.iter().map(|body| {
+        let (api, parameters) = (&api, &parameters);
+        async move {
+            let name = body["metadata"]["name"].as_str().unwrap_or_default();
+            api.patch(name, parameters, &Patch::Apply(body)).await.map(drop)
+        }
+    });
+    let written: Vec<Result<(), kube::Error>> = futures::stream::iter(writes).buffer_unordered(concurrency.parse()?).collect().await;
+    let taken = begin.elapsed();
+    written.into_iter().collect::<Result<(), _>>()?;
+    println!("cluster_floor_new\t{}", taken.as_secs_f64() * 1000.0);
+    Ok(())
+}
