@@ -11,6 +11,7 @@ mod rollout;
 mod run;
 mod show;
 mod simulate;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@
 mod actor;
 mod asked;
 mod cluster;
+pub(crate) mod hooks;
 mod looks;
 mod pass;
 mod preview;

@@ -1,6 +1,6 @@
 //! `evenkeel run --kubernetes`: what is different where the engine runs for a cluster.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::run::RunArgs;
 use crate::engine::{self, Parts, reports, repositories};
 
 /// Which cluster, and what of it.
@@ -55,13 +56,8 @@ pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<
 const LOST: &str = "the lease is lost: another replica may act now, so this one ends";
 
 /// Waits for the lease, and runs the engine for as long as it is held.
-pub(super) async fn lead(
-    args: KubernetesArgs,
-    cluster: Arc<Cluster>,
-    data: &Path,
-    parts: Parts,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub(super) async fn lead(args: RunArgs, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let RunArgs { kubernetes: args, webhooks, data, .. } = args;
     let duration = args.lease_duration.0.try_into().unwrap_or_default();
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
@@ -86,7 +82,8 @@ pub(super) async fn lead(
         cluster: cluster.clone(),
         view: view.clone(),
         reports: reports.clone(),
-        data: data.to_owned(),
+        data,
+        webhooks: webhooks.webhooks,
     };
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
     let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });

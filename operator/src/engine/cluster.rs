@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::ask::REQUESTED_AT;
 use cluster::{Batch, Cluster};
 use crds::{Kind, Object};
 use reconcile::finding::Severity;
@@ -13,14 +14,12 @@ use tokio::sync::mpsc;
 use super::Event;
 use super::source::{Candidate, Wish, Wrong};
 
-/// Whoever writes another value here asks for a look now.
-const REQUESTED_AT: &str = "evenkeel.dev/requested-at";
 /// A watch that has failed and says nothing for so long goes on: it tries again within a minute at the latest.
 const QUIET: Duration = Duration::from_secs(80);
 
 /// Watches, and tells what is new.
 pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
-    let mut watch = cluster.watch();
+    let mut watch = cluster.watch(&Kind::ALL);
     let mut desired = Arc::new(Desired::default());
     let mut failing = false;
     loop {
