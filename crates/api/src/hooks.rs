@@ -17,6 +17,8 @@ use crate::server::Problem;
 const BODY: usize = 1 << 20;
 /// Requests at a time, and with [`BODY`] the memory that strangers can make us use.
 const PLACES: usize = 32;
+/// Requests that may wait for a place; more are sent away at once, so that they don't take all connections from those who ask whether we live.
+const WAITING: usize = 32;
 /// How long a place is waited for, and how long the body: senders give up after ten seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long the answer may take.
@@ -54,12 +56,14 @@ pub type Take = Arc<dyn Fn(Hook) -> BoxFuture<'static, Taken> + Send + Sync>;
 pub struct Hooks {
     take: Take,
     places: Arc<Semaphore>,
+    /// Those with a place, and those who wait for one.
+    inside: Arc<Semaphore>,
 }
 
 impl Hooks {
     /// Webhooks taken by this.
     pub fn new(take: Take) -> Self {
-        Self { take, places: Arc::new(Semaphore::new(PLACES)) }
+        Self { take, places: Arc::new(Semaphore::new(PLACES)), inside: Arc::new(Semaphore::new(PLACES + WAITING)) }
     }
 }
 
@@ -67,15 +71,17 @@ impl Hooks {
 pub(crate) async fn answer(hooks: Option<Hooks>, method: &Method, place: String, headers: HeaderMap, body: Body) -> Response {
     let Some(hooks) = hooks.filter(|_| *method == Method::POST) else { return refused() };
     let began = Instant::now();
-    let Ok(Ok(_place)) = timeout(PATIENCE, hooks.places.acquire()).await else {
-        return later("too many webhooks at once: send it again later");
-    };
+    let too_many = || later("too many webhooks at once: send it again later");
+    let Ok(_inside) = hooks.inside.try_acquire() else { return too_many() };
+    let Ok(Ok(_place)) = timeout(PATIENCE, hooks.places.acquire()).await else { return too_many() };
     let body = match timeout(PATIENCE, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "its body did not come, or is larger than 1 MiB"),
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "its body did not come in time"),
     };
-    match timeout(ANSWER, (hooks.take)(Hook { place, headers, body })).await {
+    // What was begun comes to its end, also when its sender goes away meanwhile.
+    let taken = tokio::spawn((hooks.take)(Hook { place, headers, body }));
+    match timeout(ANSWER, taken).await.map(|taken| taken.unwrap_or(Taken::No)) {
         Ok(Taken::Yes(what)) => (StatusCode::ACCEPTED, format!("{what}\n")).into_response(),
         Ok(Taken::No) => {
             sleep_until(began + REFUSAL).await;
@@ -154,5 +160,9 @@ mod tests {
         let (answer, ()) = tokio::join!(waiting, async { drop(taken) });
         assert_eq!(answer.0, 202);
         assert_eq!(hooks.places.available_permits(), PLACES);
+        let _all: Vec<_> = (0..PLACES + WAITING).map(|_| hooks.inside.clone().try_acquire_owned().unwrap()).collect();
+        let began = Instant::now();
+        assert_eq!(said(Some(hooks.clone()), &Method::POST, "good", Body::empty()).await.0, 503);
+        assert_eq!(began.elapsed(), Duration::ZERO, "not everybody may wait");
     }
 }

@@ -70,7 +70,7 @@ enum Taken {
 
 fn take(before: &Desired, batch: Batch) -> Taken {
     let is_first = before.revision.commit.is_empty();
-    if batch.changes.is_empty() && !is_first {
+    if !is_first && batch.changes.iter().all(|(key, object)| !batch.broken.contains_key(key) && only_asks(before, key, object.as_deref())) {
         return Taken::Touched(batch.touched);
     }
     let commit = format!("kubernetes-{}", batch.version);
@@ -92,6 +92,21 @@ fn take(before: &Desired, batch: Batch) -> Taken {
     let told = keys.iter().cloned().chain(differing(&before.stalled, &desired.stalled)).chain(batch.touched).collect();
     let requested = keys.iter().flat_map(|key| requested(before, &desired, key)).collect();
     Taken::Candidate(Box::new(Candidate { told, requested, ..Candidate::new(Arc::new(desired), changed, wrong) }))
+}
+
+/// Whether a Repository is as it was, and only a look is asked for: that is nothing that anybody wants of the fleet. Who follows it knows.
+fn only_asks(before: &Desired, key: &Key, object: Option<&Object>) -> bool {
+    let plain = |object: &Object| {
+        let mut object = object.clone();
+        if let Some(annotations) = &mut object.metadata_mut().annotations {
+            annotations.remove(REQUESTED_AT);
+        }
+        let metadata = object.metadata_mut();
+        metadata.annotations = metadata.annotations.take().filter(|annotations| !annotations.is_empty());
+        object
+    };
+    let (Some(now), Some(then)) = (object, before.objects.get(key)) else { return false };
+    key.0 == Kind::Repository && plain(now) == plain(then)
 }
 
 /// Objects about whose faults there is something new to say.

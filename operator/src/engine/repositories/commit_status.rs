@@ -75,37 +75,48 @@ struct Telling {
     spec: CommitStatusSpec,
 }
 
-impl Telling {
-    async fn run(self, mut waiting: watch::Receiver<Option<Report>>) {
-        let mut told: Option<Report> = None;
-        let mut count = 0;
-        while waiting.changed().await.is_ok() {
-            let (mut pause, mut problem) = (FIRST, String::new());
-            for _ in 0..TRIES {
-                let Some(report) = waiting.borrow_and_update().clone() else { break };
-                let is_same_commit = told.as_ref().is_some_and(|told| told.commit == report.commit);
-                count = if is_same_commit { count } else { 0 };
-                if told.as_ref() == Some(&report) || count == REPORTS {
-                    break;
-                }
-                let error = match self.tell(&report).await {
-                    Ok(()) => {
-                        told = Some(report);
-                        count += 1;
-                        break;
-                    }
-                    Err(error) => error,
-                };
-                if problem != error.to_string() {
-                    problem = error.to_string();
-                    tracing::warn!(repository = %self.name, commit = report.commit, error = problem, "the status of a commit is not told yet");
-                    self.shared.happened(&self.name, "CommitStatusFailed", format!("the status of a commit is not told: {problem}"), true);
-                }
-                tokio::time::sleep(pause.max(error.after.unwrap_or_default())).await;
-                pause = (pause * 2).min(LAST);
+/// Tells the newest report, again and again until it is told or has been tried often enough. What is in the way is said once.
+async fn deliver<Telling: Future<Output = Result<(), Error>>>(
+    mut waiting: watch::Receiver<Option<Report>>,
+    tell: impl Fn(Report) -> Telling,
+    say: impl Fn(&Report, &str),
+) {
+    let mut told: Option<Report> = None;
+    let mut count = 0;
+    while waiting.changed().await.is_ok() {
+        let (mut pause, mut problem) = (FIRST, String::new());
+        for _ in 0..TRIES {
+            let Some(report) = waiting.borrow_and_update().clone() else { break };
+            let is_same_commit = told.as_ref().is_some_and(|told| told.commit == report.commit);
+            count = if is_same_commit { count } else { 0 };
+            if told.as_ref() == Some(&report) || count == REPORTS {
+                break;
             }
-            tokio::time::sleep(GAP).await;
+            let Err(error) = tell(report.clone()).await else {
+                told = Some(report);
+                count += 1;
+                break;
+            };
+            if problem != error.to_string() {
+                problem = error.to_string();
+                say(&report, &problem);
+            }
+            tokio::time::sleep(pause.max(error.after.unwrap_or_default())).await;
+            pause = (pause * 2).min(LAST);
         }
+        tokio::time::sleep(GAP).await;
+    }
+}
+
+impl Telling {
+    async fn run(self, waiting: watch::Receiver<Option<Report>>) {
+        let telling = &self;
+        let say = |report: &Report, error: &str| {
+            tracing::warn!(repository = %telling.name, commit = report.commit, error, "the status of a commit is not told yet");
+            let note = format!("the status of a commit is not told: {error}");
+            telling.shared.happened(&telling.name, "CommitStatusFailed", note, true);
+        };
+        deliver(waiting, |report| async move { telling.tell(&report).await }, say).await;
     }
 
     async fn tell(&self, report: &Report) -> Result<(), Error> {
@@ -122,6 +133,8 @@ impl Telling {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     fn told(reason: &'static str, message: &str, unfinished: bool) -> Option<(State, String)> {
@@ -145,5 +158,47 @@ mod tests {
         for nothing in ["Suspended", "NoSecret", "NoAccount", "Reading"] {
             assert_eq!(told(nothing, "whatever", false), None);
         }
+    }
+
+    /// What a server was told, and what was said of it, while it answers like this; each report is put after the one before was seen to.
+    async fn delivered(reports: &[&str], answers: &[Result<(), &str>]) -> (Vec<String>, Vec<String>) {
+        let (told, said) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let (sender, waiting) = watch::channel(None);
+        let tell = |report: Report| {
+            let mut told = told.lock().unwrap();
+            let answer = answers.get(told.len()).copied().unwrap_or(Ok(()));
+            told.push(report.description);
+            async move { answer.map_err(|error| Error::from(error.to_owned())) }
+        };
+        let put = async {
+            for text in reports {
+                let report = Report { commit: "c0ffee".into(), state: State::Success, description: (*text).to_owned() };
+                sender.send_replace(Some(report));
+                if *text != "at once" {
+                    tokio::time::sleep(Duration::from_secs(7200)).await;
+                }
+            }
+            drop(sender);
+        };
+        tokio::join!(deliver(waiting, tell, |_, error| said.lock().unwrap().push(error.to_owned())), put);
+        (told.into_inner().unwrap(), said.into_inner().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_newest_is_told_and_only_what_is_new() {
+        assert_eq!(delivered(&["at once", "b", "b"], &[]).await.0, ["b"]);
+        assert_eq!(delivered(&["a", "b", "a"], &[]).await.0, ["a", "b", "a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_told_is_tried_again_within_bounds_and_said_once() {
+        let (told, said) = delivered(&["a"], &[Err("away"), Err("away"), Err("busy")]).await;
+        assert_eq!((told.len(), said), (4, vec!["away".to_owned(), "busy".to_owned()]));
+        let (told, said) = delivered(&["a", "b"], &[Err("away"); 15]).await;
+        assert_eq!(told.iter().filter(|told| *told == "a").count(), TRIES);
+        assert_eq!((told.last().map(String::as_str), told.len(), said.len()), (Some("b"), 16, 2), "the next one is tried anew");
+        let many: Vec<String> = (0..REPORTS + 5).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(delivered(&many, &[]).await.0.len(), REPORTS);
     }
 }
