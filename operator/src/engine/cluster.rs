@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(80);
 
 /// Watches, and tells what is new.
 pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
-    let mut watch = cluster.watch(&Kind::ALL);
+    let mut watch = cluster.watch(Kind::ALL);
     let mut desired = Arc::new(Desired::default());
     let mut failing = false;
     loop {

@@ -48,8 +48,8 @@ impl Outbox {
         });
     }
 
-    pub(super) fn put(&self, report: Report) {
-        self.newest.send_if_modified(|before| before.replace(report.clone()).as_ref() != Some(&report));
+    pub(super) fn put(&self, report: &Report) {
+        self.newest.send_if_modified(|before| before.replace(report.clone()).as_ref() != Some(report));
     }
 }
 

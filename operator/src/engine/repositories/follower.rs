@@ -149,7 +149,7 @@ impl Follower {
             _ => self.next.as_ref().map(|next| &next.desired).or(self.applied.as_ref()).map(|desired| desired.revision.commit.clone()),
         };
         let report = commit.and_then(|commit| report(&commit, verdict, self.next.is_some()));
-        report.into_iter().for_each(|report| outbox.put(report));
+        report.iter().for_each(|report| outbox.put(report));
     }
 
     /// Why its webhooks are not taken, if so.
