@@ -3,6 +3,7 @@
 //! In a cluster every replica takes them, also one that stands by: it asks for the look by an annotation of the Repository, which the replica
 //! that acts sees. For that it watches the Repositories, so that a request for one that is not there asks the API server nothing.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use reconcile::Name;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 /// The key of a Secret that is meant where none is named.
 pub(crate) const TOKEN: &str = "token";
@@ -25,8 +27,10 @@ pub(crate) const TOKEN: &str = "token";
 const SOURCE: &str = "source";
 /// Time between two log lines about requests that were refused.
 const TOLD: Duration = Duration::from_secs(60);
-/// What a pause of the watch is followed by.
+/// Time until a watch that failed is asked again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// For so long a Secret that could not be read is not asked for again: strangers are not to make us ask the API server as often as they like.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// Whose webhooks are taken.
 pub(crate) enum Of {
@@ -55,6 +59,8 @@ struct Receiver {
     secrets: Secrets,
     asks: Mutex<Asks>,
     refused: Mutex<(u64, Option<Instant>)>,
+    /// Whose Secret could not be read, when, and why; of repositories that are there.
+    unread: Mutex<BTreeMap<String, (tokio::time::Instant, String)>>,
 }
 
 /// How the webhooks of one repository are signed, and what it follows.
@@ -95,11 +101,15 @@ impl Repositories {
 
 /// Webhooks as the HTTP interface takes them.
 pub(crate) fn hooks(of: Of, secrets: Secrets) -> Hooks {
-    let receiver = Arc::new(Receiver { of, secrets, asks: Mutex::default(), refused: Mutex::default() });
+    let receiver = Arc::new(Receiver::new(of, secrets));
     Hooks::new(Arc::new(move |hook| Box::pin(receiver.clone().take(hook))))
 }
 
 impl Receiver {
+    fn new(of: Of, secrets: Secrets) -> Self {
+        Self { of, secrets, asks: Mutex::default(), refused: Mutex::default(), unread: Mutex::default() }
+    }
+
     async fn take(self: Arc<Self>, hook: Hook) -> Taken {
         if let Of::Repositories(repositories) = &self.of
             && !repositories.is_known.load(Ordering::Acquire)
@@ -140,11 +150,21 @@ impl Receiver {
     /// Verifies a request. The error is for the log, and says nothing of a secret.
     async fn verify(&self, hook: &Hook) -> Result<(Wants, Expected, Option<[u8; 32]>), String> {
         let expected = self.expected(&hook.place).ok_or("there is no such repository, or it takes no webhooks")?;
-        let SecretRef { name, key } = &expected.spec.secret_ref;
-        let secret = self.secrets.read(&expected.namespace, name, key.as_deref().unwrap_or(TOKEN)).await?;
+        let secret = self.secret(&hook.place, &expected).await?;
         let verified = webhook::verify(expected.spec.provider, &secret, &hook.headers, &hook.body, Timestamp::now());
         let verified = verified.map_err(|refusal| format!("{}: {refusal}", hook.place))?;
         Ok((verified.wants, expected, verified.once))
+    }
+
+    async fn secret(&self, place: &str, expected: &Expected) -> Result<Zeroizing<Vec<u8>>, String> {
+        let unread = || self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread().retain(|_, (at, _)| at.elapsed() < UNREAD);
+        if let Some((_, why)) = unread().get(place) {
+            return Err(why.clone());
+        }
+        let SecretRef { name, key } = &expected.spec.secret_ref;
+        let secret = self.secrets.read(&expected.namespace, name, key.as_deref().unwrap_or(TOKEN)).await;
+        secret.inspect_err(|error| drop(unread().insert(place.to_owned(), (tokio::time::Instant::now(), error.clone()))))
     }
 
     fn expected(&self, place: &str) -> Option<Expected> {
@@ -225,4 +245,47 @@ async fn ask(requests: &Requests) -> Result<(), String> {
     let stopping = || "the engine is stopping".to_owned();
     requests.send(Request { what: Ask::Sync, by: "webhook".into(), reply }).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())?.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::HookProvider;
+
+    use super::*;
+
+    /// A request as docs.github.com signs its example.
+    fn example(place: &str) -> Hook {
+        let mut hook = Hook { place: place.into(), headers: reqwest::header::HeaderMap::new(), body: "Hello, World!".into() };
+        let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        hook.headers.insert("x-hub-signature-256", signature.parse().unwrap());
+        hook
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_that_can_not_be_read_is_not_asked_for_at_each_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = HookSpec { provider: HookProvider::GitHub, secret_ref: SecretRef { name: "hook".into(), key: None } };
+        let (requests, mut asked) = tokio::sync::mpsc::channel(1);
+        let of = Of::Source { spec, branch: "refs/heads/main".into(), requests };
+        let receiver = Arc::new(Receiver::new(of, Secrets::new(folder.path())));
+        let take = |place| receiver.clone().take(example(place));
+        assert_eq!(take("source").await, Taken::No);
+        std::fs::create_dir(folder.path().join("hook")).unwrap();
+        std::fs::write(folder.path().join("hook/token"), "It's a Secret to Everybody").unwrap();
+        assert_eq!(take("source").await, Taken::No, "it was asked for a moment ago");
+        tokio::time::advance(UNREAD).await;
+        assert_eq!(take("source").await, Taken::Yes("nothing to do"));
+        assert_eq!(take("fleet/fleet").await, Taken::No);
+        assert!(receiver.unread.lock().unwrap().is_empty(), "nothing is remembered of what is not there");
+        assert!(asked.try_recv().is_err(), "it named no event");
+    }
+
+    #[test]
+    fn what_is_followed_has_a_full_name() {
+        let of = |reference: GitRef| followed(Some(&reference));
+        assert_eq!(followed(None).as_deref(), Some("refs/heads/main"));
+        assert_eq!(of(GitRef { branch: Some("a/b".into()), ..GitRef::default() }).as_deref(), Some("refs/heads/a/b"));
+        assert_eq!(of(GitRef { tag: Some("v1".into()), ..GitRef::default() }).as_deref(), Some("refs/tags/v1"));
+        assert_eq!(of(GitRef { commit: Some("0".repeat(40)), ..GitRef::default() }), None, "any push may bring it");
+    }
 }
