@@ -188,9 +188,68 @@ pub struct RepositorySpec {
     /// What happens to objects changed behind its back; Correct if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<crate::Drift>,
+    /// Lets its server ask for a look at once, at `/hooks/NAMESPACE/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<HookSpec>,
+    /// Tells its server what has come of each commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_status: Option<CommitStatusSpec>,
     /// Don't look at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+/// Who asks for a look, and what proves it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HookSpec {
+    /// How requests are signed.
+    pub provider: HookProvider,
+    /// The Secret with what they are signed with, of 16 characters or more, under `token` if it names no key.
+    pub secret_ref: SecretRef,
+}
+
+/// How a webhook is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HookProvider {
+    /// `X-Hub-Signature-256`.
+    GitHub,
+    /// `X-Gitlab-Token`; for a signing token, which begins with `whsec_`, as Standard Webhooks.
+    GitLab,
+    /// `X-Gitea-Signature` or `X-Forgejo-Signature`.
+    Gitea,
+    /// Standard Webhooks: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    Generic,
+}
+
+/// Who is told what has come of each commit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CommitStatusSpec {
+    /// Whose API it is.
+    pub provider: Forge,
+    /// The Secret with a token that may write commit statuses, under `token` if it names no key, and `ca.crt` where its certificate is not
+    /// a public one.
+    pub secret_ref: SecretRef,
+    /// The API's own URL, such as `https://git.example.com/api/v1`; follows from `spec.url` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = "^https://[^ ?#@]+$"))]
+    pub url: Option<String>,
+    /// Tells the status from those of others; `evenkeel/NAMESPACE/NAME` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub context: Option<String>,
+}
+
+/// A Git server with an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Forge {
+    /// GitHub, also on one's own server.
+    GitHub,
+    /// GitLab.
+    GitLab,
+    /// Gitea and Forgejo.
+    Gitea,
 }
 
 /// What to follow; exactly one of.

@@ -23,8 +23,8 @@ pub use device::{
     LocalSpec, LogsSpec, MetricsSpec, NodeExporterSpec, PackageStatus, ProbeStatus, SnmpSpec, SnmpVersion, SshSpec,
 };
 pub use governing::{
-    GitRef, Grant, LimitsSpec, LoginSpec, Repository, RepositorySpec, RepositoryStatus, Role, RoleSpec, RoleTest, Subject, Verb,
-    VerifyMode, VerifySpec,
+    CommitStatusSpec, Forge, GitRef, Grant, HookProvider, HookSpec, LimitsSpec, LoginSpec, Repository, RepositorySpec, RepositoryStatus,
+    Role, RoleSpec, RoleTest, Subject, Verb, VerifyMode, VerifySpec,
 };
 pub use kind::{GROUP, Kind, Object, VERSION, Violation, all, schema, validate_cel, yaml};
 pub use meta::{Expression, Operator, PlainStatus, SecretRef, Selector, WindowSpec};

@@ -293,6 +293,7 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         "^0[0-7]{3}$" => Some("an octal mode such as \"0644\", in quotes"),
         "^[0-9a-f]{40}$" => Some("a whole commit id: 40 lower-case hexadecimal digits"),
         "^https?://" => Some("an http:// or https:// URL"),
+        "^https://[^ ?#@]+$" => Some("an https:// URL without credentials, `?` and `#`"),
         HOST_KEY => Some("a public key as `evenkeel scan ADDRESS` prints it, such as ssh-ed25519 AAAAC3Nz…"),
         "^/" => Some("a path that begins with /"),
         r"^(/[0-9A-Za-z_@.+-]+)+$" => Some("an absolute path of letters, digits and _@.+-"),

@@ -12,6 +12,7 @@ mod run;
 mod shards;
 mod show;
 mod simulate;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ mod asked;
 mod cluster;
 pub(crate) mod hands;
 mod heard;
+pub(crate) mod hooks;
 mod looks;
 mod pass;
 mod preview;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod explain;
+pub mod hooks;
 mod metrics;
 mod places;
 pub mod server;

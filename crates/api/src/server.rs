@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request as HttpRequest, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::serve::IncomingStream;
 use axum::{Extension, Json, Router};
 use reconcile::{Name, Target, report};
@@ -20,6 +21,7 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::hooks::{self, Hooks};
 use crate::metrics;
 use crate::places::Places;
 use crate::view::{Ask, Request, Requests, SharedView};
@@ -38,6 +40,8 @@ pub struct Shared {
     pub requests: Requests,
     /// The store, for what is not in the view.
     pub store: Arc<Store>,
+    /// Who takes webhooks, if anybody.
+    pub hooks: Option<Hooks>,
 }
 
 /// Where to listen.
@@ -131,6 +135,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
         .route("/v1/ask", post(ask))
+        .route("/hooks/{*place}", any(hook))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
         .with_state(shared)
@@ -373,6 +378,11 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 
 async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Json(what): Json<Ask>) -> Response {
     put(&shared, what, by).await
+}
+
+/// No token is asked for: what the request is signed with is its own.
+async fn hook(State(shared): State<Shared>, method: Method, UrlPath(place): UrlPath<String>, headers: HeaderMap, body: Body) -> Response {
+    hooks::answer(shared.hooks, &method, place, headers, body).await
 }
 
 /// What would come of a revision.

@@ -4,6 +4,7 @@
 //! `reconcile::report` says.
 
 pub mod apply;
+pub mod ask;
 pub mod events;
 pub mod lease;
 pub mod rbac;
@@ -13,7 +14,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use reconcile::{Key, Name};
+use tokio::sync::watch as latest;
 
 pub use watch::{Batch, Known};
 
@@ -119,7 +120,7 @@ pub struct Cluster {
     /// The namespaces that are watched; all of them if none.
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<Key, Known>>,
-    changes: AtomicU64,
+    changes: latest::Sender<u64>,
 }
 
 impl Cluster {
@@ -140,7 +141,13 @@ impl Cluster {
         // A watch is asked for anew after five minutes at the latest, so that nothing is silent for longer.
         config.read_timeout = Some(SILENCE);
         let client = Client::try_from(config.clone()).map_err(|error| Error::Config(reason(&error)))?;
-        Ok(Self { client, config, namespaces, known: Mutex::default(), changes: AtomicU64::default() })
+        Ok(Self { client, config, namespaces, known: Mutex::default(), changes: latest::Sender::default() })
+    }
+
+    /// The same cluster, of whose objects nothing is known yet: for a watch of one's own.
+    pub fn beside(&self) -> Self {
+        let (client, config, namespaces) = (self.client.clone(), self.config.clone(), self.namespaces.clone());
+        Self { client, config, namespaces, known: Mutex::default(), changes: latest::Sender::default() }
     }
 
     /// The namespace that the configuration names: where our own lease lies if nothing else is said.
@@ -150,7 +157,12 @@ impl Cluster {
 
     /// Rises whenever an object says something else, comes or goes, or changes hands; not with its status.
     pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+        *self.changes.borrow()
+    }
+
+    /// Wakes whoever waits for [`Self::changes`] to rise.
+    pub fn on_change(&self) -> latest::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Whether objects of a namespace are watched.

@@ -51,6 +51,12 @@ pub fn rules() -> Vec<Rule> {
     ]
 }
 
+/// In every namespace that is watched, where webhooks are taken.
+pub fn webhook_rules() -> Vec<Rule> {
+    let reason = "the annotation by which a webhook asks for a look, written by whichever replica gets it";
+    vec![Rule::new(GROUP, vec![Kind::Repository.plural().into()], &["patch"], reason)]
+}
+
 /// In the namespace that the operator runs in.
 pub fn own_rules(lease: &str) -> Vec<Rule> {
     let leases = |verbs: &[&str], reason| Rule::new("coordination.k8s.io", vec!["leases".into()], verbs, reason);

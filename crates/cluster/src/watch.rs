@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crds::{Kind, Object};
@@ -100,12 +99,11 @@ impl Watch {
 }
 
 impl Cluster {
-    /// Begins to watch all kinds.
-    pub fn watch(&self) -> Watch {
+    /// Begins to watch these kinds.
+    pub fn watch(&self, kinds: &[Kind]) -> Watch {
         let places: Vec<Option<String>> =
             if self.namespaces.is_empty() { vec![None] } else { self.namespaces.iter().cloned().map(Some).collect() };
-        let kinds: Vec<(Kind, Option<String>)> =
-            places.iter().flat_map(|place| Kind::ALL.iter().map(|kind| (*kind, place.clone()))).collect();
+        let kinds: Vec<(Kind, Option<String>)> = places.iter().flat_map(|place| kinds.iter().map(|kind| (*kind, place.clone()))).collect();
         let streams = kinds.iter().enumerate().map(|(number, (kind, place))| {
             let api: Api<DynamicObject> = match place {
                 None => Api::all_with(self.client.clone(), &resource(*kind)),
@@ -243,7 +241,7 @@ impl Cluster {
         let now = says(&known);
         let before = self.table().insert(key, known);
         if before.as_ref().map(says) != Some(now) {
-            self.changes.fetch_add(1, Ordering::Release);
+            self.changes.send_modify(|changes| *changes += 1);
         }
     }
 
@@ -251,7 +249,7 @@ impl Cluster {
         let batch = &mut watch.batch;
         watch.broken.remove(&key);
         if self.table().remove(&key).is_some() {
-            self.changes.fetch_add(1, Ordering::Release);
+            self.changes.send_modify(|changes| *changes += 1);
             batch.changes.insert(key, None);
         }
     }

@@ -1,6 +1,6 @@
 //! `evenkeel run --kubernetes`: what is different where the engine runs for a cluster.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::run::RunArgs;
 use super::shards;
 use crate::engine::hands::shard::Workplace;
 use crate::engine::{self, Parts, reports, repositories};
@@ -70,12 +71,14 @@ pub(super) async fn connect(args: &KubernetesArgs) -> anyhow::Result<Option<Arc<
     Ok(Some(Arc::new(cluster?)))
 }
 
-/// Which lease is claimed, and in whose name.
+/// Which lease is claimed, in whose name, and what is told to those who act.
 struct Claim {
     lease: String,
     namespace: String,
     identity: String,
     timing: Timing,
+    data: PathBuf,
+    webhooks: bool,
 }
 
 /// Longest time until the shards that are held are let go.
@@ -85,24 +88,24 @@ const LOST: &str = "the lease is lost: another replica may act now, so this one 
 
 /// Waits for the lease, and runs the engine for as long as it is held.
 pub(super) async fn lead(
-    args: KubernetesArgs,
+    args: RunArgs,
     cluster: Arc<Cluster>,
-    data: &Path,
     parts: Parts,
     place: Workplace,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let RunArgs { kubernetes: args, webhooks, data, .. } = args;
     let timing = Timing::new(args.lease_duration.0.try_into().unwrap_or_default());
-    let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
-    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, timing };
+    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, timing, data, webhooks: webhooks.webhooks };
     if args.shards == 0 {
-        return plan(&claim, cluster, data, parts, stop).await;
+        return plan(&claim, cluster, parts, stop).await;
     }
     let contender = cluster.contender(&claim.namespace, &claim.identity, timing);
     let holding = stop.child_token();
     let shards = tokio::spawn(shards::hold(place, contender, args.lease_name.clone(), args.shards, holding.clone()));
-    let ended = plan(&claim, cluster, data, parts, stop).await;
+    let ended = plan(&claim, cluster, parts, stop).await;
     // However it ends: what it holds is let go.
     holding.cancel();
     let _ = tokio::time::timeout(LET_GO, shards).await;
@@ -110,8 +113,8 @@ pub(super) async fn lead(
 }
 
 /// Waits for the lease of the one who plans, and does that for as long as it is held.
-async fn plan(claim: &Claim, cluster: Arc<Cluster>, data: &Path, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
-    let Claim { lease, namespace, identity, timing } = claim;
+async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let Claim { lease, namespace, identity, timing, data, webhooks } = claim;
     {
         let mut view = parts.view.write().unwrap_or_else(PoisonError::into_inner);
         view.not_ready = Some("waiting for the lease: another replica acts".into());
@@ -133,7 +136,8 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, data: &Path, parts: Parts, s
         cluster: cluster.clone(),
         view: view.clone(),
         reports: reports.clone(),
-        data: data.to_owned(),
+        data: data.clone(),
+        webhooks: *webhooks,
     };
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
     let identity = identity.to_owned();

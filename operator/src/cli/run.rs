@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{self, KubernetesArgs};
+use super::webhooks::{self, WebhookArgs};
 use crate::engine::hands::shard::Workplace;
 use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
@@ -44,7 +45,7 @@ pub(crate) struct RunArgs {
     path: String,
     /// Where state is kept; one engine at a time
     #[arg(long, env = "EVENKEEL_DATA", default_value = "evenkeel-data", value_name = "DIR")]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// Secrets: one directory each, one file per key, as Kubernetes mounts them; `secrets` in the data directory if none is given
     #[arg(long, env = "EVENKEEL_SECRETS", value_name = "DIR")]
     secrets: Option<PathBuf>,
@@ -77,6 +78,8 @@ pub(crate) struct RunArgs {
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
+    #[command(flatten)]
+    pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
     pub(super) kubernetes: KubernetesArgs,
 }
@@ -139,10 +142,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let cache = args.data.join("cache");
     let view = engine::new_view();
     let place = Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), look_interval, view: view.clone() };
-    let devices = Arc::new(Devices::new(secrets, &cache));
+    let devices = Arc::new(Devices::new(secrets.clone(), &cache));
     let (requests, inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
-    let shared = Shared { view: view.clone(), requests, store: store.clone() };
+    let hooks = webhooks::receiver(&args.webhooks, &args.branch, &requests, cluster.as_deref(), secrets, &stop).await?;
+    let shared = Shared { view: view.clone(), requests, store: store.clone(), hooks };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
     if let (Some(address), Some(file)) = (args.listen, &args.token_file) {
         listeners.push(Listen::Tcp(address, token(file)?));
@@ -183,7 +187,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let task = match cluster {
         Some(cluster) => {
             let (args, stop) = (args.clone(), stop.clone());
-            tokio::spawn(async move { kubernetes::lead(args.kubernetes, cluster, &args.data, parts, place, stop).await })
+            tokio::spawn(async move { kubernetes::lead(args, cluster, parts, place, stop).await })
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::ask::REQUESTED_AT;
 use cluster::{Batch, Cluster};
 use crds::{Kind, Object};
 use reconcile::finding::Severity;
@@ -13,14 +14,12 @@ use tokio::sync::mpsc;
 use super::Event;
 use super::source::{Candidate, Wish, Wrong};
 
-/// Whoever writes another value here asks for a look now.
-const REQUESTED_AT: &str = "evenkeel.dev/requested-at";
 /// A watch that has failed and says nothing for so long goes on: it tries again within a minute at the latest.
 const QUIET: Duration = Duration::from_secs(80);
 
 /// Watches, and tells what is new.
 pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
-    let mut watch = cluster.watch();
+    let mut watch = cluster.watch(Kind::ALL);
     let mut desired = Arc::new(Desired::default());
     let mut failing = false;
     loop {
@@ -71,7 +70,7 @@ enum Taken {
 
 fn take(before: &Desired, batch: Batch) -> Taken {
     let is_first = before.revision.commit.is_empty();
-    if batch.changes.is_empty() && !is_first {
+    if !is_first && batch.changes.iter().all(|(key, object)| !batch.broken.contains_key(key) && only_asks(before, key, object.as_deref())) {
         return Taken::Touched(batch.touched);
     }
     let commit = format!("kubernetes-{}", batch.version);
@@ -93,6 +92,21 @@ fn take(before: &Desired, batch: Batch) -> Taken {
     let told = keys.iter().cloned().chain(differing(&before.stalled, &desired.stalled)).chain(batch.touched).collect();
     let requested = keys.iter().flat_map(|key| requested(before, &desired, key)).collect();
     Taken::Candidate(Box::new(Candidate { told, requested, ..Candidate::new(Arc::new(desired), changed, wrong) }))
+}
+
+/// Whether a Repository is as it was, and only a look is asked for: that is nothing that anybody wants of the fleet. Who follows it knows.
+fn only_asks(before: &Desired, key: &Key, object: Option<&Object>) -> bool {
+    let plain = |object: &Object| {
+        let mut object = object.clone();
+        if let Some(annotations) = &mut object.metadata_mut().annotations {
+            annotations.remove(REQUESTED_AT);
+        }
+        let metadata = object.metadata_mut();
+        metadata.annotations = metadata.annotations.take().filter(|annotations| !annotations.is_empty());
+        object
+    };
+    let (Some(now), Some(then)) = (object, before.objects.get(key)) else { return false };
+    key.0 == Kind::Repository && plain(now) == plain(then)
 }
 
 /// Objects about whose faults there is something new to say.

@@ -1,6 +1,7 @@
 //! Git into the cluster: each Repository is followed by a task of its own, and what it says is applied in the name of a service account of
 //! its namespace. The engine sees what was applied as it sees everything else there: by its watches.
 
+mod commit_status;
 mod follower;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ use follower::Follower;
 
 /// Time between two looks at which Repositories there are: that costs next to nothing.
 const TURN: Duration = Duration::from_secs(1);
+/// How long further changes are waited for once there is one.
+const GATHER: Duration = Duration::from_millis(20);
 /// Time until one whose task ended by a fault of ours is followed again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// On a Repository: the id by which a commit beyond its limits is let through.
@@ -47,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) reports: Arc<Reports>,
     /// Below it are their caches.
     pub(crate) data: PathBuf,
+    /// Whether webhooks are taken.
+    pub(crate) webhooks: bool,
 }
 
 /// A Repository that is followed.
@@ -65,10 +70,13 @@ impl Drop for Followed {
 /// Follows every Repository until told to stop.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut followed: BTreeMap<Name, Followed> = BTreeMap::new();
+    let mut changes = shared.cluster.on_change();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(TURN) => {}
+            // Somebody may have asked for a look.
+            Ok(()) = changes.changed() => tokio::time::sleep(GATHER).await,
         }
         let wanted = shared.wanted();
         let gone: Vec<Name> = followed.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();

@@ -137,6 +137,8 @@ type Contents = BTreeMap<String, Vec<u8>>;
 pub(super) struct Reading {
     reader: Reader,
     desired: Arc<Desired>,
+    /// The commit that the last look found and that can't be taken, whatever it says.
+    refused: Option<String>,
 }
 
 impl Reading {
@@ -158,6 +160,11 @@ impl Reading {
     /// Whether anything is known: otherwise that nothing is there says nothing.
     pub(super) fn is_read(&self) -> bool {
         self.known().is_some()
+    }
+
+    /// The commit that the last look found and that can't be taken: it is not signed, or has too much in it.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// The commit that was read last.
@@ -201,10 +208,14 @@ impl Reading {
         match origin {
             Origin::Folder(path) => self.folder(path).await,
             Origin::Cluster(_) => Ok(None),
-            Origin::Git(source) => match source.poll(self.known()).await.map_err(|error| error.to_string())? {
-                None => Ok(None),
-                Some(fetched) => self.fetched(source, fetched).await.map(Some),
-            },
+            Origin::Git(source) => {
+                let polled = source.poll(self.known()).await;
+                self.refused = polled.as_ref().err().and_then(git::Error::commit).map(str::to_owned);
+                match polled.map_err(|error| error.to_string())? {
+                    None => Ok(None),
+                    Some(fetched) => self.fetched(source, fetched).await.map(Some),
+                }
+            }
         }
     }
 

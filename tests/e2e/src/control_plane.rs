@@ -161,7 +161,12 @@ impl ControlPlane {
     }
 
     fn wait_for_kinds(&self) -> anyhow::Result<()> {
-        self.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])?;
+        // kubectl gives up at once on one that has no status yet.
+        wait_until("the kinds being established", UP, || {
+            let waited = self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+            let waited = waited.map_err(|error| error.to_string())?;
+            if waited.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&waited.stderr).into_owned()) }
+        })?;
         // What the server says that it offers follows a moment later.
         wait_until("the kinds being offered", UP, || {
             let offered = self.kubectl(&["api-resources", "--cached=false", "--api-group=evenkeel.dev", "-o", "name"]);

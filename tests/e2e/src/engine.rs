@@ -17,7 +17,10 @@ pub struct Engine {
     pub fleet: PathBuf,
     /// The engine's data directory.
     pub data: PathBuf,
-    secrets: PathBuf,
+    /// Where a standalone engine has its secrets.
+    pub secrets: PathBuf,
+    /// Time between two looks of a standalone engine at the repository.
+    pub interval: &'static str,
     /// Further arguments of `evenkeel run`.
     pub arguments: Vec<String>,
     /// The `postgres://` URL of its store; SQLite without.
@@ -42,6 +45,7 @@ impl Engine {
             fleet: folder.join("fleet"),
             data: folder.join("data"),
             secrets: folder.join("secrets"),
+            interval: "1s",
             arguments: Vec::new(),
             database: None,
             kubeconfig: None,
@@ -107,7 +111,7 @@ impl Engine {
         command.args(verb);
         match &self.kubeconfig {
             Some(kubeconfig) => command.args(["--kubernetes", "--lease-namespace", "evenkeel-system", "--kubeconfig"]).arg(kubeconfig),
-            None => command.arg("--repo").arg(&self.fleet).arg("--secrets").arg(&self.secrets).args(["--interval", "1s"]),
+            None => command.arg("--repo").arg(&self.fleet).arg("--secrets").arg(&self.secrets).args(["--interval", self.interval]),
         };
         command
             .arg("--data")

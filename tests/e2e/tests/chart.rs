@@ -50,7 +50,7 @@ fn what_the_chart_renders_is_taken() {
     for namespace in [NAMESPACE, "a", "b"] {
         plane.must(&["create", "namespace", namespace]).unwrap();
     }
-    let ways: [&[&str]; 7] = [
+    let ways: [&[&str]; 8] = [
         &[],
         &["replicas=3", "database.existingSecret=db", "networkPolicy.enabled=true", "auditKey.existingSecret=k", "api.existingSecret=t"],
         &["watchNamespaces={a,b}", "secrets[0].namespace=a", "secrets[0].names={one,two}", "repositories[0].namespace=b"],
@@ -60,6 +60,14 @@ fn what_the_chart_renders_is_taken() {
             "rbac.aggregate=false",
             "limits.deletions=5",
             "limits.touched=50%",
+        ],
+        &[
+            "webhooks.enabled=true",
+            "webhooks.ingress.enabled=true",
+            "webhooks.ingress.host=keel.example.com",
+            "webhooks.ingress.className=nginx",
+            "webhooks.ingress.tlsSecret=keel-tls",
+            "webhooks.ingress.annotations.a=b",
         ],
         &["rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=mine", "crds.enabled=false"],
         &["persistence.existingClaim=mine", "image.digest=sha256:0123456789012345678901234567890123456789012345678901234567890123"],
@@ -82,7 +90,7 @@ fn what_the_chart_renders_is_taken() {
     let (_, objects) = helm(&plane, &["template", "keel", &chart()], &["limits.deletions=0", "limits.touched=0"]);
     assert!(objects.contains("--max-deletions=0") && objects.contains("--max-touched=0"), "0 is a limit: {objects}");
     let (_, objects) = helm(&plane, &["template", "keel", &chart()], &[]);
-    assert!(!objects.contains("--max-"), "{objects}");
+    assert!(!objects.contains("--max-") && !objects.contains("--webhooks") && !objects.contains("by which a webhook asks"), "{objects}");
     // Kinds of others, which are not here.
     let (fine, objects) =
         helm(&plane, &["template", "keel", &chart()], &["metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"]);
@@ -95,6 +103,7 @@ fn what_the_chart_renders_is_taken() {
         (["database.existingSecret=db"], "--from-literal=audit.key="),
         (["logFormat=xml"], "value must be one of"),
         (["lookInterval=often"], "does not match pattern"),
+        (["webhooks.ingress.enabled=true"], "set webhooks.enabled too"),
     ] {
         let (fine, said) = helm(&plane, &["template", "keel", &chart()], &values);
         assert!(!fine && said.contains(reason), "{values:?}: {said}");
@@ -255,16 +264,17 @@ fn replicas_take_over_and_no_step_runs_twice() {
         return eprintln!("SKIPPED: PostgreSQL is not installed");
     };
     let url = format!("--from-literal=url={}", database.url());
-    let mut world = World::new(3, &["replicas=2", "database.existingSecret=db", "auditKey.existingSecret=key"], |plane| {
-        plane.must(&["create", "secret", "generic", "db", "--namespace", NAMESPACE, &url]).unwrap();
-        let key = "--from-literal=audit.key=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        plane.must(&["create", "secret", "generic", "key", "--namespace", NAMESPACE, key]).unwrap();
-    });
+    let mut world =
+        World::new(3, &["replicas=2", "database.existingSecret=db", "auditKey.existingSecret=key", "webhooks.enabled=true"], |plane| {
+            plane.must(&["create", "secret", "generic", "db", "--namespace", NAMESPACE, &url]).unwrap();
+            let key = "--from-literal=audit.key=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+            plane.must(&["create", "secret", "generic", "key", "--namespace", NAMESPACE, key]).unwrap();
+        });
     // The kinds that nothing is done for yet have a status too.
     for others in ["devices/classes.yaml", "watching/alerts.yaml", "governing/roles.yaml"] {
         world.plane.must(&["apply", "-f", &format!("{}/../../examples/{others}", env!("CARGO_MANIFEST_DIR"))]).unwrap();
     }
-    let repository = "metadata: {name: r, namespace: default}\nspec: {url: 'https://git.example.com/r', suspend: true}\n";
+    let repository = "metadata: {name: r, namespace: default}\nspec: {url: 'https://git.example.com/r', suspend: true, webhook: {provider: GitLab, secretRef: {name: fleet-key, key: hook}}}\n";
     world.plane.apply(&format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\n{repository}")).unwrap();
     world.start_pod();
     world.start_pod();
@@ -272,6 +282,15 @@ fn replicas_take_over_and_no_step_runs_twice() {
     world.wait("Complete", "1.0-1", 3);
     let (_, said) = world.cli(&world.pods[1], &["status"]);
     assert!(said.contains("waiting for the lease"), "{said}");
+    // It takes webhooks all the same.
+    world.plane.must(&["patch", "secret", "fleet-key", "--patch", r#"{"stringData": {"hook": "the-token-of-the-webhook"}}"#]).unwrap();
+    world.until("a webhook being taken", Duration::from_secs(60), || {
+        let answer = world.pods[1].post("/hooks/default/r", "X-Gitlab-Token: the-token-of-the-webhook\r\nX-Gitlab-Event: Push Hook");
+        let answer = answer.map_err(|error| error.to_string())?;
+        if answer.starts_with("HTTP/1.1 202") { Ok(()) } else { Err(answer) }
+    });
+    let asked = "jsonpath={.metadata.annotations.evenkeel\\.dev/requested-at}";
+    assert!(!world.plane.must(&["get", "erepo/r", "-o", asked]).unwrap().is_empty());
 
     // Killed with a batch done and others to come.
     let first = world.holder();

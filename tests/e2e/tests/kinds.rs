@@ -117,6 +117,18 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("Repository", "{url: 'https://git.example.com/a', ref: {branch: a, tag: b}}", "ref", "exactly one of branch, tag, commit"),
     ("Repository", "{url: 'https://git.example.com/a', ref: {commit: HEAD}}", "commit", ""),
     ("Repository", "{url: 'https://git.example.com/a', interval: hourly}", "interval", ""),
+    ("Repository", "{url: 'https://git.example.com/a', webhook: {provider: GitHub}}", "secretRef", ""),
+    ("Repository", "{url: 'https://git.example.com/a', webhook: {provider: Bitbucket, secretRef: {name: a}}}", "provider", ""),
+    ("Repository", "{url: 'https://git.example.com/a', webhook: {provider: GitHub, secretRef: {name: a}, token: b}}", "token", ""),
+    ("Repository", "{url: 'https://git.example.com/a', commitStatus: {secretRef: {name: a}}}", "provider", ""),
+    ("Repository", "{url: 'https://git.example.com/a', commitStatus: {provider: Generic, secretRef: {name: a}}}", "provider", ""),
+    (
+        "Repository",
+        "{url: 'https://git.example.com/a', commitStatus: {provider: Gitea, secretRef: {name: a}, url: 'http://git.example.com'}}",
+        "url",
+        "",
+    ),
+    ("Repository", "{url: 'https://git.example.com/a', commitStatus: {provider: Gitea, secretRef: {name: a}, context: ''}}", "context", ""),
     ("Receiver", "{}", "spec", "exactly one of email, sms, webhook"),
     (
         "Receiver",

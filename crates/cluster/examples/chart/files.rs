@@ -14,7 +14,11 @@ pub fn files() -> Vec<(String, String)> {
         let name = format!("files/crds/{}_{}.yaml", crds::GROUP, definition.spec.names.plural);
         (name, crds::yaml(&definition))
     });
-    let rules = [("files/rules.yaml", rbac::rules()), ("files/own-rules.yaml", rbac::own_rules(LEASE))];
+    let rules = [
+        ("files/rules.yaml", rbac::rules()),
+        ("files/webhook-rules.yaml", rbac::webhook_rules()),
+        ("files/own-rules.yaml", rbac::own_rules(LEASE)),
+    ];
     let readme = [("README.md".to_owned(), values::readme(VALUES))];
     definitions.chain(rules.map(|(name, rules)| (name.to_owned(), rbac::yaml(&rules)))).chain(readme).collect()
 }

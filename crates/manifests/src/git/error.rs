@@ -97,6 +97,14 @@ impl Error {
         matches!(self, Self::NotCached(_) | Self::NoPath { .. } | Self::TooMany { .. } | Self::Unverified { .. })
     }
 
+    /// The commit that was found and is not taken, if it is about one.
+    pub fn commit(&self) -> Option<&str> {
+        match self {
+            Self::NoPath { commit, .. } | Self::TooMany { commit, .. } | Self::Unverified { commit, .. } => Some(commit),
+            _ => None,
+        }
+    }
+
     /// A bounded word for metrics.
     pub fn category(&self) -> &'static str {
         match self {

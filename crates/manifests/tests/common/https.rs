@@ -15,6 +15,8 @@ use tokio_rustls::rustls::{ServerConfig, crypto};
 pub struct Request {
     pub method: String,
     pub target: String,
+    /// All of its headers.
+    pub head: String,
     pub authorization: String,
     pub content_type: String,
     pub body: Vec<u8>,
@@ -98,6 +100,11 @@ impl Server {
         self.requests.lock().unwrap().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
     }
 
+    /// What was asked so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
     pub fn forget(&self) {
         self.requests.lock().unwrap().clear();
     }
@@ -140,6 +147,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Request> {
     let mut words = head.split_whitespace();
     let mut request =
         Request { method: words.next()?.to_owned(), target: words.next()?.to_owned(), body: bytes[end..].to_vec(), ..Request::default() };
+    request.head.clone_from(&head);
     let mut length = 0;
     for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
         match name.to_lowercase().as_str() {

@@ -17,7 +17,9 @@ use reconcile::limits::{self, Limits};
 use reconcile::{Changed, Desired, Key, Name, Target, report};
 use tokio::sync::watch;
 
+use super::super::hooks;
 use super::super::source::{Candidate, Origin, Reading};
+use super::commit_status::{Outbox, report};
 use super::{Shared, Wanted};
 
 /// Time between two looks where none is given.
@@ -51,10 +53,10 @@ enum Turn {
 
 /// How a look went.
 #[derive(Clone)]
-struct Verdict {
-    is_ready: bool,
-    reason: &'static str,
-    message: String,
+pub(super) struct Verdict {
+    pub(super) is_ready: bool,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 impl Verdict {
@@ -85,6 +87,8 @@ pub(super) struct Follower {
     let_through: Option<String>,
     /// The state of the cluster at which there was nothing to do, and what was said then.
     rest: Option<(u64, Verdict)>,
+    /// Where its server is told what has come of it, if it wants to know.
+    outbox: Option<Outbox>,
 }
 
 impl Follower {
@@ -104,15 +108,21 @@ impl Follower {
             touched: BTreeSet::new(),
             let_through: None,
             rest: None,
+            outbox: None,
         }
     }
 
     pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
         self.revision = self.known_revision();
+        self.outbox = Outbox::new(&self.name, &self.shared, &wanted.borrow().spec);
         let mut told = String::new();
         loop {
             let now = wanted.borrow_and_update().clone();
-            let verdict = self.look(&now).await;
+            let mut verdict = self.look(&now).await;
+            self.report(&verdict);
+            if let Some(fault) = self.hook_fault(&now.spec).await {
+                verdict.message = format!("{}; webhook: {fault}", verdict.message);
+            }
             if told != verdict.message {
                 told.clone_from(&verdict.message);
                 if verdict.is_ready {
@@ -128,6 +138,29 @@ impl Follower {
                 () = tokio::time::sleep(interval) => {}
                 changed = wanted.changed() => if changed.is_err() { return },
             }
+        }
+    }
+
+    /// Has its server told what has come of the commit that the verdict is about.
+    fn report(&self, verdict: &Verdict) {
+        let Some(outbox) = &self.outbox else { return };
+        let commit = match verdict.reason {
+            "GitFailed" => self.reading.refused().map(str::to_owned),
+            _ => self.next.as_ref().map(|next| &next.desired).or(self.applied.as_ref()).map(|desired| desired.revision.commit.clone()),
+        };
+        let report = commit.and_then(|commit| report(&commit, verdict, self.next.is_some()));
+        report.iter().for_each(|report| outbox.put(report));
+    }
+
+    /// Why its webhooks are not taken, if so.
+    async fn hook_fault(&self, spec: &RepositorySpec) -> Option<String> {
+        let hook = spec.webhook.as_ref()?;
+        if !self.shared.webhooks {
+            return Some("this operator takes none (chart value `webhooks.enabled`)".into());
+        }
+        match self.shared.secrets.get(self.name.namespace(), &hook.secret_ref.name).await {
+            Ok(values) => hooks::fault(hook, &values),
+            Err(error) => Some(error),
         }
     }
 
@@ -168,6 +201,9 @@ impl Follower {
         };
         if let Err(too_far) = self.within_limits(wanted) {
             return self.waits(&too_far);
+        }
+        if let (Some(outbox), Some(next)) = (&self.outbox, &self.next) {
+            outbox.seen(&next.desired.revision.commit);
         }
         let verdict = self.bring(wanted, &applier).await;
         match unread {

@@ -190,10 +190,19 @@ impl Pod {
 
     /// What it answers over HTTP, as it comes.
     pub fn get(&self, path: &str) -> std::io::Result<String> {
+        self.request("GET", path, "Accept: */*")
+    }
+
+    /// Posts nothing but these headers, and gives back the answer.
+    pub fn post(&self, path: &str, headers: &str) -> std::io::Result<String> {
+        self.request("POST", path, &format!("Content-Length: 0\r\n{headers}"))
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &str) -> std::io::Result<String> {
         let address = (Ipv4Addr::LOCALHOST, self.port).into();
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n{headers}\r\n\r\n")?;
         let mut answer = String::new();
         stream.take(1 << 16).read_to_string(&mut answer)?;
         Ok(answer)
