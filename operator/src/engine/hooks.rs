@@ -71,6 +71,15 @@ struct Expected {
     reference: Option<String>,
 }
 
+/// However a watch ends, what it knew is not taken for what is there.
+struct Forget<'a>(&'a AtomicBool);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl Repositories {
     /// Those of a cluster; nothing is known of them before [`Self::watch`].
     pub(crate) fn new(cluster: &Cluster) -> Self {
@@ -79,6 +88,7 @@ impl Repositories {
 
     /// Watches until told to stop.
     pub(crate) async fn watch(&self, stop: CancellationToken) {
+        let _forget = Forget(&self.is_known);
         let mut watch = self.cluster.watch(&[Kind::Repository]);
         loop {
             tokio::select! {
@@ -114,7 +124,7 @@ impl Receiver {
         if let Of::Repositories(repositories) = &self.of
             && !repositories.is_known.load(Ordering::Acquire)
         {
-            return Taken::Later("this replica has only just begun: send it again later".into());
+            return Taken::Later("this replica does not know the Repositories yet: send it again later".into());
         }
         let verified = match self.verify(&hook).await {
             Ok(verified) => verified,
