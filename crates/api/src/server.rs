@@ -20,6 +20,7 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::can::Question;
 use crate::metrics;
 use crate::places::Places;
 use crate::view::{Ask, Request, Requests, SharedView};
@@ -130,6 +131,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/checkpoint", get(checkpoint))
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
+        .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
@@ -373,6 +375,17 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 
 async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Json(what): Json<Ask>) -> Response {
     put(&shared, what, by).await
+}
+
+async fn can(State(shared): State<Shared>, Json(question): Json<Question>) -> Response {
+    let governing = read(&shared, |view| view.governing().clone());
+    if governing.revision.commit.is_empty() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet: the first look at the source is not done");
+    }
+    match crate::can::answer(&governing, &question) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => problem(StatusCode::BAD_REQUEST, error),
+    }
 }
 
 /// What would come of a revision.

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod events;
+pub mod grants;
 pub mod lease;
 pub mod rbac;
 pub mod secrets;

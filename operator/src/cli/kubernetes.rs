@@ -13,7 +13,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Parts, reports, repositories};
+use crate::engine::source::Origin;
+use crate::engine::{self, Parts, reports, repositories, roles};
 
 /// Which cluster, and what of it.
 #[derive(Args, Clone, Debug, Default)]
@@ -40,6 +41,9 @@ pub(crate) struct KubernetesArgs {
     /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
     #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
+    /// Don't make Kubernetes RBAC of Roles: they count for commits and the engine's own interface only. What was made is left as it is
+    #[arg(long, requires = "kubernetes")]
+    no_rbac: bool,
 }
 
 /// The cluster, if one is asked for.
@@ -80,6 +84,8 @@ pub(super) async fn lead(
     let (release, publishing) = (CancellationToken::new(), CancellationToken::new());
     let mut keeping = tokio::spawn(held.keep(release.clone()));
     let reports = parts.reports.clone().context("reports")?;
+    let Origin::Cluster(_, governing) = &parts.origin else { bail!("no cluster") };
+    let governing = governing.clone();
     let (view, done) = (parts.view.clone(), publishing.clone());
     let shared = repositories::Shared {
         secrets: cluster.secrets(),
@@ -88,6 +94,8 @@ pub(super) async fn lead(
         reports: reports.clone(),
         data: data.to_owned(),
     };
+    let roles = roles::Shared { cluster: cluster.clone(), view: view.clone(), reports: reports.clone(), governing, rbac: !args.no_rbac };
+    let mut roles = tokio::spawn(roles::run(roles, publishing.clone()));
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
     let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
     let ended = tokio::select! {
@@ -95,12 +103,13 @@ pub(super) async fn lead(
         ended = engine::run(parts, stop) => ended,
         _ = publish => bail!("nobody writes the state of objects any more"),
         _ = &mut repositories => bail!("nobody follows the repositories any more"),
+        _ = &mut roles => bail!("nobody looks after the roles any more"),
         // Who keeps the lease ends with it.
         _ = &mut keeping => bail!(if lost.is_cancelled() { LOST } else { "nobody keeps the lease any more" }),
     };
     publishing.cancel();
     // What it has asked the API server for comes to its end.
-    let _ = tokio::time::timeout(Duration::from_secs(3), repositories).await;
+    let _ = tokio::time::timeout(Duration::from_secs(3), async { tokio::join!(repositories, roles) }).await;
     // Only now: nothing of ours is under way any more.
     release.cancel();
     let _ = keeping.await;

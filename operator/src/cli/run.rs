@@ -157,7 +157,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         store,
         devices,
         origin: match &cluster {
-            Some(cluster) => Origin::Cluster(cluster.clone()),
+            Some(cluster) => Origin::Cluster(cluster.clone(), Arc::default()),
             None => origin(args)?,
         },
         interval: interval("--interval", args.interval)?,

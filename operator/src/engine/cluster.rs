@@ -11,6 +11,7 @@ use reconcile::{Desired, Key, Name, Revision, Target};
 use tokio::sync::mpsc;
 
 use super::Event;
+use super::roles::Governing;
 use super::source::{Candidate, Wish, Wrong};
 
 /// Whoever writes another value here asks for a look now.
@@ -19,7 +20,7 @@ const REQUESTED_AT: &str = "evenkeel.dev/requested-at";
 const QUIET: Duration = Duration::from_secs(80);
 
 /// Watches, and tells what is new.
-pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
+pub(super) async fn follow(cluster: &Cluster, governing: &Governing, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
     let mut watch = cluster.watch();
     let mut desired = Arc::new(Desired::default());
     let mut failing = false;
@@ -28,6 +29,7 @@ pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, 
             batch = cluster.next(&mut watch) => match batch {
                 Ok(batch) => match take(&desired, batch) {
                     Taken::Candidate(candidate) => {
+                        governing.update(&desired, &candidate);
                         desired = candidate.desired.clone();
                         Some(Event::Candidate(candidate))
                     }

@@ -17,6 +17,7 @@ use reconcile::{Changed, Desired, Key, Name, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
+use super::roles::Governing;
 
 /// A revision that was read, and may come in force.
 pub(crate) struct Candidate {
@@ -55,7 +56,7 @@ impl Candidate {
 pub(crate) enum Origin {
     Folder(PathBuf),
     Git(Source),
-    Cluster(Arc<Cluster>),
+    Cluster(Arc<Cluster>, Arc<Governing>),
 }
 
 impl Origin {
@@ -64,7 +65,7 @@ impl Origin {
         match self {
             Self::Folder(path) => path.display().to_string(),
             Self::Git(source) => source.url(),
-            Self::Cluster(_) => api::view::KUBERNETES.into(),
+            Self::Cluster(..) => api::view::KUBERNETES.into(),
         }
     }
 }
@@ -200,7 +201,7 @@ impl Reading {
     pub(super) async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
         match origin {
             Origin::Folder(path) => self.folder(path).await,
-            Origin::Cluster(_) => Ok(None),
+            Origin::Cluster(..) => Ok(None),
             Origin::Git(source) => match source.poll(self.known()).await.map_err(|error| error.to_string())? {
                 None => Ok(None),
                 Some(fetched) => self.fetched(source, fetched).await.map(Some),

@@ -8,6 +8,10 @@ pub fn files() -> Vec<(String, String)> {
         let name = format!("files/crds/{}_{}.yaml", crds::GROUP, definition.spec.names.plural);
         (name, crds::yaml(&definition))
     });
-    let rules = [("files/rules.yaml", rbac::rules()), ("files/own-rules.yaml", rbac::own_rules(LEASE))];
+    let rules = [
+        ("files/rules.yaml", rbac::rules()),
+        ("files/handed-out.yaml", rbac::handed_out()),
+        ("files/own-rules.yaml", rbac::own_rules(LEASE)),
+    ];
     definitions.chain(rules.map(|(name, rules)| (name.to_owned(), rbac::yaml(&rules)))).collect()
 }
