@@ -58,7 +58,7 @@ pub struct Subject {
     #[schemars(length(min = 1, max = 320))]
     pub group: Option<String>,
     /// The public key that signs commits: of SSH as its `.pub` file has it, of which the comment does not matter; of OpenPGP the
-    /// fingerprint of the key that signs.
+    /// fingerprint of the key that signs, or of its primary key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub signer: Option<String>,
@@ -248,6 +248,13 @@ pub struct VerifySpec {
     pub mode: VerifyMode,
     /// The Secret with the public keys.
     pub secret_ref: SecretRef,
+    /// In a cluster: whoever signed also needs a Role of the Repository's namespace that allows to edit what the commit changes, as it
+    /// was and as it becomes; false if none. With Head the signer of the newest commit answers for all that changed since everything
+    /// was in force last; with Ancestors, for each file, the signer of the newest commit that touched it, and for what a merge
+    /// brings whoever merged. What is not allowed stays as it was, and is told; the rest applies. It is looked at again when there is
+    /// a newer commit or something changes in the cluster. Roles of the same commit don't count for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<bool>,
 }
 
 /// On which commits a signature is asked for.
@@ -255,7 +262,7 @@ pub struct VerifySpec {
 pub enum VerifyMode {
     /// The newest one.
     Head,
-    /// Every one since the last that was in force.
+    /// Every one since the last that was in force, 1000 at most; of a repository that is new, the newest.
     Ancestors,
 }
 
@@ -279,7 +286,7 @@ pub struct RepositoryStatus {
     /// What every status has.
     #[serde(flatten)]
     pub plain: PlainStatus,
-    /// The commit in force.
+    /// The commit in force: the last one of which everything was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// Objects that it applies.

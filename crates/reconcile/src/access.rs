@@ -3,6 +3,7 @@
 //! Nothing is allowed that no Role allows, what several Roles allow adds up, and a suspended one allows nothing. A Role counts in its own
 //! namespace.
 
+pub mod commit;
 mod concerned;
 mod covers;
 mod rules;

@@ -254,3 +254,86 @@ fn a_change_that_concerns_nobody_changes_no_rules() {
     }
     assert!(spared > 20, "{spared}");
 }
+
+/// What a commit may do: by whoever signed it, to what they may edit as it was and as it becomes; the rest stays as it was.
+#[test]
+fn a_commit_changes_what_its_signer_may_edit() {
+    let deployment = |name: &str, version: &str, selector: Value| {
+        let spec = json!({"selector": {"matchLabels": selector}, "package": {"apt": {"name": name, "version": version}}});
+        object(Kind::Deployment, name, &BTreeMap::new(), &spec)
+    };
+    let class = |labels: Value| object(Kind::DeviceClass, "class", &BTreeMap::new(), &json!({"labels": labels}));
+    let of_class = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        object(Kind::Device, name, &labels, &json!({"type": "Server", "address": "10.0.0.1", "class": "class"}))
+    };
+    let ann = json!({"subjects": [{"signer": "ssh-ed25519 ANN"}], "allow": [{"verbs": ["edit"]}]});
+    let eve =
+        json!({"subjects": [{"signer": "ssh-ed25519 EVE"}], "allow": [{"verbs": ["edit"], "devices": {"matchLabels": {"site": "ams"}}}]});
+    let old = [
+        device("ams", &[("site", "ams"), ("role", "web")]),
+        device("fra", &[("site", "fra"), ("role", "web")]),
+        of_class("classy", &[("role", "x")]),
+        class(json!({"site": "ams"})),
+        deployment("web", "1", json!({"role": "web"})),
+        deployment("ams", "1", json!({"site": "ams"})),
+        role("ann", &ann),
+        role("eve", &eve),
+    ];
+    let objects = |all: &[Arc<Object>]| -> BTreeMap<Key, Arc<Object>> {
+        all.iter().map(|object| ((object.kind(), Name::new(object.namespace(), object.name())), object.clone())).collect()
+    };
+    let before = objects(&old);
+    let there = build(old.clone().into_iter().chain([device("by-hand", &[("site", "fra")])]));
+    let commit = |key: &str, changes: &[Arc<Object>], gone: &[(Kind, &str)]| {
+        let mut after = before.clone();
+        after.extend(objects(changes));
+        for (kind, name) in gone {
+            after.remove(&(*kind, Name::parse(name)));
+        }
+        let signer = || access::commit::Answering { who: Who::signed(&[format!("ssh-ed25519 {key} x@y")]), shown: key.to_owned() };
+        let judged = access::commit::judge("default", &there, &before, &after, |_| vec![signer()]);
+        // What was denied is as it was, and the rest is as the commit says.
+        for (of, object) in &judged.objects {
+            let expected = if judged.denied.contains_key(of) { before.get(of) } else { after.get(of) };
+            assert_eq!(Some(object), expected);
+        }
+        judged.denied.into_values().collect::<Vec<_>>()
+    };
+    let fra = || device("fra", &[("site", "fra"), ("role", "other")]);
+    assert_eq!(commit("ANN", &[fra(), role("new", &eve)], &[(Kind::Deployment, "web")]), [""; 0]);
+    assert_eq!(commit("EVE", &[device("ams", &[("site", "ams")]), device("new", &[("site", "ams")])], &[]), [""; 0]);
+    assert_eq!(commit("EVE", &[deployment("ams", "2", json!({"site": "ams"}))], &[]), [""; 0]);
+    assert_eq!(commit("EVE", &[], &[(Kind::Deployment, "ams")]), [""; 0]);
+    let denied = |changes: &[Arc<Object>], gone: &[(Kind, &str)], words: &[&str]| {
+        let found = commit("EVE", changes, gone);
+        assert_eq!(found.len(), words.len(), "{found:?}");
+        found.iter().zip(words).for_each(|(found, words)| assert!(found.contains(words), "{found}"));
+    };
+    denied(&[fra()], &[], &["EVE may not change device/fra: as it is: role/eve spec.allow[0].devices: device/fra is not among them"]);
+    denied(&[], &[(Kind::Device, "fra")], &["EVE may not delete device/fra"]);
+    denied(
+        &[device("new", &[("site", "fra")])],
+        &[],
+        &["EVE may not make device/new: role/eve spec.allow[0].devices: device/new is not among them"],
+    );
+    // Neither into the own site nor out of it.
+    denied(&[device("fra", &[("site", "ams")])], &[], &["as it is"]);
+    denied(&[device("ams", &[("site", "fra")])], &[], &["EVE may not change device/ams: role/eve"]);
+    // What was made by hand is nobody's to be taken over.
+    denied(&[device("by-hand", &[("site", "ams")])], &[], &["EVE may not make device/by-hand: as it is"]);
+    // A class changes the labels of others; and a Deployment may be turned nowhere else.
+    denied(&[class(json!({"site": "fra"}))], &[], &["a DeviceClass is not about devices"]);
+    denied(&[deployment("ams", "1", json!({}))], &[], &["EVE may not change deployment/ams: role/eve spec.allow[0].devices: device/"]);
+    denied(&[deployment("web", "2", json!({"site": "ams"}))], &[], &["as it is"]);
+    // That a device were of the own site by the same commit helps nothing: that is denied too.
+    let roles = [role("more", &ann), device("fra", &[("site", "ams"), ("role", "web")]), deployment("new", "1", json!({"role": "web"}))];
+    denied(&roles, &[], &["deployment/new: role/eve", "device/fra", "role/more"]);
+    // Nobody is named by a key that no Role has, and in another namespace these Roles don't count.
+    assert!(commit("MALLORY", &[fra()], &[])[0].contains("no Role in namespace default names signer ssh-ed25519 MALLORY"));
+    let ann = |_: &Key| vec![access::commit::Answering { who: Who::signing("ssh-ed25519 ANN").unwrap(), shown: "ANN".into() }];
+    let judged = access::commit::judge("elsewhere", &there, &BTreeMap::new(), &objects(&[fra()]), ann);
+    let denied: Vec<_> = judged.denied.values().map(String::as_str).collect();
+    assert_eq!(denied, ["ANN may not make device/fra: Roles of namespace elsewhere don't count there"]);
+    assert!(judged.objects.is_empty());
+}

@@ -53,6 +53,10 @@ pub(crate) struct RunArgs {
     /// Only apply commits that a key in this directory signed: `*.pub` (OpenSSH), `*.asc` or `*.gpg` (OpenPGP)
     #[arg(long, value_name = "DIR")]
     verify_keys: Option<PathBuf>,
+    /// On which commits a signature is asked for: `head`, the newest one, or `ancestors`, every one since the last that was in force, 1000
+    /// at most
+    #[arg(long, value_enum, default_value = "head", requires = "verify_keys")]
+    verify_mode: Verified,
     /// Time between two looks at the repository, 1s or more
     #[arg(long, default_value = "30s")]
     interval: crds::Duration,
@@ -77,6 +81,12 @@ pub(crate) struct RunArgs {
     pub(super) log_format: LogFormat,
     #[command(flatten)]
     pub(super) kubernetes: KubernetesArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Verified {
+    Head,
+    Ancestors,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -211,7 +221,11 @@ fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
         name => name.as_ref().map(|name| secrets(args).join(name)),
     };
     let follow = Follow::Branch(args.branch.clone());
-    let options = git::Options { follow, path: args.path.clone(), keys: args.verify_keys.clone(), secret, ..git::Options::default() };
+    let mode = match args.verify_mode {
+        Verified::Head => crds::VerifyMode::Head,
+        Verified::Ancestors => crds::VerifyMode::Ancestors,
+    };
+    let options = git::Options { follow, path: args.path.clone(), keys: args.verify_keys.clone(), mode, secret, ..git::Options::default() };
     Ok(Origin::Git(Source::new(&url, &args.data.join("repository.git"), options)?))
 }
 

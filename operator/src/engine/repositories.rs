@@ -2,6 +2,7 @@
 //! its namespace. The engine sees what was applied as it sees everything else there: by its watches.
 
 mod follower;
+mod judging;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

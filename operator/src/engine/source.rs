@@ -156,13 +156,29 @@ impl Reading {
         self.reader.objects()
     }
 
+    /// The file that defines an object, and the line.
+    pub(super) fn place(&self, key: &Key) -> Option<(String, usize)> {
+        Some((self.reader.home(key)?.to_owned(), self.reader.line(key)))
+    }
+
+    /// The file that defines each object.
+    pub(super) fn homes(&self) -> BTreeMap<Key, String> {
+        let home = |key: &Key| Some((key.clone(), self.reader.home(key)?.to_owned()));
+        self.reader.objects().keys().filter_map(home).collect()
+    }
+
     /// Whether anything is known: otherwise that nothing is there says nothing.
     pub(super) fn is_read(&self) -> bool {
         self.known().is_some()
     }
 
+    /// Who wrote the commit that was read last.
+    pub(super) fn author(&self) -> &str {
+        &self.desired.revision.author
+    }
+
     /// The commit that was read last.
-    fn known(&self) -> Option<&str> {
+    pub(super) fn known(&self) -> Option<&str> {
         Some(self.desired.revision.commit.as_str()).filter(|commit| !commit.is_empty())
     }
 

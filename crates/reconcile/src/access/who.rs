@@ -12,8 +12,8 @@ pub struct Who {
     user: Option<String>,
     /// The groups that they are in.
     groups: BTreeSet<String>,
-    /// The key that they sign with, as [`signer`] has it.
-    signer: Option<String>,
+    /// The key that they sign with, as [`signer`] has it; an OpenPGP key may have a primary one beside it.
+    signers: BTreeSet<String>,
 }
 
 impl Who {
@@ -36,7 +36,12 @@ impl Who {
     /// Whoever signs with this key.
     pub fn signing(key: &str) -> Result<Self, String> {
         let key = signer(key).ok_or_else(|| format!("{key:?} is neither an SSH public key nor an OpenPGP fingerprint"))?;
-        Ok(Self { signer: Some(key), ..Self::default() })
+        Ok(Self { signers: BTreeSet::from([key]), ..Self::default() })
+    }
+
+    /// Whoever signed a commit, by what their key is known by.
+    pub fn signed(keys: &[String]) -> Self {
+        Self { signers: keys.iter().filter_map(|key| signer(key)).collect(), ..Self::default() }
     }
 
     /// The same, in these groups too.
@@ -51,7 +56,7 @@ impl Who {
         let Subject { user, group, signer: key } = subject;
         let is_user = user.is_some() && *user == self.user;
         let is_member = group.as_ref().is_some_and(|group| self.groups.contains(group));
-        let is_signer = self.signer.is_some() && key.as_deref().and_then(signer) == self.signer;
+        let is_signer = key.as_deref().and_then(signer).is_some_and(|key| self.signers.contains(&key));
         is_user || is_member || is_signer
     }
 }
@@ -59,7 +64,7 @@ impl Who {
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = self.user.iter().cloned();
-        let signer = self.signer.iter().map(|key| format!("signer {key}"));
+        let signer = self.signers.iter().map(|key| format!("signer {key}"));
         let groups = self.groups.iter().map(|group| format!("group {group}"));
         f.write_str(&user.chain(signer).chain(groups).collect::<Vec<_>>().join(", "))
     }

@@ -1,0 +1,133 @@
+//! What lies between the commit that was in force and the head: whether every commit of it is signed, and who answers for which file.
+
+use std::collections::BTreeMap;
+
+use crds::VerifyMode;
+use git2::{Commit, Oid, Repository, Revwalk};
+
+use super::{Error, Source, tree};
+use crate::verify::{self, Judged, Keys, Signer};
+
+/// Commits that are verified for one new head. Each costs a signature, some tenths of a millisecond; a fleet that is looked at every minute
+/// never gets near it.
+pub const MAX_COMMITS: usize = 1000;
+
+/// Bytes of one commit object: its message, its signature.
+const MAX_COMMIT: usize = 1 << 20;
+
+/// Who answers for what changed since the commit that was in force.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// For whatever is not in `files`: whoever signed the head.
+    pub head: Signer,
+    /// By file, below the folder that is followed: whoever signed the newest commit that touched it.
+    pub files: BTreeMap<String, Signer>,
+}
+
+impl Answers {
+    /// Who answers for a change that these files have a part in.
+    pub fn of<'a>(&'a self, files: impl IntoIterator<Item = &'a str>) -> Vec<&'a Signer> {
+        let mut signers: Vec<&Signer> = files.into_iter().filter_map(|file| self.files.get(file)).collect();
+        signers.dedup_by_key(|signer| &signer.commit);
+        if signers.is_empty() { vec![&self.head] } else { signers }
+    }
+}
+
+impl Source {
+    /// Who answers for what changed since a commit; for everything, the signer of the head, where only that is verified or nothing was in
+    /// force. `None`: signatures are not asked for.
+    pub async fn answers(&self, head: &str, since: Option<&str>) -> Result<Option<Answers>, Error> {
+        let Some(keys) = self.0.keys.clone() else { return Ok(None) };
+        let oid = |commit: &str| Oid::from_str(commit).map_err(|_| Error::NotCached(commit.to_owned()));
+        let (head, since) = (oid(head)?, since.map(oid).transpose()?);
+        self.blocking(move |source| {
+            let repository = source.0.cache.open()?;
+            let keys = Keys::load(&keys).map_err(|reason| Error::Unverified { commit: head.to_string(), reason })?;
+            source.answering(&repository, head, since, &keys).map(Some)
+        })
+        .await
+    }
+
+    fn answering(&self, repository: &Repository, head: Oid, since: Option<Oid>, keys: &Keys) -> Result<Answers, Error> {
+        let (_, signer) = self.signed(repository, head, keys, Judged::WhenSigned)?;
+        let mut answers = Answers { head: signer, files: BTreeMap::new() };
+        let Some(since) = since.filter(|_| self.0.mode == VerifyMode::Ancestors) else { return Ok(answers) };
+        // What a merge brings in is answered for by whoever merged.
+        let mut walk = self.between(repository, head, since)?;
+        walk.simplify_first_parent().map_err(|error| self.0.cache.damaged(&error))?;
+        for id in self.bounded(walk, head, since)? {
+            let (commit, signer) = self.signed(repository, id, keys, Judged::WhenSigned)?;
+            let parent = match commit.parent_ids().next() {
+                Some(parent) => self.folder(&self.commit(repository, parent)?)?,
+                None => None,
+            };
+            let touched = match (parent, self.folder(&commit)?) {
+                (parent, Some(tree)) => tree::compare(repository, parent, tree),
+                // The folder is gone: it comes again, or nothing is read of the head.
+                (_, None) => Ok(BTreeMap::new()),
+            };
+            for path in touched.map_err(|error| self.compared(error, id))?.into_keys() {
+                answers.files.entry(path).or_insert_with(|| signer.clone());
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Every commit that comes with a new head and was not there before is signed by one of the keys.
+    pub(super) fn ancestors(&self, repository: &Repository, head: Oid, known: Oid, keys: &Keys, judged: Judged) -> Result<(), Error> {
+        for id in self.bounded(self.between(repository, head, known)?, head, known)? {
+            self.signed(repository, id, keys, judged)?;
+        }
+        Ok(())
+    }
+
+    /// The commits of a walk, if they are not too many.
+    fn bounded(&self, walk: Revwalk<'_>, head: Oid, known: Oid) -> Result<Vec<Oid>, Error> {
+        let ids: Result<Vec<Oid>, git2::Error> = walk.take(MAX_COMMITS + 1).collect();
+        let ids = ids.map_err(|error| self.0.cache.damaged(&error))?;
+        if ids.len() <= MAX_COMMITS {
+            return Ok(ids);
+        }
+        let what = format!(
+            "more than {MAX_COMMITS} commits since {known}, which was read last: too many to verify each; follow a commit between them first, or verify the head alone for once"
+        );
+        Err(Error::TooMany { commit: head.to_string(), what })
+    }
+
+    /// The commits that lead to a head and not to the known one, from the head on.
+    fn between<'r>(&self, repository: &'r Repository, head: Oid, known: Oid) -> Result<Revwalk<'r>, Error> {
+        if !repository.odb().is_ok_and(|odb| odb.exists(known)) {
+            let reason = format!("{known}, which was read last, is not there any more, so that nobody knows which commits came since");
+            return Err(Error::Unverified { commit: head.to_string(), reason });
+        }
+        let walk = || -> Result<Revwalk<'r>, git2::Error> {
+            let mut walk = repository.revwalk()?;
+            walk.push(head)?;
+            walk.hide(known)?;
+            Ok(walk)
+        };
+        walk().map_err(|error| self.0.cache.damaged(&error))
+    }
+
+    pub(super) fn commit<'r>(&self, repository: &'r Repository, id: Oid) -> Result<Commit<'r>, Error> {
+        let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|error| self.0.cache.damaged(&error))?.0;
+        if size > MAX_COMMIT {
+            return Err(Error::TooMany { commit: id.to_string(), what: format!("a message or signature of more than {MAX_COMMIT} bytes") });
+        }
+        repository.find_commit(id).map_err(|error| self.0.cache.damaged(&error))
+    }
+
+    pub(super) fn signed<'r>(
+        &self,
+        repository: &'r Repository,
+        id: Oid,
+        keys: &Keys,
+        judged: Judged,
+    ) -> Result<(Commit<'r>, Signer), Error> {
+        let commit = self.commit(repository, id)?;
+        match verify::commit(repository, &commit, keys, judged) {
+            Ok(signer) => Ok((commit, signer)),
+            Err(reason) => Err(Error::Unverified { commit: id.to_string(), reason }),
+        }
+    }
+}
