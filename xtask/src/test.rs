@@ -43,9 +43,9 @@ enum Level {
 const LEVELS: [Level; 8] =
     [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::Conformance, Level::Demo, Level::E2e];
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
-const UNIT: [&str; 6] = ["scenario", "update", "properties", "generated", "reference", "examples"];
+const UNIT: [&str; 7] = ["scenario", "update", "properties", "access", "generated", "reference", "examples"];
 /// Test files that need the level `e2e`.
-const E2E: [&str; 6] = ["rollout", "engine", "kinds", "kubernetes", "repositories", "chart"];
+const E2E: [&str; 8] = ["rollout", "engine", "kinds", "kubernetes", "repositories", "chart", "roles", "commits"];
 
 /// Properties are tried on the same cases each time, so that a failure is the change's; `cargo xtask simulate` looks for new ones.
 fn seeded() -> Command {

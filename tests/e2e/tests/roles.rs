@@ -378,6 +378,21 @@ fn nothing_else_can_be_handed_out() {
     }
 }
 
+/// Where Roles are not to become RBAC, the operator has no right to any of it and asks for none, and Roles say so.
+#[test]
+fn where_it_is_turned_off_nothing_is_handed_out() {
+    let Some(mut world) = world() else { return };
+    world.plane.install_chart("evenkeel", NAMESPACE, &["roles.enabled=false"]).unwrap();
+    assert!(!world.plane.kubectl(&["get", "clusterrole", "evenkeel-roles"]).unwrap().status.success());
+    world.engine.arguments.push("--no-rbac".into());
+    world.engine.start().unwrap();
+    world.told("ams", "Granted", "not by kubectl (--no-rbac)");
+    assert_eq!(world.versions(), BTreeMap::new());
+    world.may_not("alice", &["get", "dev", "web-ams"]);
+    world.engine.text(&["can", "alice", "edit", "device/web-ams"]).unwrap();
+    world.nothing_was_refused();
+}
+
 /// Each right that is held to be handed out is needed for that: without it the API server refuses the Role that gives it, and that is told.
 #[test]
 fn without_a_right_it_can_not_be_handed_out() {
