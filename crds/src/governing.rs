@@ -251,7 +251,7 @@ pub struct VerifySpec {
     /// In a cluster: whoever signed also needs a Role of the Repository's namespace that allows to edit what the commit changes, as it
     /// was and as it becomes; false if none. With Head the signer of the newest commit answers for all that changed since everything
     /// was in force last; with Ancestors, for each file, the signer of the newest commit that touched it, and for what a merge
-    /// brings whoever merged. What is not allowed stays as it was, and is told; the rest applies. It is looked at again when there is
+    /// brings whoever merged; for a branch that was set back nobody does. What is not allowed stays as it was, and is told; the rest applies. It is looked at again when there is
     /// a newer commit or something changes in the cluster. Roles of the same commit don't count for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<bool>,

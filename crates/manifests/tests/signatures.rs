@@ -146,14 +146,19 @@ async fn ancestors_are_verified_and_answer_for_their_files() {
     };
     assert_eq!([who(answers.of(["a.yaml"])), who(answers.of(["b.yaml"])), who(answers.of(["c.yaml"]))], [["ann"], ["ann"], ["bob"]]);
     assert_eq!(who(answers.of(["a.yaml", "c.yaml"])), ["ann", "bob"]);
-    assert_eq!(who(answers.of(["elsewhere.yaml"])), ["bob"], "the head answers for what nothing touched");
+    assert!(answers.of(["elsewhere.yaml"]).is_empty(), "nobody has touched it");
     let bobs = std::fs::read_to_string(bob.with_extension("pub")).unwrap();
-    assert_eq!(reconcile::access::signer(&answers.head.keys[0]), reconcile::access::signer(&bobs));
+    assert_eq!(reconcile::access::signer(&answers.files["c.yaml"].keys[0]), reconcile::access::signer(&bobs));
     // Where the head alone is verified, and where nothing was known, it answers for all.
     let only_head = world.at(world.work().to_str().unwrap(), options(VerifyMode::Head));
     only_head.poll(None).await.unwrap();
     for (source, since) in [(&only_head, Some(old.as_str())), (&source, None)] {
-        assert!(source.answers(&head, since).await.unwrap().unwrap().files.is_empty());
+        let answers = source.answers(&head, since).await.unwrap().unwrap();
+        assert!(answers.files.is_empty() && who(answers.of(["a.yaml"])) == ["bob"]);
+    }
+    // Whoever sets a branch back has signed nothing of that.
+    for source in [&only_head, &source] {
+        assert!(source.answers(&old, Some(&head)).await.unwrap().unwrap().of(["a.yaml", "b.yaml"]).is_empty());
     }
 
     // What a merge brings is verified too, and answered for by whoever merged.
@@ -165,6 +170,22 @@ async fn ancestors_are_verified_and_answer_for_their_files() {
     assert_eq!(known(&head).await.unwrap(), merged);
     let answers = source.answers(&merged, Some(&head)).await.unwrap().unwrap();
     assert_eq!(who(answers.of(["side.yaml"])), ["ann"]);
+
+    // Bob makes what Ann once signed a part of the branch again, old or never merged: in his own name, also where Ann goes on from there.
+    git(&world.work(), &["checkout", "-q", "-b", "draft", &old]);
+    let draft = signed(&ann, "a.yaml", "a: draft\n");
+    for first in [&old, &draft] {
+        git(&world.work(), &["checkout", "-q", "--detach", first]);
+        by(&bob, &["merge", "-q", "--no-ff", "-S", "-m", "foxtrot", "-s", "ours", &merged]);
+        signed(&ann, "z.yaml", "z: 1\n");
+        let head = git(&world.work(), &["rev-parse", "HEAD"]).trim().to_owned();
+        git(&world.work(), &["branch", "-f", "main", &head]);
+        assert_eq!(known(&merged).await.unwrap(), head);
+        let answers = source.answers(&head, Some(&merged)).await.unwrap().unwrap();
+        assert_eq!([who(answers.of(["a.yaml"])), who(answers.of(["c.yaml"])), who(answers.of(["z.yaml"]))], [["bob"], ["bob"], ["ann"]]);
+    }
+    git(&world.work(), &["branch", "-f", "main", &merged]);
+
     git(&world.work(), &["checkout", "-q", "-b", "unsigned", &old]);
     put("sly.yaml", "s: 1\n");
     git(&world.work(), &["commit", "-q", "-m", "not signed"]);

@@ -336,4 +336,20 @@ fn a_commit_changes_what_its_signer_may_edit() {
     let denied: Vec<_> = judged.denied.values().map(String::as_str).collect();
     assert_eq!(denied, ["ANN may not make device/fra: Roles of namespace elsewhere don't count there"]);
     assert!(judged.objects.is_empty());
+    // What nobody answers for is not allowed, and neither is what only one of two may.
+    let after = {
+        let mut after = before.clone();
+        after.extend(objects(&[fra()]));
+        after
+    };
+    let judged = access::commit::judge("default", &there, &before, &after, |_| Vec::new());
+    assert!(judged.objects == before && judged.denied.values().all(|why| why.contains("nobody answers")), "{:?}", judged.denied);
+    let both = |_: &Key| {
+        ["ANN", "EVE"]
+            .map(|key| access::commit::Answering { who: Who::signing(&format!("ssh-ed25519 {key}")).unwrap(), shown: key.into() })
+            .to_vec()
+    };
+    assert!(
+        access::commit::judge("default", &there, &before, &after, both).denied.values().all(|why| why.starts_with("EVE may not change"))
+    );
 }

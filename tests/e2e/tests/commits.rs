@@ -184,6 +184,12 @@ fn a_commit_changes_what_its_signer_may() {
     let refused: Vec<_> = asked.into_iter().filter(|request| request.forbidden).collect();
     assert!(refused.is_empty(), "{refused:?}");
 
+    // Whoever sets the branch back to what was signed once has signed nothing by that.
+    world.engine.git(&["reset", "-q", "--hard", "HEAD~1"]).unwrap();
+    let back = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
+    world.told(back.trim(), "Denied", &["more.yaml:3: nobody answers for what became of role/fleet/more"]);
+    assert_eq!(world.object("erole/more"), Value::Null);
+
     // One commit that nobody signed keeps all that came with it away.
     world.engine.commit("x.yaml", &device("x", "ams", ""), "not signed").unwrap();
     let unsigned = world.engine.git(&["rev-parse", "HEAD"]).unwrap();

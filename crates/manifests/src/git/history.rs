@@ -18,18 +18,18 @@ const MAX_COMMIT: usize = 1 << 20;
 /// Who answers for what changed since the commit that was in force.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    /// For whatever is not in `files`: whoever signed the head.
-    pub head: Signer,
-    /// By file, below the folder that is followed: whoever signed the newest commit that touched it.
+    /// For whatever it is: whoever signed the head, where only that counts.
+    pub all: Option<Signer>,
+    /// By file, below the folder that is followed: whoever signed the newest commit of the branch that touched it.
     pub files: BTreeMap<String, Signer>,
 }
 
 impl Answers {
-    /// Who answers for a change that these files have a part in.
+    /// Who answers for a change that these files have a part in; each of them has to. Nobody: whoever brought it about did not sign it.
     pub fn of<'a>(&'a self, files: impl IntoIterator<Item = &'a str>) -> Vec<&'a Signer> {
-        let mut signers: Vec<&Signer> = files.into_iter().filter_map(|file| self.files.get(file)).collect();
+        let mut signers: Vec<&Signer> = files.into_iter().filter_map(|file| self.files.get(file)).chain(&self.all).collect();
         signers.dedup_by_key(|signer| &signer.commit);
-        if signers.is_empty() { vec![&self.head] } else { signers }
+        signers
     }
 }
 
@@ -50,27 +50,50 @@ impl Source {
 
     fn answering(&self, repository: &Repository, head: Oid, since: Option<Oid>, keys: &Keys) -> Result<Answers, Error> {
         let (_, signer) = self.signed(repository, head, keys, Judged::WhenSigned)?;
-        let mut answers = Answers { head: signer, files: BTreeMap::new() };
-        let Some(since) = since.filter(|_| self.0.mode == VerifyMode::Ancestors) else { return Ok(answers) };
-        // What a merge brings in is answered for by whoever merged.
-        let mut walk = self.between(repository, head, since)?;
-        walk.simplify_first_parent().map_err(|error| self.0.cache.damaged(&error))?;
-        for id in self.bounded(walk, head, since)? {
-            let (commit, signer) = self.signed(repository, id, keys, Judged::WhenSigned)?;
-            let parent = match commit.parent_ids().next() {
-                Some(parent) => self.folder(&self.commit(repository, parent)?)?,
-                None => None,
-            };
-            let touched = match (parent, self.folder(&commit)?) {
-                (parent, Some(tree)) => tree::compare(repository, parent, tree),
-                // The folder is gone: it comes again, or nothing is read of the head.
+        let mut answers = Answers { all: None, files: BTreeMap::new() };
+        // Whoever sets a branch back signs nothing by it.
+        if since.is_some_and(|since| repository.graph_descendant_of(since, head).unwrap_or(false)) {
+            return Ok(answers);
+        }
+        let Some(since) = since.filter(|_| self.0.mode == VerifyMode::Ancestors) else {
+            return Ok(Answers { all: Some(signer), ..answers });
+        };
+        self.present(repository, head, since)?;
+        let line = self.line(repository, head, since)?;
+        // From what was in force to the head without a gap, so that whatever is otherwise was touched by one of them.
+        let before = line.iter().skip(1).chain([&since]);
+        for (id, before) in line.iter().zip(before) {
+            let (commit, signer) = self.signed(repository, *id, keys, Judged::WhenSigned)?;
+            let old = self.folder(&self.commit(repository, *before)?)?;
+            let touched = match (old, self.folder(&commit)?) {
+                (old, Some(new)) => tree::compare(repository, old, new),
+                // All of the folder is gone; whoever makes it again touches each of its files.
                 (_, None) => Ok(BTreeMap::new()),
             };
-            for path in touched.map_err(|error| self.compared(error, id))?.into_keys() {
+            for path in touched.map_err(|error| self.compared(error, *id))?.into_keys() {
                 answers.files.entry(path).or_insert_with(|| signer.clone());
             }
         }
         Ok(answers)
+    }
+
+    /// The branch's own commits from the head back to the last one that has the known one before it: what that one merged, from wherever, it
+    /// answers for. Otherwise somebody could make another's old or unmerged commit a part of the branch, in that one's name.
+    fn line(&self, repository: &Repository, head: Oid, known: Oid) -> Result<Vec<Oid>, Error> {
+        let follows = |id: Oid| repository.graph_descendant_of(id, known).map_err(|error| self.0.cache.damaged(&error));
+        let (mut line, mut id) = (vec![head], head);
+        while let Some(parent) = self.commit(repository, id)?.parent_ids().next().filter(|parent| *parent != known) {
+            // A head that does not follow it answers for all: the branch was rewritten.
+            if !follows(parent)? {
+                break;
+            }
+            if line.len() >= MAX_COMMITS {
+                return Err(Self::too_many(head, known));
+            }
+            line.push(parent);
+            id = parent;
+        }
+        Ok(line)
     }
 
     /// Every commit that comes with a new head and was not there before is signed by one of the keys.
@@ -88,18 +111,28 @@ impl Source {
         if ids.len() <= MAX_COMMITS {
             return Ok(ids);
         }
+        Err(Self::too_many(head, known))
+    }
+
+    fn too_many(head: Oid, known: Oid) -> Error {
         let what = format!(
             "more than {MAX_COMMITS} commits since {known}, which was read last: too many to verify each; follow a commit between them first, or verify the head alone for once"
         );
-        Err(Error::TooMany { commit: head.to_string(), what })
+        Error::TooMany { commit: head.to_string(), what }
+    }
+
+    /// The known commit has to be there to be compared with.
+    fn present(&self, repository: &Repository, head: Oid, known: Oid) -> Result<(), Error> {
+        if repository.odb().is_ok_and(|odb| odb.exists(known)) {
+            return Ok(());
+        }
+        let reason = format!("{known}, which was read last, is not there any more, so that nobody knows which commits came since");
+        Err(Error::Unverified { commit: head.to_string(), reason })
     }
 
     /// The commits that lead to a head and not to the known one, from the head on.
     fn between<'r>(&self, repository: &'r Repository, head: Oid, known: Oid) -> Result<Revwalk<'r>, Error> {
-        if !repository.odb().is_ok_and(|odb| odb.exists(known)) {
-            let reason = format!("{known}, which was read last, is not there any more, so that nobody knows which commits came since");
-            return Err(Error::Unverified { commit: head.to_string(), reason });
-        }
+        self.present(repository, head, known)?;
         let walk = || -> Result<Revwalk<'r>, git2::Error> {
             let mut walk = repository.revwalk()?;
             walk.push(head)?;

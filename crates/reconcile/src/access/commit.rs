@@ -43,7 +43,7 @@ pub fn judge(namespace: &str, there: &Desired, old: &Objects, new: &Objects, ans
         let mut allowed = Vec::new();
         for key in changed.iter().copied().filter(|(kind, _)| stage(*kind)) {
             let change = Change { namespace, there, fleet: &fleet, key, old: old.get(key), new: new.get(key) };
-            match answers(key).iter().find_map(|by| change.denied(by)) {
+            match change.denied_to(&answers(key)) {
                 None => allowed.push((key.clone(), new.get(key).cloned())),
                 Some(why) => {
                     match old.get(key) {
@@ -71,6 +71,15 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Why these may not make it, if so: each of them has to be allowed to, and there has to be one.
+    fn denied_to(&self, answering: &[Answering]) -> Option<String> {
+        if answering.is_empty() {
+            let target = Target::of(self.key.0, self.key.1.clone());
+            return Some(format!("nobody answers for what became of {target}, as where a branch was set back: commit it anew"));
+        }
+        answering.iter().find_map(|by| self.denied(by))
+    }
+
     /// Why this signer may not make it, if so.
     fn denied(&self, by: &Answering) -> Option<String> {
         let (kind, name) = self.key;
