@@ -28,18 +28,18 @@ pub struct RoleSpec {
     /// Who.
     #[schemars(length(min = 1, max = 100))]
     pub subjects: Vec<Subject>,
-    /// What they may do.
+    /// What they may do in this namespace. What several Roles allow adds up, and what none allows is not allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub allow: Vec<Grant>,
     /// An account on the devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginSpec>,
-    /// Run by `evenkeel check`.
+    /// Run by `evenkeel check`, against all Roles of the namespace together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub tests: Vec<RoleTest>,
-    /// Grant nothing.
+    /// Grant nothing; what it gave by kubectl is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -57,7 +57,8 @@ pub struct Subject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 320))]
     pub group: Option<String>,
-    /// The public key that signs commits.
+    /// The public key that signs commits: of SSH as its `.pub` file has it, of which the comment does not matter; of OpenPGP the
+    /// fingerprint of the key that signs, or of its primary key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub signer: Option<String>,
@@ -74,7 +75,11 @@ pub struct Grant {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub kinds: Vec<Kind>,
-    /// On which devices; all of the namespace if none.
+    /// On which devices; on all of the namespace, and on what is about none, if none is given. A Device has to be among them. A
+    /// Deployment, AlertRule or Silence has to select one at least, and only such; other kinds are not about devices, and are not granted.
+    /// Whoever may edit a Device says which machine it is and which labels it has. For kubectl this becomes the names of the objects that
+    /// are there, 1000 in a Role at most: without list, watch and create, and without changing a Deployment, AlertRule or Silence, which
+    /// could be turned to other devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<Selector>,
 }
@@ -85,7 +90,7 @@ pub struct Grant {
 pub enum Verb {
     /// See it.
     View,
-    /// Change it.
+    /// Make, change and delete it, and see it. Whoever may edit Roles may give themselves anything in the namespace.
     Edit,
     /// Roll it out: pause, resume.
     Deploy,
@@ -97,6 +102,29 @@ pub enum Verb {
     Silence,
     /// Say that one has seen its alerts.
     Acknowledge,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 7] = [Self::View, Self::Edit, Self::Deploy, Self::Rollback, Self::Approve, Self::Silence, Self::Acknowledge];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Edit => "edit",
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+            Self::Approve => "approve",
+            Self::Silence => "silence",
+            Self::Acknowledge => "acknowledge",
+        }
+    }
+
+    /// Reads it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
+    }
 }
 
 /// An account on the devices.
@@ -119,14 +147,14 @@ pub struct LoginSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoleTest {
-    /// Who tries.
+    /// Who tries: a user's name, `group:NAME`, or `signer:KEY`.
     #[schemars(length(min = 1, max = 2048))]
     pub subject: String,
     /// What.
     pub may: Verb,
     /// To which kind.
     pub kind: Kind,
-    /// On which device.
+    /// The device, or the only one that it is about; any object if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub device: Option<String>,
@@ -279,6 +307,13 @@ pub struct VerifySpec {
     pub mode: VerifyMode,
     /// The Secret with the public keys.
     pub secret_ref: SecretRef,
+    /// In a cluster: whoever signed also needs a Role of the Repository's namespace that allows to edit what the commit changes, as it
+    /// was and as it becomes; false if none. With Head the signer of the newest commit answers for all that changed since everything
+    /// was in force last; with Ancestors, for each file, the signer of the newest commit that touched it, and for what a merge
+    /// brings whoever merged; for a branch that was set back nobody does. What is not allowed stays as it was, and is told; the rest applies. It is looked at again when there is
+    /// a newer commit or something changes in the cluster. Roles of the same commit don't count for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<bool>,
 }
 
 /// On which commits a signature is asked for.
@@ -286,7 +321,7 @@ pub struct VerifySpec {
 pub enum VerifyMode {
     /// The newest one.
     Head,
-    /// Every one since the last that was in force.
+    /// Every one since the last that was in force, 1000 at most; of a repository that is new, the newest.
     Ancestors,
 }
 
@@ -310,7 +345,7 @@ pub struct RepositoryStatus {
     /// What every status has.
     #[serde(flatten)]
     pub plain: PlainStatus,
-    /// The commit in force.
+    /// The commit in force: the last one of which everything was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// Objects that it applies.

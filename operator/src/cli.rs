@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod can;
 mod check;
 mod get;
 mod kubernetes;
@@ -60,6 +61,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Show objects of a running engine
     Get(get::GetArgs),
+    /// Say whether somebody may do something, and which Role says so: exit 0 yes, 1 no, 2 could not be told
+    Can(can::CanArgs),
     /// Say why something is as it is: every gate, since when, who can clear it
     Explain(get::ExplainArgs),
     /// See and steer a rollout
@@ -127,6 +130,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Plan(args) => plan::run(&args).await,
         Command::Apply(args) => apply::run(args).await,
         Command::Get(args) => get::run(&args).await,
+        Command::Can(args) => return can::run(&args).await,
         Command::Explain(args) => get::explain(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Approve(args) => rollout::approve(&args).await,

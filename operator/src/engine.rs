@@ -17,6 +17,7 @@ mod pass;
 mod preview;
 pub(crate) mod reports;
 pub(crate) mod repositories;
+pub(crate) mod roles;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,7 +159,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let (tell, interval) = (events.clone(), parts.interval);
     let mut follow = tokio::spawn(async move {
         match parts.origin {
-            source::Origin::Cluster(cluster) => cluster::follow(&cluster, wishes, tell).await,
+            source::Origin::Cluster(cluster, governing) => cluster::follow(&cluster, &governing, wishes, tell).await,
             origin => source::follow(origin, in_force.map(|in_force| in_force.revision), interval, wishes, tell).await,
         }
     });

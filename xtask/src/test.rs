@@ -1,9 +1,12 @@
 //! `cargo xtask test`
 
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{cargo, install, run, target, tidy};
@@ -42,24 +45,12 @@ enum Level {
 
 const LEVELS: [Level; 8] =
     [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::Conformance, Level::Demo, Level::E2e];
+/// The package with the test files of the level `e2e`.
+const E2E: &str = "e2e";
+/// Programs of that level that run at once.
+const AT_ONCE: usize = 2;
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
-const UNIT: [&str; 6] = ["scenario", "update", "properties", "generated", "reference", "examples"];
-/// Test files that need the level `e2e`.
-const E2E: [&str; 13] = [
-    "rollout",
-    "engine",
-    "kinds",
-    "kubernetes",
-    "repositories",
-    "chart",
-    "apiserver",
-    "replicas",
-    "beside",
-    "machines",
-    "packaging",
-    "shards",
-    "webhooks",
-];
+const UNIT: [&str; 7] = ["scenario", "update", "properties", "access", "generated", "reference", "examples"];
 
 /// Properties are tried on the same cases each time, so that a failure is the change's; `cargo xtask simulate` looks for new ones.
 fn seeded() -> Command {
@@ -84,9 +75,9 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             eprintln!("note: cargo-deny is not installed; `cargo install cargo-deny` brings it");
             Ok(())
         }
-        Level::Unit => run(seeded().args(["test", "--workspace", "--lib", "--bins"]).args(files(|name| UNIT.contains(&name))?)),
+        Level::Unit => run(seeded().args(["test", "--workspace", "--lib", "--bins"]).args(files(|_, name| UNIT.contains(&name))?)),
         Level::Conformance => {
-            run(seeded().args(["test", "--workspace"]).args(files(|name| !UNIT.contains(&name) && !E2E.contains(&name))?))
+            run(seeded().args(["test", "--workspace"]).args(files(|package, name| !UNIT.contains(&name) && package != E2E)?))
         }
         Level::Demo => {
             let demo = ["run", "--quiet", "--package", "xtask", "--", "demo", "--once"];
@@ -107,24 +98,62 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
                 skipped.push(format!("e2e: missing Debian packages: {}", missing.join(" ")));
             } else {
                 run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
-                let files = files(|name| E2E.contains(&name))?;
-                return run(cargo().args(["test", "--workspace"]).args(files).env("EVENKEEL_BIN", target().join("debug/evenkeel")));
+                return end_to_end();
             }
             Ok(())
         }
     }
 }
 
-/// The test files of the workspace by name, as arguments of `cargo test`: a new one belongs to a level without being listed.
-fn files(wanted: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
+/// Runs the test programs of the level `e2e`, two at a time, since mostly they wait. What one of them says is shown when it is over.
+fn end_to_end() -> anyhow::Result<()> {
+    let mut build = cargo();
+    build.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let output = build.args(files(|package, _| package == E2E)?).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "the tests can't be built");
+    let messages = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let programs = messages
+        .filter(|message| message["target"]["kind"] == serde_json::json!(["test"]))
+        .filter_map(|message| Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(message["executable"].as_str()?))));
+    let programs: Mutex<Vec<_>> = Mutex::new(programs.collect());
+    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((name, program)) = next() {
+                    let begin = Instant::now();
+                    let evenkeel = target().join("debug/evenkeel");
+                    let output = Command::new(&program).current_dir("tests/e2e").env("EVENKEEL_BIN", evenkeel).output();
+                    let (fine, said) = match output {
+                        Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),
+                        Err(error) => (false, error.to_string().into_bytes()),
+                    };
+                    let said = String::from_utf8_lossy(&said);
+                    eprintln!("--- {name}, {} s{said}", begin.elapsed().as_secs());
+                    if !fine {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+/// The test files of the workspace by package and name, as arguments of `cargo test`: a new one belongs to a level without being listed.
+fn files(wanted: impl Fn(&str, &str) -> bool) -> anyhow::Result<Vec<String>> {
     let output = cargo().args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    let tests = targets.filter(|target| target["kind"] == serde_json::json!(["test"])).filter_map(|target| target["name"].as_str());
-    let mut names: Vec<&str> = tests.filter(|name| wanted(name)).collect();
-    names.sort_unstable();
-    names.dedup();
+    let mut names = BTreeSet::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let of = package["name"].as_str().unwrap_or_default();
+        let targets = package["targets"].as_array().into_iter().flatten();
+        let tests = targets.filter(|target| target["kind"] == serde_json::json!(["test"])).filter_map(|target| target["name"].as_str());
+        names.extend(tests.filter(|name| wanted(of, name)));
+    }
     Ok(names.into_iter().flat_map(|name| ["--test".to_owned(), name.to_owned()]).collect())
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::can::{Answer, Question};
 use crate::server::Problem;
 use crate::view::Ask;
 
@@ -95,6 +96,12 @@ impl Client {
         let answer = self.send(self.http.post(format!("{}/v1/ask", self.base)).json(ask)).await?;
         let value: Value = answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))?;
         Ok(value["message"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Asks whether somebody may do something.
+    pub async fn can(&self, question: &Question) -> Result<Answer, Error> {
+        let answer = self.send(self.http.post(format!("{}/v1/can", self.base)).json(question)).await?;
+        answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {

@@ -21,6 +21,7 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::can::Question;
 use crate::hooks::{self, Hooks};
 use crate::metrics;
 use crate::places::Places;
@@ -134,6 +135,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/checkpoint", get(checkpoint))
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
+        .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))
         .layer(DefaultBodyLimit::max(BODY))
@@ -383,6 +385,17 @@ async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Call
 /// No token is asked for: what the request is signed with is its own.
 async fn hook(State(shared): State<Shared>, method: Method, UrlPath(place): UrlPath<String>, headers: HeaderMap, body: Body) -> Response {
     hooks::answer(shared.hooks, &method, place, headers, body).await
+}
+
+async fn can(State(shared): State<Shared>, Json(question): Json<Question>) -> Response {
+    let governing = read(&shared, |view| view.governing().clone());
+    if governing.revision.commit.is_empty() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet: the first look at the source is not done");
+    }
+    match crate::can::answer(&governing, &question) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => problem(StatusCode::BAD_REQUEST, error),
+    }
 }
 
 /// What would come of a revision.

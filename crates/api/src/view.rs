@@ -26,6 +26,11 @@ pub struct View {
     pub source: SourceView,
     /// How it stands with the Repositories of a cluster.
     pub repositories: BTreeMap<Name, crds::RepositoryStatus>,
+    /// How it stands with the Roles of a cluster.
+    pub roles: BTreeMap<Name, crds::PlainStatus>,
+    /// In a cluster, what the API server has, also where it waits to come in force: its Roles decide, so that nobody keeps a right that
+    /// was taken from them. Elsewhere, who may do what is in force as everything else is.
+    pub newest: Option<Arc<Desired>>,
     /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
     pub not_ready: Option<String>,
     /// Another replica acts, and this one waits to take over: that is well.
@@ -39,6 +44,11 @@ pub struct View {
 }
 
 impl View {
+    /// Whose Roles decide.
+    pub fn governing(&self) -> &Arc<Desired> {
+        self.newest.as_ref().unwrap_or(&self.desired)
+    }
+
     /// Takes in what the newest plan of a Deployment puts off; what waited for the same before goes on waiting since then.
     pub fn put_off(&mut self, unit: &Name, deferred: Vec<Deferred>, now: Timestamp) {
         let before = self.waiting.remove(unit).unwrap_or_default();

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod ask;
 pub mod events;
+pub mod grants;
 pub mod lease;
 pub mod rbac;
 pub mod secrets;

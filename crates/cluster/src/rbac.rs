@@ -57,6 +57,31 @@ pub fn webhook_rules() -> Vec<Rule> {
     vec![Rule::new(GROUP, vec![Kind::Repository.plural().into()], &["patch"], reason)]
 }
 
+/// In every namespace that is watched, where Roles become RBAC. The API server lets nobody hand out what they don't hold, so the first ones
+/// are all that any Role can give: nothing outside our group, and no change of Repositories, since Roles come from repositories. There is
+/// neither `bind` nor `escalate`, which would lift that. `list` and `watch` are held anyway.
+pub fn handed_out() -> Vec<Rule> {
+    let (repository, others): (Vec<Kind>, Vec<Kind>) = Kind::ALL.iter().partition(|kind| **kind == Kind::Repository);
+    let plurals = |kinds: &[Kind]| kinds.iter().map(|kind| kind.plural().to_owned()).collect::<Vec<_>>();
+    let ours = ["deploy", "rollback", "approve", "silence", "acknowledge"];
+    let edit = ["create", "update", "patch", "delete"];
+    vec![
+        Rule::new(GROUP, plurals(&others), &[&["get"], &edit[..], &ours].concat(), "held to be handed out: what a Role can give"),
+        Rule::new(
+            GROUP,
+            plurals(&repository),
+            &[&["get"], &ours[..]].concat(),
+            "held to be handed out: what a Role can give of Repositories",
+        ),
+        Rule::new(
+            "rbac.authorization.k8s.io",
+            vec!["roles".into(), "rolebindings".into()],
+            &["get", "list", "watch", "create", "patch"],
+            "the RBAC of Roles, evenkeel:NAME",
+        ),
+    ]
+}
+
 /// In the namespace that the operator runs in.
 pub fn own_rules(lease: &str) -> Vec<Rule> {
     let leases = |verbs: &[&str], reason| Rule::new("coordination.k8s.io", vec!["leases".into()], verbs, reason);

@@ -7,6 +7,7 @@
 mod cache;
 mod commit;
 mod error;
+mod history;
 mod http;
 mod location;
 mod remote;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crds::VerifyMode;
 use git2::Oid;
 use reconcile::Revision;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,6 +36,7 @@ use secret::Secret;
 
 pub use commit::read_commit;
 pub use error::Error;
+pub use history::{Answers, MAX_COMMITS};
 pub use tree::Entry;
 
 /// Time limit of one look with its fetch, unless another one is asked for.
@@ -75,6 +78,8 @@ pub struct Options {
     /// Directory of public keys (see [`Keys::load`]): only commits that one of them signed are applied. It is read again for each new
     /// commit. `None` applies any commit.
     pub keys: Option<PathBuf>,
+    /// Which commits have to be signed, where there are keys.
+    pub mode: VerifyMode,
     /// Directory with the credentials, one file for each: for HTTPS `token`, or `username` and `password`, or `bearerToken`, and
     /// `ca.crt` for an authority of one's own; for SSH `ssh-privatekey` (or `identity`) and `known_hosts`.
     pub secret: Option<PathBuf>,
@@ -86,7 +91,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { follow: Follow::Branch("main".into()), path: String::new(), keys: None, secret: None, held: None, limit: LIMIT }
+        Self {
+            follow: Follow::Branch("main".into()),
+            path: String::new(),
+            keys: None,
+            mode: VerifyMode::Head,
+            secret: None,
+            held: None,
+            limit: LIMIT,
+        }
     }
 }
 
@@ -110,6 +123,7 @@ struct Parts {
     follow: Follow,
     path: String,
     keys: Option<PathBuf>,
+    mode: VerifyMode,
     secret: Secret,
     limit: Duration,
     cache: Cache,
@@ -161,6 +175,7 @@ impl Source {
             follow: options.follow,
             path: if path == "." { String::new() } else { path },
             keys: options.keys,
+            mode: options.mode,
             secret: options.held.map_or(Secret::Folder(options.secret), Secret::Held),
             limit: options.limit,
             cache: Cache(cache.to_owned()),

@@ -176,6 +176,11 @@ impl Reader {
         &self.objects
     }
 
+    /// The file that defines an object; of several the one that counts.
+    pub fn home(&self, key: &Key) -> Option<&str> {
+        self.homes.get(key)?.first().map(String::as_str)
+    }
+
     /// Objects that are in force as they were before, since what Git says now is broken, each with what is wrong.
     pub fn stalled(&self) -> impl Iterator<Item = (&Key, &Finding)> {
         let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));

@@ -20,6 +20,23 @@ pub struct Keys {
     openpgp: Vec<openpgp::Certificate>,
 }
 
+/// Whoever signed a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// For people.
+    pub who: String,
+    /// The key, as a Role names it: of SSH the public key, of OpenPGP the fingerprints of the key that signed and of its primary key.
+    pub keys: Vec<String>,
+    /// The commit.
+    pub commit: String,
+}
+
+/// Whose signature it is.
+struct Verified {
+    who: String,
+    keys: Vec<String>,
+}
+
 /// The time at which a key has to hold.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "openpgp"), allow(dead_code, reason = "SSH keys don't expire"))]
@@ -67,7 +84,7 @@ impl Keys {
         Ok(self.openpgp.len() - before)
     }
 
-    fn verify(&self, signature: &str, signed: &[u8], judged: Judged) -> Result<String, String> {
+    fn verify(&self, signature: &str, signed: &[u8], judged: Judged) -> Result<Verified, String> {
         if signature.contains("BEGIN SSH SIGNATURE") {
             ssh(&self.ssh, signature, signed)
         } else if signature.contains("BEGIN PGP") {
@@ -87,7 +104,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Who signed the commit, if it is one of the keys; else what is wrong with its signature.
-pub(crate) fn head(repository: &Repository, commit: &Commit<'_>, keys: &Keys, judged: Judged) -> Result<String, String> {
+pub(crate) fn commit(repository: &Repository, commit: &Commit<'_>, keys: &Keys, judged: Judged) -> Result<Signer, String> {
     let author = commit.author().email().unwrap_or("?").chars().filter(|c| !c.is_control()).take(100).collect::<String>();
     let verified = match repository.extract_signature(&commit.id(), None) {
         Ok((signature, signed)) => match std::str::from_utf8(&signature) {
@@ -96,10 +113,13 @@ pub(crate) fn head(repository: &Repository, commit: &Commit<'_>, keys: &Keys, ju
         },
         Err(_) => Err("it is not signed".into()),
     };
-    verified.map_err(|reason| format!("{reason} (author {author})"))
+    match verified {
+        Ok(Verified { who, keys }) => Ok(Signer { who, keys, commit: commit.id().to_string() }),
+        Err(reason) => Err(format!("{reason} (author {author})")),
+    }
 }
 
-fn ssh(keys: &[PublicKey], signature: &str, signed: &[u8]) -> Result<String, String> {
+fn ssh(keys: &[PublicKey], signature: &str, signed: &[u8]) -> Result<Verified, String> {
     let signature = SshSig::from_pem(signature).map_err(|error| format!("its SSH signature can't be read: {error}"))?;
     let fingerprint = PublicKey::from(signature.public_key().clone()).fingerprint(HashAlg::Sha256).to_string();
     let Some(key) = keys.iter().find(|key| key.key_data() == signature.public_key()) else {
@@ -112,5 +132,6 @@ fn ssh(keys: &[PublicKey], signature: &str, signed: &[u8]) -> Result<String, Str
     }
     key.verify("git", signed, &signature)
         .map_err(|_| format!("the signature by {who} is wrong: the commit was changed after it was signed"))?;
-    Ok(who.to_owned())
+    let openssh = PublicKey::from(signature.public_key().clone()).to_openssh().map_err(|error| format!("the key of {who}: {error}"))?;
+    Ok(Verified { who: who.to_owned(), keys: vec![openssh] })
 }

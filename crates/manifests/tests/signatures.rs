@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{World, commit, git};
+use crds::VerifyMode;
 use manifests::git::{Error, Options, Source};
 
 impl World {
@@ -90,6 +91,134 @@ async fn commits_signed_with_ssh_keys() {
     world.tamper();
     assert!(refused(&source).await.starts_with("the signature by ann SHA256:"));
     assert!(refused(&source).await.contains("is wrong: the commit was changed after it was signed"));
+}
+
+/// Every commit since the one that was known is signed, also those that a merge brings; and each file is answered for by whoever signed the
+/// newest commit of the branch that touched it.
+#[tokio::test]
+async fn ancestors_are_verified_and_answer_for_their_files() {
+    let world = World::new();
+    let key = |name: &str| {
+        let path = world.path(name);
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path).status().unwrap();
+        assert!(made.success());
+        path
+    };
+    let (ann, bob) = (key("ann"), key("bob"));
+    for key in [&ann, &bob] {
+        let public = key.with_extension("pub");
+        std::fs::copy(&public, world.keys().join(public.file_name().unwrap())).unwrap();
+    }
+    let by = |key: &Path, arguments: &[&str]| {
+        let signing = format!("user.signingKey={}", key.display());
+        git(&world.work(), &[&["-c", "gpg.format=ssh", "-c", &signing], arguments].concat())
+    };
+    let put = |file: &str, text: &str| {
+        std::fs::write(world.work().join(file), text).unwrap();
+        git(&world.work(), &["add", "-A"]);
+    };
+    let signed = |key: &Path, file: &str, text: &str| {
+        put(file, text);
+        by(key, &["commit", "-q", "-S", "-m", "signed"]);
+        git(&world.work(), &["rev-parse", "HEAD"]).trim().to_owned()
+    };
+    let options = |mode| Options { keys: Some(world.keys()), mode, ..Options::default() };
+    let source = world.source(options(VerifyMode::Ancestors));
+    let old = {
+        // Of a repository that is new, the newest commit counts.
+        commit(&world.work(), &[("a.yaml", "a: 0\n")]);
+        signed(&ann, "b.yaml", "b: 0\n")
+    };
+    assert!(signer(&source).await.starts_with("ann SHA256:"));
+    let known = |commit: &str| {
+        let (source, commit) = (source.clone(), commit.to_owned());
+        async move { source.poll(Some(&commit)).await.map(|fetched| fetched.unwrap().revision.commit) }
+    };
+
+    signed(&ann, "a.yaml", "a: 1\n");
+    signed(&bob, "b.yaml", "b: 1\n");
+    signed(&ann, "b.yaml", "b: 2\n");
+    let head = signed(&bob, "c.yaml", "c: 1\n");
+    assert_eq!(known(&old).await.unwrap(), head);
+    let answers = source.answers(&head, Some(&old)).await.unwrap().unwrap();
+    let who = |signers: Vec<&manifests::verify::Signer>| {
+        signers.iter().map(|signer| signer.who.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!([who(answers.of(["a.yaml"])), who(answers.of(["b.yaml"])), who(answers.of(["c.yaml"]))], [["ann"], ["ann"], ["bob"]]);
+    assert_eq!(who(answers.of(["a.yaml", "c.yaml"])), ["ann", "bob"]);
+    assert!(answers.of(["elsewhere.yaml"]).is_empty(), "nobody has touched it");
+    let bobs = std::fs::read_to_string(bob.with_extension("pub")).unwrap();
+    assert_eq!(reconcile::access::signer(&answers.files["c.yaml"].keys[0]), reconcile::access::signer(&bobs));
+    // Where the head alone is verified, and where nothing was known, it answers for all.
+    let only_head = world.at(world.work().to_str().unwrap(), options(VerifyMode::Head));
+    only_head.poll(None).await.unwrap();
+    for (source, since) in [(&only_head, Some(old.as_str())), (&source, None)] {
+        let answers = source.answers(&head, since).await.unwrap().unwrap();
+        assert!(answers.files.is_empty() && who(answers.of(["a.yaml"])) == ["bob"]);
+    }
+    // Whoever sets a branch back has signed nothing of that.
+    for source in [&only_head, &source] {
+        assert!(source.answers(&old, Some(&head)).await.unwrap().unwrap().of(["a.yaml", "b.yaml"]).is_empty());
+    }
+
+    // What a merge brings is verified too, and answered for by whoever merged.
+    git(&world.work(), &["checkout", "-q", "-b", "side", &old]);
+    signed(&bob, "side.yaml", "s: 1\n");
+    git(&world.work(), &["checkout", "-q", "main"]);
+    by(&ann, &["merge", "-q", "--no-ff", "-S", "-m", "merged", "side"]);
+    let merged = git(&world.work(), &["rev-parse", "HEAD"]).trim().to_owned();
+    assert_eq!(known(&head).await.unwrap(), merged);
+    let answers = source.answers(&merged, Some(&head)).await.unwrap().unwrap();
+    assert_eq!(who(answers.of(["side.yaml"])), ["ann"]);
+
+    // Bob makes what Ann once signed a part of the branch again, old or never merged: in his own name, also where Ann goes on from there.
+    git(&world.work(), &["checkout", "-q", "-b", "draft", &old]);
+    let draft = signed(&ann, "a.yaml", "a: draft\n");
+    for first in [&old, &draft] {
+        git(&world.work(), &["checkout", "-q", "--detach", first]);
+        by(&bob, &["merge", "-q", "--no-ff", "-S", "-m", "foxtrot", "-s", "ours", &merged]);
+        signed(&ann, "z.yaml", "z: 1\n");
+        let head = git(&world.work(), &["rev-parse", "HEAD"]).trim().to_owned();
+        git(&world.work(), &["branch", "-f", "main", &head]);
+        assert_eq!(known(&merged).await.unwrap(), head);
+        let answers = source.answers(&head, Some(&merged)).await.unwrap().unwrap();
+        assert_eq!([who(answers.of(["a.yaml"])), who(answers.of(["c.yaml"])), who(answers.of(["z.yaml"]))], [["bob"], ["bob"], ["ann"]]);
+    }
+    git(&world.work(), &["branch", "-f", "main", &merged]);
+
+    git(&world.work(), &["checkout", "-q", "-b", "unsigned", &old]);
+    put("sly.yaml", "s: 1\n");
+    git(&world.work(), &["commit", "-q", "-m", "not signed"]);
+    git(&world.work(), &["checkout", "-q", "main"]);
+    by(&ann, &["merge", "-q", "--no-ff", "-S", "-m", "merged", "unsigned"]);
+    let error = known(&merged).await.unwrap_err();
+    assert!(matches!(&error, Error::Unverified { reason, .. } if reason.starts_with("it is not signed")), "{error}");
+    // Whoever only looks at the head does not see that.
+    assert!(only_head.poll(Some(&merged)).await.unwrap().unwrap().revision.signer.unwrap().starts_with("ann"));
+
+    // More than are verified at once is said to be so.
+    git(&world.work(), &["reset", "-q", "--hard", &merged]);
+    let head = "refs/heads/main";
+    let mut stream = format!("reset {head}\nfrom {merged}\n\n");
+    for number in 0..manifests::git::MAX_COMMITS {
+        stream.push_str(&format!("commit {head}\ncommitter x <x@example.com> {number} +0000\ndata 1\nx\n\n"));
+    }
+    let file = world.path("stream");
+    std::fs::write(&file, stream).unwrap();
+    let status = Command::new("git")
+        .arg("-C")
+        .arg(world.work())
+        .args(["fast-import", "--quiet", "--force"])
+        .stdin(std::fs::File::open(file).unwrap())
+        .status();
+    assert!(status.unwrap().success());
+    git(&world.work(), &["reset", "-q", "--hard"]);
+    by(&ann, &["commit", "-q", "--allow-empty", "-S", "-m", "signed"]);
+    let error = known(&merged).await.unwrap_err();
+    assert!(matches!(&error, Error::TooMany { what, .. } if what.starts_with("more than 1000 commits since")), "{error}");
+    git(&world.work(), &["reset", "-q", "--hard", "HEAD~1"]);
+    let error = known(&merged).await.unwrap_err();
+    assert!(matches!(&error, Error::Unverified { .. }), "as many as may be are verified: {error}");
 }
 
 #[cfg(feature = "openpgp")]

@@ -73,8 +73,19 @@ pub struct Index {
     dependents: Map<Name, Names>,
     /// For each selector of the other kinds, by object and field, a device that it matches.
     witnesses: Map<(Key, String), Name>,
-    /// What is wrong, by object, and whether other objects have a part in it.
-    findings: Map<(Target, bool), Arc<Vec<Finding>>>,
+    /// What is wrong, by object.
+    findings: Map<(Target, Part), Arc<Vec<Finding>>>,
+}
+
+/// What a finding depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// On the object alone.
+    Own,
+    /// On others too.
+    Others,
+    /// On others too: the tests of a Role.
+    Tests,
 }
 
 /// What one update changed, so that nobody has to compare two fleets.

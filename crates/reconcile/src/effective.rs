@@ -22,8 +22,7 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
             }
         }
     });
-    let mut labels = class.map(|class| class.labels.clone()).unwrap_or_default();
-    labels.extend(object.metadata.labels.clone().unwrap_or_default());
+    let labels = merged(class, object);
     let mut vars = class.map(|class| class.vars.clone()).unwrap_or_default();
     vars.extend(spec.vars.clone());
     let mut probes: BTreeMap<&str, &crds::ProbeSpec> = BTreeMap::new();
@@ -46,6 +45,21 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
         suspend: spec.suspend.or(class.and_then(|class| class.suspend)).unwrap_or(false),
         vars,
     }
+}
+
+/// The labels of a device and its class; those of a class that is not there can't be known.
+pub(crate) fn labels(desired: &Desired, name: &Name, object: &crds::Device) -> BTreeMap<String, String> {
+    let class = object.spec.class.as_ref().and_then(|class| desired.objects.get(&(Kind::DeviceClass, name.sibling(class))));
+    match class.map(|object| &**object) {
+        Some(Object::DeviceClass(class)) => merged(Some(&class.spec), object),
+        _ => merged(None, object),
+    }
+}
+
+fn merged(class: Option<&crds::DeviceClassSpec>, object: &crds::Device) -> BTreeMap<String, String> {
+    let mut labels = class.map(|class| class.labels.clone()).unwrap_or_default();
+    labels.extend(object.metadata.labels.clone().unwrap_or_default());
+    labels
 }
 
 /// The device's `ssh` wins field by field over the class's; `local` or `ssh` of the device wins over the other of the class.

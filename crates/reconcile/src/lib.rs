@@ -10,6 +10,7 @@
 //! A pass starts from nothing; whatever has to be remembered between passes is in [`Rollout`], which the store keeps
 //! and hands back as part of [`Observed`].
 
+pub mod access;
 pub mod command;
 pub mod content;
 pub mod deletion;

@@ -172,11 +172,18 @@ pub fn conditions(is_ready: bool, reason: &str, message: &str, now: Timestamp) -
     vec![condition("Ready", is_ready, (reason, Some(now)), message)]
 }
 
+/// The same for a thing that stays as it was last good, since what is written of it can't be used.
+pub fn stalled(why: &str, now: Timestamp) -> Vec<Condition> {
+    let mut conditions = conditions(false, "InvalidManifest", why, now);
+    conditions.push(condition("Stalled", true, ("InvalidManifest", Some(now)), why));
+    conditions
+}
+
 /// What we know of an object that is no device and no Deployment: whether it can be used.
 pub fn other(desired: &Desired, kind: crds::Kind, name: &Name) -> PlainStatus {
     let stalled = desired.stalled.get(&Target::of(kind, name.clone()));
     let (ready, reason, message) = match kind {
-        crds::Kind::DeviceClass => (true, "Valid", ""),
+        crds::Kind::DeviceClass | crds::Kind::Role => (true, "Valid", ""),
         _ => (true, "Valid", "checked; this version does not act on it"),
     };
     plain(ready, (reason, None), message, stalled)

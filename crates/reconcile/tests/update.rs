@@ -18,6 +18,7 @@ enum Write {
     Deployment { name: u8, role: u8, package: u8, templated: bool, on: Option<u8> },
     Rule { name: u8, role: u8, receiver: u8 },
     Receiver { name: u8 },
+    Role { name: u8, role: Option<u8>, device: u8, suspend: bool },
 }
 
 fn write() -> impl Strategy<Value = (Write, bool)> {
@@ -31,6 +32,8 @@ fn write() -> impl Strategy<Value = (Write, bool)> {
             .prop_map(|(name, role, package, templated, on)| Write::Deployment { name, role, package, templated, on }),
         1 => (0..2u8, 0..3u8, 0..2u8).prop_map(|(name, role, receiver)| Write::Rule { name, role, receiver }),
         1 => (0..2u8).prop_map(|name| Write::Receiver { name }),
+        2 => (0..3u8, option::of(0..3u8), small(), any::<bool>())
+            .prop_map(|(name, role, device, suspend)| Write::Role { name, role, device, suspend }),
     ];
     // One in four goes away instead.
     (write, prop_oneof![3 => Just(true), 1 => Just(false)])
@@ -75,6 +78,15 @@ fn object(write: &Write) -> (Kind, String, Value) {
         Write::Rule { name, role, receiver } => {
             let spec = json!({"selector": {"matchLabels": {"role": format!("r{role}")}}, "expr": "true", "severity": "info", "notify": {"receivers": [format!("rc-{receiver}")]}});
             (Kind::AlertRule, format!("rule-{name}"), json!({}), spec)
+        }
+        Write::Role { name, role, device, suspend } => {
+            let mut grant = json!({"verbs": ["view"], "kinds": ["Device"]});
+            if let Some(role) = role {
+                grant["devices"] = json!({"matchLabels": {"role": format!("r{role}")}});
+            }
+            let test = json!({"subject": "ann", "may": "view", "kind": "Device", "device": format!("d-{device}"), "expect": true});
+            let spec = json!({"subjects": [{"user": "ann"}], "allow": [grant], "tests": [test], "suspend": suspend});
+            (Kind::Role, format!("role-{name}"), json!({}), spec)
         }
         Write::Receiver { name } => (Kind::Receiver, format!("rc-{name}"), json!({}), json!({"webhook": {"url": "https://example.com"}})),
     };

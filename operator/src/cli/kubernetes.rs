@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::run::RunArgs;
 use super::shards;
 use crate::engine::hands::shard::Workplace;
-use crate::engine::{self, Parts, reports, repositories};
+use crate::engine::source::Origin;
+use crate::engine::{self, Parts, reports, repositories, roles};
 
 /// Which cluster, and what of it.
 #[derive(Args, Clone, Debug, Default)]
@@ -47,6 +48,9 @@ pub(crate) struct KubernetesArgs {
     /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
     #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
+    /// Don't make Kubernetes RBAC of Roles: they count for commits and the engine's own interface only. What was made is left as it is
+    #[arg(long, requires = "kubernetes")]
+    no_rbac: bool,
 }
 
 /// Less than three seconds leave no time to renew; more than an hour, and nobody would wait for a takeover.
@@ -79,6 +83,7 @@ struct Claim {
     timing: Timing,
     data: PathBuf,
     webhooks: bool,
+    rbac: bool,
 }
 
 /// Longest time until the shards that are held are let go.
@@ -98,7 +103,8 @@ pub(super) async fn lead(
     let timing = Timing::new(args.lease_duration.0.try_into().unwrap_or_default());
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
-    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, timing, data, webhooks: webhooks.webhooks };
+    let claim =
+        Claim { lease: args.lease_name.clone(), namespace, identity, timing, data, webhooks: webhooks.webhooks, rbac: !args.no_rbac };
     if args.shards == 0 {
         return plan(&claim, cluster, parts, stop).await;
     }
@@ -114,7 +120,7 @@ pub(super) async fn lead(
 
 /// Waits for the lease of the one who plans, and does that for as long as it is held.
 async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
-    let Claim { lease, namespace, identity, timing, data, webhooks } = claim;
+    let Claim { lease, namespace, identity, timing, data, webhooks, rbac } = claim;
     {
         let mut view = parts.view.write().unwrap_or_else(PoisonError::into_inner);
         view.not_ready = Some("waiting for the lease: another replica acts".into());
@@ -130,6 +136,8 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
     let (release, publishing) = (CancellationToken::new(), CancellationToken::new());
     let mut keeping = tokio::spawn(held.keep(release.clone()));
     let reports = parts.reports.clone().context("reports")?;
+    let Origin::Cluster(_, governing) = &parts.origin else { bail!("no cluster") };
+    let governing = governing.clone();
     let (view, done) = (parts.view.clone(), publishing.clone());
     let shared = repositories::Shared {
         secrets: cluster.secrets(),
@@ -139,6 +147,8 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
         data: data.clone(),
         webhooks: *webhooks,
     };
+    let roles = roles::Shared { cluster: cluster.clone(), view: view.clone(), reports: reports.clone(), governing, rbac: *rbac };
+    let mut roles = tokio::spawn(roles::run(roles, publishing.clone()));
     let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
     let identity = identity.to_owned();
     let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
@@ -147,12 +157,13 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
         ended = engine::run(parts, stop) => ended,
         _ = publish => bail!("nobody writes the state of objects any more"),
         _ = &mut repositories => bail!("nobody follows the repositories any more"),
+        _ = &mut roles => bail!("nobody looks after the roles any more"),
         // Who keeps the lease ends with it.
         _ = &mut keeping => bail!(if lost.is_cancelled() { LOST } else { "nobody keeps the lease any more" }),
     };
     publishing.cancel();
     // What it has asked the API server for comes to its end.
-    let _ = tokio::time::timeout(Duration::from_secs(3), repositories).await;
+    let _ = tokio::time::timeout(Duration::from_secs(3), async { tokio::join!(repositories, roles) }).await;
     // Only now: nothing of ours is under way any more.
     release.cancel();
     let _ = keeping.await;

@@ -56,6 +56,10 @@ pub(crate) struct RunArgs {
     /// Only apply commits that a key in this directory signed: `*.pub` (OpenSSH), `*.asc` or `*.gpg` (OpenPGP)
     #[arg(long, value_name = "DIR")]
     verify_keys: Option<PathBuf>,
+    /// On which commits a signature is asked for: `head`, the newest one, or `ancestors`, every one since the last that was in force, 1000
+    /// at most
+    #[arg(long, value_enum, default_value = "head", requires = "verify_keys")]
+    verify_mode: Verified,
     /// Time between two looks at the repository, 1s or more
     #[arg(long, default_value = "30s")]
     interval: crds::Duration,
@@ -82,6 +86,12 @@ pub(crate) struct RunArgs {
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
     pub(super) kubernetes: KubernetesArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Verified {
+    Head,
+    Ancestors,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -170,7 +180,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         devices,
         shards: args.kubernetes.shards,
         origin: match &cluster {
-            Some(cluster) => Origin::Cluster(cluster.clone()),
+            Some(cluster) => Origin::Cluster(cluster.clone(), Arc::default()),
             None => origin(args)?,
         },
         interval: interval("--interval", args.interval)?,
@@ -224,7 +234,11 @@ fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
         name => name.as_ref().map(|name| secrets(args).join(name)),
     };
     let follow = Follow::Branch(args.branch.clone());
-    let options = git::Options { follow, path: args.path.clone(), keys: args.verify_keys.clone(), secret, ..git::Options::default() };
+    let mode = match args.verify_mode {
+        Verified::Head => crds::VerifyMode::Head,
+        Verified::Ancestors => crds::VerifyMode::Ancestors,
+    };
+    let options = git::Options { follow, path: args.path.clone(), keys: args.verify_keys.clone(), mode, secret, ..git::Options::default() };
     Ok(Origin::Git(Source::new(&url, &args.data.join("repository.git"), options)?))
 }
 

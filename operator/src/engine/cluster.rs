@@ -12,13 +12,14 @@ use reconcile::{Desired, Key, Name, Revision, Target};
 use tokio::sync::mpsc;
 
 use super::Event;
+use super::roles::Governing;
 use super::source::{Candidate, Wish, Wrong};
 
 /// A watch that has failed and says nothing for so long goes on: it tries again within a minute at the latest.
 const QUIET: Duration = Duration::from_secs(80);
 
 /// Watches, and tells what is new.
-pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
+pub(super) async fn follow(cluster: &Cluster, governing: &Governing, mut wishes: mpsc::Receiver<Wish>, events: mpsc::Sender<Event>) {
     let mut watch = cluster.watch(Kind::ALL);
     let mut desired = Arc::new(Desired::default());
     let mut failing = false;
@@ -27,6 +28,7 @@ pub(super) async fn follow(cluster: &Cluster, mut wishes: mpsc::Receiver<Wish>, 
             batch = cluster.next(&mut watch) => match batch {
                 Ok(batch) => match take(&desired, batch) {
                     Taken::Candidate(candidate) => {
+                        governing.update(&desired, &candidate);
                         desired = candidate.desired.clone();
                         Some(Event::Candidate(candidate))
                     }

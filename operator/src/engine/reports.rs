@@ -207,9 +207,14 @@ fn write<'a>(cluster: &'a Cluster, view: &SharedView, patience: &mut Patience, k
     }
     let hold = holds(&view, key, &known);
     let is_there = view.desired.objects.contains_key(key)
-        || view.desired.stalled.keys().any(|target| (target.kind(), target.name()) == (key.0, &key.1));
-    // A Repository says itself how it stands, as soon as it knows.
-    let is_told = key.0 != Kind::Repository || view.repositories.contains_key(&key.1);
+        || view.desired.stalled.keys().any(|target| (target.kind(), target.name()) == (key.0, &key.1))
+        || (key.0 == Kind::Role && view.roles.contains_key(&key.1));
+    // Who looks after these says how they stand, as soon as that is known.
+    let is_told = match key.0 {
+        Kind::Repository => view.repositories.contains_key(&key.1),
+        Kind::Role => view.roles.contains_key(&key.1),
+        _ => true,
+    };
     let status = (is_there && is_told && !patience.waits(key, &known, is_seen(&view, key))).then(|| status(&view, key));
     drop(view);
     if hold.is_none() && status.is_none() {
@@ -269,6 +274,10 @@ fn status(view: &View, key: &Key) -> Value {
         }
         Kind::Repository => match view.repositories.get(name) {
             // It says itself what it speaks of.
+            Some(status) => return to_value(status),
+            None => to_value(&report::other(&view.desired, *kind, name)),
+        },
+        Kind::Role => match view.roles.get(name) {
             Some(status) => return to_value(status),
             None => to_value(&report::other(&view.desired, *kind, name)),
         },

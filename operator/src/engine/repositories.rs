@@ -3,6 +3,7 @@
 
 mod commit_status;
 mod follower;
+mod judging;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

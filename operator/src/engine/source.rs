@@ -17,6 +17,7 @@ use reconcile::{Changed, Desired, Key, Name, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
+use super::roles::Governing;
 
 /// A revision that was read, and may come in force.
 pub(crate) struct Candidate {
@@ -55,7 +56,7 @@ impl Candidate {
 pub(crate) enum Origin {
     Folder(PathBuf),
     Git(Source),
-    Cluster(Arc<Cluster>),
+    Cluster(Arc<Cluster>, Arc<Governing>),
 }
 
 impl Origin {
@@ -64,7 +65,7 @@ impl Origin {
         match self {
             Self::Folder(path) => path.display().to_string(),
             Self::Git(source) => source.url(),
-            Self::Cluster(_) => api::view::KUBERNETES.into(),
+            Self::Cluster(..) => api::view::KUBERNETES.into(),
         }
     }
 }
@@ -157,6 +158,17 @@ impl Reading {
         self.reader.objects()
     }
 
+    /// The file that defines an object, and the line.
+    pub(super) fn place(&self, key: &Key) -> Option<(String, usize)> {
+        Some((self.reader.home(key)?.to_owned(), self.reader.line(key)))
+    }
+
+    /// The file that defines each object.
+    pub(super) fn homes(&self) -> BTreeMap<Key, String> {
+        let home = |key: &Key| Some((key.clone(), self.reader.home(key)?.to_owned()));
+        self.reader.objects().keys().filter_map(home).collect()
+    }
+
     /// Whether anything is known: otherwise that nothing is there says nothing.
     pub(super) fn is_read(&self) -> bool {
         self.known().is_some()
@@ -167,8 +179,13 @@ impl Reading {
         self.refused.as_deref()
     }
 
+    /// Who wrote the commit that was read last.
+    pub(super) fn author(&self) -> &str {
+        &self.desired.revision.author
+    }
+
     /// The commit that was read last.
-    fn known(&self) -> Option<&str> {
+    pub(super) fn known(&self) -> Option<&str> {
         Some(self.desired.revision.commit.as_str()).filter(|commit| !commit.is_empty())
     }
 
@@ -207,7 +224,7 @@ impl Reading {
     pub(super) async fn look(&mut self, origin: &Origin) -> Result<Option<Candidate>, String> {
         match origin {
             Origin::Folder(path) => self.folder(path).await,
-            Origin::Cluster(_) => Ok(None),
+            Origin::Cluster(..) => Ok(None),
             Origin::Git(source) => {
                 let polled = source.poll(self.known()).await;
                 self.refused = polled.as_ref().err().and_then(git::Error::commit).map(str::to_owned);

@@ -16,6 +16,7 @@ pub fn files() -> Vec<(String, String)> {
     });
     let rules = [
         ("files/rules.yaml", rbac::rules()),
+        ("files/handed-out.yaml", rbac::handed_out()),
         ("files/webhook-rules.yaml", rbac::webhook_rules()),
         ("files/own-rules.yaml", rbac::own_rules(LEASE)),
     ];

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crds::VerifyMode;
 use git2::{Commit, ObjectType, Oid, Repository};
 use reconcile::Revision;
 
 use super::{Entry, Error, Fetched, Follow, Options, Source, tree};
-use crate::verify::{self, Judged, Keys};
+use crate::verify::{Judged, Keys};
 use crate::yaml::MAX_FILE;
 
-/// Bytes of one commit object: its message, its signature.
-const MAX_COMMIT: usize = 1 << 20;
 /// Bytes of manifests that are read at once.
 const MAX_TOTAL: usize = 512 << 20;
 
@@ -43,15 +42,15 @@ pub fn read_commit(path: &Path, rev: &str) -> Result<Contents, Error> {
 impl Source {
     /// A commit with what changed in it since `known`, if it is signed as it has to be.
     pub(super) fn files(&self, repository: &Repository, id: Oid, known: Option<Oid>, judged: Judged) -> Result<Fetched, Error> {
-        let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|error| self.0.cache.damaged(&error))?.0;
-        if size > MAX_COMMIT {
-            return Err(Error::TooMany { commit: id.to_string(), what: format!("a message or signature of more than {MAX_COMMIT} bytes") });
-        }
-        let commit = repository.find_commit(id).map_err(|error| self.0.cache.damaged(&error))?;
+        let commit = self.commit(repository, id)?;
         let signer = match &self.0.keys {
             Some(keys) => {
-                let signer = Keys::load(keys).and_then(|keys| verify::head(repository, &commit, &keys, judged));
-                Some(signer.map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?)
+                let keys = Keys::load(keys).map_err(|reason| Error::Unverified { commit: id.to_string(), reason })?;
+                let (_, signer) = self.signed(repository, id, &keys, judged)?;
+                if let Some(known) = known.filter(|known| self.0.mode == VerifyMode::Ancestors && *known != id) {
+                    self.ancestors(repository, id, known, &keys, judged)?;
+                }
+                Some(signer.who)
             }
             None => None,
         };
@@ -76,7 +75,7 @@ impl Source {
     }
 
     /// The id of the folder that is followed; `None` if the commit does not have it.
-    fn folder(&self, commit: &Commit<'_>) -> Result<Option<Oid>, Error> {
+    pub(super) fn folder(&self, commit: &Commit<'_>) -> Result<Option<Oid>, Error> {
         let root = commit.tree().map_err(|error| self.0.cache.damaged(&error))?;
         if self.0.path.is_empty() {
             return Ok(Some(root.id()));
@@ -85,7 +84,7 @@ impl Source {
         Ok(entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id()))
     }
 
-    fn compared(&self, error: tree::Error, commit: Oid) -> Error {
+    pub(super) fn compared(&self, error: tree::Error, commit: Oid) -> Error {
         match error {
             tree::Error::Object(error) => self.0.cache.damaged(&error),
             tree::Error::TooMany(what) => Error::TooMany { commit: commit.to_string(), what },

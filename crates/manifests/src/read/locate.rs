@@ -85,6 +85,12 @@ impl Reader {
         located
     }
 
+    /// The line of its file at which an object begins.
+    pub fn line(&self, key: &Key) -> usize {
+        let field = self.home(key).map(|path| Field { path, key, nth: 0, field: "metadata.name" });
+        self.look_up(field.as_slice()).first().map_or(1, |written| written.place.line)
+    }
+
     /// Objects that are written, and wrong.
     fn unusable(&self) -> BTreeSet<&str> {
         let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));

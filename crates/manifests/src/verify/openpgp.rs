@@ -6,7 +6,7 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag, Timestamp, VerifyingKey};
 
-use super::Judged;
+use super::{Judged, Verified};
 
 /// Certificates in one file.
 const MAX_CERTIFICATES: usize = 1000;
@@ -39,7 +39,7 @@ pub(super) fn load(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
 }
 
 /// Who made a signature, if it is good; else what is wrong with it.
-pub(super) fn verify(certificates: &[Certificate], armored: &str, signed: &[u8], judged: Judged) -> Result<String, String> {
+pub(super) fn verify(certificates: &[Certificate], armored: &str, signed: &[u8], judged: Judged) -> Result<Verified, String> {
     let (signature, _) = DetachedSignature::from_string(armored).map_err(|_| "its OpenPGP signature can't be read".to_owned())?;
     let signature = signature.signature;
     let mut result = Err(match (signature.issuer_fingerprint().first(), signature.issuer_key_id().first()) {
@@ -49,10 +49,12 @@ pub(super) fn verify(certificates: &[Certificate], armored: &str, signed: &[u8],
     });
     for certificate in certificates {
         if is_by(&signature, &certificate.key.primary_key) {
-            result = certificate.by_primary(&signature, signed, judged);
+            let primary = format!("{:X}", certificate.key.primary_key.fingerprint());
+            result = certificate.by_primary(&signature, signed, judged).map(|who| Verified { who, keys: vec![primary] });
         }
         for subkey in certificate.key.public_subkeys.iter().filter(|subkey| is_by(&signature, &subkey.key)) {
-            result = certificate.by_subkey(subkey, &signature, signed, judged);
+            let keys = [subkey.key.fingerprint(), certificate.key.primary_key.fingerprint()].map(|of| format!("{of:X}"));
+            result = certificate.by_subkey(subkey, &signature, signed, judged).map(|who| Verified { who, keys: keys.into() });
         }
         if result.is_ok() {
             break;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use crds::{Kind, Object};
 
 use super::check::{self, Findings};
-use super::{Changed, Deployment, Desired, Device, Key, Map, Names, build};
+use super::{Changed, Deployment, Desired, Device, Key, Map, Names, Part, build};
+use crate::access::trial;
 use crate::effective;
 use crate::finding::Finding;
 use crate::name::{Name, Target};
@@ -104,7 +105,7 @@ impl Update<'_> {
             }
             _ => drop(self.next.index.read.remove_mut(name)),
         }
-        self.found(&target, false);
+        self.found(&target, Part::Own);
         before.is_some()
     }
 
@@ -112,7 +113,7 @@ impl Update<'_> {
     fn judge(&mut self, name: &Name) -> bool {
         let read = self.next.index.read.get(name).cloned();
         let usable = read.clone().filter(|device| check::device(&self.next, device, &mut self.findings));
-        self.found(&Target::Device(name.clone()), true);
+        self.found(&Target::Device(name.clone()), Part::Others);
         mark(&mut self.next.index.circling, name, read.is_some() && usable.is_none());
         replace(&mut self.next.devices, name, usable)
     }
@@ -179,7 +180,7 @@ impl Update<'_> {
             }
             _ => None,
         };
-        self.found(&Target::Deployment(name.clone()), false);
+        self.found(&Target::Deployment(name.clone()), Part::Own);
         for deployment in before.as_deref().into_iter().chain(&built) {
             for item in check::claimed(deployment) {
                 checked.extend(self.next.index.claims.get(&item).into_iter().flatten().cloned());
@@ -206,7 +207,7 @@ impl Update<'_> {
     fn settle(&mut self, name: &Name) -> bool {
         let built = self.next.index.built.get(name).cloned();
         let usable = built.filter(|deployment| check::deployment(&self.next, deployment, &mut self.findings));
-        self.found(&Target::Deployment(name.clone()), true);
+        self.found(&Target::Deployment(name.clone()), Part::Others);
         let is_written = self.next.objects.contains_key(&(Kind::Deployment, name.clone()));
         mark(&mut self.next.index.left_out, name, is_written && usable.is_none());
         let before = self.old.deployments.get(name).cloned();
@@ -248,7 +249,8 @@ impl Update<'_> {
                 for place in &places {
                     self.next.index.witnesses.remove_mut(place);
                 }
-                self.found(&Target::Object(key.0, key.1.clone()), true);
+                self.found(&Target::Object(key.0, key.1.clone()), Part::Others);
+                self.found(&Target::Object(key.0, key.1.clone()), Part::Tests);
             }
         }
         let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
@@ -261,6 +263,24 @@ impl Update<'_> {
                 if own || receivers || !devices.is_empty() {
                     self.other(&key, &object, own, devices);
                 }
+            }
+        }
+        self.role_tests(touched, devices);
+    }
+
+    /// What a Role's tests come to depends on all Roles of its namespace, and on the devices that they name.
+    fn role_tests(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) {
+        let places: BTreeSet<&str> = touched.iter().filter(|(kind, _)| *kind == Kind::Role).map(|(_, name)| name.namespace()).collect();
+        if places.is_empty() && devices.is_empty() {
+            return;
+        }
+        let roles: Vec<(Name, Arc<Object>)> =
+            of_kind(&self.next, Kind::Role).map(|(name, object)| (name.clone(), object.clone())).collect();
+        for (name, object) in roles {
+            let Object::Role(role) = &*object else { continue };
+            if places.contains(name.namespace()) || trial::named(&name, role).iter().any(|device| devices.contains(device)) {
+                trial::check(&self.next, &name, role, &mut self.findings);
+                self.found(&Target::Object(Kind::Role, name), Part::Tests);
             }
         }
     }
@@ -286,13 +306,13 @@ impl Update<'_> {
                 }
             }
         }
-        self.found(&target, true);
+        self.found(&target, Part::Others);
     }
 
     /// What was found just now is what is wrong with the object, of this sort.
-    fn found(&mut self, target: &Target, crossing: bool) {
+    fn found(&mut self, target: &Target, part: Part) {
         let found = self.findings.take();
-        let key = (target.clone(), crossing);
+        let key = (target.clone(), part);
         match found.is_empty() {
             true => drop(self.next.index.findings.remove_mut(&key)),
             false => self.next.index.findings.insert_mut(key, Arc::new(found)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use cluster::Known;
@@ -11,6 +11,7 @@ use crds::{Kind, Object, PlainStatus, RepositorySpec, RepositoryStatus, VerifyMo
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use manifests::git::{Follow, Held, Options, Source};
+use reconcile::access::commit::Objects;
 use reconcile::content::Digest;
 use reconcile::desired::{Share, share};
 use reconcile::limits::{self, Limits};
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use super::super::hooks;
 use super::super::source::{Candidate, Origin, Reading};
 use super::commit_status::{Outbox, report};
+use super::judging::Judging;
 use super::{Shared, Wanted};
 
 /// Time between two looks where none is given.
@@ -85,6 +87,8 @@ pub(super) struct Follower {
     touched: BTreeSet<Key>,
     /// The commit that was let through beyond the limits.
     let_through: Option<String>,
+    /// Judges what its signers may change, where that is asked for.
+    judging: Option<Judging>,
     /// The state of the cluster at which there was nothing to do, and what was said then.
     rest: Option<(u64, Verdict)>,
     /// Where its server is told what has come of it, if it wants to know.
@@ -107,6 +111,7 @@ impl Follower {
             changed: Changed::default(),
             touched: BTreeSet::new(),
             let_through: None,
+            judging: None,
             rest: None,
             outbox: None,
         }
@@ -194,6 +199,9 @@ impl Follower {
         if let Some(error) = unread.as_ref().filter(|_| self.applied.is_none() || !self.reading.is_read()) {
             return Verdict::not("GitFailed", error);
         }
+        if let Err(verdict) = self.judge().await {
+            return verdict;
+        }
         let account = spec.service_account_name.as_deref().unwrap_or(ACCOUNT);
         let applier = match self.shared.cluster.applier(&self.name, account) {
             Ok(applier) => applier,
@@ -229,9 +237,6 @@ impl Follower {
         let folder = self.shared.data.join("repositories").join(&Digest::of(self.name.full().as_bytes()).as_str()[..16]);
         let mut keys = None;
         if let Some(verify) = &spec.verify {
-            if verify.mode == VerifyMode::Ancestors {
-                return Err(Verdict::not("Unsupported", "spec.verify.mode: this version verifies the newest commit only; write Head"));
-            }
             let values =
                 self.shared.secrets.get(&namespace, &verify.secret_ref.name).await.map_err(|error| Verdict::not("NoSecret", error))?;
             let place = folder.join("keys");
@@ -245,7 +250,8 @@ impl Follower {
                 crds::GitRef { branch, .. } => Follow::Branch(branch.unwrap_or_else(|| "main".into())),
             };
             let path = spec.path.clone().unwrap_or_default();
-            let options = Options { follow, path, keys, held: Some(self.held.clone()), ..Options::default() };
+            let mode = spec.verify.as_ref().map_or(VerifyMode::Head, |verify| verify.mode);
+            let options = Options { follow, path, keys, mode, held: Some(self.held.clone()), ..Options::default() };
             std::fs::create_dir_all(&folder).map_err(|error| Verdict::not("NoCache", format!("{}: {error}", folder.display())))?;
             let source = Source::new(&spec.url, &folder.join("repository.git"), options);
             let source = source.map_err(|error| Verdict::not("Invalid", format!("spec: {error}")))?;
@@ -259,6 +265,8 @@ impl Follower {
                 ));
             }
             self.origin = Some(Arc::new(Origin::Git(source)));
+            let is_judged = spec.verify.as_ref().is_some_and(|verify| verify.roles == Some(true));
+            self.judging = is_judged.then(Judging::default);
         }
         Ok(())
     }
@@ -274,6 +282,9 @@ impl Follower {
             match self.reading.restore(source, &commit).await? {
                 Some(candidate) => {
                     self.applied = Some(candidate.desired.clone());
+                    if let Some(judging) = &mut self.judging {
+                        judging.all_in_force(&self.reading);
+                    }
                 }
                 None => self.lost = Some(commit),
             }
@@ -286,24 +297,52 @@ impl Follower {
         Ok(())
     }
 
+    /// Judges what was read, where its signers need Roles: by what the cluster has before any of it is applied.
+    async fn judge(&mut self) -> Result<(), Verdict> {
+        let (Some(judging), Some(origin)) = (&mut self.judging, &self.origin) else { return Ok(()) };
+        let Origin::Git(source) = &**origin else { return Ok(()) };
+        let there = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).newest.clone();
+        let there = there.ok_or_else(|| Verdict::not("Reading", "what the cluster has is not known yet"))?;
+        let judged = judging.look(&self.name, (&self.reading, source), there, self.applied.as_ref()).await;
+        judged.map_err(|error| Verdict::not("GitFailed", error))
+    }
+
+    /// The objects as they are to be.
+    fn objects(&self) -> &Objects {
+        self.judging.as_ref().map_or_else(|| self.reading.objects(), Judging::objects)
+    }
+
+    fn is_denied(&self, key: &Key) -> bool {
+        self.judging.iter().flat_map(Judging::denied).any(|(denied, _)| denied == key)
+    }
+
+    /// What is to come in force, and what that changes; `None`: nothing.
+    fn coming(&self) -> Option<(&Arc<Desired>, &Changed)> {
+        match &self.judging {
+            Some(judging) => judging.desired(),
+            None => self.next.as_ref().map(|next| (&next.desired, &self.changed)),
+        }
+    }
+
     /// Whether what was read may be applied; otherwise the id to approve it by, the commit, and why not.
     fn within_limits(&mut self, wanted: &Wanted) -> Result<(), (String, String, String)> {
-        let Some(next) = &self.next else { return Ok(()) };
+        let Some((next, changed)) = self.coming() else { return Ok(()) };
         let devices = wanted.spec.limits.as_ref().and_then(|limits| limits.devices).map_or(Share::Percent(100), share);
         let limits = Limits { deletions: deletions(&wanted.spec), devices };
         let too_far = match (&self.lost, &self.applied) {
-            (Some(lost), _) => limits::unknown(lost, &next.desired),
+            (Some(lost), _) => limits::unknown(lost, next),
             (None, None) => return Ok(()),
-            (None, Some(applied)) => match limits::check(applied, &next.desired, &self.changed, limits) {
+            (None, Some(applied)) => match limits::check(applied, next, changed, limits) {
                 Ok(()) => return Ok(()),
                 Err(too_far) => too_far,
             },
         };
+        let commit = next.revision.commit.clone();
         if wanted.approved.as_ref() == Some(&too_far.id) {
-            self.let_through = Some(next.desired.revision.commit.clone());
+            self.let_through = Some(commit);
             return Ok(());
         }
-        Err((too_far.id, next.desired.revision.commit.clone(), too_far.reason))
+        Err((too_far.id, commit, too_far.reason))
     }
 
     /// Brings the cluster to what was read: what a commit changed, what is missing, what others have changed, and what left Git.
@@ -315,11 +354,11 @@ impl Follower {
             Some((at, verdict)) if *at == state && self.next.is_none() => return verdict.clone(),
             _ => self.rest = None,
         }
-        let desired = self.next.as_ref().map(|next| next.desired.clone()).or_else(|| self.applied.clone());
+        let desired = self.coming().map(|(desired, _)| desired.clone()).or_else(|| self.applied.clone());
         let Some(desired) = desired else { return Verdict::not("Reading", "nothing was read yet") };
         let revision = &desired.revision;
         let by = format!("{} {}", &revision.commit[..revision.commit.len().min(12)], revision.author);
-        let objects = self.reading.objects();
+        let objects = self.objects().clone();
         // What is to be applied is made of these one by one: copies of all of them at once would be much of what the process needs.
         let wanted: BTreeMap<Key, &Object> = objects.values().map(|object| (self.place(object), &**object)).collect();
         let (gone, mut left) = self.gone(spec, &wanted);
@@ -360,7 +399,7 @@ impl Follower {
             tracing::info!(repository = %self.name, commit = revision.commit, written, pruned, "applied");
         }
         let commit = revision.commit.clone();
-        if refused.is_empty() {
+        if refused.is_empty() && self.judging.as_mut().is_none_or(|judging| judging.in_force(&self.reading)) {
             self.revision = Some(commit.clone());
         }
         if !refused.values().any(|refusal| refusal.again) {
@@ -382,7 +421,11 @@ impl Follower {
         }
         if !refused.is_empty() {
             let texts: Vec<String> = refused.into_values().map(|refusal| refusal.text).collect();
-            return Verdict::not("Refused", format!("commit {short}: {}", few(&texts)));
+            let denied = self.denied().map(|denied| format!("; {denied}")).unwrap_or_default();
+            return Verdict::not("Refused", format!("commit {short}: {}{denied}", few(&texts)));
+        }
+        if let Some(denied) = self.denied() {
+            return Verdict::not("Denied", format!("commit {short}: {denied}; the rest is applied"));
         }
         let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
         let reason = if drifted.is_empty() { "Applied" } else { "Drifted" };
@@ -409,7 +452,7 @@ impl Follower {
         let known = self.shared.cluster.known(key);
         let from = known.as_ref().and_then(|known| known.from.as_deref());
         let is_ours = from == Some(self.name.full());
-        let is_touched = self.touched.contains(key);
+        let is_touched = self.touched.contains(key) && !self.is_denied(key);
         match &known {
             Some(known) if known.deleting || (is_ours && !is_touched && known.is_as(object)) => return Turn::None,
             _ => {}
@@ -434,7 +477,9 @@ impl Follower {
         let there = self.shared.cluster.applied_from(&self.name);
         // Elsewhere anybody could put something with our name on it.
         let places: BTreeSet<&str> = wanted.keys().map(|(_, name)| name.namespace()).chain([self.name.namespace()]).collect();
-        let is_gone = |key: &Key, known: &Known| !wanted.contains_key(key) && !known.deleting && places.contains(key.1.namespace());
+        let is_gone = |key: &Key, known: &Known| {
+            !wanted.contains_key(key) && !known.deleting && places.contains(key.1.namespace()) && !self.is_denied(key)
+        };
         let gone = there.into_iter().filter(|(key, known)| is_gone(key, known));
         let (ours, others): (Vec<_>, Vec<_>) = gone.partition(|(_, known)| known.appliers.is_empty());
         let left = others.into_iter().map(|((kind, name), known)| {
@@ -458,6 +503,12 @@ impl Follower {
             return None;
         }
         Some((id, commit.to_owned(), format!("deletes {}, more than {limit}", few(&heavy))))
+    }
+
+    /// What its signers may not change, if there is such.
+    fn denied(&self) -> Option<String> {
+        let texts: Vec<String> = self.judging.iter().flat_map(Judging::denied).map(|(_, why)| why.clone()).collect();
+        if texts.is_empty() { None } else { Some(few(&texts)) }
     }
 
     /// Where an object is to be applied: in the Repository's namespace if it names none.

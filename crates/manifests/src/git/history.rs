@@ -1,0 +1,166 @@
+//! What lies between the commit that was in force and the head: whether every commit of it is signed, and who answers for which file.
+
+use std::collections::BTreeMap;
+
+use crds::VerifyMode;
+use git2::{Commit, Oid, Repository, Revwalk};
+
+use super::{Error, Source, tree};
+use crate::verify::{self, Judged, Keys, Signer};
+
+/// Commits that are verified for one new head. Each costs a signature, some tenths of a millisecond; a fleet that is looked at every minute
+/// never gets near it.
+pub const MAX_COMMITS: usize = 1000;
+
+/// Bytes of one commit object: its message, its signature.
+const MAX_COMMIT: usize = 1 << 20;
+
+/// Who answers for what changed since the commit that was in force.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// For whatever it is: whoever signed the head, where only that counts.
+    pub all: Option<Signer>,
+    /// By file, below the folder that is followed: whoever signed the newest commit of the branch that touched it.
+    pub files: BTreeMap<String, Signer>,
+}
+
+impl Answers {
+    /// Who answers for a change that these files have a part in; each of them has to. Nobody: whoever brought it about did not sign it.
+    pub fn of<'a>(&'a self, files: impl IntoIterator<Item = &'a str>) -> Vec<&'a Signer> {
+        let mut signers: Vec<&Signer> = files.into_iter().filter_map(|file| self.files.get(file)).chain(&self.all).collect();
+        signers.dedup_by_key(|signer| &signer.commit);
+        signers
+    }
+}
+
+impl Source {
+    /// Who answers for what changed since a commit; for everything, the signer of the head, where only that is verified or nothing was in
+    /// force. `None`: signatures are not asked for.
+    pub async fn answers(&self, head: &str, since: Option<&str>) -> Result<Option<Answers>, Error> {
+        let Some(keys) = self.0.keys.clone() else { return Ok(None) };
+        let oid = |commit: &str| Oid::from_str(commit).map_err(|_| Error::NotCached(commit.to_owned()));
+        let (head, since) = (oid(head)?, since.map(oid).transpose()?);
+        self.blocking(move |source| {
+            let repository = source.0.cache.open()?;
+            let keys = Keys::load(&keys).map_err(|reason| Error::Unverified { commit: head.to_string(), reason })?;
+            source.answering(&repository, head, since, &keys).map(Some)
+        })
+        .await
+    }
+
+    fn answering(&self, repository: &Repository, head: Oid, since: Option<Oid>, keys: &Keys) -> Result<Answers, Error> {
+        let (_, signer) = self.signed(repository, head, keys, Judged::WhenSigned)?;
+        let mut answers = Answers { all: None, files: BTreeMap::new() };
+        // Whoever sets a branch back signs nothing by it.
+        if since.is_some_and(|since| repository.graph_descendant_of(since, head).unwrap_or(false)) {
+            return Ok(answers);
+        }
+        let Some(since) = since.filter(|_| self.0.mode == VerifyMode::Ancestors) else {
+            return Ok(Answers { all: Some(signer), ..answers });
+        };
+        self.present(repository, head, since)?;
+        let line = self.line(repository, head, since)?;
+        // From what was in force to the head without a gap, so that whatever is otherwise was touched by one of them.
+        let before = line.iter().skip(1).chain([&since]);
+        for (id, before) in line.iter().zip(before) {
+            let (commit, signer) = self.signed(repository, *id, keys, Judged::WhenSigned)?;
+            let old = self.folder(&self.commit(repository, *before)?)?;
+            let touched = match (old, self.folder(&commit)?) {
+                (old, Some(new)) => tree::compare(repository, old, new),
+                // All of the folder is gone; whoever makes it again touches each of its files.
+                (_, None) => Ok(BTreeMap::new()),
+            };
+            for path in touched.map_err(|error| self.compared(error, *id))?.into_keys() {
+                answers.files.entry(path).or_insert_with(|| signer.clone());
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The branch's own commits from the head back to the last one that has the known one before it: what that one merged, from wherever, it
+    /// answers for. Otherwise somebody could make another's old or unmerged commit a part of the branch, in that one's name.
+    fn line(&self, repository: &Repository, head: Oid, known: Oid) -> Result<Vec<Oid>, Error> {
+        let follows = |id: Oid| repository.graph_descendant_of(id, known).map_err(|error| self.0.cache.damaged(&error));
+        let (mut line, mut id) = (vec![head], head);
+        while let Some(parent) = self.commit(repository, id)?.parent_ids().next().filter(|parent| *parent != known) {
+            // A head that does not follow it answers for all: the branch was rewritten.
+            if !follows(parent)? {
+                break;
+            }
+            if line.len() >= MAX_COMMITS {
+                return Err(Self::too_many(head, known));
+            }
+            line.push(parent);
+            id = parent;
+        }
+        Ok(line)
+    }
+
+    /// Every commit that comes with a new head and was not there before is signed by one of the keys.
+    pub(super) fn ancestors(&self, repository: &Repository, head: Oid, known: Oid, keys: &Keys, judged: Judged) -> Result<(), Error> {
+        for id in self.bounded(self.between(repository, head, known)?, head, known)? {
+            self.signed(repository, id, keys, judged)?;
+        }
+        Ok(())
+    }
+
+    /// The commits of a walk, if they are not too many.
+    fn bounded(&self, walk: Revwalk<'_>, head: Oid, known: Oid) -> Result<Vec<Oid>, Error> {
+        let ids: Result<Vec<Oid>, git2::Error> = walk.take(MAX_COMMITS + 1).collect();
+        let ids = ids.map_err(|error| self.0.cache.damaged(&error))?;
+        if ids.len() <= MAX_COMMITS {
+            return Ok(ids);
+        }
+        Err(Self::too_many(head, known))
+    }
+
+    fn too_many(head: Oid, known: Oid) -> Error {
+        let what = format!(
+            "more than {MAX_COMMITS} commits since {known}, which was read last: too many to verify each; follow a commit between them first, or verify the head alone for once"
+        );
+        Error::TooMany { commit: head.to_string(), what }
+    }
+
+    /// The known commit has to be there to be compared with.
+    fn present(&self, repository: &Repository, head: Oid, known: Oid) -> Result<(), Error> {
+        if repository.odb().is_ok_and(|odb| odb.exists(known)) {
+            return Ok(());
+        }
+        let reason = format!("{known}, which was read last, is not there any more, so that nobody knows which commits came since");
+        Err(Error::Unverified { commit: head.to_string(), reason })
+    }
+
+    /// The commits that lead to a head and not to the known one, from the head on.
+    fn between<'r>(&self, repository: &'r Repository, head: Oid, known: Oid) -> Result<Revwalk<'r>, Error> {
+        self.present(repository, head, known)?;
+        let walk = || -> Result<Revwalk<'r>, git2::Error> {
+            let mut walk = repository.revwalk()?;
+            walk.push(head)?;
+            walk.hide(known)?;
+            Ok(walk)
+        };
+        walk().map_err(|error| self.0.cache.damaged(&error))
+    }
+
+    pub(super) fn commit<'r>(&self, repository: &'r Repository, id: Oid) -> Result<Commit<'r>, Error> {
+        let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|error| self.0.cache.damaged(&error))?.0;
+        if size > MAX_COMMIT {
+            return Err(Error::TooMany { commit: id.to_string(), what: format!("a message or signature of more than {MAX_COMMIT} bytes") });
+        }
+        repository.find_commit(id).map_err(|error| self.0.cache.damaged(&error))
+    }
+
+    pub(super) fn signed<'r>(
+        &self,
+        repository: &'r Repository,
+        id: Oid,
+        keys: &Keys,
+        judged: Judged,
+    ) -> Result<(Commit<'r>, Signer), Error> {
+        let commit = self.commit(repository, id)?;
+        match verify::commit(repository, &commit, keys, judged) {
+            Ok(signer) => Ok((commit, signer)),
+            Err(reason) => Err(Error::Unverified { commit: id.to_string(), reason }),
+        }
+    }
+}

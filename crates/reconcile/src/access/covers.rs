@@ -1,0 +1,94 @@
+//! Whether the devices of a grant are all that an object is about.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crds::{Kind, Object, Selector};
+
+use super::What;
+use crate::desired::Desired;
+use crate::effective;
+use crate::name::Name;
+
+/// The kinds that are about devices.
+pub(super) const ON_DEVICES: [Kind; 4] = [Kind::AlertRule, Kind::Deployment, Kind::Device, Kind::Silence];
+
+/// What is not covered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Objects of this kind are not about devices.
+    Kind(Kind),
+    /// Any object was asked for, and only some are allowed.
+    Any,
+    /// It is about no device at all.
+    Nothing,
+    /// It is about this device, which is not selected.
+    Device(Name),
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind(kind) => write!(f, "a {} is not about devices", kind.as_str()),
+            Self::Any => f.write_str("only on some devices, and no object was named that is about these only"),
+            Self::Nothing => f.write_str("it selects no device, so that nothing says which ones it will be about"),
+            Self::Device(device) => write!(f, "device/{device} is not among them"),
+        }
+    }
+}
+
+/// Whether all devices that it is about are selected, and there is one at least: what selects nothing now could select anything later.
+pub(super) fn covers(fleet: &Desired, selector: &Selector, kind: Kind, namespace: &str, what: What<'_>) -> Result<(), Miss> {
+    if !ON_DEVICES.contains(&kind) {
+        return Err(Miss::Kind(kind));
+    }
+    match what {
+        What::Any => Err(Miss::Any),
+        What::On(device) => match fleet.devices.get(device) {
+            Some(known) => within(selector, device, &known.labels),
+            None => Err(Miss::Device(device.clone())),
+        },
+        What::Object(Object::Device(device)) => {
+            let name = Name::new(namespace, device.metadata.name.as_deref().unwrap_or_default());
+            within(selector, &name, &effective::labels(fleet, &name, device))
+        }
+        What::Object(Object::Deployment(deployment)) => {
+            let name = Name::new(namespace, deployment.metadata.name.as_deref().unwrap_or_default());
+            // Its members are known, unless it is not the one that the fleet has.
+            let known = fleet.deployments.get(&name).filter(|_| {
+                let there = fleet.objects.get(&(Kind::Deployment, name.clone())).map(|object| &**object);
+                matches!(there, Some(Object::Deployment(there)) if there.spec.selector == deployment.spec.selector)
+            });
+            match known {
+                Some(known) => all(fleet, selector, known.members.iter()),
+                None => all(fleet, selector, selected(fleet, namespace, &deployment.spec.selector)),
+            }
+        }
+        What::Object(Object::AlertRule(rule)) => all(fleet, selector, selected(fleet, namespace, &rule.spec.selector)),
+        What::Object(Object::Silence(silence)) => {
+            let everything = Selector::default();
+            all(fleet, selector, selected(fleet, namespace, silence.spec.devices.as_ref().unwrap_or(&everything)))
+        }
+        What::Object(object) => Err(Miss::Kind(object.kind())),
+    }
+}
+
+fn within(selector: &Selector, device: &Name, labels: &BTreeMap<String, String>) -> Result<(), Miss> {
+    if selector.matches(labels) { Ok(()) } else { Err(Miss::Device(device.clone())) }
+}
+
+fn all<'a>(fleet: &Desired, selector: &Selector, devices: impl Iterator<Item = &'a Name>) -> Result<(), Miss> {
+    let mut any = false;
+    for device in devices {
+        any = true;
+        let Some(known) = fleet.devices.get(device) else { return Err(Miss::Device(device.clone())) };
+        within(selector, device, &known.labels)?;
+    }
+    if any { Ok(()) } else { Err(Miss::Nothing) }
+}
+
+/// The devices of a namespace that a selector chooses.
+fn selected<'a>(fleet: &'a Desired, namespace: &'a str, selector: &'a Selector) -> impl Iterator<Item = &'a Name> {
+    let there = fleet.devices.range(Name::new(namespace, "")..).take_while(move |(name, _)| name.namespace() == namespace);
+    there.filter(|(_, device)| selector.matches(&device.labels)).map(|(name, _)| name)
+}
