@@ -23,8 +23,8 @@ use super::cluster::requested_at;
 use super::reports::Reports;
 use follower::Follower;
 
-/// Time between two looks at which Repositories there are: that costs next to nothing.
-const TURN: Duration = Duration::from_secs(1);
+/// Time between two looks at whether anything has changed in the cluster, which costs nothing: whoever asks for a look waits for this.
+const TURN: Duration = Duration::from_millis(100);
 /// Time until one whose task ended by a fault of ours is followed again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// On a Repository: the id by which a commit beyond its limits is let through.
@@ -65,11 +65,17 @@ impl Drop for Followed {
 /// Follows every Repository until told to stop.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut followed: BTreeMap<Name, Followed> = BTreeMap::new();
+    let mut seen = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(TURN) => {}
         }
+        let now = Some(shared.cluster.changes());
+        if now == seen && !followed.values().any(|followed| followed.task.is_finished()) {
+            continue;
+        }
+        seen = now;
         let wanted = shared.wanted();
         let gone: Vec<Name> = followed.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for name in gone {
