@@ -72,6 +72,7 @@ impl Drop for Followed {
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut followed: BTreeMap<Name, Followed> = BTreeMap::new();
     let mut changes = shared.cluster.on_change();
+    let mut seen = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -79,6 +80,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             // Somebody may have asked for a look.
             Ok(()) = changes.changed() => tokio::time::sleep(GATHER).await,
         }
+        let now = Some(shared.cluster.changes());
+        if now == seen && !followed.values().any(|followed| followed.task.is_finished()) {
+            continue;
+        }
+        seen = now;
         let wanted = shared.wanted();
         let gone: Vec<Name> = followed.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for name in gone {

@@ -25,8 +25,6 @@ const NEW: usize = 5000;
 const ALL: usize = 10_000;
 /// Requests at a time of a Repository, and so of the plain client that is the floor.
 const WRITERS: &str = "16";
-/// As the chart sets it: memory that was let go is given back, and threads share what is left.
-const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 /// For how long.
 const REST: Duration = Duration::from_secs(60);
 
@@ -215,7 +213,6 @@ impl Bench {
             .arg("--data")
             .arg(self.folder.path().join("data"))
             .env_remove("DATABASE_URL")
-            .envs(ALLOCATOR)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
