@@ -14,7 +14,7 @@ use super::{Where, show};
 /// What is asked.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  evenkeel can alice@example.com deploy deployment/web\n  evenkeel can alice@example.com edit devices --group platform -n fleet\n  evenkeel can 'signer:ssh-ed25519 AAAA…' edit device/web-01 --in fleet/\n\nExit: 0 yes, 1 no, 2 it could not be told."
+    after_help = "Examples:\n  evenkeel can alice@example.com deploy deployment/web\n  evenkeel can alice@example.com edit devices --group platform -n fleet\n  evenkeel can group:web silence alertrules --in fleet/\n\nExit: 0 yes, 1 no, 2 it could not be told."
 )]
 pub(crate) struct CanArgs {
     /// A user's name, group:NAME, or signer:KEY with the public key that signs commits
