@@ -138,7 +138,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
     };
     let mut engine = Engine {
-        actors: actor::Actors::new(parts.store.clone(), hands.actor(), events.clone()),
+        actors: actor::Actors::new(parts.store.clone(), hands.actor(&parts.store), events.clone()),
         hands,
         store: parts.store,
         url: url.clone(),

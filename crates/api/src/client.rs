@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::can::{Answer, Question};
-use crate::server::Problem;
+use crate::problem::Problem;
 use crate::view::Ask;
 
 /// The socket's name in the data directory.

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::server::Problem;
+use crate::problem::problem;
 
 /// The largest body. GitHub sends up to 25 MiB, but no more than this for a push of some hundred commits; what is larger is refused, and
 /// Git is looked at on the interval as always.
@@ -98,10 +98,6 @@ fn refused() -> Response {
 
 fn later(why: &str) -> Response {
     ([(header::RETRY_AFTER, "30")], problem(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
-}
-
-fn problem(status: StatusCode, error: &str) -> Response {
-    (status, axum::Json(Problem { error: error.to_owned() })).into_response()
 }
 
 #[cfg(test)]

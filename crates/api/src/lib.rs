@@ -6,5 +6,6 @@ pub mod explain;
 pub mod hooks;
 mod metrics;
 mod places;
+mod problem;
 pub mod server;
 pub mod view;

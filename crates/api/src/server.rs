@@ -25,6 +25,7 @@ use crate::can::Question;
 use crate::hooks::{self, Hooks};
 use crate::metrics;
 use crate::places::Places;
+use crate::problem::problem;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -62,13 +63,6 @@ impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self(stream.io().peer_cred().map_or_else(|_| "unknown".into(), |peer| user(peer.uid())))
     }
-}
-
-/// An answer that says no.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Problem {
-    /// What is wrong, and what to do.
-    pub error: String,
 }
 
 /// A place that is listened on.
@@ -191,10 +185,6 @@ async fn guard(token: Arc<String>, request: HttpRequest, next: Next) -> Response
 /// Compares in a time that does not depend on where they differ.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
-}
-
-fn problem(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(Problem { error: error.into() })).into_response()
 }
 
 fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {

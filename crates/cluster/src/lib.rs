@@ -29,6 +29,8 @@ pub use watch::{Batch, Known};
 
 /// Who we are to the API server: the manager of the fields that we write.
 pub const FIELD_MANAGER: &str = "evenkeel";
+/// The manager of our finalizer: apart, so that letting it go lets nothing else go.
+pub(crate) const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
 /// The finalizer of a Deployment whose content is taken off its devices before it goes.
 pub const FINALIZER: &str = "evenkeel.dev/remove";
 

@@ -7,10 +7,8 @@ use reconcile::Key;
 use serde_json::{Value, json};
 
 use crate::watch::version;
-use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, Known, within};
+use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER, Known, within};
 
-/// The manager of our finalizer: apart, so that letting it go lets nothing else go.
-pub(crate) const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
 /// How often a finalizer is tried to be taken off while others write to the same object.
 const TRIES: usize = 5;
 

@@ -18,8 +18,7 @@ use kube::runtime::watcher::{self, Event};
 use reconcile::{Key, Name};
 use serde_json::Value;
 
-use crate::status::FINALIZER_MANAGER;
-use crate::{Cluster, FIELD_MANAGER, apply, resource};
+use crate::{Cluster, FIELD_MANAGER, FINALIZER_MANAGER, apply, resource};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;

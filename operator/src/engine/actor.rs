@@ -4,21 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use devices::Devices;
 use jiff::Timestamp;
 use reconcile::record::{Record as _, RecordedStep};
-use reconcile::{Desired, Device, Outcome, StepId};
+use reconcile::{Desired, Outcome, StepId};
 use store::Store;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Event;
-use super::hands::Actor;
-
-/// Steps that are worked on at once; more wait in line, recorded.
-pub(super) const AT_ONCE: usize = 64;
-/// Longest time between two tries to see a device again.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::hands::act::Actor;
 
 /// Time between two tries of a store that refused.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -63,12 +57,9 @@ impl Actors {
 }
 
 async fn work(store: Arc<Store>, actor: Actor, events: mpsc::Sender<Event>, desired: Arc<Desired>, step: RecordedStep) {
-    if let Actor::Here(devices, _) = &actor {
-        know_the_log(&store, devices).await;
-    }
     let outcome = match desired.devices.get(step.device()) {
         None => Outcome::failed(Timestamp::now(), "the device was deleted before the step came to its end"),
-        Some(device) => act(&actor, &desired, device, &step).await,
+        Some(device) => actor.act(&desired, device, &step).await,
     };
     let mut told = false;
     while let Err(error) = store.finish(&step, &outcome).await {
@@ -82,31 +73,4 @@ async fn work(store: Arc<Store>, actor: Actor, events: mpsc::Sender<Event>, desi
         tokio::time::sleep(AGAIN).await;
     }
     let _ = events.send(Event::Ended(Box::new(step), Box::new(outcome))).await;
-}
-
-/// Does a step until it is known how it ended.
-pub(super) async fn act(actor: &Actor, desired: &Desired, device: &Device, step: &RecordedStep) -> Outcome {
-    let mut pause = Duration::from_secs(1);
-    loop {
-        if let Some(outcome) = actor.act(desired, device, step).await {
-            return outcome;
-        }
-        // Lost from sight, with the step perhaps under way: the planner waits for it no longer than the deadline, and we read what came of
-        // it when the device is back.
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PATIENCE);
-    }
-}
-
-/// Nothing is done before the steps of our store can be told from those of another one.
-pub(super) async fn know_the_log(store: &Store, devices: &Devices) {
-    while !devices.belong_to_a_log() {
-        match store.first_leaf().await {
-            Ok(Some(leaf)) => devices.belong_to(&leaf),
-            other => {
-                tracing::warn!(error = ?other.err(), "the beginning of the log can't be read yet");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Whoever looks at devices and acts on them: this process, or the replicas that hold the shards of the fleet.
 
+pub(crate) mod act;
 pub(crate) mod away;
 pub(crate) mod here;
 pub(crate) mod letters;
@@ -10,14 +11,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::view::View;
-use devices::Devices;
 use reconcile::record::RecordedStep;
-use reconcile::{Act as _, Desired, Device, Name, Observed, Outcome, StepId};
+use reconcile::{Desired, Name, Observed, StepId};
+use store::Store;
 
-use tokio::sync::Semaphore;
-
-use super::actor::AT_ONCE;
-use away::{Away, Far};
+use act::Actor;
+use away::Away;
 use here::Here;
 
 /// Who looks and acts.
@@ -90,9 +89,9 @@ impl Hands {
     }
 
     /// Who does recorded steps.
-    pub(super) fn actor(&self) -> Actor {
+    pub(super) fn actor(&self, store: &Arc<Store>) -> Actor {
         match self {
-            Self::Here(here) => Actor::Here(here.devices.clone(), Arc::new(Semaphore::new(AT_ONCE))),
+            Self::Here(here) => Actor::here(store.clone(), here.devices.clone()),
             Self::Away(away) => Actor::Away(away.far()),
         }
     }
@@ -101,26 +100,6 @@ impl Hands {
         match self {
             Self::Here(here) => here.stop(),
             Self::Away(away) => away.stop(),
-        }
-    }
-}
-
-/// Who does recorded steps.
-#[derive(Clone)]
-pub(super) enum Actor {
-    Here(Arc<Devices>, Arc<Semaphore>),
-    Away(Arc<Far>),
-}
-
-impl Actor {
-    /// Does the step, or finds it again, as [`reconcile::Act`] says.
-    pub(super) async fn act(&self, desired: &Desired, device: &Device, step: &RecordedStep) -> Option<Outcome> {
-        match self {
-            Self::Here(devices, permits) => {
-                let _permit = permits.acquire().await.ok()?;
-                devices.act(device, step).await
-            }
-            Self::Away(far) => far.act(desired, device, step).await,
         }
     }
 }

@@ -10,12 +10,11 @@ use devices::probe::Ran;
 use devices::{Devices, Secrets};
 use reconcile::{Desired, Device, DeviceSeen, Name, ProbeState, StepId};
 use store::{Letter, Owner, Store};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::Event;
-use super::super::actor;
-use super::Actor;
+use super::act::Actor;
 use super::here::Here;
 use super::letters::{Errand, Matter, Order, PLANNER, Place, shard};
 use super::post::Post;
@@ -61,7 +60,7 @@ struct Shard {
     desired: Arc<Desired>,
     watched: HashMap<Name, Watched>,
     steps: HashMap<StepId, JoinHandle<()>>,
-    permits: Arc<Semaphore>,
+    actor: Actor,
     post: Arc<Post>,
 }
 
@@ -73,15 +72,15 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let (probes, mut ran) = mpsc::channel(QUEUE);
     let post = Arc::new(Post::default());
     let mut delivering = tokio::spawn(post.clone().deliver(place.store.clone(), owner.clone()));
+    let actor = Actor::here(place.store.clone(), devices.clone());
     let here = Here::new(devices, events, probes, place.look_interval);
-    let permits = Arc::new(Semaphore::new(actor::AT_ONCE));
     let mut shard = Shard {
         number,
         here,
         desired: Arc::default(),
         watched: HashMap::new(),
         steps: HashMap::new(),
-        permits,
+        actor,
         post: post.clone(),
         owner: owner.clone(),
         place,
@@ -242,30 +241,14 @@ impl Shard {
         }
         let hops = self.know(errand.through.iter());
         changed.extend(hops.iter().map(|hop| hop.name.clone()));
-        let step = step(
-            self.place.store.clone(),
-            self.owner.clone(),
-            self.here.devices.clone(),
-            self.permits.clone(),
-            self.post.clone(),
-            Arc::new(errand.place.device()),
-            id.clone(),
-        );
+        let device = Arc::new(errand.place.device());
+        let step = step(self.place.store.clone(), self.owner.clone(), self.actor.clone(), self.post.clone(), device, id.clone());
         self.steps.insert(id, tokio::spawn(step));
     }
 }
 
 /// Does a step as it was recorded, and tells how it ended. Nothing is told of one that is over: whoever asked knows of it.
-async fn step(
-    store: Arc<Store>,
-    owner: Owner,
-    devices: Arc<Devices>,
-    permits: Arc<Semaphore>,
-    post: Arc<Post>,
-    device: Arc<Device>,
-    id: StepId,
-) {
-    actor::know_the_log(&store, &devices).await;
+async fn step(store: Arc<Store>, owner: Owner, actor: Actor, post: Arc<Post>, device: Arc<Device>, id: StepId) {
     let recorded = loop {
         match reconcile::record::take_up(&*store, &id).await {
             Ok(recorded) => break recorded,
@@ -284,8 +267,7 @@ async fn step(
         }
         tokio::time::sleep(AGAIN).await;
     }
-    let desired = Desired::default();
-    let outcome = actor::act(&Actor::Here(devices, permits), &desired, &device, &recorded).await;
+    let outcome = actor.act(&Desired::default(), &device, &recorded).await;
     tracing::info!(step = %id, device = %device.name, mailbox = owner.mailbox(), verdict = ?outcome.verdict, "{} ended", recorded.step().action.word());
     post.put(PLANNER, &Matter::Outcome(id), serde_json::to_string(&outcome).ok());
 }
