@@ -9,6 +9,7 @@
 mod actor;
 mod asked;
 mod cluster;
+pub(crate) mod governing;
 pub(crate) mod hands;
 mod heard;
 pub(crate) mod hooks;

@@ -13,7 +13,6 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::run::RunArgs;
 use super::shards;
 use crate::engine::hands::shard::Workplace;
 use crate::engine::source::Origin;
@@ -93,18 +92,17 @@ const LOST: &str = "the lease is lost: another replica may act now, so this one 
 
 /// Waits for the lease, and runs the engine for as long as it is held.
 pub(super) async fn lead(
-    args: RunArgs,
+    args: KubernetesArgs,
+    (data, webhooks): (PathBuf, bool),
     cluster: Arc<Cluster>,
     parts: Parts,
     place: Workplace,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let RunArgs { kubernetes: args, webhooks, data, .. } = args;
     let timing = Timing::new(args.lease_duration.0.try_into().unwrap_or_default());
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
-    let claim =
-        Claim { lease: args.lease_name.clone(), namespace, identity, timing, data, webhooks: webhooks.webhooks, rbac: !args.no_rbac };
+    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, timing, data, webhooks, rbac: !args.no_rbac };
     if args.shards == 0 {
         return plan(&claim, cluster, parts, stop).await;
     }

@@ -197,7 +197,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let task = match cluster {
         Some(cluster) => {
             let (args, stop) = (args.clone(), stop.clone());
-            tokio::spawn(async move { kubernetes::lead(args, cluster, parts, place, stop).await })
+            tokio::spawn(async move {
+                kubernetes::lead(args.kubernetes, (args.data, args.webhooks.webhooks), cluster, parts, place, stop).await
+            })
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };

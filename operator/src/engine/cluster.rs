@@ -12,7 +12,7 @@ use reconcile::{Desired, Key, Name, Revision, Target};
 use tokio::sync::mpsc;
 
 use super::Event;
-use super::roles::Governing;
+use super::governing::Governing;
 use super::source::{Candidate, Wish, Wrong};
 
 /// A watch that has failed and says nothing for so long goes on: it tries again within a minute at the latest.
@@ -28,7 +28,7 @@ pub(super) async fn follow(cluster: &Cluster, governing: &Governing, mut wishes:
             batch = cluster.next(&mut watch) => match batch {
                 Ok(batch) => match take(&desired, batch) {
                     Taken::Candidate(candidate) => {
-                        governing.update(&desired, &candidate);
+                        governing.update(&desired, &candidate.desired, &candidate.told, &candidate.changed);
                         desired = candidate.desired.clone();
                         Some(Event::Candidate(candidate))
                     }

@@ -4,6 +4,7 @@
 mod commit_status;
 mod follower;
 mod judging;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

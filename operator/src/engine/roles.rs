@@ -4,7 +4,7 @@
 //! gone although some other change waits for approval. Only Roles that a change concerns are looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use api::view::SharedView;
@@ -15,14 +15,13 @@ use crds::{Kind, Object, PlainStatus, Role};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use reconcile::access::{self, Rules};
-use reconcile::{Desired, Key, Name, Target, report};
-use tokio::sync::Notify;
+use reconcile::{Desired, Name, Target, report};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::requested_at;
+use super::governing::Governing;
 use super::reports::Reports;
-use super::source::Candidate;
 
 /// Roles that are written at a time.
 const WRITERS: usize = 8;
@@ -30,41 +29,6 @@ const WRITERS: usize = 8;
 const AGAIN: Duration = Duration::from_secs(5);
 /// Time until what was refused is tried again: somebody may have put it right where we don't look.
 const LATER: Duration = Duration::from_secs(60);
-
-/// What the API server has, and whose rules that may have changed.
-#[derive(Default)]
-pub(crate) struct Governing {
-    state: Mutex<State>,
-    news: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    desired: Arc<Desired>,
-    concerned: BTreeSet<Name>,
-}
-
-impl Governing {
-    /// Takes in what is new.
-    pub(super) fn update(&self, before: &Desired, candidate: &Candidate) {
-        let keys: BTreeSet<Key> = candidate.told.iter().cloned().collect();
-        let concerned = access::concerned(before, &candidate.desired, &keys, &candidate.changed);
-        let mut state = self.state();
-        state.desired = candidate.desired.clone();
-        state.concerned.extend(concerned);
-        drop(state);
-        self.news.notify_one();
-    }
-
-    fn take(&self) -> (Arc<Desired>, BTreeSet<Name>) {
-        let mut state = self.state();
-        (state.desired.clone(), std::mem::take(&mut state.concerned))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What it works with.
 pub(crate) struct Shared {

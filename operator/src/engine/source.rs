@@ -17,7 +17,7 @@ use reconcile::{Changed, Desired, Key, Name, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
-use super::roles::Governing;
+use super::governing::Governing;
 
 /// A revision that was read, and may come in force.
 pub(crate) struct Candidate {

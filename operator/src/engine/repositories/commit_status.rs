@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::hooks::TOKEN;
-use super::{Shared, follower::Verdict};
+use super::Shared;
+use super::verdict::Verdict;
 
 /// Tries of one report, the time between them doubling from [`FIRST`] to [`LAST`]: half an hour in all.
 const TRIES: usize = 10;

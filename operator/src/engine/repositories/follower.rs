@@ -22,6 +22,7 @@ use super::super::hooks;
 use super::super::source::{Candidate, Origin, Reading};
 use super::commit_status::{Outbox, report};
 use super::judging::Judging;
+use super::verdict::Verdict;
 use super::{Shared, Wanted};
 
 /// Time between two looks where none is given.
@@ -51,20 +52,6 @@ enum Turn {
         /// Also where others have changed it.
         forced: bool,
     },
-}
-
-/// How a look went.
-#[derive(Clone)]
-pub(super) struct Verdict {
-    pub(super) is_ready: bool,
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-}
-
-impl Verdict {
-    fn not(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { is_ready: false, reason, message: message.into() }
-    }
 }
 
 /// Follows one Repository.
