@@ -495,9 +495,13 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
 
 /// Something is on its way, so that even a look that found nothing new counts.
 fn is_moving(rollout: &Rollout) -> bool {
+    is_open(rollout) || rollout.placements.values().any(|placement| placement.batch == 0)
+}
+
+/// A revision spreads, or is taken back.
+fn is_open(rollout: &Rollout) -> bool {
     use reconcile::RevisionResult::{Progressing, RollingBack};
-    let open = rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }));
-    open || rollout.placements.values().any(|placement| placement.batch == 0)
+    rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }))
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

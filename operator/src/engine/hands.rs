@@ -60,6 +60,13 @@ impl Hands {
         }
     }
 
+    /// What was told of a device is older than what was done there last.
+    pub(super) fn outdated(&mut self, view: &View, name: &Name) {
+        if let Self::Away(away) = self {
+            away.outdated(view, name);
+        }
+    }
+
     /// Something was told of a device that is not there.
     pub(super) fn unknown(&mut self, name: &Name, probe: Option<&str>) {
         if let Self::Away(away) = self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::view::View;
 use devices::probe::Ran;
+use jiff::Timestamp;
 use reconcile::record::RecordedStep;
 use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout};
 
@@ -33,6 +34,9 @@ impl Engine {
         let is_first = |rollout: &Rollout| rollout.placements.get(name).is_some_and(|placement| old.seen_at <= Some(placement.since));
         let awaited = |rollout: &Rollout| is_moving(rollout) || is_first(rollout);
         let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| awaited(rollout)));
+        if seen.is_reachable() && is_outdated(&view, &units, name, seen.seen_at) {
+            self.hands.outdated(&view, name);
+        }
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         drop(view);
         if changed || is_known_first {
@@ -57,6 +61,9 @@ impl Engine {
         let mut seen = view.observed.devices.get(&ran.device).map(|seen| (**seen).clone()).unwrap_or_default();
         let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).map_or(ProbeState::Unknown, |before| before.state);
         let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
+        if is_outdated(&view, &units, &ran.device, ran.seen.seen_at) {
+            self.hands.outdated(&view, &ran.device);
+        }
         view.observed.devices.insert(ran.device.clone(), Arc::new(seen));
         drop(view);
         if before != ran.seen.state {
@@ -90,6 +97,13 @@ impl Engine {
         self.dirty.extend(concerned);
         self.dirty.insert(unit);
     }
+}
+
+/// Whether an answer was asked for before what was done last on the device: whoever waits for a newer one would wait for ever, if nobody
+/// asked for it.
+fn is_outdated(view: &View, units: &[Name], device: &Name, at: Option<Timestamp>) -> bool {
+    let placements = units.iter().filter_map(|unit| view.observed.rollouts.get(unit)?.placements.get(device));
+    placements.into_iter().any(|placement| at <= Some(placement.since))
 }
 
 /// The Deployments that have to do with a device: those that select it, and those that were deleted and have something there.

@@ -12,8 +12,9 @@ use reconcile::{Access, Desired, Device, Name, Observed, Outcome, StepId};
 use store::{Letter, Owner, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::super::{Event, is_moving};
+use super::super::{Event, is_moving, is_open};
 use super::letters::{Errand, Matter, Order, PLANNER, Place, shard, shard_of};
 use super::post::Post;
 
@@ -21,6 +22,8 @@ use super::post::Post;
 const LOOK: Duration = Duration::from_millis(250);
 /// Time between two tries of a store that can't be read.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Time between two times that a device is asked for since what is known of it is outdated: clocks of two machines may differ.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Jump hosts in a row; devices refuse longer ways too.
 const HOPS: usize = 4;
 
@@ -51,6 +54,10 @@ struct State {
     eager: bool,
     /// Names of its probes.
     probes: Vec<String>,
+    /// This planner has asked for it, and not only one before it.
+    is_ours: bool,
+    /// When it was last asked for because what is known is outdated.
+    asked: Option<Instant>,
 }
 
 /// Steps that others do.
@@ -97,7 +104,7 @@ impl Away {
         let Some(document) = letter.document else { return };
         if let Some(matter) = Matter::parse(&letter.matter) {
             if let (Matter::Device(name), Ok(order)) = (&matter, serde_json::from_str::<Order>(&document)) {
-                self.orders.insert(name.clone(), State { look: order.look, eager: false, probes: order.place.probes() });
+                self.orders.insert(name.clone(), State { look: order.look, probes: order.place.probes(), ..State::default() });
             }
             self.there.insert((mailbox.clone(), matter), hash(&document));
         }
@@ -124,13 +131,7 @@ impl Away {
         let device = device.filter(|device| device.access != Access::None || !device.probes.is_empty());
         let place = shard(shard_of(name, self.shards));
         let Some(device) = device else {
-            if let Some(state) = self.orders.remove(name) {
-                for behind in self.behind.values_mut() {
-                    behind.remove(name);
-                }
-                state.probes.iter().for_each(|probe| self.unknown(name, Some(probe)));
-                self.unknown(name, None);
-            }
+            self.leave(name);
             return self.put(place, Matter::Device(name.clone()), None);
         };
         let through = hops(desired, device);
@@ -138,6 +139,7 @@ impl Away {
             self.behind.entry(hop.name.clone()).or_default().insert(name.clone());
         }
         let state = self.orders.entry(name.clone()).or_default();
+        state.is_ours = true;
         let place_there = Place::of(device);
         let gone = std::mem::replace(&mut state.probes, place_there.probes());
         let gone: Vec<String> = gone.into_iter().filter(|probe| !state.probes.contains(probe)).collect();
@@ -150,6 +152,16 @@ impl Away {
         };
         gone.iter().for_each(|probe| self.unknown(name, Some(probe)));
         self.put(place, Matter::Device(name.clone()), serde_json::to_string(&order).ok());
+    }
+
+    /// Nobody looks at a device any more: what was told of it counts no more.
+    fn leave(&mut self, name: &Name) {
+        let Some(state) = self.orders.remove(name) else { return };
+        for behind in self.behind.values_mut() {
+            behind.remove(name);
+        }
+        state.probes.iter().for_each(|probe| self.unknown(name, Some(probe)));
+        self.unknown(name, None);
     }
 
     /// What was told of a device, or of a probe of it, that is not there counts no more.
@@ -173,6 +185,15 @@ impl Away {
         }
     }
 
+    /// What is known of a device is older than what was done there last: a planner before this one did not come to asking for more.
+    pub(crate) fn outdated(&mut self, view: &View, name: &Name) {
+        let Some(state) = self.orders.get_mut(name) else { return };
+        if state.asked.is_none_or(|asked| asked.elapsed() > PATIENCE) {
+            state.asked = Some(Instant::now());
+            self.now(view, name);
+        }
+    }
+
     /// Where something is under way each answer counts, and elsewhere only what differs.
     pub(crate) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
         for unit in units {
@@ -182,8 +203,12 @@ impl Away {
             if self.moving.get(unit).map(|(stamp, _)| *stamp) == stamp {
                 continue;
             }
-            let devices: BTreeSet<Name> =
-                rollout.map(|rollout| members.iter().chain(rollout.placements.keys()).cloned().collect()).unwrap_or_default();
+            let devices: BTreeSet<Name> = match rollout {
+                Some(rollout) if is_open(rollout) => members.iter().chain(rollout.placements.keys()).cloned().collect(),
+                // Only those that came later are still watched.
+                Some(rollout) => rollout.placements.iter().filter(|(_, there)| there.batch == 0).map(|(name, _)| name.clone()).collect(),
+                None => BTreeSet::new(),
+            };
             let before = match stamp {
                 Some(stamp) => self.moving.insert(unit.clone(), (stamp, devices.clone())),
                 None => self.moving.remove(unit),
@@ -207,7 +232,11 @@ impl Away {
             match Matter::parse(&matter) {
                 Some(matter) => {
                     let wanted = match &matter {
-                        Matter::Device(name) => self.orders.contains_key(name) && mailbox == shard(shard_of(name, self.shards)),
+                        Matter::Device(name) if !self.orders.get(name).is_some_and(|state| state.is_ours) => {
+                            self.leave(name);
+                            false
+                        }
+                        Matter::Device(name) => mailbox == shard(shard_of(name, self.shards)),
                         Matter::Step(id) => is_under_way(id),
                         _ => false,
                     };
@@ -356,4 +385,94 @@ fn hash(document: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     document.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use store::Options;
+
+    use super::*;
+
+    fn view(names: &[&str]) -> View {
+        let mut desired = Desired::default();
+        for name in names {
+            let access = r#"{"Ssh":{"port":22,"user":"ops","secret":null,"host_keys":[],"sudo":true,"via":null}}"#;
+            let place = format!(r#"{{"name":"default/{name}","address":"192.0.2.1","access":{access},"probes":[]}}"#);
+            let place: Place = serde_json::from_str(&place).unwrap();
+            desired.devices.insert_mut(Name::parse(name), Arc::new(place.device()));
+        }
+        View { desired: Arc::new(desired), ..View::default() }
+    }
+
+    /// A planner with these devices in force, all of which was sent.
+    async fn planner(store: &Arc<Store>, view: &View, events: &mpsc::Sender<Event>) -> Away {
+        let mut away = Away::open(store.clone(), 1, events.clone()).await.unwrap();
+        away.delivering.abort();
+        away.update(&view.desired.devices.keys().cloned().collect());
+        for name in view.desired.devices.keys() {
+            away.ask(&view.desired, &view.observed, name);
+        }
+        away.settled(|_| false);
+        away.far.post.empty(store, &away.owner).await.unwrap();
+        away
+    }
+
+    async fn letters(store: &Store, shard: &Owner, after: &mut u64) -> Vec<String> {
+        let (to, letters) = store.letters(shard, *after).await.unwrap();
+        *after = to;
+        letters.into_iter().map(|letter| format!("{}{}", letter.matter, if letter.document.is_some() { "" } else { " closed" })).collect()
+    }
+
+    #[tokio::test]
+    async fn another_planner_asks_for_what_differs_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap());
+        let (events, _inbox) = mpsc::channel(16);
+        let first = planner(&store, &view(&["a", "b"]), &events).await;
+        let shard = store.open_mailbox(&shard(0)).await.unwrap();
+        let mut after = 0;
+        assert_eq!(letters(&store, &shard, &mut after).await, ["device default/a", "device default/b"]);
+
+        // One is gone, one is new, one is as it was.
+        let second = planner(&store, &view(&["b", "c"]), &events).await;
+        assert_eq!(letters(&store, &shard, &mut after).await, ["device default/c", "device default/a closed"]);
+        assert!(matches!(store.is_owner(&first.owner).await, Err(store::Error::Replaced(_))));
+        store.is_owner(&second.owner).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_outdated_is_asked_for_again_but_not_all_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap());
+        let (events, _inbox) = mpsc::channel(16);
+        let view = view(&["a"]);
+        let mut away = planner(&store, &view, &events).await;
+        let shard = store.open_mailbox(&shard(0)).await.unwrap();
+        let mut after = 0;
+        letters(&store, &shard, &mut after).await;
+        for _ in 0..3 {
+            away.outdated(&view, &Name::parse("a"));
+            away.far.post.empty(&store, &away.owner).await.unwrap();
+        }
+        assert_eq!(letters(&store, &shard, &mut after).await, ["device default/a"]);
+        let (_, letter) = store.asked_of_others(&away.owner).await.unwrap().remove(0);
+        let order: Order = serde_json::from_str(letter.document.as_deref().unwrap()).unwrap();
+        assert_eq!(order.look, 1, "asked three times, and for one look");
+    }
+
+    /// A step that ended while nobody planned has its outcome waiting for whoever asks for it.
+    #[tokio::test]
+    async fn an_outcome_that_comes_early_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap());
+        let (events, _inbox) = mpsc::channel(16);
+        let away = planner(&store, &view(&["a"]), &events).await;
+        let outcome = Outcome::failed(jiff::Timestamp::UNIX_EPOCH, "no");
+        let letter = Letter { matter: Matter::Outcome(StepId("x".into())).to_text(), document: serde_json::to_string(&outcome).ok() };
+        assert!(away.far.take(letter).is_none());
+        assert_eq!(away.far.outcomes().early.get(&StepId("x".into())), Some(&outcome));
+        // What nobody can read is left, and stops nothing.
+        assert!(away.far.take(Letter { matter: "seen default/a".into(), document: Some("{".into()) }).is_none());
+        assert!(away.far.take(Letter { matter: "later x".into(), document: Some("{}".into()) }).is_none());
+    }
 }
