@@ -435,7 +435,7 @@ mod tests {
 
         // One is gone, one is new, one is as it was.
         let second = planner(&store, &view(&["b", "c"]), &events).await;
-        assert_eq!(letters(&store, &shard, &mut after).await, ["device default/c", "device default/a closed"]);
+        assert_eq!(letters(&store, &shard, &mut after).await, ["device default/a closed", "device default/c"]);
         assert!(matches!(store.is_owner(&first.owner).await, Err(store::Error::Replaced(_))));
         store.is_owner(&second.owner).await.unwrap();
     }
