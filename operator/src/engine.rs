@@ -37,6 +37,7 @@ use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
 use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use hands::Hands;
 use hands::away::Away;
@@ -69,8 +70,12 @@ pub(crate) enum Event {
     SourceFailed(String),
     /// A device was looked at.
     Seen(Name, Box<DeviceSeen>),
+    /// What a planner before this one was told of a device.
+    Remembered(Name, Box<DeviceSeen>),
     /// A probe ran.
     Probe(Ran),
+    /// What a planner before this one was told of a probe.
+    RememberedProbe(Ran),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
     /// The store does not take an outcome.
@@ -158,12 +163,12 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     };
     engine.restore(&url).await?;
     let (tell, interval) = (events.clone(), parts.interval);
-    let mut follow = tokio::spawn(async move {
+    let mut follow = AbortOnDropHandle::new(tokio::spawn(async move {
         match parts.origin {
             source::Origin::Cluster(cluster, governing) => cluster::follow(&cluster, &governing, wishes, tell).await,
             origin => source::follow(origin, in_force.map(|in_force| in_force.revision), interval, wishes, tell).await,
         }
-    });
+    }));
     let mut requests = parts.requests;
     loop {
         let wake = engine.next_look();
@@ -283,6 +288,8 @@ impl Engine {
                 }
             }
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
+            Some(Event::Remembered(name, seen)) => self.remembered(&name, Some(*seen), None),
+            Some(Event::RememberedProbe(ran)) => self.remembered(&ran.device.clone(), None, Some(&ran)),
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
             Some(Event::StoreRefused(error)) => self.store_failed(&error),

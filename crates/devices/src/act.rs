@@ -41,7 +41,14 @@ impl Act for Devices {
         }
         let body = match self.body(device, step).await {
             Ok(body) => body,
-            Err(outcome) => return Some(outcome),
+            // Unless somebody else has begun it meanwhile, and that is why the device is not as it was.
+            Err(outcome) => {
+                return match self.progress(device, &detached::poll(&id)).await {
+                    Ok(Progress::Absent) => Some(outcome),
+                    Ok(progress) => self.follow(device, step, progress).await,
+                    Err(_) => None,
+                };
+            }
         };
         let script = detached::start(&id, &body, work.deadline_seconds.max(60));
         match self.progress(device, &script).await {

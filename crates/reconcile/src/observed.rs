@@ -54,6 +54,21 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// Those of the items to be read on a device that hold a secret: nothing of their hash is to be written down.
+    pub fn secret_items(&self, desired: &Desired, device: &Name) -> BTreeSet<ItemKey> {
+        let mut items = BTreeSet::new();
+        for unit in desired.selected_by.get(device).into_iter().flatten() {
+            let wanted = desired.deployments.get(unit).map(|deployment| &*deployment.content);
+            let in_force = self.rollouts.get(unit).and_then(|rollout| rollout.in_force()).map(|record| &*record.content);
+            for content in wanted.into_iter().chain(in_force) {
+                items.extend(content.items().filter(|key| content.is_secret(key)));
+            }
+        }
+        items
+    }
+}
+
 /// An alert that fires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -292,6 +307,13 @@ impl DeviceSeen {
             (before.items.clone(), before.facts.clone(), before.boot_id.clone(), before.seen_at);
     }
 
+    /// Leaves out the hashes of what holds a secret: a short one could be guessed from that.
+    pub fn without_hashes(&mut self, secret: &BTreeSet<ItemKey>) {
+        for (_, item) in self.items.iter_mut().filter(|(key, _)| secret.contains(*key)) {
+            *item = item.clone().without_hash();
+        }
+    }
+
     /// Whether this look shows something else than another one did, but for when that was.
     pub fn differs(&self, other: &Self) -> bool {
         let shown =
@@ -396,6 +418,15 @@ mod tests {
         assert!(!observed.devices.contains_key(&Name::parse("gone")));
         assert_eq!(observed.devices[&Name::parse("a")].probes.keys().collect::<Vec<_>>(), ["web"]);
         assert_eq!(observed.devices[&Name::parse("b")].health(), Health::Healthy);
+    }
+
+    #[test]
+    fn of_a_secret_no_hash_is_told() {
+        let file = |sha256: &str| ItemSeen::File { sha256: sha256.into(), mode: "0600".into(), owner: "root".into(), group: "root".into() };
+        let (key, other) = (ItemKey::file("/etc/key"), ItemKey::file("/etc/motd"));
+        let mut seen = DeviceSeen { items: [(key.clone(), file("aa")), (other.clone(), file("bb"))].into(), ..DeviceSeen::default() };
+        seen.without_hashes(&[key.clone()].into());
+        assert_eq!((&seen.items[&key], &seen.items[&other]), (&file(""), &file("bb")));
     }
 
     /// Out of sight is not absent: what was last known stays known, with the first instant at which it could not be seen.

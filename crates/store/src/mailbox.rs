@@ -20,6 +20,8 @@ const PAGE: u32 = 1000;
 pub struct Owner {
     mailbox: String,
     number: u64,
+    /// The number of the newest letter when it was opened.
+    newest: u64,
 }
 
 /// The newest word on a matter; none: it is closed.
@@ -36,6 +38,11 @@ impl Owner {
     pub fn mailbox(&self) -> &str {
         &self.mailbox
     }
+
+    /// The number of the newest letter when it was opened: up to it they are for whoever owned it before.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
 }
 
 impl Store {
@@ -45,9 +52,9 @@ impl Store {
             let mut tx = self.pool.begin().await?;
             let again = "ON CONFLICT (name) DO UPDATE SET owner = mailbox.owner + 1";
             insert(&mut tx, "mailbox (name, owner, numbered)", [[name.into(), 1_u64.into(), 0_u64.into()]], again).await?;
-            let row = query("SELECT owner FROM mailbox WHERE name = $1", [name.into()]).fetch_one(&mut *tx).await?;
+            let row = query("SELECT owner, numbered FROM mailbox WHERE name = $1", [name.into()]).fetch_one(&mut *tx).await?;
             tx.commit().await?;
-            Ok(Owner { mailbox: name.to_owned(), number: number(&row, "owner")? })
+            Ok(Owner { mailbox: name.to_owned(), number: number(&row, "owner")?, newest: number(&row, "numbered")? })
         })
         .await
     }

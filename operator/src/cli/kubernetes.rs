@@ -12,6 +12,7 @@ use devices::{Secret, SecretSource};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::shards;
 use crate::engine::hands::shard::Workplace;
@@ -108,8 +109,11 @@ pub(super) async fn lead(
     }
     let contender = cluster.contender(&claim.namespace, &claim.identity, timing);
     let holding = stop.child_token();
-    let shards = tokio::spawn(shards::hold(place, contender, args.lease_name.clone(), args.shards, holding.clone()));
-    let ended = plan(&claim, cluster, parts, stop).await;
+    let mut shards = tokio::spawn(shards::hold(place, contender, args.lease_name.clone(), args.shards, holding.clone()));
+    let ended = tokio::select! {
+        ended = plan(&claim, cluster, parts, stop) => ended,
+        _ = &mut shards => bail!("nobody holds the shards any more"),
+    };
     // However it ends: what it holds is let go.
     holding.cancel();
     let _ = tokio::time::timeout(LET_GO, shards).await;
@@ -132,6 +136,8 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
     tracing::info!(lease, namespace, identity, generation = held.generation(), "this replica acts");
     let lost = held.lost.clone();
     let (release, publishing) = (CancellationToken::new(), CancellationToken::new());
+    // However this ends: who does not hold the lease writes nothing any more.
+    let _guard = publishing.clone().drop_guard();
     let mut keeping = tokio::spawn(held.keep(release.clone()));
     let reports = parts.reports.clone().context("reports")?;
     let Origin::Cluster(_, governing) = &parts.origin else { bail!("no cluster") };
@@ -146,10 +152,10 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
         webhooks: *webhooks,
     };
     let roles = roles::Shared { cluster: cluster.clone(), view: view.clone(), reports: reports.clone(), governing, rbac: *rbac };
-    let mut roles = tokio::spawn(roles::run(roles, publishing.clone()));
-    let mut repositories = tokio::spawn(repositories::run(Arc::new(shared), publishing.clone()));
+    let mut roles = AbortOnDropHandle::new(tokio::spawn(roles::run(roles, publishing.clone())));
+    let mut repositories = AbortOnDropHandle::new(tokio::spawn(repositories::run(Arc::new(shared), publishing.clone())));
     let identity = identity.to_owned();
-    let publish = tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await });
+    let publish = AbortOnDropHandle::new(tokio::spawn(async move { reports::publish(reports, cluster, view, &identity, done).await }));
     let ended = tokio::select! {
         () = lost.cancelled() => bail!(LOST),
         ended = engine::run(parts, stop) => ended,

@@ -4,9 +4,11 @@
 //! fewer comes first; and who holds none where somebody holds several asks for one of those.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cluster::lease::{Contender, Glance, Held};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::hands::letters;
@@ -16,8 +18,12 @@ use crate::engine::hands::shard::{self, Workplace};
 struct Mine {
     stop: CancellationToken,
     wanted: CancellationToken,
-    task: JoinHandle<()>,
+    /// Whether it came to a good end.
+    task: JoinHandle<bool>,
 }
+
+/// For so long a replica that could not work for a shard leaves them to others.
+const REST: Duration = Duration::from_secs(30);
 
 /// Takes part in holding the shards until told to stop.
 pub(super) async fn hold(place: Workplace, mut contender: Contender, lease: String, count: u32, stop: CancellationToken) {
@@ -25,13 +31,23 @@ pub(super) async fn hold(place: Workplace, mut contender: Contender, lease: Stri
     // For how many turns each has been seen free.
     let mut free: BTreeMap<u32, usize> = BTreeMap::new();
     let mut told = String::new();
+    let mut rests_until = Instant::now();
     loop {
-        mine.retain(|_, held| !held.task.is_finished());
+        let over: Vec<u32> = mine.iter().filter(|(_, held)| held.task.is_finished()).map(|(number, _)| *number).collect();
+        for number in over {
+            if let Some(held) = mine.remove(&number)
+                && !held.task.await.unwrap_or(false)
+            {
+                rests_until = Instant::now() + REST;
+            }
+        }
+        let rests = Instant::now() < rests_until;
         let kept = mine.values().filter(|held| !held.stop.is_cancelled()).count();
         if let Some(held) = mine.values().find(|held| kept > 1 && held.wanted.is_cancelled() && !held.stop.is_cancelled()) {
             held.stop.cancel();
         }
-        if let Err(error) = turn(&place, &mut contender, &lease, count, &mut mine, &mut free).await
+        if !rests
+            && let Err(error) = turn(&place, &mut contender, &lease, count, &mut mine, &mut free).await
             && told != error
         {
             tracing::warn!(error, "the leases of the shards can't be had yet");
@@ -96,13 +112,17 @@ fn begin(place: Workplace, number: u32, held: Held) -> Mine {
         tracing::info!(shard = number, "this replica works for the shard");
         let release = CancellationToken::new();
         let keeping = tokio::spawn(held.keep(release.clone()));
+        // Whatever happens here, a lease that nobody works for is not kept.
+        let _guard = release.clone().drop_guard();
         let over = async {
             tokio::select! {
                 () = told.cancelled() => {}
                 () = lost.cancelled() => {}
             }
         };
-        match shard::work(place, number, over).await {
+        let worked = shard::work(place, number, over).await;
+        let is_well = !matches!(&worked, Err(error) if !matches!(error, store::Error::Replaced(_)));
+        match worked {
             Ok(()) if lost.is_cancelled() => {
                 tracing::warn!(shard = number, "the lease is lost: another replica may work for the shard now");
             }
@@ -111,6 +131,7 @@ fn begin(place: Workplace, number: u32, held: Held) -> Mine {
         }
         release.cancel();
         let _ = keeping.await;
+        is_well
     });
     Mine { stop, wanted, task }
 }

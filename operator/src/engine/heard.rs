@@ -50,6 +50,23 @@ impl Engine {
         }
     }
 
+    /// What was told before this process planned. Where something is under way nobody knows how it is by now, as after any restart: that is
+    /// waited for. Else a soak would end, or a device be given up, on what nobody has looked at since.
+    pub(super) fn remembered(&mut self, name: &Name, seen: Option<DeviceSeen>, ran: Option<&Ran>) {
+        let view = self.view.clone();
+        let view = view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if concerned(&view, name).iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout))) {
+            return self.hands.outdated(&view, name);
+        }
+        drop(view);
+        if let Some(seen) = seen {
+            self.seen(name, seen);
+        }
+        if let Some(ran) = ran {
+            self.probe(ran);
+        }
+    }
+
     pub(super) fn probe(&mut self, ran: &Ran) {
         let view = self.view.clone();
         let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);

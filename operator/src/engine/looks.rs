@@ -77,6 +77,12 @@ impl Looks {
     }
 }
 
+impl Drop for Looks {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// What it takes to look at one device.
 struct Watch {
     devices: Arc<Devices>,

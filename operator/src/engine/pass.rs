@@ -40,6 +40,8 @@ impl Engine {
                     }
                     // Outcomes that are stored already are still in our queue.
                     self.reload().await;
+                    // What a planner before this one recorded at its last moment is done by this one.
+                    self.resume().await;
                     break;
                 }
             }

@@ -1,6 +1,6 @@
 //! Others look at devices and act on them: the planner asks by letter, and reads what they answer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,15 +38,19 @@ pub(crate) struct Away {
     orders: HashMap<Name, State>,
     /// Devices by the jump hosts on their way.
     behind: HashMap<Name, BTreeSet<Name>>,
-    /// Deployments with something under way, and the devices of which each answer counts therefore; with the version of the rollout and
-    /// the number of its members of which that is known.
-    moving: HashMap<Name, ((u64, usize), BTreeSet<Name>)>,
-    /// Not asked again yet since the restart.
-    unsettled: BTreeSet<(String, String)>,
+    /// Deployments with something under way, and the devices of which each answer counts therefore; with what that is made of.
+    moving: HashMap<Name, (Stamp, BTreeSet<Name>)>,
+    /// Not asked again yet since the restart; of a step, with the device.
+    unsettled: BTreeMap<(String, String), Option<Name>>,
+    /// What looks are counted from: of a device that was forgotten and comes back, an earlier number must not look like the newest one.
+    begun: u64,
     reading: Option<JoinHandle<()>>,
     delivering: JoinHandle<()>,
     events: mpsc::Sender<Event>,
 }
+
+/// The version of a rollout, and the Deployment as it is in force.
+type Stamp = (u64, Option<usize>);
 
 #[derive(Default)]
 struct State {
@@ -88,7 +92,8 @@ impl Away {
             orders: HashMap::new(),
             behind: HashMap::new(),
             moving: HashMap::new(),
-            unsettled: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
+            begun: u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default(),
             reading: None,
             delivering: tokio::spawn(deliver(post, store.clone(), owner.clone(), events.clone())),
             events,
@@ -108,7 +113,8 @@ impl Away {
             }
             self.there.insert((mailbox.clone(), matter), hash(&document));
         }
-        self.unsettled.insert((mailbox, letter.matter));
+        let device = serde_json::from_str::<Errand>(&document).ok().map(|errand| errand.place.device().name);
+        self.unsettled.insert((mailbox, letter.matter), device);
     }
 
     pub(crate) fn far(&self) -> Arc<Far> {
@@ -138,8 +144,9 @@ impl Away {
         for hop in &through {
             self.behind.entry(hop.name.clone()).or_default().insert(name.clone());
         }
-        let state = self.orders.entry(name.clone()).or_default();
-        state.is_ours = true;
+        let eager = self.moving.values().any(|(_, devices)| devices.contains(name));
+        let state = self.orders.entry(name.clone()).or_insert_with(|| State { look: self.begun, ..State::default() });
+        (state.is_ours, state.eager) = (true, eager);
         let place_there = Place::of(device);
         let gone = std::mem::replace(&mut state.probes, place_there.probes());
         let gone: Vec<String> = gone.into_iter().filter(|probe| !state.probes.contains(probe)).collect();
@@ -147,6 +154,7 @@ impl Away {
             place: place_there,
             through: through.iter().map(|hop| Place::hop(hop)).collect(),
             items: observed.items(desired, name).into_iter().collect(),
+            secret: observed.secret_items(desired, name),
             eager: state.eager,
             look: state.look,
         };
@@ -198,8 +206,9 @@ impl Away {
     pub(crate) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
         for unit in units {
             let rollout = view.observed.rollouts.get(unit).filter(|rollout| is_moving(rollout));
-            let members = view.desired.deployments.get(unit).map(|deployment| deployment.members.as_slice()).unwrap_or_default();
-            let stamp = rollout.map(|rollout| (rollout.version, members.len()));
+            let deployment = view.desired.deployments.get(unit);
+            let members = deployment.map(|deployment| deployment.members.as_slice()).unwrap_or_default();
+            let stamp = rollout.map(|rollout| (rollout.version, deployment.map(|deployment| Arc::as_ptr(deployment) as usize)));
             if self.moving.get(unit).map(|(stamp, _)| *stamp) == stamp {
                 continue;
             }
@@ -216,19 +225,16 @@ impl Away {
             let before = before.map(|(_, devices)| devices).unwrap_or_default();
             let touched: Vec<Name> = before.symmetric_difference(&devices).cloned().collect();
             for name in touched {
-                let eager = self.moving.values().any(|(_, devices)| devices.contains(&name));
-                match self.orders.get_mut(&name) {
-                    Some(state) if state.eager != eager => state.eager = eager,
-                    _ => continue,
+                if self.orders.contains_key(&name) {
+                    self.ask_again(view, &name);
                 }
-                self.ask_again(view, &name);
             }
         }
     }
 
     /// All that was recorded is taken up, and all that is in force is asked for: nothing else is wanted any more.
     pub(crate) fn settled(&mut self, is_under_way: impl Fn(&StepId) -> bool) {
-        for (mailbox, matter) in std::mem::take(&mut self.unsettled) {
+        for ((mailbox, matter), device) in std::mem::take(&mut self.unsettled) {
             match Matter::parse(&matter) {
                 Some(matter) => {
                     let wanted = match &matter {
@@ -237,7 +243,10 @@ impl Away {
                             false
                         }
                         Matter::Device(name) => mailbox == shard(shard_of(name, self.shards)),
-                        Matter::Step(id) => is_under_way(id),
+                        // Where it belongs now: two who are asked would stand in each other's way.
+                        Matter::Step(id) => {
+                            is_under_way(id) && device.is_some_and(|device| mailbox == shard(shard_of(&device, self.shards)))
+                        }
                         _ => false,
                     };
                     if !wanted {
@@ -276,6 +285,12 @@ impl Away {
     }
 }
 
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl Far {
     fn outcomes(&self) -> std::sync::MutexGuard<'_, Outcomes> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -308,8 +323,9 @@ impl Far {
                 Ok((to, letters)) => {
                     let is_all = to == after || letters.is_empty();
                     after = to;
+                    let is_old = to <= owner.newest();
                     for letter in letters {
-                        if let Some(event) = self.take(letter)
+                        if let Some(event) = self.take(letter, is_old)
                             && events.send(event).await.is_err()
                         {
                             return;
@@ -331,11 +347,18 @@ impl Far {
         }
     }
 
-    fn take(&self, letter: Letter) -> Option<Event> {
+    /// `is_old`: it was for the planner before this one.
+    fn take(&self, letter: Letter, is_old: bool) -> Option<Event> {
         let document = letter.document?;
         let event = match Matter::parse(&letter.matter)? {
-            Matter::Seen(name) => serde_json::from_str(&document).map(|seen| Some(Event::Seen(name, Box::new(seen)))),
-            Matter::Probe(device, probe) => serde_json::from_str(&document).map(|seen| Some(Event::Probe(Ran { device, probe, seen }))),
+            Matter::Seen(name) => serde_json::from_str(&document).map(|seen| {
+                let seen = Box::new(seen);
+                Some(if is_old { Event::Remembered(name, seen) } else { Event::Seen(name, seen) })
+            }),
+            Matter::Probe(device, probe) => serde_json::from_str(&document).map(|seen| {
+                let ran = Ran { device, probe, seen };
+                Some(if is_old { Event::RememberedProbe(ran) } else { Event::Probe(ran) })
+            }),
             Matter::Outcome(id) => serde_json::from_str(&document).map(|outcome| {
                 self.arrived(id, outcome);
                 None
@@ -457,7 +480,7 @@ mod tests {
         assert_eq!(letters(&store, &shard, &mut after).await, ["device default/a"]);
         let (_, letter) = store.asked_of_others(&away.owner).await.unwrap().remove(0);
         let order: Order = serde_json::from_str(letter.document.as_deref().unwrap()).unwrap();
-        assert_eq!(order.look, 1, "asked three times, and for one look");
+        assert_eq!(order.look, away.begun + 1, "asked three times, and for one look");
     }
 
     /// A step that ended while nobody planned has its outcome waiting for whoever asks for it.
@@ -469,10 +492,10 @@ mod tests {
         let away = planner(&store, &view(&["a"]), &events).await;
         let outcome = Outcome::failed(jiff::Timestamp::UNIX_EPOCH, "no");
         let letter = Letter { matter: Matter::Outcome(StepId("x".into())).to_text(), document: serde_json::to_string(&outcome).ok() };
-        assert!(away.far.take(letter).is_none());
+        assert!(away.far.take(letter, false).is_none());
         assert_eq!(away.far.outcomes().early.get(&StepId("x".into())), Some(&outcome));
         // What nobody can read is left, and stops nothing.
-        assert!(away.far.take(Letter { matter: "seen default/a".into(), document: Some("{".into()) }).is_none());
-        assert!(away.far.take(Letter { matter: "later x".into(), document: Some("{}".into()) }).is_none());
+        assert!(away.far.take(Letter { matter: "seen default/a".into(), document: Some("{".into()) }, false).is_none());
+        assert!(away.far.take(Letter { matter: "later x".into(), document: Some("{}".into()) }, true).is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! What the planner and those that hold a shard write to each other. Of each matter only the newest word counts.
 
+use std::collections::BTreeSet;
+
 use reconcile::{Access, Device, ItemKey, Name, Probe, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +108,9 @@ pub(crate) struct Order {
     pub(crate) through: Vec<Place>,
     /// What has to be read there.
     pub(crate) items: Vec<ItemKey>,
+    /// Of those, what holds a secret.
+    #[serde(default)]
+    pub(crate) secret: BTreeSet<ItemKey>,
     /// Something is under way there: each answer is told, and not only one that differs from the one before.
     pub(crate) eager: bool,
     /// With another number, it is looked at now, and that is told.

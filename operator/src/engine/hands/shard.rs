@@ -12,6 +12,7 @@ use reconcile::{Desired, Device, DeviceSeen, Name, ProbeState, StepId};
 use store::{Letter, Owner, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::super::Event;
 use super::act::Actor;
@@ -25,6 +26,8 @@ const QUEUE: usize = 4096;
 const LOOK: Duration = Duration::from_millis(250);
 /// Time between two tries of a store that can't be read.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Who can't read for so long lets the shard go.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest time that is spent on telling what is known when a shard is given up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,7 @@ pub(crate) struct Workplace {
 
 /// A device that is looked at, and what was told of it last.
 struct Watched {
+    device: Arc<Device>,
     order: Order,
     last: DeviceSeen,
     /// The next look is told, whatever it shows.
@@ -50,14 +54,29 @@ struct Watched {
     probes: HashMap<String, ProbeState>,
 }
 
+impl Watched {
+    fn new(device: &Arc<Device>, order: &Order) -> Self {
+        Self {
+            device: device.clone(),
+            order: order.clone(),
+            last: DeviceSeen::default(),
+            tell_look: true,
+            tell_probes: BTreeSet::new(),
+            probes: HashMap::new(),
+        }
+    }
+}
+
 /// A shard that is held.
 struct Shard {
     number: u32,
     place: Workplace,
     owner: Owner,
     here: Here,
-    /// For jump hosts: the devices of the shard, and those on the way to them.
+    /// By which jump hosts are found: the devices of the shard, and those on the way to them.
     desired: Arc<Desired>,
+    /// Those on the way, as whoever is behind them was told of; they stay until the shard changes hands.
+    hops: HashMap<Name, Arc<Device>>,
     watched: HashMap<Name, Watched>,
     steps: HashMap<StepId, JoinHandle<()>>,
     actor: Actor,
@@ -78,6 +97,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
         number,
         here,
         desired: Arc::default(),
+        hops: HashMap::new(),
         watched: HashMap::new(),
         steps: HashMap::new(),
         actor,
@@ -87,7 +107,8 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     };
     tokio::pin!(stop);
     let mut after = 0;
-    let mut pause = Duration::ZERO;
+    let mut next = Instant::now();
+    let mut well = Instant::now();
     let ended = loop {
         tokio::select! {
             () = &mut stop => break Ok(()),
@@ -95,15 +116,23 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             _ = &mut delivering => break Err(store::Error::Replaced(owner.mailbox().to_owned())),
             event = seen.recv() => if let Some(Event::Seen(name, seen)) = event { shard.seen(&name, *seen) },
             ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
-            () = tokio::time::sleep(pause) => pause = match shard.read(&mut after).await {
-                Ok(true) => Duration::ZERO,
-                Ok(false) => LOOK,
-                Err(error @ store::Error::Replaced(_)) => break Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, mailbox = owner.mailbox(), "the mailbox can't be read");
-                    AGAIN
-                }
-            },
+            // At an instant, and not after a pause: answers come all the time.
+            () = tokio::time::sleep_until(next) => {
+                let pause = match shard.read(&mut after).await {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => LOOK,
+                    Err(error @ store::Error::Replaced(_)) => break Err(error),
+                    // Somebody else may reach the store.
+                    Err(error) if well.elapsed() > PATIENCE => break Err(error),
+                    Err(error) => {
+                        tracing::warn!(%error, mailbox = owner.mailbox(), "the mailbox can't be read");
+                        next = Instant::now() + AGAIN;
+                        continue;
+                    }
+                };
+                well = Instant::now();
+                next = well + pause;
+            }
         }
     };
     delivering.abort();
@@ -152,9 +181,7 @@ impl Shard {
             }
         }
         for (_, order) in &asked {
-            if let Some(order) = order {
-                self.know(order.through.iter().chain([&order.place]));
-            }
+            changed.extend(order.iter().flat_map(|order| self.pass_through(&order.through)));
         }
         for (name, order) in asked {
             self.order(&name, order);
@@ -175,13 +202,27 @@ impl Shard {
             .ok()
     }
 
-    fn know<'a>(&mut self, places: impl Iterator<Item = &'a Place>) -> Vec<Arc<Device>> {
-        let devices: Vec<Arc<Device>> = places.map(|place| Arc::new(place.device())).collect();
-        let desired = Arc::make_mut(&mut self.desired);
-        for device in &devices {
-            desired.devices.insert_mut(device.name.clone(), device.clone());
+    /// Takes in jump hosts, and gives their names.
+    fn pass_through(&mut self, hops: &[Place]) -> Vec<Name> {
+        let devices = hops.iter().map(|hop| Arc::new(hop.device()));
+        let mut names = Vec::new();
+        for device in devices {
+            let name = device.name.clone();
+            self.hops.insert(name.clone(), device);
+            self.find(&name);
+            names.push(name);
         }
-        devices
+        names
+    }
+
+    /// Has a device found by its name: as it was asked for, or as it is passed through.
+    fn find(&mut self, name: &Name) {
+        let there = self.watched.get(name).map(|watched| &watched.device).or(self.hops.get(name)).cloned();
+        let desired = Arc::make_mut(&mut self.desired);
+        match there {
+            Some(device) => desired.devices.insert_mut(name.clone(), device),
+            None => drop(desired.devices.remove_mut(name)),
+        }
     }
 
     fn order(&mut self, name: &Name, order: Option<Order>) {
@@ -189,32 +230,29 @@ impl Shard {
             self.watched.remove(name);
             self.here.probe(name, None);
             self.here.look_at(name, None, Vec::new());
-            Arc::make_mut(&mut self.desired).devices.remove_mut(name);
-            return;
+            return self.find(name);
         };
-        let device = self.desired.devices.get(name).cloned();
-        self.here.probe(name, device.as_ref());
-        self.here.look_at(name, device.as_ref(), order.items.clone());
+        let device = Arc::new(order.place.device());
+        self.here.probe(name, Some(&device));
+        self.here.look_at(name, Some(&device), order.items.clone());
         let before = self.watched.remove(name);
         let is_asked = before.as_ref().is_none_or(|before| before.order.look != order.look);
-        let mut watched = before.unwrap_or_else(|| Watched {
-            order: order.clone(),
-            last: DeviceSeen::default(),
-            tell_look: true,
-            tell_probes: BTreeSet::new(),
-            probes: HashMap::new(),
-        });
-        watched.order = order;
+        let mut watched = before.unwrap_or_else(|| Watched::new(&device, &order));
+        let names = order.place.probes();
+        watched.probes.retain(|probe, _| names.contains(probe));
+        (watched.device, watched.order) = (device, order);
         if is_asked {
             watched.tell_look = true;
-            watched.tell_probes = device.iter().flat_map(|device| device.probes.iter().map(|probe| probe.name.clone())).collect();
+            watched.tell_probes = names.into_iter().collect();
             self.here.now(name);
         }
         self.watched.insert(name.clone(), watched);
+        self.find(name);
     }
 
     fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
         let Some(watched) = self.watched.get_mut(name) else { return };
+        seen.without_hashes(&watched.order.secret);
         seen.after(&watched.last);
         let is_new = watched.last.differs(&seen);
         watched.last = seen;
@@ -236,11 +274,10 @@ impl Shard {
 
     /// Begins with a step, unless that is being done.
     fn errand(&mut self, id: StepId, errand: &Errand, changed: &mut BTreeSet<Name>) {
-        if self.steps.contains_key(&id) {
+        if self.steps.get(&id).is_some_and(|step| !step.is_finished()) {
             return;
         }
-        let hops = self.know(errand.through.iter());
-        changed.extend(hops.iter().map(|hop| hop.name.clone()));
+        changed.extend(self.pass_through(&errand.through));
         let device = Arc::new(errand.place.device());
         let step = step(self.place.store.clone(), self.owner.clone(), self.actor.clone(), self.post.clone(), device, id.clone());
         self.steps.insert(id, tokio::spawn(step));
