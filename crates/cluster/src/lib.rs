@@ -4,6 +4,7 @@
 //! `reconcile::report` says.
 
 pub mod apply;
+pub mod core_object;
 pub mod events;
 pub mod lease;
 pub mod rbac;

@@ -1,5 +1,7 @@
 //! One Repository: looked at again and again, and applied.
 
+mod also;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +87,8 @@ pub(super) struct Follower {
     let_through: Option<String>,
     /// The state of the cluster at which there was nothing to do, and what was said then.
     rest: Option<(u64, Verdict)>,
+    /// The ConfigMaps and Secrets.
+    also: also::Also,
 }
 
 impl Follower {
@@ -104,11 +108,13 @@ impl Follower {
             touched: BTreeSet::new(),
             let_through: None,
             rest: None,
+            also: also::Also::default(),
         }
     }
 
     pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
         self.revision = self.known_revision();
+        self.also = self.known_also();
         let mut told = String::new();
         loop {
             let now = wanted.borrow_and_update().clone();
@@ -146,7 +152,7 @@ impl Follower {
             last_handled_request_at: wanted.requested.clone(),
         };
         let objects = i32::try_from(self.reading.objects().len()).ok();
-        self.shared.tell(&self.name, RepositoryStatus { plain, revision: self.revision.clone(), objects });
+        self.shared.tell(&self.name, RepositoryStatus { plain, revision: self.revision.clone(), objects, applied: self.also.applied() });
     }
 
     async fn look(&mut self, wanted: &Wanted) -> Verdict {
@@ -170,6 +176,7 @@ impl Follower {
             return self.waits(&too_far);
         }
         let verdict = self.bring(wanted, &applier).await;
+        let verdict = self.bring_also(wanted, &applier, verdict).await;
         match unread {
             // What is in force is kept so, without Git too.
             Some(error) => Verdict::not("GitFailed", error),
@@ -223,6 +230,7 @@ impl Follower {
                 ));
             }
             self.origin = Some(Arc::new(Origin::Git(source)));
+            self.reading = Reading::in_namespace(&namespace).with_core(&spec.also);
         }
         Ok(())
     }
