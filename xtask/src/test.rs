@@ -45,7 +45,7 @@ const LEVELS: [Level; 8] =
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
 const UNIT: [&str; 6] = ["scenario", "update", "properties", "generated", "reference", "examples"];
 /// Test files that need the level `e2e`.
-const E2E: [&str; 7] = ["rollout", "engine", "kinds", "kubernetes", "repositories", "chart", "shards"];
+const E2E: [&str; 8] = ["rollout", "engine", "kinds", "kubernetes", "repositories", "sops", "chart", "shards"];
 
 /// Properties are tried on the same cases each time, so that a failure is the change's; `cargo xtask simulate` looks for new ones.
 fn seeded() -> Command {
