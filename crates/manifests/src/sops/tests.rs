@@ -91,8 +91,8 @@ fn whatever_is_changed_it_is_refused() {
     let items: Vec<&str> = VALUES.lines().filter(|line| line.trim_start().starts_with("- ENC")).collect();
     let swapped = VALUES.replace(items[0], "?").replace(items[1], items[0]).replace('?', items[1]);
     assert_eq!(opened(&swapped), Err(Error::Mac), "items of a list have one path");
-    let (first, second) = TWO.split_once("---\n").unwrap();
-    assert_eq!(opened(&format!("{second}---\n{first}")), Err(Error::Mac), "documents in another order");
+    let (first, second) = TWO.split_once("\n---\n").unwrap();
+    assert_eq!(opened(&format!("{second}---\n{first}\n")), Err(Error::Mac), "documents in another order");
     assert_eq!(opened(first), Err(Error::Mac), "a document less");
     // What only counts if it is encrypted can be changed, and that is what was chosen.
     assert!(opened(&swap(ONLY_ENCRYPTED, "team: web", "team: ops")).is_ok());
