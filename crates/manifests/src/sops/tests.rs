@@ -151,13 +151,17 @@ fn keys_that_are_none_are_refused_without_showing_them() {
     assert!(read(&[("c.asc", KEY)]).unwrap_err().contains("no key that ends in .agekey"));
     let cut = &KEY.trim_end()[..KEY.trim_end().len() - 4];
     let error = read(&[("a.agekey", cut)]).unwrap_err();
-    assert!(error.contains("a.agekey is no age identity") && !error.contains("AGE-SECRET-KEY-1Q"), "{error}");
+    assert!(error.contains("a.agekey is no age identity") && !error.contains(&cut[cut.len() - 20..]), "{error}");
     let many = format!("{}\n", KEY.lines().last().unwrap()).repeat(51);
     assert!(read(&[("a.agekey", &many)]).unwrap_err().contains("51 age identities, more than 50"));
 }
 
 #[test]
 fn no_error_says_what_was_in_it() {
-    let shown = format!("{:?} {:?}", with(OTHER, SECRET), opened(&SECRET.replace("team: web", "team: ops")));
-    assert!(!shown.contains("horse") && !shown.contains("token"), "{shown}");
+    let token = SECRET.replace("token: ENC[AES256_GCM,data:", "token: ENC[AES256_GCM,data:AAAA");
+    for text in [SECRET.replace("team: web", "team: ops"), token] {
+        let error = opened(&text).unwrap_err();
+        let shown = format!("{error:?} {error}");
+        assert!(!shown.contains("horse") && !shown.contains("c2VjcmV0") && !shown.contains("first"), "{shown}");
+    }
 }
