@@ -21,13 +21,13 @@ pub const FIELD: &str = "sops";
 /// Values in one file: no more than a Secret can hold has so many.
 pub const MAX_LEAVES: usize = 10_000;
 /// Recipients of one file.
-const MAX_RECIPIENTS: usize = 100;
-/// Bytes of a data key as it is encrypted for a recipient; it has about 350.
-const MAX_ENCRYPTED_KEY: usize = 16 << 10;
+const MAX_RECIPIENTS: usize = 50;
+/// Bytes of a data key as it is encrypted for a recipient; it has about 400, and each 150 more cost another try of every identity.
+const MAX_ENCRYPTED_KEY: usize = 2 << 10;
 /// Bytes of the keys that lead to a value.
 const MAX_PATH: usize = 4096;
 /// Age identities that are tried.
-const MAX_IDENTITIES: usize = 50;
+const MAX_IDENTITIES: usize = 20;
 /// What the MAC begins with where only encrypted values count: the SHA-256 of `sops`.
 const ONLY_ENCRYPTED: [u8; 32] = [
     0x8a, 0x3f, 0xd2, 0xad, 0x54, 0xce, 0x66, 0x52, 0x7b, 0x10, 0x34, 0xf3, 0xd1, 0x47, 0xbe, 0x0b, 0x0b, 0x97, 0x5b, 0x3b, 0xf4, 0x4f,
@@ -135,12 +135,12 @@ fn data_key(said: &Node, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, 
         _ => return Err(Error::Format("it was not encrypted for an age key: encrypt it with `sops --age`")),
     };
     if recipients.len() > MAX_RECIPIENTS {
-        return Err(Error::Format("it was encrypted for more than 100 age keys"));
+        return Err(Error::Format("it was encrypted for more than 50 age keys"));
     }
     for recipient in recipients {
         let encrypted = recipient.text("enc").ok_or(Error::Format("a recipient in `sops.age` has no `enc`"))?;
         if encrypted.len() > MAX_ENCRYPTED_KEY {
-            return Err(Error::Format("a data key in `sops.age` is longer than 16 KiB"));
+            return Err(Error::Format("a data key in `sops.age` is longer than 2 KiB"));
         }
         if let Some(key) = unwrap_key(encrypted, identities) {
             return Ok(key);

@@ -203,13 +203,17 @@ fn config_maps_and_secrets_come_from_git_where_that_is_asked_for() {
     let commit = world.engine.commit("theirs.yaml", &elsewhere, "elsewhere").unwrap();
     world.told(&commit, "InvalidManifest", "in its own namespace only");
 
-    // What left Git goes, also after a restart, and what never came from there stays.
+    // What left Git goes, also after a restart; what never came from there stays, and what somebody else applies too.
+    let flux = map("greeting", "hello").replace("name: greeting", "name: greeting, namespace: fleet");
+    let flux = world.plane.with(&["apply", "--server-side", "--field-manager=flux"], &flux).unwrap();
+    assert!(flux.status.success(), "{}", String::from_utf8_lossy(&flux.stderr));
     world.engine.terminate().unwrap();
     world.engine.git(&["rm", "-q", "theirs.yaml", "secret.yaml"]).unwrap();
     let commit = world.engine.commit("x", "", "without").unwrap();
     world.engine.start().unwrap();
-    world.told(&commit, "Applied", "of ConfigMaps 0, of Secrets 0");
-    assert_eq!((world.object("cm/greeting"), world.object("secret/app")), (Value::Null, Value::Null));
+    world.told(&commit, "Applied", "of ConfigMaps 0, of Secrets 0; ConfigMap/fleet/greeting left Git and stays, since flux applies it too");
+    assert_eq!(world.object("secret/app"), Value::Null);
+    assert_eq!(world.value("cm/greeting", "greeting"), "hello");
     assert_eq!(world.value("cm/theirs", "greeting"), "mine");
     world.nothing_is_shown();
     let refused: Vec<_> = world.plane.requests_of(NAMESPACE, "evenkeel").unwrap().into_iter().filter(|request| request.forbidden).collect();

@@ -144,8 +144,9 @@ impl Follower {
         }
         drop(objects);
         self.prune_also(spec, applier, &wanted, &mut told).await;
-        let (applied, faults) = (self.also.applied.len(), told.faults.len());
-        tracing::info!(repository = %self.name, commit = revision.commit, applied, faults, "ConfigMaps and Secrets applied");
+        if told.faults.is_empty() {
+            tracing::info!(repository = %self.name, commit = revision.commit, count = self.also.applied.len(), "ConfigMaps and Secrets applied");
+        }
         told.faults.sort();
         told
     }
