@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Kind;
+use crate::also::{AppliedStatus, CoreKind, DecryptionSpec};
 use crate::meta::{PlainStatus, SecretRef, Selector};
 use crate::quantity::{Duration, Share};
 
@@ -210,6 +211,13 @@ pub struct RepositorySpec {
     /// What leaves Git leaves the fleet; true if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
+    /// In a cluster: kinds of Kubernetes' own that are applied too, in its namespace only; none if none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub also: Vec<CoreKind>,
+    /// What documents that SOPS has encrypted are decrypted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<DecryptionSpec>,
     /// What one commit may do without being asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
@@ -351,4 +359,8 @@ pub struct RepositoryStatus {
     /// Objects that it applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i32>,
+    /// The ConfigMaps and Secrets that it has applied: they go when they leave Git.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub applied: Vec<AppliedStatus>,
 }

@@ -3,6 +3,7 @@
 //! The types are the one source: their doc comments are the schema's descriptions, and `crds/*.yaml` beside this crate is
 //! generated from them. Every optional field is an `Option` here; the core fills in the defaults.
 
+mod also;
 mod content;
 mod deployment;
 mod device;
@@ -13,6 +14,7 @@ mod probe;
 mod quantity;
 mod watching;
 
+pub use also::{AppliedStatus, CoreKind, DecryptionSpec, MAX_CORE_OBJECTS};
 pub use content::{AfterChange, AptSpec, ArchiveSpec, Conffiles, FileSpec, FileUrl, NamedPackage, PackageSpec, ServiceSpec};
 pub use deployment::{
     Approval, BatchSpec, ChecksSpec, Deployment, DeploymentSpec, DeploymentStatus, Drift, GateSpec, HistoryStatus, OnDelete, OnFailure,

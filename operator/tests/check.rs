@@ -32,7 +32,7 @@ fn the_exit_code_says_how_it_went() {
     let fine = check(home.path(), &["fleet"]);
     assert_eq!((fine.status.code(), text(&fine.stdout)), (Some(0), "1 device, 0 deployments, 1 object in all: 0 errors, 0 warnings\n"));
 
-    std::fs::write(&file, format!("{DEVICE}---\napiVersion: v1\nkind: ConfigMap\n")).unwrap();
+    std::fs::write(&file, format!("{DEVICE}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\n")).unwrap();
     let noted = check(home.path(), &[]);
     assert_eq!(noted.status.code(), Some(0), "a note is no reason to stop a pipeline");
     assert!(text(&noted.stdout).starts_with("note[other-group]: "));

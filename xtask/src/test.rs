@@ -49,6 +49,8 @@ const LEVELS: [Level; 8] =
 const E2E: &str = "e2e";
 /// Programs of that level that run at once.
 const AT_ONCE: usize = 2;
+/// Those with real machines, which need the processor for themselves: they run first.
+const ALONE: [&str; 2] = ["rollout", "machines"];
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
 const UNIT: [&str; 7] = ["scenario", "update", "properties", "access", "generated", "reference", "examples"];
 
@@ -115,11 +117,22 @@ fn end_to_end() -> anyhow::Result<()> {
     let programs = messages
         .filter(|message| message["target"]["kind"] == serde_json::json!(["test"]))
         .filter_map(|message| Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(message["executable"].as_str()?))));
-    let programs: Mutex<Vec<_>> = Mutex::new(programs.collect());
-    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let (alone, others): (Vec<_>, Vec<_>) = programs.partition(|(name, _)| ALONE.contains(&name.as_str()));
     let failed = Mutex::new(Vec::new());
+    for (programs, at_once) in [(alone, 1), (others, AT_ONCE)] {
+        some_at_once(programs, at_once, &failed);
+    }
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Runs programs, so many at once, and notes which failed.
+fn some_at_once(programs: Vec<(String, PathBuf)>, at_once: usize, failed: &Mutex<Vec<String>>) {
+    let programs = Mutex::new(programs);
+    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some((name, program)) = next() {
                     let begin = Instant::now();
@@ -138,9 +151,6 @@ fn end_to_end() -> anyhow::Result<()> {
             });
         }
     });
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-    Ok(())
 }
 
 /// The test files of the workspace by package and name, as arguments of `cargo test`: a new one belongs to a level without being listed.

@@ -20,9 +20,9 @@ pub(crate) const BY: &str = "evenkeel.dev/changed-by";
 
 /// Applies for one Repository.
 pub struct Applier {
-    client: Client,
-    account: String,
-    from: String,
+    pub(crate) client: Client,
+    pub(crate) account: String,
+    pub(crate) from: String,
 }
 
 /// Why an object was not applied or deleted.

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod ask;
+pub mod core_object;
 pub mod events;
 pub mod grants;
 pub mod lease;

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use reconcile::{Desired, Revision};
 
+use crate::core_object::Core;
 use crate::finding::Finding;
 use crate::git::{self, Entry, Fetched, Source};
 use crate::read::Reader;
@@ -46,7 +47,7 @@ fn fetched_all(fetched: Fetched, contents: &BTreeMap<String, Vec<u8>>) -> Checke
 }
 
 fn all(tree: &BTreeMap<String, Entry>, read: impl FnMut(&str, &str) -> Result<Vec<u8>, String>, revision: Revision) -> Checked {
-    let mut reader = Reader::default();
+    let mut reader = Reader::default().with_core(Core::Checked);
     let (changes, _) = reader.update(tree, true, read);
     let (desired, _, findings) = update(&reader, changes, &Desired::default(), revision);
     (desired, findings)

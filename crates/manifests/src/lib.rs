@@ -1,12 +1,14 @@
 //! Git and YAML: fetch a revision, verify its signature, read changed files into the kinds.
 
 mod check;
+pub mod core_object;
 pub mod finding;
 pub mod folder;
 pub mod git;
 mod header;
 pub mod read;
 mod schema;
+pub mod sops;
 pub mod verify;
 pub mod yaml;
 

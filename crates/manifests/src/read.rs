@@ -12,6 +12,7 @@ use crds::{Kind, Object};
 use reconcile::finding::Severity;
 use reconcile::{Key, Name, Target};
 
+use crate::core_object::{self, Core, CoreFile};
 use crate::finding::Finding;
 use crate::git::Entry;
 use crate::yaml::{self, Lines, Node, Place, Tree};
@@ -35,17 +36,21 @@ pub struct Reader {
     twice: BTreeSet<Key>,
     /// Files with something wrong in them.
     wrong: BTreeSet<String>,
-    /// The namespace of objects that name none.
-    namespace: Namespace,
+    setting: Setting,
 }
 
-/// The namespace of objects that name none.
+/// How it is read.
 #[derive(Clone)]
-struct Namespace(Arc<str>);
+struct Setting {
+    /// The namespace of objects that name none.
+    namespace: Arc<str>,
+    /// What is done with ConfigMaps and Secrets.
+    core: Core,
+}
 
-impl Default for Namespace {
+impl Default for Setting {
     fn default() -> Self {
-        Self(reconcile::name::DEFAULT_NAMESPACE.into())
+        Self { namespace: reconcile::name::DEFAULT_NAMESPACE.into(), core: Core::default() }
     }
 }
 
@@ -59,18 +64,32 @@ struct Parsed {
     /// Objects that stay as they were, since what the file says now is broken.
     stalled: BTreeSet<Key>,
     findings: Vec<Finding>,
+    /// ConfigMaps and Secrets, where they are to be applied.
+    core: Option<Arc<CoreFile>>,
 }
 
 impl Reader {
     /// One that reads objects without a namespace as being in this one.
     pub fn in_namespace(namespace: &str) -> Self {
-        Self { namespace: Namespace(namespace.into()), ..Self::default() }
+        Self { setting: Setting { namespace: namespace.into(), ..Setting::default() }, ..Self::default() }
+    }
+
+    /// One that does this with ConfigMaps and Secrets.
+    #[must_use]
+    pub fn with_core(mut self, core: Core) -> Self {
+        self.setting.core = core;
+        self
+    }
+
+    /// The files with ConfigMaps and Secrets that are to be applied.
+    pub fn core(&self) -> impl Iterator<Item = &Arc<CoreFile>> {
+        self.files.values().filter_map(|parsed| parsed.core.as_ref())
     }
 
     /// As it was made, with nothing read.
     #[must_use]
     pub fn anew(&self) -> Self {
-        Self { namespace: self.namespace.clone(), ..Self::default() }
+        Self { setting: self.setting.clone(), ..Self::default() }
     }
 
     /// Why what was read may not be all that is meant: a file, or a part of one, can't be used.
@@ -108,7 +127,7 @@ impl Reader {
                 Entry::Blob(id) if self.knows(path, id) => continue,
                 Entry::Blob(id) => {
                     count += 1;
-                    Some(Parsed { id: id.clone(), ..file(path, read(path, id), before.as_deref(), &self.namespace.0) })
+                    Some(Parsed { id: id.clone(), ..file(path, read(path, id), before.as_deref(), &self.setting) })
                 }
                 Entry::Left(why) => Some(broken(String::new(), before.as_deref(), vec![Finding::skipped(path, why)])),
                 Entry::Gone => None,
@@ -201,9 +220,9 @@ impl Parsed {
 }
 
 /// A file from its bytes, or why these can't be had.
-fn file(path: &str, bytes: Result<Vec<u8>, String>, before: Option<&Parsed>, namespace: &str) -> Parsed {
+fn file(path: &str, bytes: Result<Vec<u8>, String>, before: Option<&Parsed>, setting: &Setting) -> Parsed {
     let finding = match bytes.map(String::from_utf8) {
-        Ok(Ok(text)) => return parse(path, text, before, namespace),
+        Ok(Ok(text)) => return parse(path, text, before, setting),
         Ok(Err(error)) => {
             let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
             let line = good.split('\n').next_back().unwrap_or_default();
@@ -226,7 +245,7 @@ fn broken(text: String, before: Option<&Parsed>, findings: Vec<Finding>) -> Pars
     Parsed { text, objects, stalled, findings, ..Parsed::default() }
 }
 
-fn parse(path: &str, text: String, before: Option<&Parsed>, namespace: &str) -> Parsed {
+fn parse(path: &str, text: String, before: Option<&Parsed>, setting: &Setting) -> Parsed {
     if text.starts_with("version https://git-lfs.github.com/spec/") {
         let help = "keep manifests out of LFS: `git lfs untrack`, then commit the file itself";
         let finding = Finding::error("lfs-pointer", "", "this is a Git LFS pointer, not the file itself", help);
@@ -236,8 +255,25 @@ fn parse(path: &str, text: String, before: Option<&Parsed>, namespace: &str) -> 
     let (documents, errors) = yaml::parse(&text);
     let lines = Lines::new(&text);
     let mut parsed = Parsed::default();
-    for node in documents.iter().flat_map(items) {
-        document((path, &lines, namespace), node, before, &mut parsed);
+    let mut core = Vec::new();
+    for (number, node) in
+        documents.iter().enumerate().flat_map(|(number, document)| items(document).into_iter().map(move |node| (number, node)))
+    {
+        match core_object::kind(node) {
+            Some(kind) => match core_object::read(kind, node, number, &setting.core, &setting.namespace) {
+                Ok(written) => core.push(written),
+                // A line of it may have what nobody is to see.
+                Err(findings) => parsed.findings.extend(findings.into_iter().map(|finding| {
+                    let is_note = finding.code == "other-group";
+                    let place = if is_note { node.find(&finding.path) } else { node.find_key(&finding.path) };
+                    finding.at(path, place, if is_note { lines.get(place.line) } else { "" })
+                })),
+            },
+            None => document((path, &lines, &setting.namespace), node, before, &mut parsed),
+        }
+    }
+    if !core.is_empty() {
+        parsed.core = Some(Arc::new(CoreFile::new(path, core, &documents)));
     }
     if !errors.is_empty() {
         // What a broken document held is not known: of this file everything stays as it was.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use crds::Object;
+use manifests::core_object::{Core, CoreFile};
 use manifests::finding::Finding;
 use manifests::folder;
 use manifests::git::{self, Entry, Fetched, Follow, Source};
@@ -146,6 +147,19 @@ impl Reading {
     /// One whose objects are in this namespace where they name none.
     pub(super) fn in_namespace(namespace: &str) -> Self {
         Self { reader: Reader::in_namespace(namespace), ..Self::default() }
+    }
+
+    /// One that reads ConfigMaps and Secrets of these kinds too.
+    pub(super) fn with_core(mut self, kinds: &[crds::CoreKind]) -> Self {
+        if !kinds.is_empty() {
+            self.reader = self.reader.with_core(Core::Applied(kinds.iter().copied().collect()));
+        }
+        self
+    }
+
+    /// The files with ConfigMaps and Secrets.
+    pub(super) fn core(&self) -> Vec<Arc<CoreFile>> {
+        self.reader.core().cloned().collect()
     }
 
     /// Why what was read may not be all that is meant, if so.

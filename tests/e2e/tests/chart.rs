@@ -57,6 +57,7 @@ fn what_the_chart_renders_is_taken() {
         &[
             "repositories[0].namespace=a",
             "repositories[0].serviceAccount=mine",
+            "repositories[0].core=true",
             "rbac.aggregate=false",
             "limits.deletions=5",
             "limits.touched=50%",

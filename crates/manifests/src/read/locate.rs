@@ -110,7 +110,7 @@ impl Reader {
             let lines = Lines::new(text);
             let mut objects: BTreeMap<Key, Vec<&Node>> = BTreeMap::new();
             for node in documents.iter().flat_map(items) {
-                if let Some(key) = identity(node, &self.namespace.0) {
+                if let Some(key) = identity(node, &self.setting.namespace) {
                     objects.entry(key).or_default().push(node);
                 }
             }

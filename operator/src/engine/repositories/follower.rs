@@ -1,5 +1,7 @@
 //! One Repository: looked at again and again, and applied.
 
+mod also;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -80,6 +82,8 @@ pub(super) struct Follower {
     rest: Option<(u64, Verdict)>,
     /// Where its server is told what has come of it, if it wants to know.
     outbox: Option<Outbox>,
+    /// The ConfigMaps and Secrets.
+    also: also::Also,
 }
 
 impl Follower {
@@ -101,12 +105,14 @@ impl Follower {
             judging: None,
             rest: None,
             outbox: None,
+            also: also::Also::default(),
         }
     }
 
     pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
         self.revision = self.known_revision();
         self.outbox = Outbox::new(&self.name, &self.shared, &wanted.borrow().spec);
+        self.also = self.known_also();
         let mut told = String::new();
         loop {
             let now = wanted.borrow_and_update().clone();
@@ -171,7 +177,7 @@ impl Follower {
             last_handled_request_at: wanted.requested.clone(),
         };
         let objects = i32::try_from(self.reading.objects().len()).ok();
-        self.shared.tell(&self.name, RepositoryStatus { plain, revision: self.revision.clone(), objects });
+        self.shared.tell(&self.name, RepositoryStatus { plain, revision: self.revision.clone(), objects, applied: self.also.applied() });
     }
 
     async fn look(&mut self, wanted: &Wanted) -> Verdict {
@@ -201,6 +207,7 @@ impl Follower {
             outbox.seen(&next.desired.revision.commit);
         }
         let verdict = self.bring(wanted, &applier).await;
+        let verdict = self.bring_also(wanted, &applier, verdict).await;
         match unread {
             // What is in force is kept so, without Git too.
             Some(error) => Verdict::not("GitFailed", error),
@@ -230,6 +237,10 @@ impl Follower {
             lay_out(&place, &values).map_err(|error| Verdict::not("NoKeys", format!("{}: {error}", place.display())))?;
             keys = Some(place);
         }
+        if !spec.also.is_empty() && spec.verify.as_ref().is_some_and(|verify| verify.roles == Some(true)) {
+            let message = "spec.also: Roles say nothing of ConfigMaps and Secrets, so with verify.roles there is no telling who may change them: leave one out";
+            return Err(Verdict::not("Invalid", message));
+        }
         if self.origin.is_none() {
             let follow = match spec.reference.clone().unwrap_or_default() {
                 crds::GitRef { tag: Some(tag), .. } => Follow::Tag(tag),
@@ -254,6 +265,7 @@ impl Follower {
             self.origin = Some(Arc::new(Origin::Git(source)));
             let is_judged = spec.verify.as_ref().is_some_and(|verify| verify.roles == Some(true));
             self.judging = is_judged.then(Judging::default);
+            self.reading = Reading::in_namespace(&namespace).with_core(&spec.also);
         }
         Ok(())
     }
