@@ -353,3 +353,31 @@ fn a_commit_changes_what_its_signer_may_edit() {
         access::commit::judge("default", &there, &before, &after, both).denied.values().all(|why| why.starts_with("EVE may not change"))
     );
 }
+
+/// A device that can't be used, since it is in a circle, is still one that others are not about: the circle may be gone later.
+#[test]
+fn whose_device_is_made_unusable_keeps_his_say() {
+    let within = |name: &str, site: &str, parent: &str| {
+        let labels = BTreeMap::from([("site".to_owned(), site.to_owned()), ("role".to_owned(), "web".to_owned())]);
+        object(Kind::Device, name, &labels, &json!({"type": "Server", "address": "10.0.0.1", "parents": [parent]}))
+    };
+    let web = json!({"selector": {"matchLabels": {"role": "web"}}, "package": {"apt": {"name": "web", "version": "1"}}});
+    let rule = json!({"selector": {"matchLabels": {"role": "web"}}, "expr": "true", "severity": "info"});
+    let silence = json!({"devices": {"matchLabels": {"role": "web"}}, "until": "2027-01-01T00:00:00Z", "reason": "x"});
+    let about = [(Kind::Deployment, web), (Kind::AlertRule, rule), (Kind::Silence, silence)]
+        .map(|(kind, spec)| object(kind, "web", &BTreeMap::new(), &spec));
+    let eve =
+        json!({"subjects": [{"signer": "ssh-ed25519 EVE"}], "allow": [{"verbs": ["edit"], "devices": {"matchLabels": {"site": "ams"}}}]});
+    let devices = || [device("ams-1", &[("site", "ams"), ("role", "web")]), within("ams-2", "ams", "fra"), within("fra", "fra", "ams-2")];
+    let fleet = build(devices().into_iter().chain([role("eve", &eve)]));
+    assert!(fleet.devices.keys().eq([&Name::parse("ams-1")]), "the others are in a circle");
+    let known = build(devices().into_iter().chain([role("eve", &eve)]).chain(about.clone()));
+    let who = Who::signing("ssh-ed25519 EVE").unwrap();
+    for object in &about {
+        for fleet in [&fleet, &known] {
+            let request = Request { who: &who, verb: Verb::Edit, kind: object.kind(), namespace: "default", what: What::Object(object) };
+            let Decision::Denied(why) = access::decide(fleet, fleet, &request) else { panic!("{:?} is allowed", object.kind()) };
+            assert_eq!(why.to_string(), "role/eve spec.allow[0].devices: device/fra is not among them");
+        }
+    }
+}
