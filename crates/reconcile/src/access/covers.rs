@@ -1,5 +1,6 @@
 //! Whether the devices of a grant are all that an object is about.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crds::{Kind, Object, Selector};
@@ -64,12 +65,20 @@ pub(super) fn covers(fleet: &Desired, selector: &Selector, kind: Kind, namespace
                 None => all(selector, selected(fleet, namespace, chosen)),
             }
         }
-        What::Object(Object::AlertRule(rule)) => all(selector, selected(fleet, namespace, &rule.spec.selector)),
-        What::Object(Object::Silence(silence)) => {
-            let everything = Selector::default();
-            all(selector, selected(fleet, namespace, silence.spec.devices.as_ref().unwrap_or(&everything)))
-        }
-        What::Object(object) => Err(Miss::Kind(object.kind())),
+        What::Object(object) => match selector_of(object) {
+            Some(chosen) => all(selector, selected(fleet, namespace, &chosen)),
+            None => Err(Miss::Kind(object.kind())),
+        },
+    }
+}
+
+/// What an object is about, if devices.
+pub(super) fn selector_of(object: &Object) -> Option<Cow<'_, Selector>> {
+    match object {
+        Object::Deployment(deployment) => Some(Cow::Borrowed(&deployment.spec.selector)),
+        Object::AlertRule(rule) => Some(Cow::Borrowed(&rule.spec.selector)),
+        Object::Silence(silence) => Some(silence.spec.devices.as_ref().map_or_else(Cow::default, Cow::Borrowed)),
+        _ => None,
     }
 }
 

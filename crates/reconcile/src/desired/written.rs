@@ -21,4 +21,9 @@ impl Desired {
         let there = self.index.circling.range(Name::new(namespace, "")..).take_while(move |name| name.namespace() == namespace);
         there.filter_map(|name| self.written(name))
     }
+
+    /// The devices that use a class.
+    pub(crate) fn of_class(&self, class: &Name) -> impl Iterator<Item = &Name> {
+        self.index.class_users.get(class).into_iter().flatten()
+    }
 }
