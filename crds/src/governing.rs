@@ -78,6 +78,8 @@ pub struct Grant {
     pub kinds: Vec<Kind>,
     /// On which devices; on all of the namespace, and on what is about none, if none is given. A Device has to be among them. A
     /// Deployment, AlertRule or Silence has to select one at least, and only such; other kinds are not about devices, and are not granted.
+    /// It is judged by the devices that there are then: one whose selector leaves others out (`NotIn`, `DoesNotExist`) may well select
+    /// further ones later.
     /// Whoever may edit a Device says which machine it is and which labels it has. For kubectl this becomes the names of the objects that
     /// are there, 1000 in a Role at most: without list, watch and create, and without changing a Deployment, AlertRule or Silence, which
     /// could be turned to other devices.

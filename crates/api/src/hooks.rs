@@ -73,7 +73,7 @@ pub(crate) async fn answer(hooks: Option<Hooks>, method: &Method, place: String,
     let began = Instant::now();
     let too_many = || later("too many webhooks at once: send it again later");
     let Ok(_inside) = hooks.inside.try_acquire() else { return too_many() };
-    let Ok(Ok(_place)) = timeout(PATIENCE, hooks.places.acquire()).await else { return too_many() };
+    let Ok(Ok(held)) = timeout(PATIENCE, hooks.places.acquire()).await else { return too_many() };
     let body = match timeout(PATIENCE, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "its body did not come, or is larger than 1 MiB"),
@@ -84,6 +84,8 @@ pub(crate) async fn answer(hooks: Option<Hooks>, method: &Method, place: String,
     match timeout(ANSWER, taken).await.map(|taken| taken.unwrap_or(Taken::No)) {
         Ok(Taken::Yes(what)) => (StatusCode::ACCEPTED, format!("{what}\n")).into_response(),
         Ok(Taken::No) => {
+            // Whoever is refused waits outside: strangers would keep all places from others by being wrong.
+            drop(held);
             sleep_until(began + REFUSAL).await;
             refused()
         }
@@ -160,5 +162,17 @@ mod tests {
         let began = Instant::now();
         assert_eq!(said(Some(hooks.clone()), &Method::POST, "good", Body::empty()).await.0, 503);
         assert_eq!(began.elapsed(), Duration::ZERO, "not everybody may wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_keeps_no_place_while_that_takes_its_time() {
+        let hooks = hooks();
+        let refused = said(Some(hooks.clone()), &Method::POST, "bad", Body::empty());
+        let meanwhile = async {
+            tokio::time::sleep(REFUSAL / 2).await;
+            (hooks.places.available_permits(), hooks.inside.available_permits())
+        };
+        let (answer, free) = tokio::join!(refused, meanwhile);
+        assert_eq!((answer.0, free), (401, (PLACES, PLACES + WAITING - 1)));
     }
 }

@@ -93,7 +93,7 @@ impl Wanted {
     }
 
     /// As it is applied.
-    fn body(&self, part: Part, name: &Name, owner: &str) -> Value {
+    fn body(&self, part: Part, name: &Name, owner: Option<&str>) -> Value {
         let full = format!("{PREFIX}{}", name.name());
         let mut body = json!({
             "apiVersion": format!("{RBAC}/v1"),
@@ -102,10 +102,14 @@ impl Wanted {
                 "name": full,
                 "namespace": name.namespace(),
                 "labels": {LABEL.0: LABEL.1},
-                // Not one that a deletion of the Role has to wait for: that would need a right on its finalizers.
-                "ownerReferences": [{"apiVersion": format!("{GROUP}/{VERSION}"), "kind": Kind::Role.as_str(), "name": name.name(), "uid": owner}],
             },
         });
+        // Without one, where nobody knows it: the API server takes no owner without an identity.
+        if let Some(owner) = owner {
+            // Not one that a deletion of the Role has to wait for: that would need a right on its finalizers.
+            body["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": format!("{GROUP}/{VERSION}"), "kind": Kind::Role.as_str(), "name": name.name(), "uid": owner}]);
+        }
         let nothing = self.is_nothing();
         match part {
             Part::Role => body["rules"] = json!(if nothing { Vec::new() } else { self.rules() }),
@@ -377,7 +381,7 @@ impl Grants {
             if wanted.is_nothing() && live.is_none_or(|live| !live.is_ours) {
                 return None;
             }
-            let owner = wanted.owner.as_deref().or(live.and_then(|live| live.owner.as_deref())).unwrap_or_default();
+            let owner = wanted.owner.as_deref().or(live.and_then(|live| live.owner.as_deref()));
             let body = wanted.body(part, name, owner);
             if live.is_some_and(|live| live.is_ours && live.says == says(&body)) {
                 return None;
@@ -413,7 +417,12 @@ mod tests {
 
     /// As the API server has what was applied.
     fn taken(wanted: &Wanted, part: Part) -> Live {
-        Live { uid: "x".into(), is_ours: true, owner: wanted.owner.clone(), says: says(&wanted.body(part, &Name::parse("r"), "u-1")) }
+        Live {
+            uid: "x".into(),
+            is_ours: true,
+            owner: wanted.owner.clone(),
+            says: says(&wanted.body(part, &Name::parse("r"), wanted.owner.as_deref())),
+        }
     }
 
     fn plan(grants: &Grants, wanted: &Wanted) -> Vec<(Part, Option<String>)> {
@@ -454,5 +463,18 @@ mod tests {
         // What somebody else has made is not emptied.
         let foreign = both.map(|(part, live)| (part, Live { is_ours: false, ..live }));
         assert_eq!(plan(&grants(&foreign), &gone), []);
+    }
+
+    #[test]
+    fn what_is_left_of_a_role_without_a_mark_of_it_is_emptied_too() {
+        let orphan = Wanted { owner: None, ..wanted("alice") };
+        let both = [Part::Role, Part::Binding].map(|part| (part, taken(&orphan, part)));
+        let writes = grants(&both).plan(&Name::parse("r"), &Wanted::default());
+        assert_eq!(writes.len(), 2);
+        for write in &writes {
+            assert_eq!(write.body["metadata"].get("ownerReferences"), None, "the API server refuses an owner without an identity");
+        }
+        let emptied = [Part::Role, Part::Binding].map(|part| (part, taken(&Wanted::default(), part)));
+        assert_eq!(plan(&grants(&emptied), &Wanted::default()), [], "once is enough");
     }
 }

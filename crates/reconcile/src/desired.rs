@@ -19,6 +19,7 @@ mod build;
 mod check;
 mod template;
 mod update;
+mod written;
 
 pub use build::share;
 pub(crate) use build::windows;

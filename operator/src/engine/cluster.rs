@@ -28,7 +28,7 @@ pub(super) async fn follow(cluster: &Cluster, governing: &Governing, mut wishes:
             batch = cluster.next(&mut watch) => match batch {
                 Ok(batch) => match take(&desired, batch) {
                     Taken::Candidate(candidate) => {
-                        governing.update(&desired, &candidate.desired, &candidate.told, &candidate.changed);
+                        governing.update(&desired, &candidate.desired, &candidate.told);
                         desired = candidate.desired.clone();
                         Some(Event::Candidate(candidate))
                     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reconcile::{Changed, Desired, Key, Name, access};
+use reconcile::{Desired, Key, Name, access};
 use tokio::sync::Notify;
 
 /// What the API server has, and whose rules that may have changed.
@@ -22,8 +22,8 @@ struct State {
 
 impl Governing {
     /// Takes in what is new: these objects have changed, and with them what is wanted.
-    pub(super) fn update(&self, before: &Desired, desired: &Arc<Desired>, objects: &[Key], changed: &Changed) {
-        let concerned = access::concerned(before, desired, &objects.iter().cloned().collect(), changed);
+    pub(super) fn update(&self, before: &Desired, desired: &Arc<Desired>, objects: &[Key]) {
+        let concerned = access::concerned(before, desired, &objects.iter().cloned().collect());
         let mut state = self.state();
         state.desired = desired.clone();
         state.concerned.extend(concerned);

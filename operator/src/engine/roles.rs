@@ -55,12 +55,27 @@ impl Verdict {
     }
 }
 
+/// Roles that are gone and have left something that could not be taken away, and why: there is no status to say it in.
+#[derive(Default)]
+struct Left(BTreeMap<Name, Error>);
+
+impl Left {
+    /// Notes how it went this time. Returns whether that is new.
+    fn note(&mut self, name: &Name, error: Option<&Error>) -> bool {
+        match error {
+            Some(error) => self.0.insert(name.clone(), error.clone()).as_ref() != Some(error),
+            None => self.0.remove(name).is_some(),
+        }
+    }
+}
+
 /// Looks after the Roles until told to stop.
 pub(crate) async fn run(shared: Shared, stop: CancellationToken) {
     let mut grants = shared.rbac.then(|| shared.cluster.grants());
     let mut waiting: BTreeSet<Name> = BTreeSet::new();
     let mut later: BTreeMap<Name, Instant> = BTreeMap::new();
     let mut problem = None;
+    let mut left = Left::default();
     loop {
         let wake = later.values().min().copied();
         tokio::select! {
@@ -96,7 +111,7 @@ pub(crate) async fn run(shared: Shared, stop: CancellationToken) {
             }
             continue;
         }
-        for (name, again) in shared.work(&mut grants, &desired, std::mem::take(&mut waiting)).await {
+        for (name, again) in shared.work(&mut grants, &mut left, &desired, std::mem::take(&mut waiting)).await {
             match again {
                 Some(again) => drop(later.insert(name, Instant::now() + again)),
                 None => drop(later.remove(&name)),
@@ -123,7 +138,13 @@ impl Shared {
     }
 
     /// Puts the RBAC of these Roles right, and tells how they stand. Returns when each is to be looked at again.
-    async fn work(&self, grants: &mut Option<Grants>, desired: &Arc<Desired>, names: BTreeSet<Name>) -> Vec<(Name, Option<Duration>)> {
+    async fn work(
+        &self,
+        grants: &mut Option<Grants>,
+        left: &mut Left,
+        desired: &Arc<Desired>,
+        names: BTreeSet<Name>,
+    ) -> Vec<(Name, Option<Duration>)> {
         let mut work = Vec::new();
         let mut done = Vec::new();
         for name in names {
@@ -169,6 +190,7 @@ impl Shared {
             }
             let again = match role {
                 Some((object, made)) => {
+                    left.note(&name, None);
                     let verdict = self.verdict(&object, &made, error);
                     let again = verdict.again;
                     self.tell(&name, desired, verdict);
@@ -176,7 +198,11 @@ impl Shared {
                 }
                 None => {
                     self.view.write().unwrap_or_else(PoisonError::into_inner).roles.remove(&name);
-                    error.map(|_| AGAIN)
+                    let is_new = left.note(&name, error.as_ref());
+                    if let Some(error) = error.as_ref().filter(|_| is_new) {
+                        tracing::warn!(role = %name, %error, "it is gone, and what it gave by kubectl could not be taken away");
+                    }
+                    error.map(|error| if matches!(error, Error::Away(_)) { AGAIN } else { LATER })
                 }
             };
             done.push((name, again));
@@ -242,4 +268,22 @@ async fn rules(desired: &Arc<Desired>, name: &Name, role: &Role) -> Rules {
     let made = tokio::task::spawn_blocking(move || access::rules(&fleet, &of, &role)).await;
     // A fault of ours gives nothing.
     made.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_taken_away_is_said_once() {
+        let mut left = Left::default();
+        let name = Name::parse("r");
+        let refused = Error::Refused("no owner".into());
+        assert!(left.note(&name, Some(&refused)));
+        assert!(!left.note(&name, Some(&refused)), "it is tried again and again");
+        assert!(left.note(&Name::parse("other"), Some(&refused)));
+        assert!(left.note(&name, Some(&Error::Away("conflict".into()))), "something else is new");
+        assert!(left.note(&name, None));
+        assert!(left.note(&name, Some(&refused)));
+    }
 }

@@ -1,12 +1,12 @@
 //! Whether the devices of a grant are all that an object is about.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 
 use crds::{Kind, Object, Selector};
 
 use super::What;
-use crate::desired::Desired;
+use crate::desired::{Desired, Device};
 use crate::effective;
 use crate::name::Name;
 
@@ -44,13 +44,10 @@ pub(super) fn covers(fleet: &Desired, selector: &Selector, kind: Kind, namespace
     }
     match what {
         What::Any => Err(Miss::Any),
-        What::On(device) => match fleet.devices.get(device) {
-            Some(known) => within(selector, device, &known.labels),
-            None => Err(Miss::Device(device.clone())),
-        },
+        What::On(device) => fleet.written(device).map_or_else(|| Err(Miss::Device(device.clone())), |device| within(selector, device)),
         What::Object(Object::Device(device)) => {
             let name = Name::new(namespace, device.metadata.name.as_deref().unwrap_or_default());
-            within(selector, &name, &effective::labels(fleet, &name, device))
+            if selector.matches(&effective::labels(fleet, &name, device)) { Ok(()) } else { Err(Miss::Device(name)) }
         }
         What::Object(Object::Deployment(deployment)) => {
             let name = Name::new(namespace, deployment.metadata.name.as_deref().unwrap_or_default());
@@ -59,36 +56,46 @@ pub(super) fn covers(fleet: &Desired, selector: &Selector, kind: Kind, namespace
                 let there = fleet.objects.get(&(Kind::Deployment, name.clone())).map(|object| &**object);
                 matches!(there, Some(Object::Deployment(there)) if there.spec.selector == deployment.spec.selector)
             });
+            let chosen = &deployment.spec.selector;
             match known {
-                Some(known) => all(fleet, selector, known.members.iter()),
-                None => all(fleet, selector, selected(fleet, namespace, &deployment.spec.selector)),
+                Some(known) => {
+                    let members = known.members.iter().filter_map(|member| fleet.written(member));
+                    all(selector, members.chain(fleet.unusable(namespace).filter(|device| chosen.matches(&device.labels))))
+                }
+                None => all(selector, selected(fleet, namespace, chosen)),
             }
         }
-        What::Object(Object::AlertRule(rule)) => all(fleet, selector, selected(fleet, namespace, &rule.spec.selector)),
-        What::Object(Object::Silence(silence)) => {
-            let everything = Selector::default();
-            all(fleet, selector, selected(fleet, namespace, silence.spec.devices.as_ref().unwrap_or(&everything)))
-        }
-        What::Object(object) => Err(Miss::Kind(object.kind())),
+        What::Object(object) => match selector_of(object) {
+            Some(chosen) => all(selector, selected(fleet, namespace, &chosen)),
+            None => Err(Miss::Kind(object.kind())),
+        },
     }
 }
 
-fn within(selector: &Selector, device: &Name, labels: &BTreeMap<String, String>) -> Result<(), Miss> {
-    if selector.matches(labels) { Ok(()) } else { Err(Miss::Device(device.clone())) }
+/// What an object is about, if devices.
+pub(super) fn selector_of(object: &Object) -> Option<Cow<'_, Selector>> {
+    match object {
+        Object::Deployment(deployment) => Some(Cow::Borrowed(&deployment.spec.selector)),
+        Object::AlertRule(rule) => Some(Cow::Borrowed(&rule.spec.selector)),
+        Object::Silence(silence) => Some(silence.spec.devices.as_ref().map_or_else(Cow::default, Cow::Borrowed)),
+        _ => None,
+    }
 }
 
-fn all<'a>(fleet: &Desired, selector: &Selector, devices: impl Iterator<Item = &'a Name>) -> Result<(), Miss> {
+fn within(selector: &Selector, device: &Device) -> Result<(), Miss> {
+    if selector.matches(&device.labels) { Ok(()) } else { Err(Miss::Device(device.name.clone())) }
+}
+
+fn all<'a>(selector: &Selector, devices: impl Iterator<Item = &'a Device>) -> Result<(), Miss> {
     let mut any = false;
     for device in devices {
         any = true;
-        let Some(known) = fleet.devices.get(device) else { return Err(Miss::Device(device.clone())) };
-        within(selector, device, &known.labels)?;
+        within(selector, device)?;
     }
     if any { Ok(()) } else { Err(Miss::Nothing) }
 }
 
-/// The devices of a namespace that a selector chooses.
-fn selected<'a>(fleet: &'a Desired, namespace: &'a str, selector: &'a Selector) -> impl Iterator<Item = &'a Name> {
-    let there = fleet.devices.range(Name::new(namespace, "")..).take_while(move |(name, _)| name.namespace() == namespace);
-    there.filter(|(_, device)| selector.matches(&device.labels)).map(|(name, _)| name)
+/// The devices of a namespace that a selector chooses, also those that can't be used: they will be able to, once what hinders it is gone.
+fn selected<'a>(fleet: &'a Desired, namespace: &'a str, selector: &'a Selector) -> impl Iterator<Item = &'a Device> {
+    fleet.all_written(namespace).filter(|device| selector.matches(&device.labels))
 }
