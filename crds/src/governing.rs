@@ -318,10 +318,13 @@ pub struct VerifySpec {
     /// The Secret with the public keys.
     pub secret_ref: SecretRef,
     /// In a cluster: whoever signed also needs a Role of the Repository's namespace that allows to edit what the commit changes, as it
-    /// was and as it becomes; false if none. With Head the signer of the newest commit answers for all that changed since everything
-    /// was in force last; with Ancestors, for each file, the signer of the newest commit that touched it, and for what a merge
-    /// brings whoever merged; for a branch that was set back nobody does. What is not allowed stays as it was, and is told; the rest applies. It is looked at again when there is
-    /// a newer commit or something changes in the cluster. Roles of the same commit don't count for it.
+    /// was and as it becomes; false if none. It is meant for Ancestors: there, for each file, the signer of the newest commit that
+    /// touched it answers, and for what a merge brings whoever merged. With Head the signer of the newest commit answers for all that
+    /// changed since the commit that was judged last, also what others committed before. What is not allowed stays as it is, and is
+    /// told; the rest applies. It is looked at again when there is a newer commit or something changes in the cluster; after a
+    /// restart or a change of this spec, what the cluster does not have is denied until somebody who may commits it anew. A commit
+    /// that does not follow the one that was judged last, as where a branch was set back, waits for approval; then its signer
+    /// answers for all of it. Roles of the same commit don't count for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<bool>,
 }
@@ -355,7 +358,7 @@ pub struct RepositoryStatus {
     /// What every status has.
     #[serde(flatten)]
     pub plain: PlainStatus,
-    /// The commit in force: the last one of which everything was applied.
+    /// The commit in force: the last one of which everything was applied, but for what `spec.verify.roles` denies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// Objects that it applies.

@@ -47,6 +47,14 @@ impl Known {
             && has(here.labels.as_ref(), there.labels.as_ref())
             && has(here.annotations.as_ref(), there.annotations.as_ref())
     }
+
+    /// Whether it is so and nothing of what we put on it is wanted no more: rights go by labels.
+    pub fn is_just(&self, wanted: &Object) -> bool {
+        let labels = |object: &Object| object.metadata().labels.clone().unwrap_or_default();
+        let Some(live) = self.object.as_deref() else { return false };
+        let wants = labels(wanted);
+        self.is_as(wanted) && labels(live).keys().all(|label| wants.contains_key(label) || self.foreign.contains(label))
+    }
 }
 
 impl Cluster {

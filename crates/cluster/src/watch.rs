@@ -52,6 +52,8 @@ pub struct Known {
     pub from: Option<String>,
     /// Others who have applied fields of it, such as another GitOps tool.
     pub appliers: Vec<String>,
+    /// Labels that others have put on what comes from a Repository.
+    pub foreign: BTreeSet<String>,
 }
 
 /// Changes that belong together.
@@ -295,6 +297,7 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
         broken: None,
         from: None,
         appliers: Vec::new(),
+        foreign: BTreeSet::new(),
     };
     // An annotation alone may have been copied along with the rest of an object.
     let is_from_git =
@@ -303,6 +306,13 @@ fn read(kind: Kind, mut object: DynamicObject) -> Known {
         |entry: &&ManagedFieldsEntry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(apply::MANAGER);
     let appliers = written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(is_apply);
     known.appliers = appliers.filter_map(|entry| entry.manager.clone()).collect();
+    let applied =
+        written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(|entry| entry.manager.as_deref() == Some(apply::MANAGER));
+    let labels: Vec<&Value> = applied.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:labels")).collect();
+    let is_ours = |label: &str| labels.iter().any(|labels| labels.get(format!("f:{label}")).is_some());
+    if is_from_git {
+        known.foreign = metadata.labels.iter().flatten().map(|(label, _)| label.clone()).filter(|label| !is_ours(label)).collect();
+    }
     let mut annotations = metadata.annotations.unwrap_or_default();
     known.from = annotations.remove(apply::FROM).filter(|_| is_from_git);
     for ours in [LAST_APPLIED, apply::BY] {
@@ -363,6 +373,27 @@ mod tests {
             object["metadata"][field] = value.clone();
         }
         serde_json::from_value(object).unwrap()
+    }
+
+    /// Whoever takes a label out of Git takes away what rights go by; what others have put there is not Git's.
+    #[test]
+    fn labels_that_others_put_there_are_not_ours() {
+        let fields = |manager: &str, label: &str| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": {(label): {}}}}});
+        let more = json!({
+            "labels": {"site": "fra", "by-hand": "x"}, "annotations": {apply::FROM: "fleet/fleet"},
+            "managedFields": [fields(apply::MANAGER, "f:site"), fields("somebody", "f:by-hand")],
+        });
+        let known = read(Kind::Device, sent(&json!({"type": "Server", "address": "10.0.0.1"}), &more));
+        assert_eq!(known.foreign, BTreeSet::from(["by-hand".to_owned()]));
+        let wanted = |labels: Value| {
+            let mut wanted = (**known.object.as_ref().unwrap()).clone();
+            wanted.metadata_mut().labels = serde_json::from_value(labels).unwrap();
+            (known.is_as(&wanted), known.is_just(&wanted))
+        };
+        assert_eq!(
+            (wanted(json!({"site": "fra"})), wanted(json!({})), wanted(json!({"site": "ams"}))),
+            ((true, true), (true, false), (false, false))
+        );
     }
 
     #[test]

@@ -141,12 +141,10 @@ async fn ancestors_are_verified_and_answer_for_their_files() {
     let head = signed(&bob, "c.yaml", "c: 1\n");
     assert_eq!(known(&old).await.unwrap(), head);
     let answers = source.answers(&head, Some(&old)).await.unwrap().unwrap();
-    let who = |signers: Vec<&manifests::verify::Signer>| {
-        signers.iter().map(|signer| signer.who.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!([who(answers.of(["a.yaml"])), who(answers.of(["b.yaml"])), who(answers.of(["c.yaml"]))], [["ann"], ["ann"], ["bob"]]);
-    assert_eq!(who(answers.of(["a.yaml", "c.yaml"])), ["ann", "bob"]);
-    assert!(answers.of(["elsewhere.yaml"]).is_empty(), "nobody has touched it");
+    let who =
+        |signer: Option<&manifests::verify::Signer>| signer.map_or("nobody", |signer| signer.who.split(' ').next().unwrap()).to_owned();
+    assert_eq!(["a.yaml", "b.yaml", "c.yaml"].map(|file| who(answers.of(file))), ["ann", "ann", "bob"]);
+    assert!(answers.follows && answers.of("elsewhere.yaml").is_none(), "nobody has touched it");
     let bobs = std::fs::read_to_string(bob.with_extension("pub")).unwrap();
     assert_eq!(reconcile::access::signer(&answers.files["c.yaml"].keys[0]), reconcile::access::signer(&bobs));
     // Where the head alone is verified, and where nothing was known, it answers for all.
@@ -154,11 +152,13 @@ async fn ancestors_are_verified_and_answer_for_their_files() {
     only_head.poll(None).await.unwrap();
     for (source, since) in [(&only_head, Some(old.as_str())), (&source, None)] {
         let answers = source.answers(&head, since).await.unwrap().unwrap();
-        assert!(answers.files.is_empty() && who(answers.of(["a.yaml"])) == ["bob"]);
+        assert!(answers.follows && answers.files.is_empty() && who(answers.of("a.yaml")) == "bob");
     }
-    // Whoever sets a branch back has signed nothing of that.
+    assert!(source.answers(&head, Some(&head)).await.unwrap().unwrap().follows);
+    // A branch that was set back does not follow; let through, whoever signed its head answers for all of it.
     for source in [&only_head, &source] {
-        assert!(source.answers(&old, Some(&head)).await.unwrap().unwrap().of(["a.yaml", "b.yaml"]).is_empty());
+        let answers = source.answers(&old, Some(&head)).await.unwrap().unwrap();
+        assert!(!answers.follows && answers.files.is_empty() && who(answers.of("c.yaml")) == "ann");
     }
 
     // What a merge brings is verified too, and answered for by whoever merged.
@@ -169,7 +169,7 @@ async fn ancestors_are_verified_and_answer_for_their_files() {
     let merged = git(&world.work(), &["rev-parse", "HEAD"]).trim().to_owned();
     assert_eq!(known(&head).await.unwrap(), merged);
     let answers = source.answers(&merged, Some(&head)).await.unwrap().unwrap();
-    assert_eq!(who(answers.of(["side.yaml"])), ["ann"]);
+    assert_eq!(who(answers.of("side.yaml")), "ann");
 
     // Bob makes what Ann once signed a part of the branch again, old or never merged: in his own name, also where Ann goes on from there.
     git(&world.work(), &["checkout", "-q", "-b", "draft", &old]);
@@ -182,8 +182,14 @@ async fn ancestors_are_verified_and_answer_for_their_files() {
         git(&world.work(), &["branch", "-f", "main", &head]);
         assert_eq!(known(&merged).await.unwrap(), head);
         let answers = source.answers(&head, Some(&merged)).await.unwrap().unwrap();
-        assert_eq!([who(answers.of(["a.yaml"])), who(answers.of(["c.yaml"])), who(answers.of(["z.yaml"]))], [["bob"], ["bob"], ["ann"]]);
+        assert!(answers.follows);
+        assert_eq!(["a.yaml", "c.yaml", "z.yaml"].map(|file| who(answers.of(file))), ["bob", "bob", "ann"]);
     }
+    // A branch that was rewritten beside the one that was known does not follow it, by whomever.
+    git(&world.work(), &["branch", "-f", "main", &draft]);
+    assert_eq!(known(&merged).await.unwrap(), draft);
+    let answers = source.answers(&draft, Some(&merged)).await.unwrap().unwrap();
+    assert!(!answers.follows && who(answers.of("c.yaml")) == "ann");
     git(&world.work(), &["branch", "-f", "main", &merged]);
 
     git(&world.work(), &["checkout", "-q", "-b", "unsigned", &old]);

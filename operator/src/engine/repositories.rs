@@ -1,6 +1,7 @@
 //! Git into the cluster: each Repository is followed by a task of its own, and what it says is applied in the name of a service account of
 //! its namespace. The engine sees what was applied as it sees everything else there: by its watches.
 
+mod base;
 mod commit_status;
 mod follower;
 mod judging;

@@ -137,7 +137,8 @@ type Contents = BTreeMap<String, Vec<u8>>;
 /// What has been read so far: the next revision is read by what it changed.
 #[derive(Clone, Default)]
 pub(super) struct Reading {
-    reader: Reader,
+    /// Also in the hands of those that judge it, for as long as that takes.
+    reader: Arc<Reader>,
     desired: Arc<Desired>,
     /// The commit that the last look found and that can't be taken, whatever it says.
     refused: Option<String>,
@@ -146,7 +147,7 @@ pub(super) struct Reading {
 impl Reading {
     /// One whose objects are in this namespace where they name none.
     pub(super) fn in_namespace(namespace: &str) -> Self {
-        Self { reader: Reader::in_namespace(namespace), ..Self::default() }
+        Self { reader: Arc::new(Reader::in_namespace(namespace)), ..Self::default() }
     }
 
     /// One that reads ConfigMaps and Secrets of these kinds too.
@@ -172,15 +173,9 @@ impl Reading {
         self.reader.objects()
     }
 
-    /// The file that defines an object, and the line.
-    pub(super) fn place(&self, key: &Key) -> Option<(String, usize)> {
-        Some((self.reader.home(key)?.to_owned(), self.reader.line(key)))
-    }
-
-    /// The file that defines each object.
-    pub(super) fn homes(&self) -> BTreeMap<Key, String> {
-        let home = |key: &Key| Some((key.clone(), self.reader.home(key)?.to_owned()));
-        self.reader.objects().keys().filter_map(home).collect()
+    /// What was read, with the files that define it.
+    pub(super) fn reader(&self) -> &Arc<Reader> {
+        &self.reader
     }
 
     /// Whether anything is known: otherwise that nothing is there says nothing.
@@ -311,12 +306,12 @@ impl Reading {
         revision: Revision,
         read: impl FnMut(&str, &str) -> Result<Vec<u8>, String> + Send + 'static,
     ) -> Result<Candidate, String> {
-        let anew = self.reader.anew();
+        let anew = Arc::new(self.reader.anew());
         // Should reading end by a fault of ours, nothing is known, and all is read anew.
         let mut reader = std::mem::replace(&mut self.reader, anew);
         let before = std::mem::take(&mut self.desired);
         let work = move || {
-            let (changes, files) = reader.update(&changed, whole, read);
+            let (changes, files) = Arc::make_mut(&mut reader).update(&changed, whole, read);
             tracing::info!(commit = revision.commit, changed = changed.len(), files, objects = changes.len(), "read a commit");
             let told = changes.iter().map(|(key, _)| key.clone()).collect();
             let (desired, changed, findings) = manifests::update(&reader, changes, &before, revision);

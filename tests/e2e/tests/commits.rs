@@ -153,27 +153,45 @@ fn a_commit_changes_what_its_signer_may() {
     let is_suspended = |name: &str| world.object(&format!("dev/{name}"))["spec"]["suspend"] == true;
     assert!(is_suspended("web-ams") && !is_suspended("web-fra"));
     assert_eq!(world.object("erole/more"), Value::Null);
-    assert_eq!(world.object("erepo/fleet")["status"]["revision"], begin.trim(), "the last one of which everything is in force");
+    assert_eq!(world.object("erepo/fleet")["status"]["revision"], commit.as_str(), "the last one that was judged");
 
-    // Neither does she move a device to where she may, nor delete it, nor is it forgotten when another process begins.
+    // While that is denied, what came in force beside it is not undone by whoever may not change it.
+    world.commit("ann", "beside", &[("beside.yaml", Some(device("beside", "fra", "")))]);
+    world.until("beside being there", || if world.object("dev/beside") == Value::Null { Err("gone".into()) } else { Ok(()) });
+    let commit = world.commit("eve", "without it", &[("beside.yaml", None)]);
+    world.told(
+        &commit,
+        "Denied",
+        &["beside.yaml: eve SHA256:", "may not delete device/fleet/beside", "web-fra.yaml:3: eve", "more.yaml:3"],
+    );
+    assert_ne!(world.object("dev/beside"), Value::Null);
+    let commit = world.commit("ann", "without it", &[("beside.yaml", Some(device("beside", "fra", "")))]);
+    let said = world.told(&commit, "Denied", &["web-fra.yaml:3: eve", "more.yaml:3"]);
+    assert!(!said.contains("beside"), "{said}");
+    world.commit("ann", "no more", &[("beside.yaml", None)]);
+    world.until("beside being gone", || if world.object("dev/beside") == Value::Null { Ok(()) } else { Err("there".into()) });
+
+    // Neither does she move a device to where she may, nor delete it, nor is it forgotten when another process begins, which does not know
+    // who answered.
     let commit = world.commit("eve", "mine now", &[("web-fra.yaml", Some(device("web-fra", "ams", "")))]);
     world.told(&commit, "Denied", &["may not change device/fleet/web-fra: as it is"]);
     let commit = world.commit("eve", "without", &[("web-fra.yaml", None)]);
     world.told(&commit, "Denied", &["web-fra.yaml: eve SHA256:", "may not delete device/fleet/web-fra"]);
-    let looks = |world: &World| world.engine.log().matches("may not delete device/fleet/web-fra").count();
-    let before = looks(&world);
     world.engine.terminate().unwrap();
     world.engine.start().unwrap();
-    world.until("the next process having looked", || if looks(&world) > before { Ok(()) } else { Err("not yet".into()) });
+    let nobody = ["nobody answers for what became of device/fleet/web-fra", "nobody answers for what became of role/fleet/more"];
+    world.told(&commit, "Denied", &nobody);
     let class = "apiVersion: evenkeel.dev/v1alpha1\nkind: DeviceClass\nmetadata: {name: c}\nspec: {}\n";
     let commit = world.commit("ann", "something else", &[("class.yaml", Some(class.to_owned()))]);
-    world.told(&commit, "Denied", &["may not delete device/fleet/web-fra", "may not make role/fleet/more"]);
+    world.told(&commit, "Denied", &nobody);
     assert_ne!(world.object("dclass/c"), Value::Null);
     assert_eq!(world.object("dev/web-fra")["metadata"]["labels"]["site"], "fra");
     assert_eq!(world.object("erole/more"), Value::Null);
 
     // Whoever may answers for what they touch; and a Role that is given to her elsewhere lets the rest through.
-    let commit = world.commit("ann", "no", &[("more.yaml", None)]);
+    let commit = world.commit("ann", "no", &[("more.yaml", None), ("web-fra.yaml", Some(device("web-fra", "fra", "")))]);
+    world.told(&commit, "Applied", &["3 objects"]);
+    let commit = world.commit("eve", "without", &[("web-fra.yaml", None)]);
     let said = world.told(&commit, "Denied", &["may not delete device/fleet/web-fra"]);
     assert!(!said.contains("role/fleet/more"), "{said}");
     world.plane.apply(&role("fra", &world.key("eve"), ", kinds: [Device], devices: {matchLabels: {site: fra}}")).unwrap();
@@ -184,11 +202,16 @@ fn a_commit_changes_what_its_signer_may() {
     let refused: Vec<_> = asked.into_iter().filter(|request| request.forbidden).collect();
     assert!(refused.is_empty(), "{refused:?}");
 
-    // Whoever sets the branch back to what was signed once has signed nothing by that.
+    // Whoever sets the branch back to what was signed once has signed nothing by that: a person lets it through, and then its signer answers.
     world.engine.git(&["reset", "-q", "--hard", "HEAD~1"]).unwrap();
     let back = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
-    world.told(back.trim(), "Denied", &["more.yaml:3: nobody answers for what became of role/fleet/more"]);
-    assert_eq!(world.object("erole/more"), Value::Null);
+    let said = world.told(back.trim(), "WaitsForApproval", &[&format!("does not follow commit {commit}, which was judged last")]);
+    assert_eq!(world.object("dev/web-fra"), Value::Null);
+    assert_eq!(world.object("erepo/fleet")["status"]["revision"], commit.as_str());
+    let id = said.split_once("approve=").and_then(|(_, id)| id.split(' ').next()).unwrap();
+    world.plane.must(&["annotate", "erepo", "fleet", "--namespace", "fleet", &format!("evenkeel.dev/approve={id}")]).unwrap();
+    world.told(back.trim(), "Applied", &["3 objects"]);
+    assert_ne!(world.object("dev/web-fra"), Value::Null);
 
     // One commit that nobody signed keeps all that came with it away.
     world.engine.commit("x.yaml", &device("x", "ams", ""), "not signed").unwrap();

@@ -15,27 +15,27 @@ pub const MAX_COMMITS: usize = 1000;
 /// Bytes of one commit object: its message, its signature.
 const MAX_COMMIT: usize = 1 << 20;
 
-/// Who answers for what changed since the commit that was in force.
+/// Who answers for what changed since a commit.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    /// For whatever it is: whoever signed the head, where only that counts.
+    /// Whether the head is that commit or comes after it; not where a branch was set back or rewritten.
+    pub follows: bool,
+    /// For whatever it is: whoever signed the head, where only that counts or the head does not follow.
     pub all: Option<Signer>,
     /// By file, below the folder that is followed: whoever signed the newest commit of the branch that touched it.
     pub files: BTreeMap<String, Signer>,
 }
 
 impl Answers {
-    /// Who answers for a change that these files have a part in; each of them has to. Nobody: whoever brought it about did not sign it.
-    pub fn of<'a>(&'a self, files: impl IntoIterator<Item = &'a str>) -> Vec<&'a Signer> {
-        let mut signers: Vec<&Signer> = files.into_iter().filter_map(|file| self.files.get(file)).chain(&self.all).collect();
-        signers.dedup_by_key(|signer| &signer.commit);
-        signers
+    /// Who answers for what a file says. Nobody: none of these commits has touched it.
+    pub fn of(&self, file: &str) -> Option<&Signer> {
+        self.all.as_ref().or_else(|| self.files.get(file))
     }
 }
 
 impl Source {
-    /// Who answers for what changed since a commit; for everything, the signer of the head, where only that is verified or nothing was in
-    /// force. `None`: signatures are not asked for.
+    /// Who answers for what changed since a commit; for everything, the signer of the head, where only that is verified, there is no such
+    /// commit, or the head does not follow it. `None`: signatures are not asked for.
     pub async fn answers(&self, head: &str, since: Option<&str>) -> Result<Option<Answers>, Error> {
         let Some(keys) = self.0.keys.clone() else { return Ok(None) };
         let oid = |commit: &str| Oid::from_str(commit).map_err(|_| Error::NotCached(commit.to_owned()));
@@ -50,16 +50,14 @@ impl Source {
 
     fn answering(&self, repository: &Repository, head: Oid, since: Option<Oid>, keys: &Keys) -> Result<Answers, Error> {
         let (_, signer) = self.signed(repository, head, keys, Judged::WhenSigned)?;
-        let mut answers = Answers { all: None, files: BTreeMap::new() };
-        // Whoever sets a branch back signs nothing by it.
-        if since.is_some_and(|since| repository.graph_descendant_of(since, head).unwrap_or(false)) {
-            return Ok(answers);
-        }
-        let Some(since) = since.filter(|_| self.0.mode == VerifyMode::Ancestors) else {
-            return Ok(Answers { all: Some(signer), ..answers });
-        };
+        let mut answers = Answers { follows: true, all: None, files: BTreeMap::new() };
+        let Some(since) = since else { return Ok(Answers { all: Some(signer), ..answers }) };
         self.present(repository, head, since)?;
-        let line = self.line(repository, head, since)?;
+        answers.follows = head == since || self.follows(repository, head, since)?;
+        if self.0.mode != VerifyMode::Ancestors || !answers.follows {
+            return Ok(Answers { all: Some(signer), ..answers });
+        }
+        let line = if head == since { Vec::new() } else { self.line(repository, head, since)? };
         // From what was in force to the head without a gap, so that whatever is otherwise was touched by one of them.
         let before = line.iter().skip(1).chain([&since]);
         for (id, before) in line.iter().zip(before) {
@@ -80,11 +78,9 @@ impl Source {
     /// The branch's own commits from the head back to the last one that has the known one before it: what that one merged, from wherever, it
     /// answers for. Otherwise somebody could make another's old or unmerged commit a part of the branch, in that one's name.
     fn line(&self, repository: &Repository, head: Oid, known: Oid) -> Result<Vec<Oid>, Error> {
-        let follows = |id: Oid| repository.graph_descendant_of(id, known).map_err(|error| self.0.cache.damaged(&error));
         let (mut line, mut id) = (vec![head], head);
         while let Some(parent) = self.commit(repository, id)?.parent_ids().next().filter(|parent| *parent != known) {
-            // A head that does not follow it answers for all: the branch was rewritten.
-            if !follows(parent)? {
+            if !self.follows(repository, parent, known)? {
                 break;
             }
             if line.len() >= MAX_COMMITS {
@@ -119,6 +115,10 @@ impl Source {
             "more than {MAX_COMMITS} commits since {known}, which was read last: too many to verify each; follow a commit between them first, or verify the head alone for once"
         );
         Error::TooMany { commit: head.to_string(), what }
+    }
+
+    fn follows(&self, repository: &Repository, id: Oid, known: Oid) -> Result<bool, Error> {
+        repository.graph_descendant_of(id, known).map_err(|error| self.0.cache.damaged(&error))
     }
 
     /// The known commit has to be there to be compared with.

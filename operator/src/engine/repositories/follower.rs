@@ -22,8 +22,9 @@ use tokio::sync::watch;
 
 use super::super::hooks;
 use super::super::source::{Candidate, Origin, Reading};
+use super::base::{Base, placed};
 use super::commit_status::{Outbox, report};
-use super::judging::Judging;
+use super::judging::{self, Judging, Waits};
 use super::verdict::Verdict;
 use super::{Shared, Wanted};
 
@@ -188,11 +189,14 @@ impl Follower {
         if let Err(verdict) = self.prepare(spec).await {
             return verdict;
         }
-        let unread = self.read().await.err();
+        if let Err(verdict) = self.newest() {
+            return verdict;
+        }
+        let unread = self.read(spec).await.err();
         if let Some(error) = unread.as_ref().filter(|_| self.applied.is_none() || !self.reading.is_read()) {
             return Verdict::not("GitFailed", error);
         }
-        if let Err(verdict) = self.judge().await {
+        if let Err(verdict) = self.judge(wanted).await {
             return verdict;
         }
         let account = spec.service_account_name.as_deref().unwrap_or(ACCOUNT);
@@ -215,7 +219,7 @@ impl Follower {
         }
     }
 
-    fn waits(&self, (id, commit, reason): &(String, String, String)) -> Verdict {
+    fn waits(&self, (id, commit, reason): &Waits) -> Verdict {
         let (namespace, name) = (self.name.namespace(), self.name.name());
         let approve = format!("kubectl -n {namespace} annotate erepo {name} evenkeel.dev/approve={id} --overwrite");
         Verdict::not("WaitsForApproval", format!("commit {commit} {reason}; to let it through: {approve}"))
@@ -271,7 +275,7 @@ impl Follower {
     }
 
     /// Takes in what is new in Git.
-    async fn read(&mut self) -> Result<(), String> {
+    async fn read(&mut self, spec: &RepositorySpec) -> Result<(), String> {
         let Some(origin) = self.origin.clone() else { return Ok(()) };
         let Origin::Git(source) = &*origin else { return Ok(()) };
         if let Some(commit) = self.revision.clone()
@@ -279,31 +283,51 @@ impl Follower {
             && self.lost.is_none()
         {
             match self.reading.restore(source, &commit).await? {
-                Some(candidate) => {
-                    self.applied = Some(candidate.desired.clone());
-                    if let Some(judging) = &mut self.judging {
-                        judging.all_in_force(&self.reading);
-                    }
-                }
+                Some(candidate) => self.applied = Some(candidate.desired),
                 None => self.lost = Some(commit),
             }
         }
+        self.begin(spec);
         if let Some(candidate) = self.reading.look(&origin).await? {
-            self.changed.extend(candidate.changed.clone());
-            self.touched.extend(candidate.told.iter().cloned());
+            if self.judging.is_none() {
+                self.changed.extend(candidate.changed.clone());
+                self.touched.extend(candidate.told.iter().cloned());
+            }
             self.next = Some(candidate);
         }
         Ok(())
     }
 
+    /// What the cluster has; where nothing is judged, nobody asks.
+    fn newest(&self) -> Result<Arc<Desired>, Verdict> {
+        let newest = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).newest.clone();
+        let newest = newest.or_else(|| self.judging.is_none().then(Arc::default));
+        newest.ok_or_else(|| Verdict::not("Reading", "what the cluster has is not known yet"))
+    }
+
+    /// What is judged is measured by what the cluster has from here, whatever the commit says that was judged last.
+    fn begin(&mut self, spec: &RepositorySpec) {
+        let Some(judging) = self.judging.as_mut().filter(|judging| !judging.has_begun()) else { return };
+        let revision = self.applied.as_ref().map(|applied| applied.revision.clone());
+        let commit = revision.as_ref().map(|revision| revision.commit.clone());
+        let there = self.shared.cluster.applied_from(&self.name);
+        let base = Base::begin(&self.name, commit, self.reading.reader(), there, spec.prune != Some(false));
+        self.applied = revision.map(|revision| Arc::new(judging::desired(&Desired::default(), &base.objects, revision).0));
+        judging.begin(base);
+    }
+
     /// Judges what was read, where its signers need Roles: by what the cluster has before any of it is applied.
-    async fn judge(&mut self) -> Result<(), Verdict> {
+    async fn judge(&mut self, wanted: &Wanted) -> Result<(), Verdict> {
+        let there = self.newest()?;
         let (Some(judging), Some(origin)) = (&mut self.judging, &self.origin) else { return Ok(()) };
         let Origin::Git(source) = &**origin else { return Ok(()) };
-        let there = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).newest.clone();
-        let there = there.ok_or_else(|| Verdict::not("Reading", "what the cluster has is not known yet"))?;
-        let judged = judging.look(&self.name, (&self.reading, source), there, self.applied.as_ref()).await;
-        judged.map_err(|error| Verdict::not("GitFailed", error))
+        let known = (self.applied.as_ref(), wanted.approved.as_ref());
+        match judging.look(&self.name, (&self.reading, source), there, known).await {
+            Err(error) => return Err(Verdict::not("GitFailed", error)),
+            Ok(None) => self.touched.extend(judging.take_touched()),
+            Ok(Some(waits)) => return Err(self.waits(&waits)),
+        }
+        Ok(())
     }
 
     /// The objects as they are to be.
@@ -312,7 +336,7 @@ impl Follower {
     }
 
     fn is_denied(&self, key: &Key) -> bool {
-        self.judging.iter().flat_map(Judging::denied).any(|(denied, _)| denied == key)
+        self.judging.as_ref().is_some_and(|judging| judging.is_denied(key))
     }
 
     /// What is to come in force, and what that changes; `None`: nothing.
@@ -324,7 +348,7 @@ impl Follower {
     }
 
     /// Whether what was read may be applied; otherwise the id to approve it by, the commit, and why not.
-    fn within_limits(&mut self, wanted: &Wanted) -> Result<(), (String, String, String)> {
+    fn within_limits(&mut self, wanted: &Wanted) -> Result<(), Waits> {
         let Some((next, changed)) = self.coming() else { return Ok(()) };
         let devices = wanted.spec.limits.as_ref().and_then(|limits| limits.devices).map_or(Share::Percent(100), share);
         let limits = Limits { deletions: deletions(&wanted.spec), devices };
@@ -398,8 +422,9 @@ impl Follower {
             tracing::info!(repository = %self.name, commit = revision.commit, written, pruned, "applied");
         }
         let commit = revision.commit.clone();
-        if refused.is_empty() && self.judging.as_mut().is_none_or(|judging| judging.in_force(&self.reading)) {
+        if refused.is_empty() {
             self.revision = Some(commit.clone());
+            self.judging.iter_mut().for_each(Judging::in_force);
         }
         if !refused.values().any(|refusal| refusal.again) {
             self.applied = Some(desired);
@@ -444,6 +469,9 @@ impl Follower {
                 "{} is not applied: it does not apply itself, since whoever commits could lift its limits",
                 shown()
             ));
+        }
+        if self.judging.as_ref().is_some_and(|judging| judging.is_live(key)) {
+            return Turn::None;
         }
         if !self.shared.cluster.watches(key.1.namespace()) {
             return Turn::Refused(format!("{}: the operator does not watch its namespace (--watch-namespace)", shown()));
@@ -490,7 +518,7 @@ impl Follower {
 
     /// Whether more would be deleted than may be, by what is there and not by what commits say: another branch or path, or another
     /// repository, may have none of it. What a Deployment takes off its devices as it goes weighs as much as a device.
-    fn too_many(&self, of: &Wanted, commit: &str, gone: &[(Key, Known)]) -> Option<(String, String, String)> {
+    fn too_many(&self, of: &Wanted, commit: &str, gone: &[(Key, Known)]) -> Option<Waits> {
         let weighs = |(key, known): &&(Key, Known)| match known.object.as_deref() {
             Some(Object::Deployment(deployment)) => deployment.spec.on_delete == Some(crds::OnDelete::Remove),
             _ => key.0 == Kind::Device,
@@ -515,17 +543,6 @@ impl Follower {
         let namespace = object.metadata().namespace.as_deref().unwrap_or_else(|| self.name.namespace());
         (object.kind(), Name::new(namespace, object.name()))
     }
-}
-
-/// An object as it is to be applied there.
-fn placed((_, name): &Key, object: &Object) -> Object {
-    let mut object = object.clone();
-    object.metadata_mut().namespace = Some(name.namespace().to_owned());
-    // What was exported from a cluster has our own marks on it.
-    if let Some(annotations) = &mut object.metadata_mut().annotations {
-        annotations.retain(|key, _| !cluster::OURS.contains(&key.as_str()));
-    }
-    object
 }
 
 /// Devices that may be deleted at once.
