@@ -153,7 +153,7 @@ impl Reading {
     /// One that reads ConfigMaps and Secrets of these kinds too.
     pub(super) fn with_core(mut self, kinds: &[crds::CoreKind]) -> Self {
         if !kinds.is_empty() {
-            self.reader = self.reader.with_core(Core::Applied(kinds.iter().copied().collect()));
+            self.reader = Arc::new(Arc::unwrap_or_clone(self.reader).with_core(Core::Applied(kinds.iter().copied().collect())));
         }
         self
     }
