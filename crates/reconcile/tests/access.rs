@@ -240,7 +240,7 @@ fn a_change_that_concerns_nobody_changes_no_rules() {
     let device = |name: &str, number: u32| {
         let labels = labels(number).into_iter().skip(usize::from(number % 4 == 3));
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let parents: Vec<String> = (number / 6 % 2 == 0).then(|| format!("d-{}", number / 12 % 5)).into_iter().collect();
+        let parents: Vec<String> = (number / 6).is_multiple_of(2).then(|| format!("d-{}", number / 12 % 5)).into_iter().collect();
         let class = if number % 4 == 3 { json!("class") } else { Value::Null };
         let mut spec = json!({"type": "Server", "address": "10.0.0.1", "parents": parents});
         if !class.is_null() {
