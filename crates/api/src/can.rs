@@ -54,20 +54,22 @@ pub fn answer(desired: &Desired, question: &Question) -> Result<Answer, String> 
     let object = name.as_ref().and_then(|name| desired.objects.get(&(*kind, Name::new(namespace, name))));
     let what = object.map_or(What::Any, |object| What::Object(object));
     let request = Request { who: &who, verb: *verb, kind: *kind, namespace, what };
-    let kubectl = kubectl(desired, &who, question);
     Ok(match access::decide(desired, desired, &request) {
         Decision::Allowed { role, entry } => {
+            let kubectl = kubectl(desired, &who, question);
             Answer { allowed: true, role: Some(role.name().to_owned()), entry: Some(format!("spec.allow[{entry}]")), why: None, kubectl }
         }
         Decision::Denied(why) => {
+            // RBAC gives no more than the Roles that it comes from.
             let missing = name.as_ref().filter(|_| object.is_none());
             let missing = missing.map(|name| format!("; there is no {} {name} in {namespace}", kind.as_str())).unwrap_or_default();
-            Answer { allowed: false, role: None, entry: None, why: Some(format!("{why}{missing}")), kubectl }
+            Answer { allowed: false, role: None, entry: None, why: Some(format!("{why}{missing}")), kubectl: false }
         }
     })
 }
 
-/// Whether the RBAC that the Roles become allows it: by name an update stands for `edit`, without one a create.
+/// Whether the RBAC that the Roles become allows it: by name an update stands for `edit`, without one a create. What a Role becomes is much to
+/// find out in a large fleet, and is not where no entry of it can matter: it needs the kind, and without a name, to be about all devices.
 fn kubectl(desired: &Desired, who: &Who, question: &Question) -> bool {
     let verb = match (question.verb, &question.name) {
         (Verb::View, Some(_)) => "get",
@@ -78,6 +80,8 @@ fn kubectl(desired: &Desired, who: &Who, question: &Question) -> bool {
     };
     access::roles(desired, &question.namespace).any(|(name, role)| {
         let is_named = role.spec.subjects.iter().any(|subject| subject.signer.is_none() && who.is(subject));
-        is_named && access::allows(&access::rules(desired, name, role).rules, verb, question.kind, question.name.as_deref())
+        let mut grants = role.spec.allow.iter().filter(|grant| grant.devices.is_none() || question.name.is_some());
+        let may_matter = is_named && grants.any(|grant| grant.kinds.is_empty() || grant.kinds.contains(&question.kind));
+        may_matter && access::allows(&access::rules(desired, name, role).rules, verb, question.kind, question.name.as_deref())
     })
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{self, KubernetesArgs};
 use super::webhooks::{self, WebhookArgs};
+use crate::engine::governing::Governing;
 use crate::engine::hands::shard::Workplace;
 use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
@@ -180,7 +181,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         devices,
         shards: args.kubernetes.shards,
         origin: match &cluster {
-            Some(cluster) => Origin::Cluster(cluster.clone(), Arc::default()),
+            Some(cluster) => Origin::Cluster(cluster.clone(), Arc::new(Governing::new(view.clone()))),
             None => origin(args)?,
         },
         interval: interval("--interval", args.interval)?,

@@ -103,7 +103,6 @@ pub(crate) async fn run(shared: Shared, stop: CancellationToken) {
         if desired.revision.commit.is_empty() {
             continue;
         }
-        shared.show(&desired);
         if grants.as_ref().is_some_and(|grants| !grants.is_listed()) {
             if let Some(error) = &problem {
                 let verdict = |name: &Name| shared.tell(name, &desired, Verdict::not("CantBeWatched", error.as_str(), None));
@@ -129,14 +128,6 @@ async fn drifted(grants: Option<&mut Grants>) -> Result<BTreeSet<Name>, String> 
 }
 
 impl Shared {
-    /// Whose Roles decide, for whoever asks.
-    fn show(&self, desired: &Arc<Desired>) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if !view.newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, desired)) {
-            view.newest = Some(desired.clone());
-        }
-    }
-
     /// Puts the RBAC of these Roles right, and tells how they stand. Returns when each is to be looked at again.
     async fn work(
         &self,
