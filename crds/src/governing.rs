@@ -69,7 +69,8 @@ pub struct Subject {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
-    /// What may be done.
+    /// What may be done. By kubectl, `view` is get, list and watch, `edit` also create, update, patch and delete; the others are asked of
+    /// the engine, and kubectl has no command for them.
     #[schemars(length(min = 1, max = 16))]
     pub verbs: Vec<Verb>,
     /// To which kinds; all if none.

@@ -2,6 +2,7 @@
 //!
 //! Written is what is otherwise than what the API server has. A condition that is as it was keeps the time at which it became so.
 
+use jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use reconcile::Key;
 use serde_json::{Value, json};
@@ -9,6 +10,8 @@ use serde_json::{Value, json};
 use crate::watch::version;
 use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER, Known, within};
 
+/// As a condition has it of which nothing was seen yet.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
 /// How often a finalizer is tried to be taken off while others write to the same object.
 const TRIES: usize = 5;
 
@@ -115,6 +118,9 @@ fn settled(mut status: Value, before: &Value) -> Value {
         let same = |other: &&Value| other["type"] == condition["type"] && other["status"] == condition["status"];
         if let Some(since) = old.iter().find(same).map(|old| old["lastTransitionTime"].clone()) {
             condition["lastTransitionTime"] = since;
+        } else if condition["lastTransitionTime"] == EPOCH {
+            // Nobody knows since when: it is seen now.
+            condition["lastTransitionTime"] = json!(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         }
     }
     status
@@ -158,6 +164,8 @@ mod tests {
         assert_eq!(settled(condition("True", "2026-11-25T11:00:00Z"), &before), before);
         let after = condition("False", "2026-11-25T11:00:00Z");
         assert_eq!(settled(after.clone(), &before), after);
+        let unknown = settled(condition("False", EPOCH), &before);
+        assert_ne!(unknown["conditions"][0]["lastTransitionTime"], EPOCH, "nothing has been so since 1970");
         assert_eq!(settled(json!({"a": null, "b": [{"c": null}], "d": 1}), &Value::Null), json!({"b": [{}], "d": 1}));
     }
 }

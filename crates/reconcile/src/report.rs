@@ -147,7 +147,11 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == Target::Deployment(name.clone())).collect();
     let phase = phase(deployment, rollout, &own);
     let first = own.iter().find(|deferred| deferred.target == deferred.unit).or_else(|| own.first());
-    let waiting_on = first.map(|deferred| deferred.waiting_on.to_string()).unwrap_or_default();
+    let waiting_on = first.map(|deferred| deferred.waiting_on.to_string());
+    let waiting_on = waiting_on.unwrap_or_else(|| match (phase, deployment.members.is_empty()) {
+        ("Pending", true) => "a device with the labels of spec.selector".into(),
+        _ => String::new(),
+    });
     let since = rollout.current().map(|record| record.finished_at.unwrap_or(record.started_at));
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
     let mut plain = plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone())));
