@@ -17,6 +17,9 @@ use super::base::{Base, is_same};
 /// What waits for a person: the id to let it through by, the commit, and why.
 pub(super) type Waits = (String, String, String);
 
+/// A head, and the commit before it.
+type Between = (String, Option<String>);
+
 /// What was judged and is not in force yet.
 struct Last {
     base: Arc<Base>,
@@ -33,7 +36,7 @@ pub(super) struct Judging {
     has_begun: bool,
     base: Arc<Base>,
     /// Of this head, since that commit.
-    answers: Option<((String, Option<String>), Arc<Answers>)>,
+    answers: Option<(Between, Arc<Answers>)>,
     /// A branch that was rewritten and let through nevertheless.
     let_through: Option<String>,
     /// The head that was judged last, and what there was in the cluster.
