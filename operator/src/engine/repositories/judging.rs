@@ -17,7 +17,7 @@ use super::base::{Base, is_same};
 /// What waits for a person: the id to let it through by, the commit, and why.
 pub(super) type Waits = (String, String, String);
 
-/// A head, and the commit since which it is looked at.
+/// A head, and the commit before it.
 type Between = (String, Option<String>);
 
 /// What was judged and is not in force yet.
