@@ -164,8 +164,7 @@ fn github(finding: &Finding) -> String {
 /// Text that can't do anything to a terminal, and reads in the order in which it is written.
 fn printable(text: &str, max: usize) -> String {
     let shown = text.chars().take(max).map(|c| match c {
-        // Descriptions of fields have several lines.
-        '\t' | '\n' => ' ',
+        '\t' => ' ',
         // Marks that turn the direction of text: what is shown would not be what is there.
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         c if c.is_control() => '\u{fffd}',

@@ -65,7 +65,8 @@ struct Checked(Vec<Finding>);
 
 impl Checked {
     fn add(&mut self, code: &str, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.0.push(Finding::error(code, path, message, help));
+        // Descriptions of fields may have several lines.
+        self.0.push(Finding::error(code, path, message, help.into().replace('\n', " ")));
     }
 
     fn metadata(&mut self, value: &Value) {
