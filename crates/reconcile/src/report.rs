@@ -234,7 +234,8 @@ fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BT
             _ if applied && seen.is_some_and(|seen| !runs(content, seen)) => "failed",
             _ if is_adopted(deployment, rollout, placement) => "updated",
             _ if seen.and_then(|seen| content.matcher().matches(seen)) == Some(true)
-                && placement.is_none_or(|placement| !placement.phase.is_in_flight()) =>
+                // A step that only prepares for what is not wanted any more changes nothing there.
+                && placement.is_none_or(|placement| !placement.phase.is_disturbing()) =>
             {
                 "updated"
             }
