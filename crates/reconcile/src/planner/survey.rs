@@ -243,6 +243,12 @@ fn before(unit: &Unit<'_>, record: &RevisionRecord, device: &Device) -> Standing
         Some(Contact::Unreachable { .. }) => return Standing::Away,
         Some(Contact::Known) => {}
     }
+    // What was seen before another revision's step changed it says nothing of what is there now.
+    let changed =
+        unit.rollout.placements.get(&device.name).filter(|placement| !matches!(placement.phase, Phase::Preparing | Phase::Prepared));
+    if changed.is_some_and(|placement| seen.and_then(|seen| seen.seen_at) <= Some(placement.since)) {
+        return Standing::Unseen;
+    }
     match seen.and_then(|seen| unit.content_for(record, &device.name).0.matcher().matches(seen)) {
         None => Standing::Unseen,
         Some(true) => Standing::Settled(None),
