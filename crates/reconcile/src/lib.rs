@@ -11,6 +11,7 @@
 //! and hands back as part of [`Observed`].
 
 pub mod access;
+pub mod alerting;
 pub mod command;
 pub mod content;
 pub mod deletion;
@@ -27,6 +28,7 @@ mod planner;
 pub mod record;
 pub mod report;
 pub mod rollout;
+pub mod usage;
 pub mod window;
 
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
@@ -39,3 +41,4 @@ pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn
 pub use planner::{plan, plan_units, units};
 pub use record::{Act, Observe, Record, Recorded, RecordedStep, record};
 pub use rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
+pub use usage::{Metric, Series, Usage};

@@ -1,0 +1,5 @@
+//! Alerts: conditions over what is known of devices, with memory, and what is said of them to whom.
+
+mod notice;
+
+pub use notice::{LISTED, LastChange, Notice, Reason, Said};
