@@ -44,6 +44,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (printf "%s-api" (include "evenkeel.fullname" .)) .Values.api.existingSecret -}}
 {{- end -}}
 
+{{- /* The Secret with the URL of PostgreSQL; empty where state is a SQLite file. */ -}}
+{{- define "evenkeel.databaseSecret" -}}
+{{- if .Values.database.bundled.enabled -}}
+{{ include "evenkeel.fullname" . }}-postgresql
+{{- else -}}
+{{ .Values.database.existingSecret }}
+{{- end -}}
+{{- end -}}
+
+{{- define "evenkeel.databaseKey" -}}
+{{- if .Values.database.bundled.enabled }}url{{ else }}{{ .Values.database.key }}{{ end -}}
+{{- end -}}
+
+{{- /* The Secret with the key that signs the audit log; empty where it is on the volume. */ -}}
+{{- define "evenkeel.auditSecret" -}}
+{{- if .Values.auditKey.existingSecret -}}
+{{ .Values.auditKey.existingSecret }}
+{{- else if .Values.database.bundled.enabled -}}
+{{ include "evenkeel.fullname" . }}-audit-key
+{{- end -}}
+{{- end -}}
+
 {{- define "evenkeel.subject" -}}
 - kind: ServiceAccount
   name: {{ include "evenkeel.serviceAccount" . }}

@@ -43,9 +43,13 @@ fn dry_run(plane: &ControlPlane, text: &str) -> Result<Vec<Value>, String> {
     Ok(said["items"].as_array().cloned().unwrap_or_else(|| vec![said]))
 }
 
-/// A pod as a Deployment would make it, in the namespace `restricted`.
-fn pod(deployment: &Value) -> String {
-    let template = &deployment["spec"]["template"];
+/// A pod as a Deployment or StatefulSet would make it, in the namespace `restricted`.
+fn pod(of: &Value) -> String {
+    let mut template = of["spec"]["template"].clone();
+    for claim in of["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {
+        let volume = json!({"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": "it"}});
+        template["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+    }
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "it", "namespace": "restricted", "labels": template["metadata"]["labels"]}, "spec": template["spec"]})
         .to_string()
 }
@@ -82,13 +86,14 @@ fn every_values_file_is_taken_and_its_pods_are_admitted() {
         let objects = dry_run(&plane, &text).unwrap_or_else(|said| panic!("{values}: {said}"));
         assert_eq!(objects.len(), text.lines().filter(|line| line.starts_with("kind: ")).count(), "{values}");
         kinds.extend(objects.iter().filter_map(|object| object["kind"].as_str()).map(str::to_owned));
-        let made = objects.iter().filter(|object| object["kind"] == "Deployment").map(pod);
+        let makes_pods = |object: &&Value| object["kind"] == "Deployment" || object["kind"] == "StatefulSet";
+        let made = objects.iter().filter(makes_pods).map(pod);
         let tests = objects.iter().filter(|object| object["kind"] == "Pod").map(|object| {
             json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "test", "namespace": "restricted"}, "spec": object["spec"]})
                 .to_string()
         });
         let pods: Vec<String> = made.chain(tests).collect();
-        assert_eq!(pods.len(), 2, "{values}");
+        assert_eq!(pods.len(), if values.ends_with("tryout-values.yaml") { 3 } else { 2 }, "{values}");
         for pod in pods {
             dry_run(&plane, &pod).unwrap_or_else(|said| panic!("{values}: {said}"));
         }
@@ -97,9 +102,39 @@ fn every_values_file_is_taken_and_its_pods_are_admitted() {
     let templates = files(&checkout().join("charts/evenkeel/templates"), "yaml").iter().map(named).collect::<BTreeSet<_>>();
     let idle: Vec<_> = templates.iter().filter(|name| *name != "validate.yaml" && !sources.contains(*name)).collect();
     assert!(idle.is_empty(), "templates that no values file renders: {idle:?}");
-    for kind in ["ServiceMonitor", "PrometheusRule", "NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "ConfigMap"] {
+    for kind in
+        ["ServiceMonitor", "PrometheusRule", "NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "ConfigMap", "StatefulSet"]
+    {
         assert!(kinds.contains(kind), "{kind}: {kinds:?}");
     }
+}
+
+/// The database that comes with the chart keeps its password, and the log its key, whatever is upgraded or taken away: the volume stays too.
+#[test]
+fn the_bundled_database_keeps_its_secrets() {
+    if skipped() {
+        return;
+    }
+    let plane = ControlPlane::start().unwrap();
+    plane.must(&["create", "namespace", NAMESPACE]).unwrap();
+    let (chart, values) = (chart().display().to_string(), checkout().join("charts/evenkeel/ci/tryout-values.yaml").display().to_string());
+    let upgrade = |more: &[&str]| {
+        let all = ["upgrade", "--install", "evenkeel", &chart, "--namespace", NAMESPACE, "--values", &values];
+        helm(&plane, &[&all[..], more].concat()).unwrap();
+        let of = |name| plane.must(&["get", "secret", name, "--namespace", NAMESPACE, "-o", "jsonpath={.data}"]).unwrap();
+        [of("evenkeel-postgresql"), of("evenkeel-audit-key")]
+    };
+    let first = upgrade(&[]);
+    assert_eq!(upgrade(&["--set", "lookInterval=5s"]), first);
+    helm(&plane, &["uninstall", "evenkeel", "--namespace", NAMESPACE]).unwrap();
+    assert_eq!(upgrade(&[]), first);
+    let template = "go-template={{index .data \"audit.key\" | base64decode}}";
+    let key = plane.must(&["get", "secret", "evenkeel-audit-key", "--namespace", NAMESPACE, "-o", template]).unwrap();
+    assert_eq!(key.trim().len(), 44, "32 bytes as base64: {key}");
+    let template = "go-template={{.data.url | base64decode}} {{.data.password | base64decode}}";
+    let said = plane.must(&["get", "secret", "evenkeel-postgresql", "--namespace", NAMESPACE, "-o", template]).unwrap();
+    let (url, password) = said.trim().split_once(' ').unwrap();
+    assert_eq!(url, format!("postgres://evenkeel:{password}@evenkeel-postgresql.{NAMESPACE}.svc/evenkeel"));
 }
 
 /// Names of our metrics in a text.
