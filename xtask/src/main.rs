@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run_all(&args),
         Task::Chaos { kills, seed } => run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"])).and_then(|()| {
             run(cargo()
-                .args(["test", "--workspace", "--test", "chart", "--", "--nocapture", "killed_at_any_moment"])
+                .args(["test", "--workspace", "--test", "chaos", "--", "--nocapture"])
                 .env("EVENKEEL_BIN", target().join("debug/evenkeel"))
                 .env("EVENKEEL_KILLS", kills.to_string())
                 .env("EVENKEEL_SEED", seed.to_string()))

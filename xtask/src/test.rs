@@ -51,6 +51,8 @@ const E2E: &str = "e2e";
 const AT_ONCE: usize = 2;
 /// Those with real machines, which need the processor for themselves: they run first.
 const ALONE: [&str; 2] = ["rollout", "machines"];
+/// The one that takes longest, begun first, so that nobody waits for it alone.
+const LONGEST: &str = "chaos";
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
 const UNIT: [&str; 7] = ["scenario", "update", "properties", "access", "generated", "reference", "examples"];
 
@@ -117,7 +119,9 @@ fn end_to_end() -> anyhow::Result<()> {
     let programs = messages
         .filter(|message| message["target"]["kind"] == serde_json::json!(["test"]))
         .filter_map(|message| Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(message["executable"].as_str()?))));
-    let (alone, others): (Vec<_>, Vec<_>) = programs.partition(|(name, _)| ALONE.contains(&name.as_str()));
+    let (alone, mut others): (Vec<_>, Vec<_>) = programs.partition(|(name, _)| ALONE.contains(&name.as_str()));
+    // The last one is taken first.
+    others.sort_by_key(|(name, _)| name == LONGEST);
     let failed = Mutex::new(Vec::new());
     for (programs, at_once) in [(alone, 1), (others, AT_ONCE)] {
         some_at_once(programs, at_once, &failed);

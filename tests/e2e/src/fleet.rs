@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::control_plane::pod::Pod;
 use crate::control_plane::{ControlPlane, programs};
 use crate::engine::Engine;
+use crate::postgres::Postgres;
 use crate::simulated::Simulated;
 use crate::{run, wait_until};
 
@@ -32,6 +33,17 @@ pub fn skipped() -> bool {
 pub fn binary() -> anyhow::Result<PathBuf> {
     let binary = std::env::var("EVENKEEL_BIN").context("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`")?;
     Ok(binary.into())
+}
+
+/// The Secrets `db` and `key` that the chart needs for PostgreSQL.
+pub fn database_secrets(plane: &ControlPlane, database: &Postgres) {
+    let url = format!("url={}", database.url());
+    for (name, value) in [("db", url.as_str()), ("key", "audit.key=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")] {
+        let literal = format!("--from-literal={value}");
+        if let Err(error) = plane.must(&["create", "secret", "generic", name, "--namespace", NAMESPACE, &literal]) {
+            panic!("{error:#}");
+        }
+    }
 }
 
 /// A Deployment of `app` at a version, one device after the other. `more` are further lines of its spec.

@@ -198,6 +198,54 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
+/// What a branch of a Repository would change is shown as a plan, of the whole fleet as the cluster has it, and nothing of it is done.
+#[test]
+fn what_a_branch_would_change_is_shown() {
+    let Some(mut world) = world(3, "  limits: {deletions: 0}\n") else { return };
+    world.engine.start().unwrap();
+    let commit = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
+    world.told(&commit, "Applied", "4 objects");
+    world.rolled_out("Complete", "1.0-1");
+    let main = world.engine.git(&["branch", "--show-current"]).unwrap();
+    world.engine.git(&["checkout", "-q", "-b", "next"]).unwrap();
+    world.engine.git(&["rm", "-q", "d-3.yaml"]).unwrap();
+    let next = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
+    world.engine.git(&["checkout", "-q", main.trim()]).unwrap();
+
+    let asked = world.engine.cli(&["plan", "--repository", "fleet/fleet", "--diff", "next"]);
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert_eq!(asked.status.code(), Some(2), "{said}{}", String::from_utf8_lossy(&asked.stderr));
+    assert!(said.contains(&next[..10]), "{said}");
+    assert!(said.contains("deletes 1.") && said.contains("- device/fleet/d-3"), "{said}");
+    assert!(said.contains("more than 0: it would wait for an annotation"), "beyond the Repository's own limit: {said}");
+    assert!(said.contains("1.0-1 -> 2.0-1"), "{said}");
+    // What is there is no change.
+    let asked = world.engine.cli(&["plan", "--repository", "fleet/fleet", "--diff", main.trim()]);
+    assert_eq!(asked.status.code(), Some(0), "{}", String::from_utf8_lossy(&asked.stdout));
+    for (arguments, reason) in [
+        (&["plan", "--diff", "next"][..], "name a Repository with --repository"),
+        (&["plan", "--repository", "fleet/other", "--diff", "next"], "repository/fleet/other is not followed here"),
+        (&["plan", "--repository", "fleet/fleet", "--diff", "no-such-branch"], "no-such-branch"),
+    ] {
+        let asked = world.engine.cli(arguments);
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert!(!asked.status.success() && said.contains(reason), "{arguments:?}: {said}");
+    }
+    world.told(&commit, "Applied", "4 objects");
+    assert_eq!(world.object("dev/d-3")["metadata"]["name"], "d-3");
+}
+
+/// Who may not act for the account of a Repository applies nothing, and says so.
+#[test]
+fn without_the_right_to_act_for_its_account_nothing_is_applied() {
+    let Some(mut world) = world(1, "") else { return };
+    world.plane.must(&["delete", "role", "evenkeel-act-for-evenkeel-repository", "--namespace", "fleet"]).unwrap();
+    world.engine.start().unwrap();
+    let commit = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
+    world.told(&commit, "Refused", "may not act for that account (chart value `repositories`)");
+    assert!(world.object("dev/d-1").is_null());
+}
+
 /// A repository does no more than it may: a broken file stalls itself, limits hold a commit, and other namespaces and managers are left alone.
 #[test]
 fn a_repository_does_no_more_than_it_may() {

@@ -1,0 +1,118 @@
+//! What the operator is allowed: each rule of the chart is taken away in turn, and something is refused that it needs.
+
+use std::time::Duration;
+
+use e2e::control_plane::{ControlPlane, Request};
+use e2e::fleet::{Fleet, NAMESPACE, skipped};
+use serde_json::{Value, json};
+
+/// Roles of the chart, and where they are. What is held to be handed out would stand in for some of it, so that this is without: that each
+/// of those is needed is shown by `without_a_right_it_can_not_be_handed_out` of roles.rs, and that acting for an account is by
+/// `without_the_right_to_act_for_its_account_nothing_is_applied` of repositories.rs.
+const ROLES: [(&str, &str); 3] = [("clusterrole/evenkeel", ""), ("role/evenkeel-lease", NAMESPACE), ("role/evenkeel-secrets", "default")];
+
+struct World {
+    fleet: Fleet,
+    turn: usize,
+}
+
+impl World {
+    fn patch(&self, role: &str, namespace: &str, rules: &Value) {
+        let scope: &[&str] = if namespace.is_empty() { &[] } else { &["--namespace", namespace] };
+        let patch = json!({"rules": rules}).to_string();
+        self.fleet.plane.must(&[&["patch", role, "--type=merge", "--patch", &patch], scope].concat()).unwrap();
+    }
+
+    fn rules(&self, role: &str, namespace: &str) -> Vec<Value> {
+        let scope: &[&str] = if namespace.is_empty() { &[] } else { &["--namespace", namespace] };
+        let text = self.fleet.plane.must(&[&["get", role, "-o", "json"], scope].concat()).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["rules"].as_array().unwrap().clone()
+    }
+
+    fn refused(&self) -> Vec<Request> {
+        let asked = self.fleet.plane.requests_of(NAMESPACE, "evenkeel").unwrap();
+        asked.into_iter().filter(|request| request.forbidden).collect()
+    }
+
+    /// Begins anew with nothing but what it may now, with something of everything to do.
+    fn live(&mut self) {
+        self.turn += 1;
+        let pod = &mut self.fleet.pods[0];
+        pod.kill();
+        // Nobody has to wait for who was there before, and somebody has to make it.
+        self.fleet.plane.must(&["delete", "lease", "--all", "--namespace", NAMESPACE]).unwrap();
+        self.fleet.pods[0].run().unwrap();
+        let version = ["2.0-1", "3.0-1"][self.turn % 2];
+        self.fleet.deploy(version, "  onDelete: Remove\n");
+        let named = |kind: &str, spec: &str| {
+            let name = format!("turn-{}", self.turn);
+            format!("apiVersion: evenkeel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: default}}\nspec: {spec}\n")
+        };
+        let deployment = "{selector: {matchLabels: {role: none}}, package: {apt: {name: app, version: 1.0-1}}, onDelete: Remove}";
+        self.fleet.plane.apply(&named("Deployment", deployment)).unwrap();
+    }
+
+    /// Asks for a look as a Git server does; who can't be reached yet is asked again.
+    fn hook(&self) {
+        let _ = self.fleet.pods[0].post("/hooks/default/r", "X-Gitlab-Token: the-token-of-the-webhook\r\nX-Gitlab-Event: Push Hook");
+    }
+}
+
+/// Whether a request is of what a rule allows.
+fn is_of(rule: &Value, request: &Request) -> bool {
+    let list = |field: &str| rule[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    let resources = list("apiGroups").into_iter().flat_map(|group| list("resources").into_iter().map(move |of| format!("{group}/{of}")));
+    let is_named = resources.map(|resource| resource.trim_start_matches('/').to_owned()).any(|resource| resource == request.resource);
+    is_named && list("verbs").contains(&request.verb.as_str())
+}
+
+#[test]
+fn each_rule_that_is_taken_away_is_missed() {
+    if skipped() {
+        return;
+    }
+    let values = ["webhooks.enabled=true", "roles.enabled=false", "extraArgs={--lease-duration=3s}"];
+    let mut fleet = Fleet::new(ControlPlane::start().unwrap(), 1, &values, |_| {}).unwrap();
+    fleet.plane.must(&["patch", "secret", "fleet-key", "--patch", r#"{"stringData": {"hook": "the-token-of-the-webhook"}}"#]).unwrap();
+    let repository = "metadata: {name: r, namespace: default}\nspec: {url: 'https://git.example.com/r', suspend: true, webhook: {provider: GitLab, secretRef: {name: fleet-key, key: hook}}}\n";
+    fleet.plane.apply(&format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Repository\n{repository}")).unwrap();
+    fleet.start_pod().unwrap();
+    fleet.deploy("1.0-1", "  onDelete: Remove\n");
+    fleet.wait("Complete", "1.0-1", 1);
+    let mut world = World { fleet, turn: 0 };
+    assert!(world.refused().is_empty(), "{:?}", world.refused());
+    let mut taken = 0;
+    for (role, namespace) in ROLES {
+        let whole = world.rules(role, namespace);
+        for number in 0..whole.len() {
+            let mut without = whole.clone();
+            let rule = without.remove(number);
+            world.patch(role, namespace, &json!(without));
+            // The API server takes a moment to know of it.
+            std::thread::sleep(Duration::from_millis(500));
+            let before = world.refused().len();
+            world.live();
+            world.fleet.until(&format!("{role} without {rule} being missed"), || {
+                world.hook();
+                let refused = world.refused();
+                if refused[before..].iter().any(|request| is_of(&rule, request)) {
+                    Ok(())
+                } else {
+                    Err(format!("{:?}", &refused[before..]))
+                }
+            });
+            world.patch(role, namespace, &json!(whole));
+            taken += 1;
+        }
+    }
+    assert!(taken >= 8, "{taken}");
+    // With all of them back nothing is refused, and it works.
+    std::thread::sleep(Duration::from_millis(500));
+    world.live();
+    let version = ["2.0-1", "3.0-1"][world.turn % 2];
+    world.fleet.wait("Complete", version, 1);
+    let before = world.refused().len();
+    world.fleet.deploy("1.0-1", "  onDelete: Remove\n");
+    world.fleet.wait("Complete", "1.0-1", 1);
+    assert_eq!(world.refused().len(), before, "{:?}", &world.refused()[before..]);
+}
