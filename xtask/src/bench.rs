@@ -22,7 +22,7 @@ const LISTENS: usize = 13;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these: pass, commit, ssh, audit, cluster
+    /// Only these: pass, commit, ssh, audit, cluster, latency
     #[arg(value_name = "WHAT")]
     only: Vec<String>,
 }
@@ -59,6 +59,9 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     }
     if wanted("cluster") {
         cluster::measure(&mut figures)?;
+    }
+    if wanted("latency") {
+        cluster::latency(&mut figures)?;
     }
     show(&figures);
     Ok(())
@@ -123,6 +126,8 @@ fn show(figures: &Figures) {
     }
     row("5 000 new Devices from Git into a cluster", "cluster_git_new", "ms", "floor", Some("cluster_floor_new"), "<= 1.2x");
     row("the same against kubectl apply --server-side", "cluster_git_new", "ms", "kubectl", Some("cluster_kubectl_new"), "");
+    row("processor time of the operator in that", "cluster_git_new_cpu", "ms", "", None, "");
+    row("until each of them has its status", "cluster_git_told", "ms", "", None, "");
     row("the same with nothing changed", "cluster_git_same", "ms", "kubectl", Some("cluster_kubectl_same"), "< 500 ms");
     row("requests for objects in that", "cluster_git_same_requests", "", "", None, "0");
     row("the same with 1 changed", "cluster_git_one", "ms", "kubectl", Some("cluster_kubectl_same"), "");

@@ -35,6 +35,10 @@ const SOON: Duration = Duration::from_secs(1);
 const SETTLING: Duration = Duration::from_secs(60);
 /// So long a new device is waited for, so that its first status says something.
 const NEW: Duration = Duration::from_secs(10);
+/// Objects that are written before it is looked again who waits: what is asked about most comes before the devices, however many these are.
+const TURN: usize = 256;
+/// So long the states of devices wait at the most while Repositories are applied: what is wanted goes before what has come of it.
+const HELD: Duration = Duration::from_secs(60);
 
 /// What is waiting to be told.
 #[derive(Default)]
@@ -46,8 +50,64 @@ pub(crate) struct Reports {
 #[derive(Default)]
 struct Waiting {
     keys: BTreeSet<Key>,
+    /// There may be very many of them.
+    devices: BTreeSet<Key>,
     happenings: VecDeque<Happening>,
     dropped: u64,
+    /// Repositories that are being applied.
+    applying: usize,
+    /// Since when some are.
+    since: Option<Instant>,
+}
+
+impl Waiting {
+    fn insert(&mut self, key: Key) {
+        let keys = if key.0 == Kind::Device { &mut self.devices } else { &mut self.keys };
+        keys.insert(key);
+    }
+
+    /// Whether devices wait for what is being applied.
+    fn are_devices_held(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < HELD)
+    }
+
+    /// Whose turn it is.
+    fn turn(&mut self) -> BTreeSet<Key> {
+        let mut turn = BTreeSet::new();
+        while turn.len() < TURN {
+            let next = self.keys.pop_first();
+            let next = next.or_else(|| if self.are_devices_held() { None } else { self.devices.pop_first() });
+            match next {
+                Some(key) => turn.insert(key),
+                None => break,
+            };
+        }
+        turn
+    }
+
+    /// How long nothing has to be done, if more waits.
+    fn rest(&self) -> Option<Duration> {
+        match (self.keys.is_empty(), self.devices.is_empty(), self.since) {
+            (true, true, _) => None,
+            (true, false, Some(since)) => Some(HELD.saturating_sub(since.elapsed())),
+            _ => Some(Duration::ZERO),
+        }
+    }
+}
+
+/// For as long as it is there, a Repository is being applied.
+pub(super) struct Applying(Arc<Reports>);
+
+impl Drop for Applying {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.applying -= 1;
+        if waiting.applying == 0 {
+            waiting.since = None;
+        }
+        drop(waiting);
+        self.0.news.notify_one();
+    }
 }
 
 impl Reports {
@@ -60,8 +120,18 @@ impl Reports {
     }
 
     pub(super) fn objects(&self, keys: impl IntoIterator<Item = Key>) {
-        self.waiting().keys.extend(keys);
+        let mut waiting = self.waiting();
+        keys.into_iter().for_each(|key| waiting.insert(key));
+        drop(waiting);
         self.news.notify_one();
+    }
+
+    /// A Repository is applied.
+    pub(super) fn applying(self: &Arc<Self>) -> Applying {
+        let mut waiting = self.waiting();
+        waiting.applying += 1;
+        waiting.since.get_or_insert_with(Instant::now);
+        Applying(self.clone())
     }
 
     pub(super) fn happened(&self, happening: Happening) {
@@ -73,6 +143,12 @@ impl Reports {
         }
         drop(waiting);
         self.news.notify_one();
+    }
+
+    /// What is to be written now.
+    fn take(&self) -> (BTreeSet<Key>, VecDeque<Happening>, u64) {
+        let mut waiting = self.waiting();
+        (waiting.turn(), std::mem::take(&mut waiting.happenings), std::mem::take(&mut waiting.dropped))
     }
 
     /// What could not be published yet is older than what came meanwhile.
@@ -105,13 +181,17 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
             (true, false) => next.min(Duration::from_secs(1)),
             (true, true) => next,
         };
-        reports.waiting().keys.extend(due);
+        let wake = {
+            let mut waiting = reports.waiting();
+            due.into_iter().for_each(|key| waiting.insert(key));
+            waiting.rest().map_or(wake, |rest| rest.min(wake))
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = reports.news.notified() => {}
             () = tokio::time::sleep(wake) => {}
         }
-        let Waiting { mut keys, happenings, dropped } = std::mem::take(&mut *reports.waiting());
+        let (mut keys, happenings, dropped) = reports.take();
         keys.extend(std::mem::take(&mut patience.since).into_iter().map(|(key, since)| patience.keep(key, since)));
         let writes: Vec<_> = keys.iter().filter_map(|key| write(&cluster, &view, &mut patience, key)).collect();
         let results: Vec<(Key, Result<(), cluster::Error>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
@@ -131,7 +211,7 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
                 Err(error) if error.is_conflict() => drop(refused.insert(key, Instant::now() + SOON)),
                 Err(error) => {
                     failed = Some(error.in_full());
-                    reports.waiting().keys.insert(key);
+                    reports.waiting().insert(key);
                 }
             }
         }
@@ -361,6 +441,39 @@ mod tests {
         let waiting = reports.waiting();
         assert_eq!((waiting.happenings.len(), waiting.dropped), (HAPPENINGS, 3));
         assert_eq!(waiting.happenings.front().unwrap().note, "3");
+    }
+
+    /// Ten thousand devices don't keep anybody waiting who asks what has become of a Deployment; and while a Repository is applied they wait
+    /// altogether, but not for ever.
+    #[tokio::test(start_paused = true)]
+    async fn devices_come_last() {
+        let reports = Arc::new(Reports::default());
+        let key = |kind, number: usize| (kind, Name::parse(&format!("n-{number}")));
+        reports.objects((0..1000).map(|number| key(Kind::Device, number)));
+        reports.objects((0..3).map(|number| key(Kind::Deployment, number)));
+        let (first, ..) = reports.take();
+        assert_eq!((first.len(), first.iter().filter(|(kind, _)| *kind != Kind::Device).count()), (TURN, 3));
+        assert_eq!(reports.waiting().rest(), Some(Duration::ZERO));
+
+        let (one, other) = (reports.applying(), reports.applying());
+        reports.objects([key(Kind::Repository, 0)]);
+        assert_eq!(reports.take().0, BTreeSet::from([key(Kind::Repository, 0)]));
+        assert_eq!(reports.waiting().rest(), Some(HELD));
+        drop(one);
+        assert!(reports.take().0.is_empty());
+        tokio::time::advance(HELD).await;
+        assert_eq!(reports.take().0.len(), TURN, "not for ever");
+        drop(other);
+        let mut left = 0;
+        loop {
+            let turn = reports.take().0.len();
+            left += turn;
+            if turn == 0 {
+                break;
+            }
+        }
+        assert_eq!(left, 1003 - 2 * TURN);
+        assert_eq!(reports.waiting().rest(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,14 +57,26 @@ fn device(namespace: Option<&str>, number: usize, address: usize) -> String {
     )
 }
 
-pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
+/// Whether there is an API server; then the operator is built.
+fn prepare() -> anyhow::Result<bool> {
     if let Some(why) = programs::unavailable() {
         eprintln!("note: not measured in a cluster: {why}");
-        return Ok(());
+        return Ok(false);
     }
     run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "operator", "--bin", "evenkeel"]))?;
+    Ok(true)
+}
+
+/// From a commit to a device.
+pub(super) fn latency(figures: &mut Figures) -> anyhow::Result<()> {
+    if prepare()? { latency::measure(figures) } else { Ok(()) }
+}
+
+pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
+    if !prepare()? {
+        return Ok(());
+    }
     run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "cluster", "--example", "bench_apply"]))?;
-    latency::measure(figures)?;
     let git = sshd::Server::start().context("an OpenSSH server")?;
     let bench = Bench { plane: ControlPlane::start()?, git, folder: tempfile::tempdir()? };
     let plane = &bench.plane;
@@ -115,7 +127,9 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     ))?;
     bench.applied(NEW)?;
     figures.insert("cluster_git_new".into(), milliseconds(begin));
+    figures.insert("cluster_git_new_cpu".into(), cpu(operator.0.id())? * 1000.0);
     bench.settle()?;
+    figures.insert("cluster_git_told".into(), milliseconds(begin));
 
     eprintln!("measuring: the same with nothing changed, and with one changed");
     let (asked, begin) = (bench.requests()?, Instant::now());

@@ -59,11 +59,11 @@ enum Turn {
 
 /// Follows one Repository.
 pub(super) struct Follower {
-    name: Name,
-    shared: Arc<Shared>,
-    reading: Reading,
+    pub(super) name: Name,
+    pub(super) shared: Arc<Shared>,
+    pub(super) reading: Reading,
     /// What it is read with; made at the first look.
-    origin: Option<Arc<Origin>>,
+    pub(super) origin: Option<Arc<Origin>>,
     held: Held,
     /// The commit whose objects were applied last: limits are measured by it.
     applied: Option<Arc<Desired>>,
@@ -114,6 +114,7 @@ impl Follower {
         self.revision = self.known_revision();
         self.outbox = Outbox::new(&self.name, &self.shared, &wanted.borrow().spec);
         self.also = self.known_also();
+        let mut questions = self.shared.asides.join(&self.name);
         let mut told = String::new();
         loop {
             let now = wanted.borrow_and_update().clone();
@@ -133,9 +134,16 @@ impl Follower {
             }
             self.tell(&now, verdict);
             let interval = now.spec.interval.map_or(INTERVAL, |interval| interval.0.try_into().unwrap_or(INTERVAL)).max(SHORTEST);
-            tokio::select! {
-                () = tokio::time::sleep(interval) => {}
-                changed = wanted.changed() => if changed.is_err() { return },
+            let next = tokio::time::Instant::now() + interval;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => break,
+                    changed = wanted.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    Some(question) = questions.recv() => self.answer(&now, question).await,
+                }
             }
         }
     }
@@ -335,6 +343,11 @@ impl Follower {
         self.judging.as_ref().map_or_else(|| self.reading.objects(), Judging::objects)
     }
 
+    /// Whether its signers need Roles.
+    pub(super) fn is_judging(&self) -> bool {
+        self.judging.is_some()
+    }
+
     fn is_denied(&self, key: &Key) -> bool {
         self.judging.as_ref().is_some_and(|judging| judging.is_denied(key))
     }
@@ -401,6 +414,8 @@ impl Follower {
             }
         }
         let mut written = 0;
+        // What has come of it is told afterwards, else the API server would be busy with that.
+        let applying = self.shared.reports.applying();
         for work in work.into_values() {
             let by = by.as_str();
             let writes: Vec<_> = work
@@ -421,6 +436,7 @@ impl Follower {
         if written + pruned > 0 {
             tracing::info!(repository = %self.name, commit = revision.commit, written, pruned, "applied");
         }
+        drop(applying);
         let commit = revision.commit.clone();
         if refused.is_empty() {
             self.revision = Some(commit.clone());
@@ -496,7 +512,7 @@ impl Follower {
     }
 
     /// What came from here and is not in Git any more; and what of that is left, since others apply it too.
-    fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, &Object>) -> (Vec<(Key, Known)>, Vec<String>) {
+    pub(super) fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, &Object>) -> (Vec<(Key, Known)>, Vec<String>) {
         // What can't be read may be all that is missing.
         if spec.prune == Some(false) || self.reading.fault().is_some() {
             return (Vec::new(), Vec::new());
@@ -539,14 +555,14 @@ impl Follower {
     }
 
     /// Where an object is to be applied: in the Repository's namespace if it names none.
-    fn place(&self, object: &Object) -> Key {
+    pub(super) fn place(&self, object: &Object) -> Key {
         let namespace = object.metadata().namespace.as_deref().unwrap_or_else(|| self.name.namespace());
         (object.kind(), Name::new(namespace, object.name()))
     }
 }
 
 /// Devices that may be deleted at once.
-fn deletions(spec: &RepositorySpec) -> usize {
+pub(super) fn deletions(spec: &RepositorySpec) -> usize {
     let limit = spec.limits.as_ref().and_then(|limits| limits.deletions);
     limit.map_or(DELETIONS, |count| usize::try_from(count).unwrap_or_default())
 }
