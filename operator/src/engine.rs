@@ -43,6 +43,7 @@ use hands::Hands;
 use hands::away::Away;
 use hands::here::Here;
 use reports::Reports;
+use repositories::aside::Asides;
 use source::{Candidate, Wish};
 
 /// Events that wait for the loop; who sends more has to wait.
@@ -102,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) view: SharedView,
     /// Where the state of objects is told beside the view, if anywhere.
     pub(crate) reports: Option<Arc<Reports>>,
+    /// Who follows Repositories, in a cluster.
+    pub(crate) asides: Arc<Asides>,
 }
 
 /// The engine's own state; the loop is its only writer.
@@ -114,6 +117,7 @@ pub(crate) struct Engine {
     actors: actor::Actors,
     /// Asks the source to look now.
     ask: mpsc::Sender<Wish>,
+    asides: Arc<Asides>,
     /// Deployments whose input changed since they were planned.
     dirty: BTreeSet<Name>,
     /// When time alone could change a Deployment's plan.
@@ -151,6 +155,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         limits: parts.limits,
         view: parts.view,
         ask,
+        asides: parts.asides,
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         held: None,

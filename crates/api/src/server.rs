@@ -393,10 +393,12 @@ async fn can(State(shared): State<Shared>, Json(question): Json<Question>) -> Re
 pub struct Which {
     /// Branch, tag or commit; what is in force if none is given.
     revision: Option<String>,
+    /// The Repository whose it is, as `NAMESPACE/NAME`, or `NAME` in the namespace `default`; in a cluster only.
+    repository: Option<String>,
 }
 
 async fn preview(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Query(which): Query<Which>) -> Response {
-    put(&shared, Ask::Preview { reference: which.revision }, by).await
+    put(&shared, Ask::Preview { reference: which.revision, repository: which.repository.as_deref().map(Name::parse) }, by).await
 }
 
 /// Puts a question to the engine.

@@ -130,6 +130,8 @@ pub enum Ask {
     Preview {
         /// Which.
         reference: Option<String>,
+        /// Of which Repository, in a cluster.
+        repository: Option<Name>,
     },
 }
 

@@ -150,6 +150,7 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
         reports: reports.clone(),
         data: data.clone(),
         webhooks: *webhooks,
+        asides: parts.asides.clone(),
     };
     let roles = roles::Shared { cluster: cluster.clone(), view: view.clone(), reports: reports.clone(), governing, rbac: *rbac };
     let mut roles = AbortOnDropHandle::new(tokio::spawn(roles::run(roles, publishing.clone())));

@@ -13,12 +13,15 @@ use super::{Output, Where, show};
 /// What to plan.
 #[derive(Args)]
 #[command(
-    after_help = "It shows what would be done if every step went well and everybody agreed, batch by batch, and what is put off and why. Nothing is done.\n\nExamples:\n  evenkeel plan                       what the running engine is at, and what comes next\n  evenkeel plan --diff my-branch      what would come of this branch, tag or commit?\n  evenkeel plan --dir fleet/          what these manifests would do to bare devices\n\nExit: 0 nothing to do, 2 changes, 1 it could not be planned, or has errors."
+    after_help = "It shows what would be done if every step went well and everybody agreed, batch by batch, and what is put off and why. Nothing is done.\n\nExamples:\n  evenkeel plan                       what the running engine is at, and what comes next\n  evenkeel plan --diff my-branch      what would come of this branch, tag or commit?\n  evenkeel plan --repository fleet --diff my-branch   the same for a Repository in a cluster\n  evenkeel plan --dir fleet/          what these manifests would do to bare devices\n\nExit: 0 nothing to do, 2 changes, 1 it could not be planned, or has errors."
 )]
 pub(crate) struct PlanArgs {
     /// A branch, tag or commit of the engine's repository, seen from what is in force
     #[arg(long, value_name = "REV", conflicts_with = "dir")]
     diff: Option<String>,
+    /// The Repository whose branch, tag or commit it is, as NAMESPACE/NAME, or NAME in `default`; in a cluster
+    #[arg(long, value_name = "REPOSITORY", requires = "diff")]
+    repository: Option<String>,
     /// A folder of manifests, planned for devices on which nothing of it is yet; needs no engine
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -41,10 +44,11 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     }
     let client = args.engine.client()?;
     if let Some(revision) = &args.diff {
-        let value = client.get(&format!("/v1/outlook?revision={}", show::in_url(revision))).await?;
+        let of = args.repository.as_deref().map(|name| format!("&repository={}", show::in_url(name))).unwrap_or_default();
+        let value = client.get(&format!("/v1/outlook?revision={}{of}", show::in_url(revision))).await?;
         let preview: Preview = serde_json::from_value(value)?;
         match is_text {
-            true => difference(&preview),
+            true => difference(&preview, args.repository.is_some()),
             false => show::document(&preview, args.output)?,
         }
         // A pipeline that asks what a branch would do must not take it that a broken one does nothing.
@@ -99,7 +103,7 @@ fn under_way(step: &Value) {
     );
 }
 
-fn difference(preview: &Preview) {
+fn difference(preview: &Preview, by_annotation: bool) {
     println!("Revision {} by {}", show::clean(&preview.revision.to_string()), show::clean(&preview.revision.author));
     preview.findings.iter().for_each(|finding| println!("finding  {}", show::clean(finding)));
     let (touched, deleted) = (preview.reach.touched.len(), preview.reach.deleted.len());
@@ -108,7 +112,8 @@ fn difference(preview: &Preview) {
         println!("  - device/{name}");
     }
     if let Some(reason) = &preview.too_far {
-        println!("It {reason}: it would wait for `evenkeel approve`.");
+        let way = if by_annotation { "an annotation that the Repository's status names" } else { "`evenkeel approve`" };
+        println!("It {reason}: it would wait for {way}.");
     }
     println!();
     text(&preview.outlook);

@@ -194,6 +194,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         requests: inbox,
         view: view.clone(),
         reports: cluster.as_ref().map(|_| Arc::new(Reports::default())),
+        asides: Arc::default(),
     };
     let task = match cluster {
         Some(cluster) => {

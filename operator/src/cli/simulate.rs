@@ -212,6 +212,7 @@ impl Running {
             requests: inbox,
             view: view.clone(),
             reports: None,
+            asides: Arc::default(),
         };
         let task = tokio::spawn(engine::run(parts, stop.clone()));
         Ok(Self { view, store, stop, task, _requests: requests })

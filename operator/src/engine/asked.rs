@@ -15,8 +15,9 @@ impl Engine {
             },
             Ask::Admit { id } => self.admit(&id, &request.by).await,
             Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
-            Ask::Preview { reference } => {
-                tokio::spawn(preview::answer(self.preview(), self.ask.clone(), reference, request.reply));
+            Ask::Preview { reference, repository } => {
+                let source = preview::Source { ask: self.ask.clone(), asides: self.asides.clone() };
+                tokio::spawn(preview::answer(self.preview(), source, reference, repository, request.reply));
                 return;
             }
         };

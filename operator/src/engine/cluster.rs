@@ -40,7 +40,7 @@ pub(super) async fn follow(cluster: &Cluster, governing: &Governing, mut wishes:
             () = tokio::time::sleep(QUIET / 4), if failing => None,
             wish = wishes.recv() => match wish {
                 Some(Wish::Preview(_, reply)) => {
-                    let _ = reply.send(Err("in a cluster objects have no branches: ask `kubectl diff`".into()));
+                    let _ = reply.send(Err("in a cluster objects have no branches: name a Repository with --repository, or ask `kubectl diff`".into()));
                     continue;
                 }
                 Some(Wish::Look) if failing => None,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use api::view::Preview;
 use jiff::Timestamp;
 use reconcile::limits::{self, Limits};
-use reconcile::{Action, Changed, Desired, Observed, deletion, outlook};
+use reconcile::{Action, Changed, Desired, Name, Observed, deletion, outlook};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::repositories::aside::{Aside, Asides};
 use super::source::Wish;
 use super::{Engine, FINDINGS};
 
@@ -28,36 +29,50 @@ impl Engine {
     }
 }
 
+/// Whom to ask what a revision says.
+pub(super) struct Source {
+    pub(super) ask: mpsc::Sender<Wish>,
+    pub(super) asides: Arc<Asides>,
+}
+
+impl Source {
+    async fn read(&self, reference: String, repository: Option<Name>) -> Result<Aside, String> {
+        if let Some(repository) = repository {
+            return self.asides.ask(&repository, reference).await;
+        }
+        let (tell, told) = oneshot::channel();
+        self.ask.try_send(Wish::Preview(reference, tell)).map_err(|_| "the source is busy")?;
+        let candidate = told.await.map_err(|_| "the engine is stopping")??;
+        Ok(Aside { candidate, too_far: None })
+    }
+}
+
 /// Answers beside the loop, which goes on meanwhile.
 pub(super) async fn answer(
     ground: Ground,
-    source: mpsc::Sender<Wish>,
+    source: Source,
     reference: Option<String>,
+    repository: Option<Name>,
     reply: oneshot::Sender<Result<Value, String>>,
 ) {
     let preview = match reference {
         None => look(ground, None).await,
-        Some(reference) => {
-            let (tell, told) = oneshot::channel();
-            match source.try_send(Wish::Preview(reference, tell)) {
-                Err(_) => Err("the source is busy".into()),
-                Ok(()) => match told.await {
-                    Ok(Ok(candidate)) => look(ground, Some(candidate)).await,
-                    Ok(Err(error)) => Err(error),
-                    Err(_) => Err("the engine is stopping".into()),
-                },
-            }
-        }
+        Some(reference) => match source.read(reference, repository).await {
+            Ok(aside) => look(ground, Some(aside)).await,
+            Err(error) => Err(error),
+        },
     };
     let _ = reply.send(preview.and_then(|preview| serde_json::to_value(preview).map_err(|error| error.to_string())));
 }
 
-async fn look(ground: Ground, candidate: Option<super::Candidate>) -> Result<Preview, String> {
+async fn look(ground: Ground, aside: Option<Aside>) -> Result<Preview, String> {
     let work = move || {
         let Ground { in_force, mut observed, limits, pending } = ground;
         let mut changed = Changed::default();
-        let (desired, findings) = match candidate {
-            Some(candidate) => {
+        let mut beyond = None;
+        let (desired, findings) = match aside {
+            Some(Aside { candidate, too_far }) => {
+                beyond = too_far;
                 changed = pending;
                 changed.extend(candidate.changed);
                 (candidate.desired, candidate.findings.into_iter().take(FINDINGS).map(|wrong| wrong.text).collect())
@@ -74,7 +89,7 @@ async fn look(ground: Ground, candidate: Option<super::Candidate>) -> Result<Pre
                 }
             }
         }
-        let too_far = limits::check(&in_force, &desired, &changed, limits).err().map(|too_far| too_far.reason);
+        let too_far = limits::check(&in_force, &desired, &changed, limits).err().map(|too_far| too_far.reason).or(beyond);
         Preview {
             revision: desired.revision.clone(),
             reach: limits::reach(&in_force, &desired, &changed),

@@ -1,6 +1,7 @@
 //! Git into the cluster: each Repository is followed by a task of its own, and what it says is applied in the name of a service account of
 //! its namespace. The engine sees what was applied as it sees everything else there: by its watches.
 
+pub(crate) mod aside;
 mod base;
 mod commit_status;
 mod follower;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::requested_at;
 use super::reports::Reports;
+use aside::Asides;
 use follower::Follower;
 
 /// Time between two looks at which Repositories there are: that costs next to nothing.
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) data: PathBuf,
     /// Whether webhooks are taken.
     pub(crate) webhooks: bool,
+    /// Where their followers are asked what another commit would do.
+    pub(crate) asides: Arc<Asides>,
 }
 
 /// A Repository that is followed.
@@ -150,6 +154,7 @@ impl Shared {
     }
 
     fn forget(&self, name: &Name) {
+        self.asides.leave(name);
         self.view.write().unwrap_or_else(PoisonError::into_inner).repositories.remove(name);
     }
 

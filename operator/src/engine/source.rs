@@ -246,7 +246,7 @@ impl Reading {
     }
 
     /// A branch, a tag or a commit, read beside what was read so far.
-    async fn preview(&self, origin: &Origin, reference: &str) -> Result<Candidate, String> {
+    pub(super) async fn preview(&self, origin: &Origin, reference: &str) -> Result<Candidate, String> {
         let Origin::Git(source) = origin else { return Err("a plain folder has no other revisions".into()) };
         let mut tries = vec![Follow::Branch(reference.to_owned()), Follow::Tag(reference.to_owned())];
         if reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit()) {
