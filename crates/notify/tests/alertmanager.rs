@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use common::{Running, at, firing, grouped, hostile, is_missing, receiver, said};
 use notify::{Channels, Origin, Secret};
 use reconcile::Name;
-use reconcile::alerting::{Notice, Reason, Said};
+use reconcile::alerting::{LastChange, Notice, Reason, Said};
 use serde_json::{Value, json};
 
 struct Alertmanager {
@@ -61,7 +61,12 @@ impl Alertmanager {
 fn now(notice: Notice) -> Notice {
     let apart = jiff::Timestamp::now().duration_since(at("12:05:00"));
     let moved = |time: jiff::Timestamp| time.checked_add(apart).unwrap();
-    let said = |said: Said| Said { since: moved(said.since), ended: said.ended.map(moved), ..said };
+    let said = |said: Said| Said {
+        since: moved(said.since),
+        ended: said.ended.map(moved),
+        last_change: said.last_change.map(|change| LastChange { at: moved(change.at), ..change }),
+        ..said
+    };
     Notice {
         at: moved(notice.at),
         firing: notice.firing.into_iter().map(said).collect(),
