@@ -175,7 +175,7 @@ fn line(said: &Said, at: Timestamp) -> Line {
         rule: said.rule.to_string(),
         device: said.device.to_string(),
         severity: severity(said.severity),
-        summary: text::cut(neutral(&said.summary).trim(), SUMMARY),
+        summary: text::cut(summary(said).trim(), SUMMARY),
         value: said.value,
         labels: short(&said.labels),
         since: said.since,
@@ -188,6 +188,13 @@ fn line(said: &Said, at: Timestamp) -> Line {
             many => Some(format!("{many} devices behind it can't be seen")),
         },
     }
+}
+
+/// The summary, without the device at its beginning: that stands before it everywhere.
+fn summary(said: &Said) -> String {
+    let summary = neutral(&said.summary);
+    let device = format!("{}: ", said.device);
+    summary.strip_prefix(&device).map_or(summary.clone(), str::to_owned)
 }
 
 /// The word for it.
