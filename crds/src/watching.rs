@@ -183,15 +183,20 @@ pub struct EmailSpec {
     /// From whom.
     #[schemars(length(min = 3, max = 320))]
     pub from: String,
-    /// The mail server, as `host` or `host:port`.
+    /// The mail server, as `host` or `host:port`; the port is 587, or 465 with Tls, or 25 with None, if none.
     #[schemars(length(min = 1, max = 260))]
     pub server: String,
     /// How the connection is secured; StartTls if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security: Option<MailSecurity>,
-    /// User name and password.
+    /// A Secret with `username` and `password`, and `ca.crt` where the server's certificate is from an authority of one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// The subject, a Jinja template over `status`, `title`, `group`, `firing`, `resolved`, `count` and `reason`; `[FIRING 2] rule (site=ams1)` if
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub subject: Option<String>,
 }
 
 /// How a connection to a mail server is secured.
@@ -214,6 +219,14 @@ pub struct SmsSpec {
     pub to: Vec<String>,
     /// The gateway.
     pub gateway: GatewaySpec,
+    /// What is said, a Jinja template over what `subject` of e-mail has; status, rule and devices if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub text: Option<String>,
+    /// Parts that one message may have, each of 160 characters of the GSM alphabet or 70 others, or a little less; 3 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub max_segments: Option<i32>,
 }
 
 /// An SMS gateway.
@@ -223,30 +236,39 @@ pub struct GatewaySpec {
     /// Where.
     #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
     pub url: String,
-    /// Method; POST if none.
+    /// Method, POST or PUT; POST if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 10))]
+    #[schemars(length(min = 3, max = 10), regex(pattern = "^(POST|PUT)$"))]
     pub method: Option<String>,
-    /// Body, a Jinja template over `to` and `text`.
+    /// Body: JSON, or a form such as `to={{ to }}&text={{ text }}`. Each text in it is a Jinja template over `to`, `text`, `id` and `secret` (the
+    /// Secret's values by key).
     #[schemars(length(min = 1, max = 8192))]
     pub body: String,
-    /// Credentials.
+    /// A Secret with `username` and `password`, or `token`, or `authorization`, the whole value of the header; and `ca.crt` where the gateway's
+    /// certificate is from an authority of one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// CEL over `status` and `body` that means delivered; `status >= 200 && status < 300` if none.
+    /// The header that takes the credentials; Authorization if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9-]+$"))]
+    pub header: Option<String>,
+    /// CEL over `status`, `body` (text) and `json` (the body as JSON, or null) that means delivered; `status >= 200 && status < 300` if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub success: Option<String>,
 }
 
 /// By an HTTP request.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.url) || has(self.secretRef)").message("url, or a secretRef to a Secret with the key url"))]
 pub struct WebhookSpec {
-    /// Where.
+    /// Where; the Secret's `url` if none, for URLs that are a secret themselves, as Slack's and Teams' are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
-    pub url: String,
-    /// Key of the HMAC.
+    pub url: Option<String>,
+    /// A Secret. Generic: `key`, with which the body is signed. PagerDuty: `routingKey`. Alertmanager: `username` and `password`, or `token`. All:
+    /// `url`, and `ca.crt` where the server's certificate is from an authority of one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
     /// Shape of the body; Generic if none.

@@ -17,7 +17,7 @@ enum Write {
     Class { name: u8, role: Option<u8>, parent: Option<u8>, greeting: bool },
     Deployment { name: u8, role: u8, package: u8, templated: bool, on: Option<u8> },
     Rule { name: u8, role: u8, receiver: u8 },
-    Receiver { name: u8 },
+    Receiver { name: u8, good: bool },
     Role { name: u8, role: Option<u8>, device: u8, suspend: bool },
 }
 
@@ -31,7 +31,7 @@ fn write() -> impl Strategy<Value = (Write, bool)> {
         3 => (small(), 0..3u8, 0..3u8, any::<bool>(), option::of(small()))
             .prop_map(|(name, role, package, templated, on)| Write::Deployment { name, role, package, templated, on }),
         1 => (0..2u8, 0..3u8, 0..2u8).prop_map(|(name, role, receiver)| Write::Rule { name, role, receiver }),
-        1 => (0..2u8).prop_map(|name| Write::Receiver { name }),
+        1 => (0..2u8, any::<bool>()).prop_map(|(name, good)| Write::Receiver { name, good }),
         2 => (0..3u8, option::of(0..3u8), small(), any::<bool>())
             .prop_map(|(name, role, device, suspend)| Write::Role { name, role, device, suspend }),
     ];
@@ -88,7 +88,10 @@ fn object(write: &Write) -> (Kind, String, Value) {
             let spec = json!({"subjects": [{"user": "ann"}], "allow": [grant], "tests": [test], "suspend": suspend});
             (Kind::Role, format!("role-{name}"), json!({}), spec)
         }
-        Write::Receiver { name } => (Kind::Receiver, format!("rc-{name}"), json!({}), json!({"webhook": {"url": "https://example.com"}})),
+        Write::Receiver { name, good } => {
+            let url = if *good { "https://example.com" } else { "https://" };
+            (Kind::Receiver, format!("rc-{name}"), json!({}), json!({"webhook": {"url": url}}))
+        }
     };
     let value =
         json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crds::{Kind, Object};
 
 use super::{Access, Check, Deployment, Desired, Device, Key};
+use crate::alerting::Receiver;
 use crate::finding::{Finding, Severity};
 use crate::name::{Name, Target};
 use crate::observed::ItemKey;
@@ -182,6 +183,16 @@ pub(super) fn selectors(object: &Object) -> Vec<(String, &crds::Selector, &'stat
                 .collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// A Receiver must say where and how.
+pub(super) fn receiver(name: &Name, spec: &crds::ReceiverSpec, findings: &mut Findings) {
+    let target = Target::Object(Kind::Receiver, name.clone());
+    for wrong in Receiver::of(name, spec).1 {
+        let severity = if wrong.is_error { Severity::Error } else { Severity::Warning };
+        findings.errors += usize::from(wrong.is_error);
+        findings.add(severity, &target, wrong.code, &wrong.path, wrong.message, wrong.help.to_owned());
     }
 }
 

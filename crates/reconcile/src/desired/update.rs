@@ -253,6 +253,12 @@ impl Update<'_> {
                 self.found(&Target::Object(key.0, key.1.clone()), Part::Tests);
             }
         }
+        for key in touched.iter().filter(|(kind, _)| *kind == Kind::Receiver) {
+            if let Some(Object::Receiver(receiver)) = self.next.objects.get(key).map(|object| &**object) {
+                check::receiver(&key.1, &receiver.spec, &mut self.findings);
+            }
+            self.found(&Target::Object(key.0, key.1.clone()), Part::Others);
+        }
         let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
         for kind in [Kind::AlertRule, Kind::Role] {
             let objects: Vec<(Name, Arc<Object>)> =

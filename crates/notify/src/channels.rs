@@ -1,0 +1,73 @@
+//! What holds the connections, and the one way in.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reconcile::alerting::Notice;
+use reconcile::alerting::receiver::{Channel, Receiver};
+
+use crate::error::{Category, Error};
+use crate::http::Clients;
+use crate::mail::Servers;
+use crate::secret::Secret;
+use crate::words::View;
+use crate::{mail, sms, webhook};
+
+/// Time limit of one request, or of one mail to one recipient.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Who we are to those who are told.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// Where a person can look: the URL of our interface, if it has one that is reached from elsewhere.
+    pub url: Option<String>,
+}
+
+/// A notification that arrived: the server took responsibility for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Whom it reached by this call, in the receiver's own words; for a webhook the name of the server.
+    pub reached: Vec<String>,
+    /// What its author should know: a template that fails, a text that was cut.
+    pub notes: Vec<String>,
+}
+
+/// Connections to mail servers and HTTP servers, used again for the next notification.
+pub struct Channels {
+    pub(crate) origin: Origin,
+    pub(crate) http: Clients,
+    pub(crate) mail: Servers,
+}
+
+impl Channels {
+    /// Without a connection yet.
+    pub fn new(origin: Origin) -> Self {
+        Self::with_limit(origin, LIMIT)
+    }
+
+    /// With another time limit of one request.
+    pub fn with_limit(origin: Origin, limit: Duration) -> Self {
+        Self { origin, http: Clients::new(limit), mail: Servers::new(limit) }
+    }
+
+    /// Tries once to deliver a notice. `secret` is the one that the receiver names, read a moment ago. `reached` are recipients that have it
+    /// from an attempt before. The same notice with the same receiver makes the same message, each time.
+    pub async fn deliver(
+        &self,
+        notice: &Notice,
+        receiver: &Receiver,
+        secret: &Secret,
+        reached: &[String],
+        now: Timestamp,
+    ) -> Result<Delivered, Error> {
+        if receiver.suspend {
+            return Err(Error::new(Category::Receiver, format!("receiver {} is suspended", receiver.name)));
+        }
+        let view = View::new(notice, self.origin.url.as_deref());
+        match &receiver.channel {
+            Channel::Email(email) => mail::deliver(self, notice, &view, email, secret, reached).await,
+            Channel::Sms(sms) => sms::deliver(self, &view, sms, secret, reached, now).await,
+            Channel::Webhook(webhook) => webhook::deliver(self, notice, &view, webhook, (secret, receiver.key.as_deref()), now).await,
+        }
+    }
+}

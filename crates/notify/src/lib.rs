@@ -1,0 +1,30 @@
+//! Delivers one notification: by e-mail, SMS or webhook.
+//!
+//! ```text
+//! Notice ─┐
+//! Receiver ├─► Channels::deliver() ─► Delivered | Error { permanent or transient, retry_after, category, reached }
+//! Secret ──┘                                        │
+//!                                     retry::next() ─► again at … | dead letter
+//! ```
+//!
+//! Each call tries once; patience is the outbox's, and [`retry`] has what it decides with. A notice may be delivered twice (its answer may be
+//! lost), never silently not at all; everything that can carry it has the notice's id, so that whoever gets it twice can tell.
+
+mod channels;
+mod error;
+pub mod heartbeat;
+mod http;
+mod mail;
+pub mod retry;
+mod secret;
+mod sms;
+mod trial;
+mod webhook;
+mod words;
+
+pub use channels::{Channels, Delivered, Origin};
+pub use error::{Category, Error};
+pub use secret::Secret;
+pub use sms::segments;
+pub use trial::trial;
+pub use webhook::sign::sign;

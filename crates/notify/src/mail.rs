@@ -1,0 +1,53 @@
+//! By e-mail.
+//!
+//! One message, sent to each recipient by itself, so that one address that is refused keeps nobody else from being told.
+
+mod message;
+mod smtp;
+mod text;
+
+use reconcile::alerting::Notice;
+use reconcile::alerting::receiver::Email;
+
+use crate::channels::{Channels, Delivered};
+use crate::error::{Category, Error};
+use crate::secret::Secret;
+use crate::words::View;
+
+pub(crate) use smtp::Servers;
+
+/// Tries once to tell each recipient that does not have it yet.
+pub(crate) async fn deliver(
+    channels: &Channels,
+    notice: &Notice,
+    view: &View,
+    email: &Email,
+    secret: &Secret,
+    reached: &[String],
+) -> Result<Delivered, Error> {
+    let (subject, broken) = view.subject(email.subject.as_deref());
+    let notes: Vec<String> = broken.into_iter().collect();
+    let message = message::compose(notice, view, email, &subject, &notes)?;
+    let from = message::address(&email.from)?;
+    let mut delivered = Delivered { reached: Vec::new(), notes };
+    let mut failed: Option<Error> = None;
+    for to in email.to.iter().filter(|to| !reached.contains(to)) {
+        match channels.mail.send(email, secret, &from, message::address(to)?, &message).await {
+            Ok(()) => delivered.reached.push(to.clone()),
+            Err(error) => {
+                // What is not about this recipient, the others would only hear again.
+                let ends = !matches!(error.category, Category::Recipient | Category::Refused);
+                if failed.as_ref().is_none_or(|before| !before.is_transient() && error.is_transient()) {
+                    failed = Some(error);
+                }
+                if ends {
+                    break;
+                }
+            }
+        }
+    }
+    match failed {
+        None => Ok(delivered),
+        Some(error) => Err(error.with_reached(delivered.reached)),
+    }
+}
