@@ -15,7 +15,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
     ("git2", &["manifests"]),
     ("granit-parser", &["manifests"]),
     ("sqlx", &["store"]),
-    ("surge-ping", &["devices"]),
+    ("hickory-proto", &["devices"]),
     ("age", &["manifests"]),
     // The kinds' schemas, and the API server.
     ("kube", &["crds", "cluster"]),
