@@ -29,7 +29,9 @@ fn device(view: &View, name: &Name) -> Option<String> {
         match parents::behind(&view.desired, &view.observed, name).len() {
             0 => {}
             1 => text.push_str("  1 device is behind it\n"),
-            count => drop(writeln!(text, "  {count} devices are behind it")),
+            count => {
+                let _ = writeln!(text, "  {count} devices are behind it");
+            }
         }
     }
     if let Some(reconcile::Contact::Unreachable { since, reason }) = seen.map(|seen| &seen.contact) {

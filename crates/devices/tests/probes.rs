@@ -11,7 +11,7 @@ use common::Machine;
 use devices::probe::{Scheduler, run};
 use jiff::SignedDuration;
 use probing::{device, devices, http, probe, ran, serve, shown, tcp};
-use reconcile::{Check, HttpCheck, Probe, ProbeCode, ProbeState, Way};
+use reconcile::{Check, HttpCheck, Probe, ProbeCode, ProbeState, TlsCheck, Trust, Way};
 
 #[tokio::test]
 async fn tcp_connects_sends_and_expects() {
@@ -121,6 +121,41 @@ async fn hostile_answers_are_bounded() {
     let long = serve(Some(long)).await;
     let matches = Check::Http(HttpCheck { matches: Some("(a*)*b".into()), ..HttpCheck::get(long, "/") });
     assert_eq!(shown(matches).await, "BadAnswer: nothing in the body matches `(a*)*b`");
+}
+
+/// Whatever comes back, also what begins as it should: the run ends, it is held against the device, and it fits into a line.
+#[test]
+fn rubbish_is_held_against_whoever_sends_it() {
+    use proptest::prelude::any;
+    use proptest::test_runner::{Config, TestRunner};
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let beginnings = [
+        "",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: ",
+        "\u{16}\u{3}\u{3}",
+    ];
+    let rubbish = (0..beginnings.len(), proptest::collection::vec(any::<u8>(), 0..400));
+    let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&rubbish, |(beginning, bytes)| {
+        let answer = [beginnings[beginning].as_bytes(), &bytes].concat();
+        runtime.block_on(async {
+            let port = probing::say(answer).await;
+            let trust = Trust { insecure: true, ..Trust::default() };
+            let checks = [
+                http(port, &[], Some("what is nowhere in it")),
+                tcp(port, None, Some("what is nowhere in it")),
+                Check::Tls(TlsCheck { port, min_validity: None, trust }),
+            ];
+            for check in checks {
+                let run = ran(check).await;
+                assert_eq!(run.code.state(), ProbeState::Fail, "{:?}: {}", run.code, run.words);
+            }
+        });
+        Ok(())
+    });
+    outcome.unwrap();
 }
 
 /// Whether the kernel lets us send echo requests is the machine's affair; that it is never the device's fault is ours.

@@ -109,6 +109,8 @@ pub(super) enum LogFormat {
 
 /// Devices that a commit may delete where nothing is said.
 const MAX_DELETIONS: usize = 5;
+/// Open files that are enough for whatever runs at once.
+const FILES: u64 = 65_536;
 /// The size of a file with a token, with what is around it.
 const MAX_TOKEN: u64 = 4096;
 
@@ -145,6 +147,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         bail!("--secrets {}: there is no such directory", folder.display());
     }
     let lock = lock(&args.data)?;
+    more_files();
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);
     let cluster = kubernetes::connect(&args.kubernetes).await?;
@@ -213,6 +216,18 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
     Ok(Running { view, stop, task, _lock: lock })
+}
+
+/// Each probe, look and step that is under way takes a file or two; what is usual at first, 1024, is for programs that still use `select`.
+fn more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let wanted = now.maximum.unwrap_or(FILES).min(FILES);
+    if now.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
 }
 
 fn interval(option: &str, value: crds::Duration) -> anyhow::Result<Duration> {

@@ -72,6 +72,22 @@ pub async fn serve(answer: Option<&'static str>) -> u16 {
     port
 }
 
+/// A server that says this to three who come, whatever they say, and then closes.
+pub async fn say(answer: Vec<u8>) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(&answer).await;
+            let _ = stream.shutdown().await;
+            // A reset would take with it what was not read yet.
+            let _ = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut [0; 4096])).await;
+        }
+    });
+    port
+}
+
 /// A web server that answers with what it was asked.
 pub async fn echo() -> u16 {
     let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::view::View;
 use devices::Devices;
-use devices::probe::{Measurement, Ran, Reference, Scheduler};
+use devices::probe::{Ran, Reference, Scheduler};
 use reconcile::{Access, Device, ItemKey, Name};
 use tokio::sync::{mpsc, watch};
 
@@ -75,12 +75,6 @@ impl Here {
     /// Whether our own network is down.
     pub(crate) fn own_network(&self) -> watch::Receiver<bool> {
         self.probes.own_network()
-    }
-
-    /// What probes took since this was asked last: of each the newest run.
-    #[expect(dead_code, reason = "the samples' writer takes it")]
-    pub(crate) fn measured(&self) -> Vec<Measurement> {
-        self.probes.measured()
     }
 
     pub(crate) fn stop(&mut self) {
