@@ -508,11 +508,13 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
 
 /// Our own network is down, or is back.
 async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> bool {
-    match own_network {
-        Some(receiver) if receiver.changed().await.is_ok() => *receiver.borrow_and_update(),
-        // Others look at devices, and know it of their networks.
-        _ => std::future::pending().await,
+    if let Some(receiver) = own_network
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
     }
+    // Others look at devices, and know it of their networks.
+    std::future::pending().await
 }
 
 /// Something is on its way, so that even a look that found nothing new counts.
