@@ -266,6 +266,8 @@ pub struct ProbeStatus {
     pub state: String,
     /// Since when.
     pub since: Option<String>,
+    /// Why, in one word for machines, such as `Refused` or `CertificateExpired`.
+    pub code: String,
     /// Why.
     pub reason: String,
 }

@@ -30,7 +30,10 @@ pub use governing::{
 };
 pub use kind::{GROUP, Kind, Object, VERSION, Violation, all, schema, validate_cel, yaml};
 pub use meta::{Expression, Operator, PlainStatus, SecretRef, Selector, WindowSpec};
-pub use probe::{DnsProbe, HttpProbe, IcmpProbe, Method, ProbeSpec, Scheme, SnmpProbe, SshProbe, TcpProbe, TlsProbe};
+pub use probe::{
+    DnsProbe, Family, HttpProbe, IcmpProbe, Method, ProbeSpec, RecordType, Redirects, Scheme, SnmpProbe, SshProbe, TcpProbe, TlsPolicy,
+    TlsProbe,
+};
 pub use quantity::{Duration, Error as QuantityError, Percent, Share, describe_pattern};
 pub use watching::{
     AlertRule, AlertRuleSpec, AlertState, AlertTest, EmailSpec, GatewaySpec, MailSecurity, NoData, NotifySpec, Receiver, ReceiverSpec,

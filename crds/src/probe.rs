@@ -51,6 +51,25 @@ pub struct ProbeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub successes: Option<i32>,
+    /// Which of the addresses of the device's name is asked; whichever the resolver names first if none. Not for ssh and snmp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh and snmp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45), regex(pattern = r"^[0-9a-fA-F.:]+$"))]
+    pub source_address: Option<String>,
+}
+
+/// A family of IP addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Family {
+    /// Whichever the resolver names first.
+    #[default]
+    Any,
+    /// IPv4 only.
+    IPv4,
+    /// IPv6 only.
+    IPv6,
 }
 
 /// Echo requests.
@@ -126,6 +145,44 @@ pub struct HttpProbe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub contains: Option<String>,
+    /// A regular expression that must match somewhere in the first 64 KiB of the body, in the syntax of Rust's `regex`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub matches: Option<String>,
+    /// What becomes of a redirect whose status is not among `status`: `Follow` (if none; up to 5 of them) or `Refuse`, which fails. What
+    /// `headers` say goes to no other place than the one that was asked first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirects: Option<Redirects>,
+    /// With `https`: whom to believe, and as whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPolicy>,
+}
+
+/// What becomes of a redirect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Redirects {
+    /// The next place is asked.
+    #[default]
+    Follow,
+    /// It is a failure.
+    Refuse,
+}
+
+/// Whom to believe over TLS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsPolicy {
+    /// The name that the certificate must be for, and that is asked for; the device's address if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+    /// The Secret with the certificates, in PEM, of the only authorities that are believed, under `ca.crt` if no key is named; those of the
+    /// engine's system if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<crate::SecretRef>,
+    /// Whoever made the certificate, and whatever it is for, is believed: for boxes that made theirs themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
 }
 
 /// An HTTP method.
@@ -149,13 +206,20 @@ pub struct TlsProbe {
     /// The port.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// The certificate must be valid for at least this long.
+    /// The certificate, and those above it, must be valid for at least this long from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_validity: Option<Duration>,
     /// The name that it must be for; the device's address if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
+    /// The Secret with the certificates, in PEM, of the only authorities that are believed, under `ca.crt` if no key is named; those of the
+    /// engine's system if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<crate::SecretRef>,
+    /// Whoever made the certificate, and whatever it is for, is believed: only its time counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
 }
 
 /// A DNS question to the device.
@@ -167,12 +231,40 @@ pub struct DnsProbe {
     pub name: String,
     /// Record type; A if none.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
-    #[schemars(length(min = 1, max = 10))]
-    pub record_type: Option<String>,
-    /// Must be among the answers.
+    pub record_type: Option<RecordType>,
+    /// Must be among the answers, as `dig +short` writes them; of MX, SRV and SOA also the name alone. If none, any answer of the type does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub answer: Option<String>,
+    /// The port; 53 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
+/// A type of DNS records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RecordType {
+    /// IPv4 address.
+    #[default]
+    A,
+    /// IPv6 address.
+    Aaaa,
+    /// Another name.
+    Cname,
+    /// Mail servers.
+    Mx,
+    /// Name servers.
+    Ns,
+    /// A name by its address.
+    Ptr,
+    /// Start of authority.
+    Soa,
+    /// Where a service is.
+    Srv,
+    /// Text.
+    Txt,
 }
 
 /// An SNMP value.

@@ -35,13 +35,13 @@ use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
 use store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use hands::Hands;
 use hands::away::Away;
-use hands::here::Here;
+use hands::here::{Here, Watching};
 use reports::Reports;
 use repositories::aside::Asides;
 use source::{Candidate, Wish};
@@ -97,7 +97,7 @@ pub(crate) struct Parts {
     pub(crate) shards: u32,
     pub(crate) origin: source::Origin,
     pub(crate) interval: Duration,
-    pub(crate) look_interval: Duration,
+    pub(crate) watching: Watching,
     pub(crate) limits: Limits,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) view: SharedView,
@@ -143,8 +143,13 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
     let (ask, wishes) = mpsc::channel(WISHES);
+    let mut own_network = None;
     let hands = match parts.shards {
-        0 => Hands::Here(Here::new(parts.devices, events.clone(), probes, parts.look_interval)),
+        0 => {
+            let here = Here::new(parts.devices, events.clone(), probes, &parts.watching);
+            own_network = Some(here.own_network());
+            Hands::Here(here)
+        }
         shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
     };
     let mut engine = Engine {
@@ -181,6 +186,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             () = stop.cancelled() => break,
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
+            is_down = turned(&mut own_network) => engine.write().own_network_down = is_down,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
             () = tokio::time::sleep(wake) => engine.time_passed(),
             // An engine that looks at its source no more would look well, and never do anything again.
@@ -503,6 +509,17 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
             return;
         }
     }
+}
+
+/// Our own network is down, or is back.
+async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> bool {
+    if let Some(receiver) = own_network
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
+    }
+    // Others look at devices, and know it of their networks.
+    std::future::pending().await
 }
 
 /// Something is on its way, so that even a look that found nothing new counts.

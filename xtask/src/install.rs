@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Tools, each with the Debian package that has it.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: &[(&str, &str)] = &[
     ("systemd-nspawn", "systemd-container"),
     ("debootstrap", "debootstrap"),
     ("apt-ftparchive", "apt-utils"),
@@ -16,6 +16,7 @@ const TOOLS: [(&str, &str); 12] = [
     ("setpriv", "util-linux"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("dnsmasq", "dnsmasq-base"),
 ];
 
 /// Debian packages that are missing.

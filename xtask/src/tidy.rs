@@ -15,7 +15,7 @@ const OWNERS: [(&str, &[&str]); 7] = [
     ("git2", &["manifests"]),
     ("granit-parser", &["manifests"]),
     ("sqlx", &["store"]),
-    ("surge-ping", &["devices"]),
+    ("hickory-proto", &["devices"]),
     ("age", &["manifests"]),
     ("lettre", &["notify"]),
     // The kinds' schemas, and the API server.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use reconcile::outlook::{alike, named};
-use reconcile::{Deferred, Name, Target, WaitingOn, report};
+use reconcile::{Deferred, Name, Target, WaitingOn, parents, report};
 
 use crate::view::{KUBERNETES, View};
 
@@ -21,14 +21,34 @@ fn device(view: &View, name: &Name) -> Option<String> {
     let status = report::device(&view.desired, &view.observed, name);
     let mut text = format!("device/{name} is {} and {}\n", status.health, status.update);
     let seen = view.observed.devices.get(name);
+    if let Some(hidden) = parents::hidden(&view.desired, &view.observed, name) {
+        let since = hidden.since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
+        let _ = writeln!(text, "  {}{since}: nobody knows how it is", hidden.reason());
+    }
+    if parents::is_dead(&view.observed, name) {
+        match parents::behind(&view.desired, &view.observed, name).len() {
+            0 => {}
+            1 => text.push_str("  1 device is behind it\n"),
+            count => {
+                let _ = writeln!(text, "  {count} devices are behind it");
+            }
+        }
+    }
     if let Some(reconcile::Contact::Unreachable { since, reason }) = seen.map(|seen| &seen.contact) {
         let _ = writeln!(text, "  unreachable since {since:.0}: {reason}");
     }
     stalled(&mut text, view, &Target::Device(name.clone()));
     for probe in &status.probes {
         let since = probe.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+        let code = if probe.state == "ok" { String::new() } else { format!(" ({})", probe.code) };
         let reason = if probe.reason.is_empty() { String::new() } else { format!(": {}", probe.reason) };
-        let _ = writeln!(text, "  probe {}: {}{since}{reason}", probe.name, probe.state);
+        let _ = writeln!(text, "  probe {}: {}{code}{since}{reason}", probe.name, probe.state);
+        // Numbers are of a moment, which is said with them.
+        if let Some(seen) = seen.and_then(|seen| seen.probes.get(&probe.name))
+            && let Some(at) = seen.seen_at.filter(|_| !seen.says.is_empty() && probe.state == "ok")
+        {
+            let _ = writeln!(text, "         at {at:.0}: {}", seen.says);
+        }
     }
     for package in &status.packages {
         let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };

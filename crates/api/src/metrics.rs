@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use reconcile::{Target, report};
+use reconcile::{Target, parents, report};
 
 use crate::view::View;
 
@@ -35,7 +35,7 @@ pub(crate) fn render(view: &View) -> String {
     };
     let devices = gauge(&mut registry, "devices", "Devices by health");
     for name in view.desired.devices.keys() {
-        let health = view.observed.devices.get(name).map_or("Unknown".into(), |seen| format!("{:?}", seen.health()));
+        let health = format!("{:?}", parents::health(&view.desired, &view.observed, name));
         devices.get_or_create(&Word { state: health }).inc();
     }
     let deployments = gauge(&mut registry, "deployments", "Deployments by phase");
@@ -55,6 +55,12 @@ pub(crate) fn render(view: &View) -> String {
     recorded.inc_by(view.passes);
     registry.register("plans_recorded", "Plans recorded since the start", recorded);
     plain(&mut registry, "ready", "1 if the engine acts", i64::from(view.not_ready.is_none()));
+    plain(
+        &mut registry,
+        "own_network_down",
+        "1 if our own network is down, so that nothing is held against devices",
+        i64::from(view.own_network_down),
+    );
     plain(&mut registry, "source_problem", "1 if the source gives nothing new", i64::from(view.source.problem.is_some()));
     let shards = Family::<Shard, Gauge<i64>>::default();
     registry.register("shard_devices", "Devices of each shard that this replica works for", shards.clone());

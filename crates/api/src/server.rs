@@ -207,7 +207,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn status(State(shared): State<Shared>) -> Response {
     let value = read(
         &shared,
-        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes, "shards": view.shards}),
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down}),
     );
     Json(value).into_response()
 }

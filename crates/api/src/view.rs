@@ -37,6 +37,8 @@ pub struct View {
     pub stands_by: bool,
     /// The shards of the fleet that this replica works for, with the number of their devices.
     pub shards: BTreeMap<u32, usize>,
+    /// The network of whoever looks at devices here is down: what fails is not held against them.
+    pub own_network_down: bool,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe, StepId};
 use tokio::sync::Semaphore;
 
-use crate::fetch::{self, Fetcher};
+use crate::fetch::Fetcher;
 use crate::pool::Pool;
+use crate::probe::Prober;
 use crate::script::{self, HEADER, quote};
 use crate::secrets::Secrets;
 use crate::ssh::{self, Output};
@@ -33,8 +34,8 @@ pub struct Devices {
     pub(crate) secrets: Secrets,
     fetcher: Fetcher,
     uploads: Semaphore,
-    /// For probes: asks the device itself, so it follows no redirects to others and uses no proxy.
-    pub(crate) prober: reqwest::Client,
+    /// What probes have in common.
+    pub(crate) prober: Prober,
     pool: Pool,
     log: OnceLock<String>,
 }
@@ -42,13 +43,12 @@ pub struct Devices {
 impl Devices {
     /// Devices whose keys are in `secrets`; fetched files are kept below `cache`.
     pub fn new(secrets: Secrets, cache: &Path) -> Self {
-        let prober = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(0);
         Self {
             desired: ArcSwap::default(),
             secrets,
             fetcher: Fetcher::new(cache),
             uploads: Semaphore::new(UPLOADS),
-            prober: fetch::client(prober),
+            prober: Prober::default(),
             pool: Pool::new(),
             log: OnceLock::new(),
         }

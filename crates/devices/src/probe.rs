@@ -1,363 +1,206 @@
 //! Probes: is it up? Three-valued, counted, scheduled without storms.
+//!
+//! ```text
+//! schedule (when) ─► scheduler ─► run (icmp, tcp, http, tls, dns, ssh) ─► counter (how often in a row) ─► told, if it is news
+//! ```
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+mod counter;
+mod dns;
+mod http;
+mod icmp;
+mod own_network;
+mod reach;
+mod schedule;
+mod scheduler;
+mod tcp;
+mod tls;
+mod trust;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reconcile::{Check, Device, Name, Probe, ProbeSeen, ProbeState};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use reconcile::{Check, Device, Probe, ProbeCode};
+use tokio::time::Instant;
 
 use crate::devices::Devices;
 
-/// Probes that run at once.
-const AT_ONCE: usize = 256;
-/// Tells apart pings to one host that run at once.
-static PINGS: AtomicU16 = AtomicU16::new(1);
+pub use counter::Counter;
+pub use own_network::Reference;
+pub use schedule::Measurement;
+pub use scheduler::{Ran, Scheduler};
+pub(crate) use trust::Prober;
+
 /// Bytes of an answer that are looked at.
 const ANSWER: usize = 64 << 10;
 
 /// What one run found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Run {
-    /// It passed.
-    Passed,
-    /// It failed, for this reason.
-    Failed(String),
-    /// It could not be run: that says nothing about the device.
-    NotRun(String),
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Run {
+    /// In one word, which decides whether it passed, failed, or says nothing about the device.
+    pub code: ProbeCode,
+    /// Why it did not pass; where it did, what it has to say.
+    pub words: String,
+    /// How long it took.
+    pub took: Duration,
+    /// What was measured on the way.
+    pub measured: Measured,
 }
 
-/// A probe's state with what it has counted.
-#[derive(Clone, Debug, Default)]
-pub struct Counter {
-    /// The state.
-    pub seen: ProbeSeen,
-    failures: u32,
-    successes: u32,
+/// What was measured during a run, as far as it got.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// What took how long.
+    pub phases: Phases,
+    /// Of echo requests.
+    pub echoes: Option<Echoes>,
+    /// When the certificate ends.
+    pub expires: Option<Timestamp>,
 }
 
-impl Counter {
-    /// Counts one run. The first run of all decides at once: there is no state yet that could flap.
-    pub fn count(&mut self, probe: &Probe, run: &Run, at: Timestamp) {
-        let first = self.seen.state == ProbeState::Unknown;
-        let next = match run {
-            Run::Passed => {
-                (self.failures, self.successes) = (0, self.successes.saturating_add(1));
-                self.seen.last_ok = Some(at);
-                (first || self.successes >= probe.successes).then_some(ProbeState::Ok)
-            }
-            Run::Failed(_) => {
-                (self.failures, self.successes) = (self.failures.saturating_add(1), 0);
-                (self.failures >= probe.failures).then_some(ProbeState::Fail)
-            }
-            Run::NotRun(_) => {
-                (self.failures, self.successes) = (0, 0);
-                Some(ProbeState::Unknown)
-            }
-        };
-        self.seen.seen_at = Some(at);
-        self.seen.reason = match run {
-            Run::Passed => String::new(),
-            Run::Failed(reason) | Run::NotRun(reason) => reason.chars().filter(|c| !c.is_control()).take(300).collect(),
-        };
-        if let Some(next) = next.filter(|next| *next != self.seen.state || self.seen.since.is_none()) {
-            self.seen.state = next;
-            self.seen.since = Some(at);
-        }
+/// What took how long; a phase that was not come to, or that there was no need for, is missing. After redirects they are sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Finding the address.
+    pub resolve: Option<Duration>,
+    /// Connecting.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From asking to the first of the answer.
+    pub first_byte: Option<Duration>,
+    /// From there to as much of it as was wanted.
+    pub transfer: Option<Duration>,
+}
+
+impl Phases {
+    fn add(phase: &mut Option<Duration>, took: Duration) {
+        *phase.get_or_insert_default() += took;
     }
 }
+
+/// How echo requests came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Echoes {
+    /// Sent.
+    pub sent: u32,
+    /// Answered.
+    pub received: u32,
+    /// The shortest round trip.
+    pub least: Duration,
+    /// Their mean.
+    pub average: Duration,
+    /// The longest.
+    pub most: Duration,
+    /// The mean difference between one and the next.
+    pub jitter: Duration,
+}
+
+/// Why a run did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) code: ProbeCode,
+    pub(crate) words: String,
+}
+
+impl Reason {
+    fn new(code: ProbeCode, words: impl Into<String>) -> Self {
+        Self { code, words: words.into() }
+    }
+}
+
+/// It passed, with what there is to say, or not.
+type Checked = Result<String, Reason>;
 
 /// Runs a probe once and wants it to pass.
 pub(crate) async fn once(devices: &Devices, device: &Device, probe: &Probe) -> Result<(), String> {
-    match run(devices, device, probe).await {
-        Run::Passed => Ok(()),
-        Run::Failed(reason) | Run::NotRun(reason) => Err(reason),
-    }
+    let run = run(devices, device, probe).await;
+    if run.code == ProbeCode::Passed { Ok(()) } else { Err(run.words) }
 }
 
 /// Runs a probe once, within its time limit.
 pub async fn run(devices: &Devices, device: &Device, probe: &Probe) -> Run {
     let limit = Duration::try_from(probe.timeout).unwrap_or(Duration::from_secs(5));
-    // A command ends by its own limit, a little earlier: it then gives up its connection.
-    let result = tokio::time::timeout(limit, check(devices, device, &probe.check, limit.mul_f32(0.95))).await;
-    result.unwrap_or_else(|_| Run::Failed(format!("no answer within {limit:?}")))
+    let mut measured = Measured::default();
+    let began = Instant::now();
+    let checked = tokio::time::timeout(limit, check(devices, device, probe, limit, &mut measured)).await;
+    let (code, words) = match checked {
+        Ok(Ok(says)) => (ProbeCode::Passed, says),
+        Ok(Err(reason)) => (reason.code, reason.words),
+        Err(_) => (ProbeCode::Timeout, format!("no answer within {limit:?}")),
+    };
+    Run { code, words, took: began.elapsed(), measured }
 }
 
-async fn check(devices: &Devices, device: &Device, check: &Check, limit: Duration) -> Run {
-    let failed = |result: Result<(), String>| result.map_or_else(Run::Failed, |()| Run::Passed);
-    match check {
-        Check::Tcp { port, send, expect } => failed(tcp(&device.address, *port, send.as_deref(), expect.as_deref()).await),
-        Check::Http { .. } => failed(http(&devices.prober, &device.address, check, limit).await),
+async fn check(devices: &Devices, device: &Device, probe: &Probe, limit: Duration, measured: &mut Measured) -> Checked {
+    // A command ends by its own limit, a little earlier: it then gives up its connection. So do echo requests, which then count what came.
+    let earlier = limit.mul_f32(0.95);
+    let (host, way) = (device.address.as_str(), &probe.way);
+    match &probe.check {
+        Check::Tcp { port, send, expect } => {
+            tcp::check((host, *port), way, (send.as_deref(), expect.as_deref()), &mut measured.phases).await
+        }
+        Check::Http(check) => http::check(devices, device, way, check, measured).await,
+        Check::Tls(check) => tls::check(devices, device, way, check, measured).await,
+        Check::Dns(check) => dns::check(host, way, check, &mut measured.phases).await,
         Check::Icmp { count, max_loss_percent, max_rtt } => {
-            icmp(&device.address, *count, *max_loss_percent, max_rtt.and_then(|rtt| Duration::try_from(rtt).ok()), limit).await
+            let count = u16::try_from(*count).unwrap_or(u16::MAX).max(1);
+            let max_rtt = max_rtt.and_then(|rtt| Duration::try_from(rtt).ok());
+            icmp::check(host, way, icmp::Limits { count, max_loss_percent: *max_loss_percent, max_rtt }, earlier, measured).await
         }
-        Check::Ssh { command, exit_code } => match devices.run(device, command, limit).await {
-            Ok(output) if output.code == u32::try_from(*exit_code).ok() => Run::Passed,
-            Ok(output) => Run::Failed(format!(
-                "exit code {}: {}",
-                output.code.map_or("none".into(), |code| code.to_string()),
-                crate::devices::words(&output)
-            )),
-            Err(error) if error.is_transient() => Run::Failed(error.to_string()),
-            Err(error) => Run::NotRun(error.to_string()),
-        },
-        Check::NotRun { kind } => Run::NotRun(format!("{kind} probes are not run by this version")),
+        Check::Ssh { command, exit_code } => ssh(devices, device, (command, *exit_code), earlier).await,
+        Check::NotRun { kind } => Err(Reason::new(ProbeCode::NotSupported, format!("{kind} probes are not run by this version"))),
     }
 }
 
-async fn tcp(address: &str, port: u16, send: Option<&str>, expect: Option<&str>) -> Result<(), String> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect((address, port)).await.map_err(|error| error.to_string())?;
-    if let Some(text) = send {
-        stream.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
-    }
-    let Some(expect) = expect else { return Ok(()) };
-    let mut answer = Vec::new();
-    let mut piece = [0; 4096];
-    while answer.len() < ANSWER {
-        let read = stream.read(&mut piece).await.map_err(|error| error.to_string())?;
-        if read == 0 {
-            break;
+async fn ssh(devices: &Devices, device: &Device, (command, exit_code): (&str, i32), limit: Duration) -> Checked {
+    match devices.run(device, command, limit).await {
+        Ok(output) if output.code == u32::try_from(exit_code).ok() => Ok(String::new()),
+        Ok(output) => {
+            let code = output.code.map_or("none".into(), |code| code.to_string());
+            Err(Reason::new(ProbeCode::BadExit, format!("exit code {code}: {}", crate::devices::words(&output))))
         }
-        answer.extend_from_slice(&piece[..read]);
-        if contains(&answer, expect) {
-            return Ok(());
-        }
-    }
-    Err(format!("the answer does not contain `{expect}`"))
-}
-
-async fn http(client: &reqwest::Client, address: &str, check: &Check, limit: Duration) -> Result<(), String> {
-    let Check::Http { scheme, port, path, method, headers, status, contains: wanted } = check else { return Ok(()) };
-    let host = if address.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{address}]") } else { address.to_owned() };
-    let method = reqwest::Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-    let mut request = client.request(method, format!("{scheme}://{host}:{port}{path}")).timeout(limit);
-    for (key, value) in headers {
-        request = request.header(key, value);
-    }
-    let mut answer = request.send().await.map_err(|error| cause(&error))?;
-    let code = answer.status();
-    let accepted = if status.is_empty() { code.is_success() } else { status.contains(&code.as_u16()) };
-    if !accepted {
-        return Err(format!("status {}", code.as_u16()));
-    }
-    let Some(wanted) = wanted else { return Ok(()) };
-    let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|error| cause(&error))? {
-        body.extend_from_slice(&piece);
-        if contains(&body, wanted) {
-            return Ok(());
-        }
-        if body.len() > ANSWER {
-            break;
-        }
-    }
-    Err(format!("the body does not contain `{wanted}`"))
-}
-
-/// The innermost reason: the outer ones only repeat the address.
-fn cause(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
-}
-
-fn contains(bytes: &[u8], text: &str) -> bool {
-    !text.is_empty() && bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-async fn icmp(address: &str, count: u32, max_loss_percent: u32, max_rtt: Option<Duration>, limit: Duration) -> Run {
-    let host = match address.parse::<IpAddr>() {
-        Ok(address) => address,
-        Err(_) => match tokio::net::lookup_host((address, 0)).await.ok().and_then(|mut found| found.next()) {
-            Some(found) => found.ip(),
-            None => return Run::Failed(format!("`{address}` has no address")),
-        },
-    };
-    let config = match host {
-        IpAddr::V4(_) => surge_ping::Config::default(),
-        IpAddr::V6(_) => surge_ping::Config::builder().kind(surge_ping::ICMP::V6).build(),
-    };
-    let client = match surge_ping::Client::new(&config) {
-        Ok(client) => client,
-        Err(error) => {
-            return Run::NotRun(format!("the kernel refuses ICMP sockets ({error}): allow our group in net.ipv4.ping_group_range"));
-        }
-    };
-    let mut pinger = client.pinger(host, surge_ping::PingIdentifier(PINGS.fetch_add(1, Ordering::Relaxed))).await;
-    let each = (limit / count.max(1)).max(Duration::from_millis(20));
-    pinger.timeout(each.mul_f32(0.9));
-    let (mut lost, mut total) = (0, Duration::ZERO);
-    for sequence in 0..count.max(1) {
-        match pinger.ping(surge_ping::PingSequence(u16::try_from(sequence).unwrap_or(0)), &[0; 32]).await {
-            Ok((_, time)) => total += time,
-            Err(_) => lost += 1,
-        }
-    }
-    let count = count.max(1);
-    if lost * 100 > max_loss_percent * count || lost == count {
-        return Run::Failed(format!("{lost} of {count} echo requests were lost"));
-    }
-    let average = total / (count - lost);
-    match max_rtt.filter(|limit| average > *limit) {
-        Some(limit) => Run::Failed(format!("average round trip {average:?}, more than {limit:?}")),
-        None => Run::Passed,
+        Err(error) => Err(Reason::new(error.code(), error.to_string())),
     }
 }
 
-/// What the scheduler tells: a probe ran.
-#[derive(Clone, Debug)]
-pub struct Ran {
-    /// On which device.
-    pub device: Name,
-    /// Which probe.
-    pub probe: String,
-    /// What is known of it now.
-    pub seen: ProbeSeen,
+/// Looks for a text in what comes piece by piece, without looking at any of it twice.
+struct Search<'a> {
+    wanted: &'a [u8],
+    seen: Vec<u8>,
 }
 
-/// Runs every device's probes on their intervals.
-pub struct Scheduler {
-    devices: Arc<Devices>,
-    out: mpsc::Sender<Ran>,
-    permits: Arc<Semaphore>,
-    running: HashMap<Name, (Arc<Device>, JoinHandle<()>)>,
-}
-
-impl Scheduler {
-    /// A scheduler that tells what ran to `out`.
-    pub fn new(devices: Arc<Devices>, out: mpsc::Sender<Ran>) -> Self {
-        Self { devices, out, permits: Arc::new(Semaphore::new(AT_ONCE)), running: HashMap::new() }
+impl<'a> Search<'a> {
+    fn new(wanted: &'a str) -> Self {
+        Self { wanted: wanted.as_bytes(), seen: Vec::new() }
     }
 
-    /// A device as it is now, if its probes are to run; only one whose probes are otherwise begins anew.
-    pub fn set(&mut self, name: &Name, now: Option<&Arc<Device>>) {
-        let same = |(before, _): &(Arc<Device>, _)| {
-            now.is_some_and(|now| now.probes == before.probes && now.address == before.address && now.access == before.access)
-        };
-        if self.running.get(name).is_some_and(same) {
-            return;
-        }
-        if let Some((_, task)) = self.running.remove(name) {
-            task.abort();
-        }
-        if let Some(device) = now {
-            let watch = watch(self.devices.clone(), device.clone(), self.out.clone(), self.permits.clone());
-            self.running.insert(name.clone(), (device.clone(), tokio::spawn(watch)));
-        }
+    fn length(&self) -> usize {
+        self.seen.len()
     }
-}
 
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        for (_, task) in self.running.values() {
-            task.abort();
-        }
+    fn found_in(&mut self, piece: &[u8]) -> bool {
+        // It may have begun in what came before.
+        let from = (self.seen.len() + 1).saturating_sub(self.wanted.len());
+        self.seen.extend_from_slice(piece);
+        let new = self.seen.get(from..).unwrap_or_default();
+        !self.wanted.is_empty() && new.windows(self.wanted.len()).any(|window| window == self.wanted)
     }
-}
-
-/// Runs one device's probes, each on its interval, beginning at a moment of its own so that a fleet does not beat in time.
-async fn watch(devices: Arc<Devices>, device: Arc<Device>, out: mpsc::Sender<Ran>, permits: Arc<Semaphore>) {
-    let probes = device.probes.iter().enumerate().map(|(number, probe)| {
-        let (devices, device, out, permits) = (devices.clone(), device.clone(), out.clone(), permits.clone());
-        async move {
-            let interval = Duration::try_from(probe.interval).unwrap_or(Duration::from_secs(30)).max(Duration::from_secs(1));
-            let mut counter = Counter::default();
-            let spread = interval.min(Duration::from_secs(30)).mul_f64(share(&device.name, number));
-            tokio::time::sleep(spread).await;
-            let mut ticks = tokio::time::interval(interval);
-            // After a pause the missed runs are not made up for: a probe is about now.
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let Ok(permit) = permits.acquire().await else { return };
-                // A result counts for a gate by when it was asked for, not by when the answer came.
-                let at = Timestamp::now();
-                let run = run(&devices, &device, probe).await;
-                drop(permit);
-                counter.count(probe, &run, at);
-                let ran = Ran { device: device.name.clone(), probe: probe.name.clone(), seen: counter.seen.clone() };
-                if out.send(ran).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    futures::future::join_all(probes).await;
-}
-
-/// A share between 0 and 1 that is always the same for a device's probe.
-fn share(name: &Name, number: usize) -> f64 {
-    let hash = name.full().bytes().fold(14_695_981_039_346_656_037_u64.wrapping_add(number as u64), |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(1_099_511_628_211)
-    });
-    // Short names leave the high bits alike: mix them as MurmurHash3's finalizer does.
-    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let hash = hash ^ (hash >> 33);
-    f64::from(u32::try_from(hash >> 40).unwrap_or(0)) / f64::from(1_u32 << 24)
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
-    fn probe() -> Probe {
-        let check = Check::Tcp { port: 1, send: None, expect: None };
-        Probe {
-            name: "web".into(),
-            check,
-            interval: SignedDuration::from_secs(1),
-            timeout: SignedDuration::from_secs(1),
-            failures: 3,
-            successes: 2,
-        }
-    }
-
-    /// Runs as letters (p passed, f failed, n not run) and the states after each of them.
     #[test]
-    fn states_follow_the_counts() {
-        for (runs, states) in [
-            ("p", "o"),
-            ("fff", "uux"),
-            ("pffpff", "oooooo"),
-            ("pfff", "ooox"),
-            ("pfffpp", "oooxxo"),
-            ("pfffpfpp", "oooxxxxo"),
-            ("pnp", "ouo"),
-            ("pffnff", "ooouuu"),
-        ] {
-            let mut counter = Counter::default();
-            let mut seen = String::new();
-            for (second, run) in (0..).zip(runs.chars()) {
-                let run = match run {
-                    'p' => Run::Passed,
-                    'f' => Run::Failed("down".into()),
-                    _ => Run::NotRun("no key".into()),
-                };
-                counter.count(&probe(), &run, Timestamp::from_second(second).unwrap());
-                seen.push(match counter.seen.state {
-                    ProbeState::Ok => 'o',
-                    ProbeState::Fail => 'x',
-                    ProbeState::Unknown => 'u',
-                });
-            }
-            assert_eq!(seen, states, "{runs}");
+    fn a_text_is_found_however_it_is_cut() {
+        let text = b"it is all right";
+        for cut in 0..text.len() {
+            let mut search = Search::new("all right");
+            let found = text.chunks(cut.max(1)).any(|piece| search.found_in(piece));
+            assert!(found, "in pieces of {cut}");
+            let mut search = Search::new("all wrong");
+            assert!(!text.chunks(cut.max(1)).any(|piece| search.found_in(piece)));
         }
-    }
-
-    #[test]
-    fn the_first_passes_are_spread_over_the_interval() {
-        let shares: Vec<f64> = (0..1000).map(|number| share(&Name::parse(&format!("web-{number}")), 0)).collect();
-        assert!(shares.iter().all(|share| (0.0..1.0).contains(share)));
-        let early = shares.iter().filter(|share| **share < 0.5).count();
-        assert!((350..650).contains(&early), "{early} of 1000 in the first half");
+        assert!(!Search::new("").found_in(b"x"));
     }
 }

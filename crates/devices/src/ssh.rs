@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reconcile::ProbeCode;
 use russh::client::{self, Handle};
 use russh::keys::ssh_key::{self, Algorithm, HashAlg, PublicKey};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
@@ -102,6 +103,19 @@ impl Error {
             Self::Slow { .. } => "timeout",
             Self::Broken(_) => "broken",
             Self::Via { .. } => "via",
+        }
+    }
+
+    /// What a probe that meets with it came to: what is wrong with our keys and pins says nothing about the device.
+    pub fn code(&self) -> ProbeCode {
+        match self {
+            Self::Connect { reason, .. } if reason.contains("refused") => ProbeCode::Refused,
+            Self::Connect { .. } => ProbeCode::NoRoute,
+            Self::Slow { .. } => ProbeCode::Timeout,
+            Self::Broken(_) | Self::Via { .. } => ProbeCode::Closed,
+            Self::NotPinned { .. } | Self::OtherKey { .. } | Self::BadPin(_) | Self::Key(_) | Self::Refused { .. } => {
+                ProbeCode::NoCredential
+            }
         }
     }
 

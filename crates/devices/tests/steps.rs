@@ -377,7 +377,7 @@ async fn checks_before_and_after_decide() {
     let check = |command: &str| {
         let check = Check::Ssh { command: command.into(), exit_code: 0 };
         let second = jiff::SignedDuration::from_secs(5);
-        vec![Probe { name: "ready".into(), check, interval: second, timeout: second, failures: 3, successes: 2 }]
+        vec![Probe { name: "ready".into(), check, interval: second, timeout: second, failures: 3, successes: 2, way: Default::default() }]
     };
     let bad = Content { before: check("echo not now; exit 3"), ..with_files(vec![text("/etc/app", "new")]) };
     let outcome = act(&devices, &device, step(&id(1), Action::Prepare(work(2, bad)))).await;

@@ -17,6 +17,7 @@ use crate::window::Window;
 
 mod build;
 mod check;
+mod probe;
 mod template;
 mod update;
 mod written;
@@ -24,6 +25,8 @@ mod written;
 pub use build::share;
 pub(crate) use build::windows;
 pub(crate) use check::Findings;
+pub use check::PATTERN;
+pub use probe::{Check, DnsCheck, HttpCheck, Probe, TlsCheck, Trust, Way};
 
 /// A sorted map that shares what it has in common with the one that it was made from, so that another commit costs what it
 /// changes and not what the fleet holds.
@@ -126,6 +129,12 @@ impl Changed {
 }
 
 impl Desired {
+    /// The devices that name this one as a parent.
+    pub fn children<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Name> {
+        let is_parent = |child: &&Name| self.devices.get(*child).is_some_and(|child| child.parents.contains(name));
+        self.index.referrers.get(name).into_iter().flatten().filter(is_parent)
+    }
+
     /// What is wrong with its objects, by object and field.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.index.findings.values().flat_map(|found| found.iter().cloned()).collect();
@@ -185,75 +194,6 @@ pub struct SshAccess {
     pub sudo: bool,
     /// The device to go through.
     pub via: Option<Name>,
-}
-
-/// One probe of a device, or one check of a Deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// Unique on its device.
-    pub name: String,
-    /// What is tried.
-    pub check: Check,
-    /// Time between two runs.
-    pub interval: SignedDuration,
-    /// Time limit of one run.
-    pub timeout: SignedDuration,
-    /// Failures in a row until it counts as failed.
-    pub failures: u32,
-    /// Successes in a row until it counts as passed.
-    pub successes: u32,
-}
-
-/// What a probe tries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Check {
-    /// Opens a connection; may send and expect text.
-    Tcp {
-        /// Port.
-        port: u16,
-        /// Sent after connecting.
-        send: Option<String>,
-        /// Must appear in what comes back.
-        expect: Option<String>,
-    },
-    /// One HTTP request.
-    Http {
-        /// `http` or `https`.
-        scheme: String,
-        /// Port.
-        port: u16,
-        /// Path with its query.
-        path: String,
-        /// Method.
-        method: String,
-        /// Request headers.
-        headers: BTreeMap<String, String>,
-        /// Accepted status codes; empty means 200 to 299.
-        status: Vec<u16>,
-        /// Must appear in the body.
-        contains: Option<String>,
-    },
-    /// Echo requests.
-    Icmp {
-        /// How many.
-        count: u32,
-        /// Share of losses that is still accepted, in percent.
-        max_loss_percent: u32,
-        /// Average round trip that is still accepted.
-        max_rtt: Option<SignedDuration>,
-    },
-    /// A command on the device.
-    Ssh {
-        /// Run by `sh -c`.
-        command: String,
-        /// The exit code that means well.
-        exit_code: i32,
-    },
-    /// A kind of probe that is valid but not run by this version; its result stays unknown.
-    NotRun {
-        /// `tls`, `dns` or `snmp`.
-        kind: String,
-    },
 }
 
 /// One Deployment with its members resolved.

@@ -1,11 +1,12 @@
 //! A Device with its class merged in: the Device wins field by field, and probes merge by name.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crds::{Kind, Object};
 use jiff::SignedDuration;
 
-use crate::desired::{Access, Check, Desired, Device, Probe, SshAccess};
+use crate::desired::{Access, Check, Desired, Device, DnsCheck, HttpCheck, Probe, SshAccess, TlsCheck, Trust, Way};
 use crate::desired::{Findings, windows};
 use crate::name::{Name, Target};
 
@@ -29,6 +30,7 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
     for probe in class.map(|class| class.probes.as_slice()).unwrap_or_default().iter().chain(&spec.probes) {
         probes.insert(&probe.name, probe);
     }
+    probes.values().for_each(|probe| source(&target, "spec.probes", probe, findings));
     let own_or_class =
         |own: &Vec<String>, class: Option<&Vec<String>>| if own.is_empty() { class.cloned().unwrap_or_default() } else { own.clone() };
     let maintenance =
@@ -81,6 +83,14 @@ fn access(name: &Name, own: Option<&crds::AccessSpec>, class: Option<&crds::Acce
     })
 }
 
+/// Where a probe asks from has to be an address.
+pub(crate) fn source(target: &Target, path: &str, probe: &crds::ProbeSpec, findings: &mut Findings) {
+    if let Some(text) = probe.source_address.as_ref().filter(|text| text.parse::<IpAddr>().is_err()) {
+        let message = format!("probe `{}`: sourceAddress `{text}` is no IP address", probe.name);
+        findings.error(target, "probe-source", path, message, "write an address of the machine that the engine runs on, or take it away");
+    }
+}
+
 /// A probe with its defaults filled in.
 pub(crate) fn probe(spec: &crds::ProbeSpec) -> Probe {
     let or = |value: Option<crds::Duration>, seconds: i64| value.map_or(SignedDuration::from_secs(seconds), |value| value.0);
@@ -93,6 +103,17 @@ pub(crate) fn probe(spec: &crds::ProbeSpec) -> Probe {
         timeout: or(spec.timeout, 5).max(SignedDuration::from_millis(50)),
         failures: count(spec.failures, 3),
         successes: count(spec.successes, 2),
+        // What is no address is an error of its own.
+        way: Way { family: spec.family.unwrap_or_default(), source: spec.source_address.as_deref().and_then(|text| text.parse().ok()) },
+    }
+}
+
+fn trust(server_name: Option<&String>, authorities: Option<&crds::SecretRef>, insecure: Option<bool>) -> Trust {
+    let key = |secret: &crds::SecretRef| secret.key.clone().unwrap_or_else(|| "ca.crt".into());
+    Trust {
+        server_name: server_name.cloned(),
+        authorities: authorities.map(|secret| (secret.name.clone(), key(secret))),
+        insecure: insecure.unwrap_or(false),
     }
 }
 
@@ -108,7 +129,8 @@ fn check(spec: &crds::ProbeSpec) -> Check {
             crds::Method::Post => "POST",
             crds::Method::Options => "OPTIONS",
         };
-        return Check::Http {
+        let tls = http.tls.clone().unwrap_or_default();
+        return Check::Http(HttpCheck {
             scheme: if http.scheme == Some(crds::Scheme::Https) { "https".into() } else { "http".into() },
             port: port(http.port),
             path: http.path.clone().unwrap_or_else(|| "/".into()),
@@ -116,7 +138,10 @@ fn check(spec: &crds::ProbeSpec) -> Check {
             headers: http.headers.clone(),
             status: http.status.iter().filter_map(|status| u16::try_from(*status).ok()).collect(),
             contains: http.contains.clone(),
-        };
+            matches: http.matches.clone(),
+            redirects: http.redirects.unwrap_or_default(),
+            trust: trust(tls.server_name.as_ref(), tls.ca_secret_ref.as_ref(), tls.insecure),
+        });
     }
     if let Some(icmp) = &spec.icmp {
         return Check::Icmp {
@@ -128,12 +153,20 @@ fn check(spec: &crds::ProbeSpec) -> Check {
     if let Some(ssh) = &spec.ssh {
         return Check::Ssh { command: ssh.command.clone(), exit_code: ssh.exit_code.unwrap_or(0) };
     }
-    let kind = if spec.tls.is_some() {
-        "tls"
-    } else if spec.dns.is_some() {
-        "dns"
-    } else {
-        "snmp"
-    };
-    Check::NotRun { kind: kind.into() }
+    if let Some(tls) = &spec.tls {
+        return Check::Tls(TlsCheck {
+            port: port(tls.port),
+            min_validity: tls.min_validity.map(|least| least.0),
+            trust: trust(tls.server_name.as_ref(), tls.ca_secret_ref.as_ref(), tls.insecure),
+        });
+    }
+    if let Some(dns) = &spec.dns {
+        return Check::Dns(DnsCheck {
+            port: dns.port.map_or(53, port),
+            name: dns.name.clone(),
+            record: dns.record_type.unwrap_or_default(),
+            answer: dns.answer.clone(),
+        });
+    }
+    Check::NotRun { kind: "snmp".into() }
 }

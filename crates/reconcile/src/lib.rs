@@ -23,6 +23,7 @@ pub mod name;
 pub mod observed;
 pub mod outcome;
 pub mod outlook;
+pub mod parents;
 pub mod plan;
 mod planner;
 pub mod record;
@@ -32,9 +33,11 @@ pub mod usage;
 pub mod window;
 
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
-pub use desired::{Access, Changed, Check, Deployment, Desired, Device, Key, Map, Probe, SshAccess};
+pub use desired::{
+    Access, Changed, Check, Deployment, Desired, Device, DnsCheck, HttpCheck, Key, Map, Probe, SshAccess, TlsCheck, Trust, Way,
+};
 pub use name::{Name, Target};
-pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
+pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeCode, ProbeSeen, ProbeState};
 pub use outcome::{Outcome, Verdict};
 pub use outlook::{Outlook, outlook};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};

@@ -12,6 +12,10 @@ use crate::desired::Desired;
 use crate::name::Name;
 use crate::rollout::Rollout;
 
+mod probe;
+
+pub use probe::{ProbeCode, ProbeSeen, ProbeState};
+
 /// What was seen, and when; each item known, absent or unreachable, never silently missing.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -253,35 +257,6 @@ impl ItemSeen {
     }
 }
 
-/// A probe's answer has three values to the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ProbeState {
-    /// Passed often enough in a row.
-    Ok,
-    /// Failed often enough in a row.
-    Fail,
-    /// Never ran, or could not be run; says nothing about the device.
-    #[default]
-    Unknown,
-}
-
-/// What was last seen of one probe.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct ProbeSeen {
-    /// After counting failures and successes.
-    pub state: ProbeState,
-    /// When it came into this state.
-    pub since: Option<Timestamp>,
-    /// When it last ran to an end: what makes a result count for a gate.
-    pub seen_at: Option<Timestamp>,
-    /// When it last passed.
-    pub last_ok: Option<Timestamp>,
-    /// Why it is in this state.
-    pub reason: String,
-}
-
 /// Are we able to see it, and is it well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
@@ -383,6 +358,7 @@ mod tests {
             timeout: jiff::SignedDuration::from_secs(1),
             failures: 1,
             successes: 1,
+            way: crate::desired::Way::default(),
         };
         crate::desired::Device {
             name: Name::parse(name),

@@ -9,7 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::content::Content;
 use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
-use crate::observed::{DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeState};
+use crate::observed::{DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeCode, ProbeSeen, ProbeState};
+use crate::parents::{self, Hidden};
 use crate::plan::{Deferred, WaitingOn};
 use crate::rollout::{self, Phase, Placement, RevisionRecord, RevisionResult, Rollout};
 
@@ -19,9 +20,11 @@ const LIST: usize = 20;
 /// What we know of a device.
 pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStatus {
     let seen = observed.devices.get(name).map(|seen| (**seen).clone()).unwrap_or_default();
+    let hidden = parents::hidden(desired, observed, name);
+    let health = if hidden.is_some() { Health::Unknown } else { seen.health() };
     let mut status = DeviceStatus {
-        health: format!("{:?}", seen.health()),
-        probes: seen.probes.iter().take(LIST).map(|(name, probe)| probe_status(name, probe)).collect(),
+        health: format!("{health:?}"),
+        probes: seen.probes.iter().take(LIST).map(|(name, probe)| probe_status(name, probe, hidden.as_ref())).collect(),
         facts: (!seen.facts.os.is_empty()).then(|| facts(&seen)),
         ..DeviceStatus::default()
     };
@@ -34,10 +37,14 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     status.packages.truncate(LIST);
     status.deviations.truncate(LIST);
     status.update = format!("{update:?}");
-    let ready = seen.health() == Health::Healthy && update == Update::UpToDate;
+    let ready = health == Health::Healthy && update == Update::UpToDate;
     // What keeps it from being ready.
-    let reason = if seen.health() == Health::Healthy { status.update.clone() } else { status.health.clone() };
-    status.plain = plain(ready, (&reason, seen.changed_at()), &seen.contact_word(), desired.stalled.get(&Target::Device(name.clone())));
+    let reason = if health == Health::Healthy { status.update.clone() } else { status.health.clone() };
+    let (since, word) = match &hidden {
+        Some(hidden) => (hidden.since, hidden.reason()),
+        None => (seen.changed_at(), seen.contact_word()),
+    };
+    status.plain = plain(ready, (&reason, since), &word, desired.stalled.get(&Target::Device(name.clone())));
     status
 }
 
@@ -102,18 +109,19 @@ fn facts(seen: &DeviceSeen) -> FactsStatus {
     }
 }
 
-fn probe_status(name: &str, probe: &crate::observed::ProbeSeen) -> ProbeStatus {
-    let state = match probe.state {
+/// How a probe stands; of a device behind a dead one nobody knows.
+fn probe_status(name: &str, probe: &ProbeSeen, hidden: Option<&Hidden>) -> ProbeStatus {
+    let (state, code, since, reason) = match hidden {
+        Some(hidden) => (ProbeState::Unknown, ProbeCode::ParentDead, hidden.since, hidden.reason()),
+        None => (probe.state, probe.code, probe.since, probe.reason.clone()),
+    };
+    let state = match state {
         ProbeState::Ok => "ok",
         ProbeState::Fail => "fail",
         ProbeState::Unknown => "unknown",
     };
-    ProbeStatus {
-        name: name.to_owned(),
-        state: state.into(),
-        since: probe.since.map(|at| format!("{at:.0}")),
-        reason: probe.reason.clone(),
-    }
+    let since = since.map(|at| format!("{at:.0}"));
+    ProbeStatus { name: name.to_owned(), state: state.into(), since, code: code.word(), reason }
 }
 
 impl DeviceSeen {

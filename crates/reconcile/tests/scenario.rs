@@ -44,6 +44,8 @@ enum Event {
     Wait(crds::Duration),
     /// Plans, shows the plan, and does it.
     Pass,
+    /// Shows how devices and Deployments are by now.
+    Status,
     /// Looks and passes until nothing is to be done, and shows each step in a line.
     Watch,
     /// The same, but for so long at most.
@@ -219,6 +221,10 @@ impl Teller {
                 self.note(&format!("{:#} later", time.0));
             }
             Event::Pass => self.pass(),
+            Event::Status => {
+                self.said.clear();
+                self.end();
+            }
             Event::Watch => self.watch(true, None),
             Event::WatchFor(time) => self.watch(true, Some(time.0)),
             Event::Settle => self.watch(false, None),
@@ -385,6 +391,9 @@ impl Teller {
 fn device(status: &crds::DeviceStatus) -> String {
     let has: Vec<String> = status.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
     let mut text = format!("{}, {}: {}", status.health, status.update, has.join(", "));
+    for probe in status.probes.iter().filter(|probe| probe.code == "ParentDead") {
+        let _ = write!(text, "\n    probe {} is {}: {}", probe.name, probe.state, probe.reason);
+    }
     for deviation in &status.deviations {
         let why = if deviation.reason.is_empty() { String::new() } else { format!(" ({})", deviation.reason) };
         let _ = write!(text, "\n    {} is {}, should be {}{why}", deviation.path, deviation.actual, deviation.desired);

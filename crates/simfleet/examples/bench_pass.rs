@@ -65,7 +65,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
     let seen = |name: &Name| {
         let package = ItemSeen::Package { version: "1.0-1".into(), held: false, broken: false };
         let unit = ItemSeen::Unit { active: true, state: "active/running".into() };
-        let probe = ProbeSeen { state: ProbeState::Ok, since: Some(now), seen_at: Some(now), last_ok: Some(now), reason: String::new() };
+        let probe = ProbeSeen { state: ProbeState::Ok, since: Some(now), seen_at: Some(now), last_ok: Some(now), ..ProbeSeen::default() };
         let seen = DeviceSeen {
             contact: Contact::Known,
             seen_at: Some(now),

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{act, content, desired, digest, file, restarted, step, text, work};
-use devices::probe::Run;
 use devices::{Devices, Secrets, probe};
 use reconcile::content::Reboot;
 use reconcile::outcome::Outcome;
 use reconcile::rollout::WayBackSeen;
 use reconcile::{
-    Access, Action, Apt, Archive, Check, Content, Device, FileSource, ItemKey, ItemSeen, Observe as _, Package, Probe, StepId, Verdict,
+    Access, Action, Apt, Archive, Check, Content, Device, FileSource, HttpCheck, ItemKey, ItemSeen, Observe as _, Package, Probe,
+    ProbeCode, StepId, Verdict,
 };
 use simfleet::{Fleet, Port, Setup, Simulated, Speaks};
 
@@ -240,17 +240,9 @@ async fn a_reboot_takes_the_device_away_and_brings_it_back_with_another_boot_id(
 }
 
 fn web(port: u16) -> Probe {
-    let check = Check::Http {
-        scheme: "http".into(),
-        port,
-        path: "/healthz".into(),
-        method: "GET".into(),
-        headers: Default::default(),
-        status: vec![],
-        contains: Some("ok".into()),
-    };
+    let check = Check::Http(HttpCheck { contains: Some("ok".into()), ..HttpCheck::get(port, "/healthz") });
     let second = jiff::SignedDuration::from_secs(1);
-    Probe { name: "web".into(), check, interval: second, timeout: second, failures: 1, successes: 1 }
+    Probe { name: "web".into(), check, interval: second, timeout: second, failures: 1, successes: 1, way: Default::default() }
 }
 
 /// Until it is as wanted, or five seconds are over.
@@ -269,21 +261,21 @@ async fn ports_are_open_while_the_unit_is_active() {
     let port = Port { number: 8080, speaks: Speaks::Http { status: 200, body: "hello".into() }, units: vec!["app.service".into()] };
     let mut world = World::start(&Setup { ports: vec![port], ..Setup::default() });
     let probe = web(8080);
-    let Run::Failed(reason) = probe::run(&world.devices, &world.device, &probe).await else { panic!("nothing is there yet") };
-    assert!(reason.contains("refused"), "{reason}");
+    let code = async |world: &World, probe: &Probe| probe::run(&world.devices, &world.device, probe).await.code;
+    assert_eq!(code(&world, &probe).await, ProbeCode::Refused);
     world.must(Action::Apply(work(1, app("2.0")))).await;
-    assert!(until(async || probe::run(&world.devices, &world.device, &probe).await == Run::Passed).await);
+    assert!(until(async || code(&world, &probe).await == ProbeCode::Passed).await);
     let mut version = probe.clone();
-    let Check::Http { contains, .. } = &mut version.check else { unreachable!() };
+    let Check::Http(HttpCheck { contains, .. }) = &mut version.check else { unreachable!() };
     *contains = Some("ok 2.0".into());
-    assert_eq!(probe::run(&world.devices, &world.device, &version).await, Run::Passed);
+    assert_eq!(code(&world, &version).await, ProbeCode::Passed);
     // A release whose service dies after two seconds: the step sees that it does not stay.
     world.must(Action::Prepare(work(2, app("3.0")))).await;
     let outcome = world.act(Action::Apply(work(2, app("3.0")))).await;
     assert_eq!((outcome.verdict, outcome.message.contains("did not stay active")), (Verdict::Failed, true), "{}", outcome.message);
-    assert!(until(async || probe::run(&world.devices, &world.device, &probe).await != Run::Passed).await);
+    assert!(until(async || code(&world, &probe).await != ProbeCode::Passed).await);
     world.restore(app("3.0"), 3).await;
-    assert!(until(async || probe::run(&world.devices, &world.device, &version).await == Run::Passed).await);
+    assert!(until(async || code(&world, &version).await == ProbeCode::Passed).await);
 }
 
 #[tokio::test]

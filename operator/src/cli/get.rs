@@ -245,6 +245,9 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         }
     }
     println!("engine     {}", status["notReady"].as_str().map_or("ready".into(), |reason| format!("not ready: {}", show::clean(reason))));
+    if status["ownNetworkDown"] == true {
+        println!("network    our own network is down: what fails is not held against devices");
+    }
     if let Some(shards) = status["shards"].as_object().filter(|shards| !shards.is_empty()) {
         let devices = shards.values().filter_map(Value::as_u64).sum::<u64>();
         let names: Vec<&str> = shards.keys().map(String::as_str).collect();

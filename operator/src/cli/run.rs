@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use api::server::{Listen, Shared, bind, serve};
 use clap::{Args, ValueEnum};
+use devices::probe::Reference;
 use devices::{Devices, Secrets};
 use manifests::git::{self, Follow, Source};
 use reconcile::limits::Limits;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::kubernetes::{self, KubernetesArgs};
 use super::webhooks::{self, WebhookArgs};
 use crate::engine::governing::Governing;
+use crate::engine::hands::here::Watching;
 use crate::engine::hands::shard::Workplace;
 use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
@@ -67,6 +69,10 @@ pub(crate) struct RunArgs {
     /// Time between two looks at a device, 1s or more; it is looked at at once when something happens there
     #[arg(long, default_value = "60s")]
     look_interval: crds::Duration,
+    /// What answers if the engine's own network is up, by TCP or, without a port, by echo requests: where most devices fail at once and none
+    /// of these answers, nothing is held against the devices. More than one may be given
+    #[arg(long = "reference", value_name = "ADDRESS[:PORT]")]
+    references: Vec<Reference>,
     /// A commit that deletes more devices waits for `evenkeel approve` [default: 5; in a cluster no limit]
     #[arg(long, value_name = "N")]
     max_deletions: Option<usize>,
@@ -103,6 +109,8 @@ pub(super) enum LogFormat {
 
 /// Devices that a commit may delete where nothing is said.
 const MAX_DELETIONS: usize = 5;
+/// Open files that are enough for whatever runs at once.
+const FILES: u64 = 65_536;
 /// The size of a file with a token, with what is around it.
 const MAX_TOKEN: u64 = 4096;
 
@@ -139,6 +147,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         bail!("--secrets {}: there is no such directory", folder.display());
     }
     let lock = lock(&args.data)?;
+    more_files();
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
     let store = Arc::new(Store::open(&options).await?);
     let cluster = kubernetes::connect(&args.kubernetes).await?;
@@ -152,7 +161,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let look_interval = interval("--look-interval", args.look_interval)?;
     let cache = args.data.join("cache");
     let view = engine::new_view();
-    let place = Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), look_interval, view: view.clone() };
+    let watching = Watching { interval: look_interval, references: args.references.clone() };
+    let place =
+        Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), watching: watching.clone(), view: view.clone() };
     let devices = Arc::new(Devices::new(secrets.clone(), &cache));
     let (requests, inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
@@ -185,7 +196,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             None => origin(args)?,
         },
         interval: interval("--interval", args.interval)?,
-        look_interval,
+        watching,
         limits: Limits {
             // Who may delete objects in a cluster is said by its own rules.
             deletions: args.max_deletions.unwrap_or(if cluster.is_some() { usize::MAX } else { MAX_DELETIONS }),
@@ -206,6 +217,18 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
     Ok(Running { view, stop, task, _lock: lock })
+}
+
+/// Each probe, look and step that is under way takes a file or two; what is usual at first, 1024, is for programs that still use `select`.
+fn more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let wanted = now.maximum.unwrap_or(FILES).min(FILES);
+    if now.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
 }
 
 fn interval(option: &str, value: crds::Duration) -> anyhow::Result<Duration> {

@@ -20,6 +20,7 @@ use store::{Options, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::hands::here::Watching;
 use crate::engine::{self, Parts, source::Origin};
 use rewrite::{Rehearsal, Rewrite};
 use story::{Story, Verdict};
@@ -206,7 +207,7 @@ impl Running {
             devices: Arc::new(Devices::new(Secrets::new(fleet.secrets()), &data.join("cache"))),
             origin: Origin::Folder(manifests.to_owned()),
             interval: Duration::from_millis(500),
-            look_interval: Duration::from_secs(2),
+            watching: Watching { interval: Duration::from_secs(2), references: Vec::new() },
             // A rehearsal is there to show what a commit does, however far it goes.
             limits: Limits { deletions: usize::MAX, devices: reconcile::desired::Share::Percent(100) },
             requests: inbox,

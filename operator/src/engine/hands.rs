@@ -1,6 +1,7 @@
 //! Whoever looks at devices and acts on them: this process, or the replicas that hold the shards of the fleet.
 
 pub(crate) mod act;
+mod attention;
 pub(crate) mod away;
 pub(crate) mod here;
 pub(crate) mod letters;
@@ -62,8 +63,9 @@ impl Hands {
 
     /// What was told of a device is older than what was done there last.
     pub(super) fn outdated(&mut self, view: &View, name: &Name) {
-        if let Self::Away(away) = self {
-            away.outdated(view, name);
+        match self {
+            Self::Here(here) => here.outdated(name),
+            Self::Away(away) => away.outdated(view, name),
         }
     }
 
@@ -76,8 +78,9 @@ impl Hands {
 
     /// These Deployments are planned: where something is under way, each answer counts.
     pub(super) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
-        if let Self::Away(away) = self {
-            away.attend(view, units);
+        match self {
+            Self::Here(here) => here.attend(view, units),
+            Self::Away(away) => away.attend(view, units),
         }
     }
 

@@ -6,7 +6,7 @@ use api::view::View;
 use devices::probe::Ran;
 use jiff::Timestamp;
 use reconcile::record::RecordedStep;
-use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout};
+use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
 
 use super::{Engine, is_moving, reports};
 
@@ -24,6 +24,7 @@ impl Engine {
         let changed = (&old.contact, &old.items, &old.boot_id) != (&seen.contact, &seen.items, &seen.boot_id);
         let is_known_first = old.contact == reconcile::Contact::Never;
         let turned = reports::turned(name, &old.contact, &seen.contact);
+        let was_dead = parents::is_dead(&view.observed, name);
         if old.contact != seen.contact {
             match &seen.contact {
                 reconcile::Contact::Unreachable { reason, .. } => tracing::warn!(device = %name, reason, "unreachable"),
@@ -38,6 +39,7 @@ impl Engine {
             self.hands.outdated(&view, name);
         }
         view.observed.devices.insert(name.clone(), Arc::new(seen));
+        self.behind(&view, name, was_dead);
         drop(view);
         if changed || is_known_first {
             self.tell(|told| told.devices([name]));
@@ -48,6 +50,25 @@ impl Engine {
         if changed || settling {
             self.dirty.extend(units);
         }
+    }
+
+    /// Where a device died, or is back, those behind it are known otherwise than before.
+    fn behind(&mut self, view: &View, name: &Name, was_dead: bool) {
+        let is_dead = parents::is_dead(&view.observed, name);
+        if is_dead == was_dead {
+            return;
+        }
+        let below = parents::all_below(&view.desired, name);
+        if below.is_empty() {
+            return;
+        }
+        match is_dead {
+            true => tracing::warn!(device = %name, behind = below.len(), "dead, and others are reached through it"),
+            false => tracing::info!(device = %name, behind = below.len(), "back, and those that are reached through it with it"),
+        }
+        self.tell(|told| told.devices(&below));
+        // A gate judges them otherwise by now.
+        self.dirty.extend(below.iter().flat_map(|device| concerned(view, device)));
     }
 
     /// What was told before this process planned. Where something is under way nobody knows how it is by now, as after any restart: that is
@@ -76,13 +97,20 @@ impl Engine {
             return self.hands.unknown(&ran.device, Some(&ran.probe));
         }
         let mut seen = view.observed.devices.get(&ran.device).map(|seen| (**seen).clone()).unwrap_or_default();
-        let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).map_or(ProbeState::Unknown, |before| before.state);
+        let was_dead = parents::is_dead(&view.observed, &ran.device);
+        let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).unwrap_or_default();
+        let is_other_code = ran.seen.state != ProbeState::Ok && before.code != ran.seen.code;
+        let before = before.state;
         let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));
         if is_outdated(&view, &units, &ran.device, ran.seen.seen_at) {
             self.hands.outdated(&view, &ran.device);
         }
         view.observed.devices.insert(ran.device.clone(), Arc::new(seen));
+        self.behind(&view, &ran.device, was_dead);
         drop(view);
+        if before == ran.seen.state && is_other_code {
+            self.tell(|told| told.devices([&ran.device]));
+        }
         if before != ran.seen.state {
             tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
             self.tell(|told| told.devices([&ran.device]));

@@ -200,6 +200,12 @@ fn content(target: &Target, spec: &crds::DeploymentSpec, findings: &mut Findings
     let mut seen = BTreeSet::new();
     services.retain(|service| seen.insert(service.unit.clone()));
     let checks = spec.checks.clone().unwrap_or_default();
+    for (path, list) in [("spec.checks.before", &checks.before), ("spec.checks.after", &checks.after)] {
+        for check in list {
+            effective::source(target, path, check, findings);
+            super::check::probe(target, path, &effective::probe(check), None, findings);
+        }
+    }
     if spec.gate.as_ref().is_some_and(|gate| gate.expr.is_some()) {
         let help = "leave it out; probes gate the rollout";
         findings.error(target, "gate-expr", "spec.gate.expr", "a gate's expression is not evaluated by this version", help);

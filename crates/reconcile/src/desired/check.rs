@@ -1,10 +1,11 @@
 //! What no single object can show: references, circles, and things that two objects both claim.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use crds::{Kind, Object};
 
-use super::{Access, Check, Deployment, Desired, Device, Key};
+use super::{Access, Check, Deployment, Desired, Device, HttpCheck, Key, Probe};
 use crate::alerting::Receiver;
 use crate::finding::{Finding, Severity};
 use crate::name::{Name, Target};
@@ -12,6 +13,9 @@ use crate::observed::ItemKey;
 
 /// Misspelled references of one update for which the name that was meant is looked for: that costs a look at every name.
 const GUESSES: usize = 20;
+/// Bytes that a probe's regular expression may become: more than any that a person writes, and what does not fit is refused at once. Whoever
+/// runs it holds it to the same.
+pub const PATTERN: usize = 256 << 10;
 
 /// Collects findings.
 #[derive(Default)]
@@ -79,11 +83,8 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
         findings.error(&target, "parent-cycle", "spec.parents", message, "take one of these parents away");
         return false;
     }
-    for probe in &device.probes {
-        if let Check::NotRun { kind } = &probe.check {
-            let message = format!("probe `{}`: {kind} probes are not run by this version; its state stays unknown", probe.name);
-            findings.note(&target, "probe-kind", "spec.probes", message, "tcp, http, icmp and ssh probes are run");
-        }
+    for at in &device.probes {
+        probe(&target, "spec.probes", at, Some(&device.address), findings);
     }
     let Access::Ssh(ssh) = &device.access else { return true };
     if ssh.host_keys.is_empty() {
@@ -103,6 +104,39 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
         return false;
     }
     true
+}
+
+/// What no schema can say of a probe. Where it runs on a device, that one's address is known.
+pub(crate) fn probe(target: &Target, path: &str, probe: &Probe, address: Option<&str>, findings: &mut Findings) {
+    let named = |what: &str| format!("probe `{}`: {what}", probe.name);
+    if let Check::NotRun { kind } = &probe.check {
+        let message = named(&format!("{kind} probes are not run by this version; its state stays unknown"));
+        findings.note(target, "probe-kind", path, message, "tcp, http, tls, dns, icmp and ssh probes are run");
+    }
+    if let Check::Http(HttpCheck { matches: Some(pattern), .. }) = &probe.check
+        && let Err(error) = regex::bytes::RegexBuilder::new(pattern).size_limit(PATTERN).build()
+    {
+        let message = named(&format!("`matches` is not a regular expression: {}", last_line(&error.to_string())));
+        findings.error(target, "probe-pattern", path, message, "write it in the syntax of Rust's `regex`, which has no look-around");
+    }
+    let Some(address) = address.and_then(|address| address.parse::<IpAddr>().ok()) else { return };
+    if !probe.way.takes(address) {
+        let message = named(&format!("{address} is not of the family that it asks for, or asks from"));
+        findings.error(target, "probe-family", path, message, "take `family` and `sourceAddress` away, or let them fit the address");
+    }
+    let trust = match &probe.check {
+        Check::Tls(tls) => Some(&tls.trust),
+        Check::Http(http) if http.scheme == "https" => Some(&http.trust),
+        _ => None,
+    };
+    if trust.is_some_and(|trust| trust.server_name.is_none() && !trust.insecure) {
+        let message = named(&format!("its certificate has to be for the IP address {address}, which few are"));
+        findings.warn(target, "probe-name", path, message, "set serverName to the name that the certificate is for");
+    }
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ")
 }
 
 /// The device that another one is reached through.

@@ -6,6 +6,7 @@ use super::unit::Unit;
 use crate::content::Content;
 use crate::desired::{Check, Device};
 use crate::observed::{Contact, DeviceSeen, ItemKey, ItemSeen, ProbeState};
+use crate::parents;
 use crate::plan::WaitingOn;
 use crate::rollout::Placement;
 
@@ -54,11 +55,23 @@ pub(super) fn judge(unit: &Unit<'_>, content: &Content, device: &Device, placeme
     }
 }
 
-/// Judges a changed device that can't be reached; `None`: it can.
+/// Judges a changed device that can't be reached, or that nobody knows of since what it is reached through is dead; `None`: it can.
 pub(super) fn out_of_sight(unit: &Unit<'_>, device: &Device, applied_at: Timestamp) -> Option<Gate> {
-    let Contact::Unreachable { since, reason } = &unit.observed.devices.get(&device.name)?.contact else { return None };
+    let seen = unit.observed.devices.get(&device.name)?;
+    let (since, reason) = match &seen.contact {
+        Contact::Unreachable { since, reason } => (*since, reason.clone()),
+        _ => {
+            let hidden = parents::hidden(unit.desired, unit.observed, &device.name)?;
+            let since = hidden.since.unwrap_or(applied_at);
+            // One that answered after that is there, whatever it is reached through.
+            if seen.seen_at > Some(since) {
+                return None;
+            }
+            (since, hidden.reason())
+        }
+    };
     // After a restart of ours it is only known from then on that it is away.
-    let until = unit.deadline_after(applied_at.max(*since));
+    let until = unit.deadline_after(applied_at.max(since));
     let reason = format!("unreachable since it was changed: {reason}");
     Some(if unit.now < until { Gate::Waiting(WaitingOn::Health { reason, until: Some(until) }) } else { Gate::Lost(reason) })
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::finding::Finding;
-use reconcile::{Action, Contact, Desired, Name, Observed, Outcome, Plan, ProbeSeen, ProbeState, Revision, Step};
+use reconcile::{Action, Contact, Desired, Name, Observed, Outcome, Plan, ProbeCode, ProbeSeen, ProbeState, Revision, Step};
 
 use machine::Machine;
 
@@ -96,7 +96,13 @@ impl World {
             let since = if old.state == state { old.since } else { Some(self.now) };
             let last_ok = if state == ProbeState::Ok { Some(self.now) } else { old.last_ok };
             let reason = if state == ProbeState::Fail { "status 500".to_owned() } else { String::new() };
-            seen.probes.insert(probe.name.clone(), ProbeSeen { state, since, seen_at: Some(self.now), last_ok, reason });
+            let code = match state {
+                ProbeState::Ok => ProbeCode::Passed,
+                ProbeState::Fail => ProbeCode::BadStatus,
+                ProbeState::Unknown => ProbeCode::NoCredential,
+            };
+            let now = ProbeSeen { state, since, seen_at: Some(self.now), last_ok, code, reason, says: String::new() };
+            seen.probes.insert(probe.name.clone(), now);
         }
         self.observed.devices.insert(name.clone(), Arc::new(seen));
     }

@@ -176,17 +176,23 @@ pub(super) fn port(port: u16) -> u16 {
     if port < 1024 { port + 8000 } else { port }
 }
 
-/// Ports that may be opened here, no echo requests, no TLS, and every second if it is repeated.
+/// Ports that may be opened here, no echo requests, no TLS, no DNS, and every second if it is repeated.
 fn rewrite_probe(probe: &mut Value, repeated: bool) {
+    if let Some(tls) = probe.as_object_mut().and_then(|probe| probe.remove("tls")) {
+        probe["tcp"] = json!({"port": tls["port"]});
+    }
     for path in ["/tcp/port", "/http/port"] {
         if let Some(number) = probe.pointer_mut(path) {
             *number = json!(number.as_u64().and_then(|number| u16::try_from(number).ok()).map_or(0, port));
         }
     }
     if let Some(http) = probe.get_mut("http").and_then(Value::as_object_mut) {
-        http.remove("scheme");
+        for field in ["scheme", "tls", "matches"] {
+            http.remove(field);
+        }
     }
-    if take(probe, "icmp") {
+    let _ = take(probe, "family") | take(probe, "sourceAddress");
+    if take(probe, "icmp") | take(probe, "dns") {
         probe["tcp"] = json!({"port": simfleet::SSH});
     }
     if repeated {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use reconcile::{Check, Deployment, Desired, Device, Name, Package, Probe};
+use reconcile::{Check, Deployment, Desired, Device, HttpCheck, Name, Package, Probe};
 use simfleet::{Fleet, Port, Setup, Speaks};
 
 use super::rewrite::{Rewrite, port};
@@ -28,11 +28,11 @@ pub(super) fn people(fleet: &Fleet, stages: &[&Desired]) -> anyhow::Result<()> {
             for probe in device.probes.iter().chain(checks) {
                 let (number, speaks) = match &probe.check {
                     Check::Tcp { port, expect, .. } => (*port, Speaks::Tcp(expect.clone().unwrap_or_default())),
-                    Check::Http { port, status, contains, .. } => {
+                    Check::Http(HttpCheck { port, status, contains, .. }) => {
                         let status = status.first().copied().unwrap_or(200);
                         (*port, Speaks::Http { status, body: contains.clone().unwrap_or_default() })
                     }
-                    Check::Icmp { .. } | Check::Ssh { .. } | Check::NotRun { .. } => continue,
+                    Check::Icmp { .. } | Check::Tls(_) | Check::Dns(_) | Check::Ssh { .. } | Check::NotRun { .. } => continue,
                 };
                 let number = port(number);
                 ports.entry(number).or_insert_with(|| Port { number, speaks, units: units_behind(probe, device, &deployments) });

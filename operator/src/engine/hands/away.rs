@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::super::{Event, is_moving, is_open};
+use super::super::Event;
+use super::attention::Attention;
 use super::letters::{Errand, Matter, Order, PLANNER, Place, shard, shard_of};
 use super::post::Post;
 
@@ -38,8 +39,7 @@ pub(crate) struct Away {
     orders: HashMap<Name, State>,
     /// Devices by the jump hosts on their way.
     behind: HashMap<Name, BTreeSet<Name>>,
-    /// Deployments with something under way, and the devices of which each answer counts therefore; with what that is made of.
-    moving: HashMap<Name, (Stamp, BTreeSet<Name>)>,
+    attention: Attention,
     /// Not asked again yet since the restart; of a step, with the device.
     unsettled: BTreeMap<(String, String), Option<Name>>,
     /// What looks are counted from: of a device that was forgotten and comes back, an earlier number must not look like the newest one.
@@ -48,9 +48,6 @@ pub(crate) struct Away {
     delivering: JoinHandle<()>,
     events: mpsc::Sender<Event>,
 }
-
-/// The version of a rollout, and the Deployment as it is in force.
-type Stamp = (u64, Option<usize>);
 
 #[derive(Default)]
 struct State {
@@ -91,7 +88,7 @@ impl Away {
             there: HashMap::new(),
             orders: HashMap::new(),
             behind: HashMap::new(),
-            moving: HashMap::new(),
+            attention: Attention::default(),
             unsettled: BTreeMap::new(),
             begun: u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default(),
             reading: None,
@@ -144,7 +141,7 @@ impl Away {
         for hop in &through {
             self.behind.entry(hop.name.clone()).or_default().insert(name.clone());
         }
-        let eager = self.moving.values().any(|(_, devices)| devices.contains(name));
+        let eager = self.attention.is_on(name);
         let state = self.orders.entry(name.clone()).or_insert_with(|| State { look: self.begun, ..State::default() });
         (state.is_ours, state.eager) = (true, eager);
         let place_there = Place::of(device);
@@ -204,30 +201,9 @@ impl Away {
 
     /// Where something is under way each answer counts, and elsewhere only what differs.
     pub(crate) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
-        for unit in units {
-            let rollout = view.observed.rollouts.get(unit).filter(|rollout| is_moving(rollout));
-            let deployment = view.desired.deployments.get(unit);
-            let members = deployment.map(|deployment| deployment.members.as_slice()).unwrap_or_default();
-            let stamp = rollout.map(|rollout| (rollout.version, deployment.map(|deployment| Arc::as_ptr(deployment) as usize)));
-            if self.moving.get(unit).map(|(stamp, _)| *stamp) == stamp {
-                continue;
-            }
-            let devices: BTreeSet<Name> = match rollout {
-                Some(rollout) if is_open(rollout) => members.iter().chain(rollout.placements.keys()).cloned().collect(),
-                // Only those that came later are still watched.
-                Some(rollout) => rollout.placements.iter().filter(|(_, there)| there.batch == 0).map(|(name, _)| name.clone()).collect(),
-                None => BTreeSet::new(),
-            };
-            let before = match stamp {
-                Some(stamp) => self.moving.insert(unit.clone(), (stamp, devices.clone())),
-                None => self.moving.remove(unit),
-            };
-            let before = before.map(|(_, devices)| devices).unwrap_or_default();
-            let touched: Vec<Name> = before.symmetric_difference(&devices).cloned().collect();
-            for name in touched {
-                if self.orders.contains_key(&name) {
-                    self.ask_again(view, &name);
-                }
+        for name in self.attention.attend(view, units) {
+            if self.orders.contains_key(&name) {
+                self.ask_again(view, &name);
             }
         }
     }

@@ -1,32 +1,47 @@
 //! This process looks at devices, runs their probes and acts on them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::view::View;
 use devices::Devices;
-use devices::probe::{Ran, Scheduler};
+use devices::probe::{Ran, Reference, Scheduler};
 use reconcile::{Access, Device, ItemKey, Name};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::super::Event;
 use super::super::looks::Looks;
+use super::attention::Attention;
 
 /// Devices with those who look at them.
 pub(crate) struct Here {
     pub(crate) devices: Arc<Devices>,
     looks: Looks,
     probes: Scheduler,
+    attention: Attention,
+}
+
+/// How devices are looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Watching {
+    /// Time between two looks at a device.
+    pub(crate) interval: Duration,
+    /// What answers if our own network is up.
+    pub(crate) references: Vec<Reference>,
 }
 
 impl Here {
-    pub(crate) fn new(devices: Arc<Devices>, events: mpsc::Sender<Event>, ran: mpsc::Sender<Ran>, interval: Duration) -> Self {
-        let looks = Looks::new(devices.clone(), events, interval);
-        Self { probes: Scheduler::new(devices.clone(), ran), looks, devices }
+    pub(crate) fn new(devices: Arc<Devices>, events: mpsc::Sender<Event>, ran: mpsc::Sender<Ran>, watching: &Watching) -> Self {
+        let looks = Looks::new(devices.clone(), events, watching.interval);
+        let probes = Scheduler::new(devices.clone(), ran, watching.references.clone());
+        Self { probes, looks, devices, attention: Attention::default() }
     }
 
-    /// A device as it is now, if it is there: one whose probes are otherwise begins with them anew.
+    /// A device as it is now, if it is there: a probe of it that is otherwise begins anew.
     pub(crate) fn probe(&mut self, name: &Name, device: Option<&Arc<Device>>) {
         self.probes.set(name, device.filter(|device| !device.suspend && !device.probes.is_empty()));
+        self.probes.attend(name, self.attention.is_on(name));
     }
 
     /// A device as it is now, and what has to be read there.
@@ -34,8 +49,32 @@ impl Here {
         self.looks.set(name, device.filter(|device| !device.suspend && device.access != Access::None), items);
     }
 
-    pub(crate) fn now(&self, name: &Name) {
+    /// Something happened on the device: it is looked at now, and how its probes find it afterwards is told.
+    pub(crate) fn now(&mut self, name: &Name) {
         self.looks.now(name);
+        self.probes.ask(name);
+    }
+
+    /// What was told of its probes is older than what was done there last.
+    pub(crate) fn outdated(&mut self, name: &Name) {
+        self.probes.ask(name);
+    }
+
+    /// These Deployments are planned: where something is under way, each run counts.
+    pub(crate) fn attend(&mut self, view: &View, units: &BTreeSet<Name>) {
+        for name in self.attention.attend(view, units) {
+            self.probes.attend(&name, self.attention.is_on(&name));
+        }
+    }
+
+    /// On this device each run is told, or only what is news: somebody else knows where something is under way.
+    pub(crate) fn tell_each(&mut self, name: &Name, each: bool) {
+        self.probes.attend(name, each);
+    }
+
+    /// Whether our own network is down.
+    pub(crate) fn own_network(&self) -> watch::Receiver<bool> {
+        self.probes.own_network()
     }
 
     pub(crate) fn stop(&mut self) {

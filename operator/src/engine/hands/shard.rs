@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::view::SharedView;
 use devices::probe::Ran;
 use devices::{Devices, Secrets};
-use reconcile::{Desired, Device, DeviceSeen, Name, ProbeState, StepId};
+use reconcile::{Desired, Device, DeviceSeen, Name, StepId};
 use store::{Letter, Owner, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::super::Event;
 use super::act::Actor;
-use super::here::Here;
+use super::here::{Here, Watching};
 use super::letters::{Errand, Matter, Order, PLANNER, Place, shard};
 use super::post::Post;
 
@@ -37,7 +37,7 @@ pub(crate) struct Workplace {
     pub(crate) store: Arc<Store>,
     pub(crate) secrets: Secrets,
     pub(crate) cache: PathBuf,
-    pub(crate) look_interval: Duration,
+    pub(crate) watching: Watching,
     /// Where it shows what this replica works for.
     pub(crate) view: SharedView,
 }
@@ -49,21 +49,11 @@ struct Watched {
     last: DeviceSeen,
     /// The next look is told, whatever it shows.
     tell_look: bool,
-    /// Runs of these probes are told, whatever they show.
-    tell_probes: BTreeSet<String>,
-    probes: HashMap<String, ProbeState>,
 }
 
 impl Watched {
     fn new(device: &Arc<Device>, order: &Order) -> Self {
-        Self {
-            device: device.clone(),
-            order: order.clone(),
-            last: DeviceSeen::default(),
-            tell_look: true,
-            tell_probes: BTreeSet::new(),
-            probes: HashMap::new(),
-        }
+        Self { device: device.clone(), order: order.clone(), last: DeviceSeen::default(), tell_look: true }
     }
 }
 
@@ -92,7 +82,8 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let post = Arc::new(Post::default());
     let mut delivering = tokio::spawn(post.clone().deliver(place.store.clone(), owner.clone()));
     let actor = Actor::here(place.store.clone(), devices.clone());
-    let here = Here::new(devices, events, probes, place.look_interval);
+    let here = Here::new(devices, events, probes, &place.watching);
+    let mut own_network = here.own_network();
     let mut shard = Shard {
         number,
         here,
@@ -116,6 +107,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             _ = &mut delivering => break Err(store::Error::Replaced(owner.mailbox().to_owned())),
             event = seen.recv() => if let Some(Event::Seen(name, seen)) = event { shard.seen(&name, *seen) },
             ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
+            Ok(()) = own_network.changed() => shard.own_network(*own_network.borrow_and_update()),
             // At an instant, and not after a pause: answers come all the time.
             () = tokio::time::sleep_until(next) => {
                 let pause = match shard.read(&mut after).await {
@@ -238,12 +230,10 @@ impl Shard {
         let before = self.watched.remove(name);
         let is_asked = before.as_ref().is_none_or(|before| before.order.look != order.look);
         let mut watched = before.unwrap_or_else(|| Watched::new(&device, &order));
-        let names = order.place.probes();
-        watched.probes.retain(|probe, _| names.contains(probe));
         (watched.device, watched.order) = (device, order);
+        self.here.tell_each(name, watched.order.eager);
         if is_asked {
             watched.tell_look = true;
-            watched.tell_probes = names.into_iter().collect();
             self.here.now(name);
         }
         self.watched.insert(name.clone(), watched);
@@ -262,14 +252,17 @@ impl Shard {
         }
     }
 
+    /// How a probe stands, where that is news or somebody waits for it.
     fn ran(&mut self, ran: &Ran) {
-        let Some(watched) = self.watched.get_mut(&ran.device) else { return };
-        let before = watched.probes.insert(ran.probe.clone(), ran.seen.state);
-        let is_asked = watched.tell_probes.remove(&ran.probe);
-        if before != Some(ran.seen.state) || watched.order.eager || is_asked {
+        if self.watched.contains_key(&ran.device) {
             let matter = Matter::Probe(ran.device.clone(), ran.probe.clone());
             self.post.put(PLANNER, &matter, serde_json::to_string(&ran.seen).ok());
         }
+    }
+
+    /// This replica's network is down, or is back: its view shows that.
+    fn own_network(&self, is_down: bool) {
+        self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_down = is_down;
     }
 
     /// Begins with a step, unless that is being done.

@@ -1,0 +1,254 @@
+//! An HTTP/1.1 request, its redirects, and what comes back.
+//!
+//! One connection for each request, as somebody has who comes for the first time. What is asked is the device; where it points elsewhere, that
+//! is followed within bounds: no more than [`REDIRECTS`] times, never from HTTPS to HTTP, never to an address that only this machine knows, and
+//! without the headers that were meant for the first place.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use reconcile::{Device, HttpCheck, ProbeCode, Way};
+use reqwest::Url;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{ANSWER, Checked, Measured, Phases, Reason, Search, reach, tls};
+use crate::devices::Devices;
+
+/// Redirects that are followed; whoever needs more goes in a circle.
+const REDIRECTS: usize = 5;
+/// Bytes of an answer's head, and how many headers; servers don't send more than browsers take.
+const HEAD: usize = 64 << 10;
+const HEADERS: usize = 100;
+/// Length of an address that is followed.
+const LOCATION: usize = 2048;
+
+/// An answer, with the connection that the rest of it comes from.
+struct Answer {
+    response: Response<Incoming>,
+    _connection: AbortOnDropHandle<()>,
+}
+
+/// Asks, follows, and looks at what comes.
+pub(super) async fn check(devices: &Devices, device: &Device, way: &Way, check: &HttpCheck, measured: &mut Measured) -> Checked {
+    let bad = |what: &str| Reason::new(ProbeCode::BadProbe, format!("`{what}` can't be asked for"));
+    let host = if device.address.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{}]", device.address) } else { device.address.clone() };
+    let text = format!("{}://{host}:{}{}", check.scheme, check.port, check.path);
+    let first = Url::parse(&text).map_err(|_| bad(&text))?;
+    let home = reach::address(&device.address, way, &mut measured.phases).await?;
+    let (mut url, mut method) = (first.clone(), check.method.clone());
+    for _ in 0..=REDIRECTS {
+        let is_first_place = url.origin() == first.origin();
+        let address = if is_first_place { home } else { elsewhere(&url, home, way, &mut measured.phases).await? };
+        let request = request(&url, &method, is_first_place.then_some(check))?;
+        let answer = send(devices, device, (&url, address), way, (check, is_first_place), request, measured).await?;
+        let status = answer.response.status().as_u16();
+        let is_accepted = if check.status.is_empty() { (200..300).contains(&status) } else { check.status.contains(&status) };
+        if is_accepted {
+            return body(devices, check, answer, &mut measured.phases).await;
+        }
+        let location = match check.redirects {
+            crds::Redirects::Follow if matches!(status, 301 | 302 | 303 | 307 | 308) => answer.response.headers().get("location"),
+            _ => None,
+        };
+        let Some(location) = location else { return Err(Reason::new(ProbeCode::BadStatus, format!("status {status}"))) };
+        url = next(&url, location)?;
+        if status == 303 || (matches!(status, 301 | 302) && method == "POST") {
+            method = "GET".into();
+        }
+    }
+    Err(Reason::new(ProbeCode::BadRedirect, format!("more than {REDIRECTS} redirects")))
+}
+
+/// Where a redirect leads.
+fn next(url: &Url, location: &HeaderValue) -> Result<Url, Reason> {
+    let bad = |why: &str| Reason::new(ProbeCode::BadRedirect, format!("a redirect {why}"));
+    let text = location.to_str().ok().filter(|text| text.len() <= LOCATION).ok_or_else(|| bad("to what is no address"))?;
+    let next = url.join(text).map_err(|_| bad("to what is no address"))?;
+    match (url.scheme(), next.scheme()) {
+        ("https", "http") => Err(bad("from HTTPS to HTTP")),
+        (_, "http" | "https") if next.host_str().is_some_and(|host| !host.is_empty()) => Ok(next),
+        _ => Err(bad("to what is neither HTTP nor HTTPS")),
+    }
+}
+
+/// The address of another place than the device's. Whatever a device says, nothing is asked that can be reached from this machine only: its own
+/// ports, and what answers on the link alone, such as a cloud's metadata.
+async fn elsewhere(url: &Url, home: IpAddr, way: &Way, phases: &mut Phases) -> Result<IpAddr, Reason> {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let address = reach::address(host, way, phases).await?;
+    match address == home || !is_near(address) {
+        true => Ok(address),
+        false => Err(Reason::new(ProbeCode::BadRedirect, format!("a redirect to {address}, which is only for this machine"))),
+    }
+}
+
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            address.is_loopback() || address.is_link_local() || address.is_unspecified() || address.is_multicast() || address.is_broadcast()
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast()
+        }
+    }
+}
+
+/// The request; `check` has its headers, where it goes to the place that they are for.
+fn request(url: &Url, method: &str, check: Option<&HttpCheck>) -> Result<Request<Empty<Bytes>>, Reason> {
+    let bad = |error: &dyn std::fmt::Display| Reason::new(ProbeCode::BadProbe, error.to_string());
+    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let mut request = Request::builder().method(method).uri(path).body(Empty::new()).map_err(|error| bad(&error))?;
+    let named = check.and_then(|check| check.trust.server_name.as_deref());
+    let name = named.or(url.host_str()).unwrap_or_default();
+    let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+    let headers = request.headers_mut();
+    headers.insert("host", HeaderValue::from_str(&host).map_err(|error| bad(&error))?);
+    headers.insert("user-agent", HeaderValue::from_static("evenkeel"));
+    headers.insert("accept", HeaderValue::from_static("*/*"));
+    headers.insert("connection", HeaderValue::from_static("close"));
+    for (key, value) in check.iter().flat_map(|check| &check.headers) {
+        let key = HeaderName::from_bytes(key.as_bytes()).map_err(|error| bad(&error))?;
+        headers.insert(key, HeaderValue::from_str(value).map_err(|error| bad(&error))?);
+    }
+    Ok(request)
+}
+
+/// Connects, over TLS if that is wanted, and asks.
+async fn send(
+    devices: &Devices,
+    device: &Device,
+    (url, address): (&Url, IpAddr),
+    way: &Way,
+    (check, is_first_place): (&HttpCheck, bool),
+    request: Request<Empty<Bytes>>,
+    measured: &mut Measured,
+) -> Result<Answer, Reason> {
+    let port = url.port_or_known_default().unwrap_or_default();
+    let stream = reach::connect(SocketAddr::new(address, port), way, &mut measured.phases).await?;
+    if url.scheme() != "https" {
+        return ask(stream, request, &mut measured.phases).await;
+    }
+    let mut trust = check.trust.clone();
+    if !is_first_place {
+        trust.server_name = None;
+    }
+    let name = tls::name(&trust, url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']'))?;
+    let witness = devices.prober.witness(&devices.secrets, &device.name, &trust, None).await?;
+    let stream = tls::shake(&devices.prober, &witness, name, stream, &mut measured.phases).await?;
+    measured.expires = witness.leaf().and_then(|leaf| leaf.not_after);
+    ask(stream, request, &mut measured.phases).await
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+    phases: &mut Phases,
+) -> Result<Answer, Reason> {
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(HEAD).max_headers(HEADERS);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    // What goes wrong there is said to whoever waits for the answer.
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
+    let began = Instant::now();
+    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    Phases::add(&mut phases.first_byte, began.elapsed());
+    Ok(Answer { response, _connection: connection })
+}
+
+/// What hyper says of an answer.
+fn broken(error: &hyper::Error) -> Reason {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+        if let Some(error) = inner.downcast_ref::<std::io::Error>() {
+            return reach::broken(error);
+        }
+    }
+    let code = if error.is_parse() { ProbeCode::BadAnswer } else { ProbeCode::Closed };
+    Reason::new(code, error.to_string())
+}
+
+/// Reads as much of the body as it takes to find what is wanted.
+async fn body(devices: &Devices, check: &HttpCheck, answer: Answer, phases: &mut Phases) -> Checked {
+    let status = format!("status {}", answer.response.status().as_u16());
+    let pattern = check.matches.as_deref().map(|pattern| devices.prober.pattern(pattern)).transpose()?;
+    if check.contains.is_none() && pattern.is_none() {
+        return Ok(status);
+    }
+    let Answer { response, _connection } = answer;
+    let mut body = response.into_body();
+    let mut search = Search::new(check.contains.as_deref().unwrap_or_default());
+    let mut is_found = check.contains.is_none();
+    let began = Instant::now();
+    while search.length() < ANSWER
+        && let Some(frame) = body.frame().await
+    {
+        let Ok(piece) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        let room = ANSWER - search.length();
+        is_found |= search.found_in(&piece[..piece.len().min(room)]);
+        if is_found && pattern.is_none() {
+            break;
+        }
+    }
+    Phases::add(&mut phases.transfer, began.elapsed());
+    if !is_found {
+        let wanted = check.contains.as_deref().unwrap_or_default();
+        return Err(Reason::new(ProbeCode::BadAnswer, format!("the body does not contain `{wanted}`")));
+    }
+    match pattern.filter(|pattern| !pattern.is_match(&search.seen)) {
+        Some(pattern) => Err(Reason::new(ProbeCode::BadAnswer, format!("nothing in the body matches `{pattern}`"))),
+        None => Ok(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_where_they_may() {
+        let from = |at: &str, to: &str| {
+            let next = next(&Url::parse(at).unwrap(), &HeaderValue::from_bytes(to.as_bytes()).unwrap());
+            next.map(|url| url.to_string()).map_err(|reason| reason.words)
+        };
+        assert_eq!(from("http://a/x", "/y?z=1").unwrap(), "http://a/y?z=1");
+        assert_eq!(from("http://a/x", "https://b:8443/").unwrap(), "https://b:8443/");
+        assert_eq!(from("https://a/", "http://a/").unwrap_err(), "a redirect from HTTPS to HTTP");
+        assert_eq!(from("http://a/", "file:///etc/passwd").unwrap_err(), "a redirect to what is neither HTTP nor HTTPS");
+        assert_eq!(from("http://a/", "http://[").unwrap_err(), "a redirect to what is no address");
+        assert_eq!(from("http://a/", &"x".repeat(LOCATION + 1)).unwrap_err(), "a redirect to what is no address");
+    }
+
+    #[test]
+    fn what_is_near_is_not_asked() {
+        for near in ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "::1", "fe80::1", "::ffff:127.0.0.1", "224.0.0.1", "::"] {
+            assert!(is_near(near.parse().unwrap()), "{near}");
+        }
+        for far in ["10.0.0.1", "192.0.2.1", "2001:db8::1", "fd00::1"] {
+            assert!(!is_near(far.parse().unwrap()), "{far}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_for_the_first_place_goes_nowhere_else() {
+        let mut check = HttpCheck::get(80, "/x");
+        check.headers = [("Authorization".into(), "Bearer hush".into()), ("Host".into(), "shop.example".into())].into();
+        let there = |check: Option<&HttpCheck>| request(&Url::parse("http://192.0.2.1:8080/x?y#z").unwrap(), "GET", check).unwrap();
+        let first = there(Some(&check));
+        assert_eq!(
+            (first.headers()["authorization"].to_str().unwrap(), first.headers()["host"].to_str().unwrap()),
+            ("Bearer hush", "shop.example")
+        );
+        assert_eq!(first.uri(), "/x?y");
+        let other = there(None);
+        assert_eq!((other.headers().get("authorization"), other.headers()["host"].to_str().unwrap()), (None, "192.0.2.1:8080"));
+        check.headers = [("bad name".into(), "x".into())].into();
+        assert_eq!(request(&Url::parse("http://a/").unwrap(), "GET", Some(&check)).unwrap_err().code, ProbeCode::BadProbe);
+    }
+}
