@@ -105,6 +105,7 @@ async fn check(devices: &Devices, device: &Device, check: &Check, limit: Duratio
             Err(error) if error.is_transient() => Run::Failed(error.to_string()),
             Err(error) => Run::NotRun(error.to_string()),
         },
+        Check::Snmp { agent, oid, expect } => crate::snmp::probe::run(devices, device, agent, oid, expect.as_deref()).await,
         Check::NotRun { kind } => Run::NotRun(format!("{kind} probes are not run by this version")),
     }
 }

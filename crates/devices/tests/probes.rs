@@ -27,6 +27,7 @@ fn device(probes: Vec<Probe>) -> Device {
         parents: Vec::new(),
         access: Access::None,
         probes,
+        metrics: None,
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),
@@ -138,7 +139,7 @@ async fn a_command_is_run_over_ssh_and_a_key_that_is_wrong_here_is_not_the_devic
 
 #[tokio::test]
 async fn what_this_version_does_not_run_is_unknown() {
-    assert_eq!(shown(Check::NotRun { kind: "snmp".into() }).await, "not run: snmp probes are not run by this version");
+    assert_eq!(shown(Check::NotRun { kind: "dns".into() }).await, "not run: dns probes are not run by this version");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub mod usage;
 pub mod window;
 
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
-pub use desired::{Access, Changed, Check, Deployment, Desired, Device, Key, Map, Probe, SshAccess};
+pub use desired::{Access, Changed, Check, Deployment, Desired, Device, Key, Map, Metrics, MetricsSource, Probe, Snmp, SshAccess};
 pub use name::{Name, Target};
 pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeSeen, ProbeState};
 pub use outcome::{Outcome, Verdict};

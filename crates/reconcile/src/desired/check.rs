@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crds::{Kind, Object};
 
-use super::{Access, Check, Deployment, Desired, Device, Key};
+use super::{Access, Check, Deployment, Desired, Device, Key, MetricsSource, Snmp};
 use crate::finding::{Finding, Severity};
 use crate::name::{Name, Target};
 use crate::observed::ItemKey;
@@ -81,9 +81,10 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
     for probe in &device.probes {
         if let Check::NotRun { kind } = &probe.check {
             let message = format!("probe `{}`: {kind} probes are not run by this version; its state stays unknown", probe.name);
-            findings.note(&target, "probe-kind", "spec.probes", message, "tcp, http, icmp and ssh probes are run");
+            findings.note(&target, "probe-kind", "spec.probes", message, "tcp, http, icmp, snmp and ssh probes are run");
         }
     }
+    metrics(&target, device, findings);
     let Access::Ssh(ssh) = &device.access else { return true };
     if ssh.host_keys.is_empty() {
         let help = format!("run `evenkeel scan {}` and paste what it prints, after comparing the fingerprint", device.address);
@@ -102,6 +103,21 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
         return false;
     }
     true
+}
+
+/// Readings that can't be taken as they are written.
+fn metrics(target: &Target, device: &Device, findings: &mut Findings) {
+    match device.metrics.as_ref().map(|metrics| &metrics.source) {
+        Some(MetricsSource::Ssh) if device.access == Access::None => {
+            let help = "give the device an `access`, or read its metrics by nodeExporter or snmp";
+            findings.warn(target, "metrics-access", "spec.metrics.ssh", "the device has no access, so nothing can be read there", help);
+        }
+        Some(MetricsSource::Snmp(Snmp { secret: None, .. })) => {
+            let help = "name a Secret with `community` (v2c), or `user`, `authPassword` and `privPassword` (v3)";
+            findings.warn(target, "no-credential", "spec.metrics.snmp.secretRef", "without a credential no agent is asked", help);
+        }
+        _ => {}
+    }
 }
 
 /// The device that another one is reached through.
