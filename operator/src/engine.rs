@@ -16,10 +16,12 @@ pub(crate) mod hooks;
 mod looks;
 mod pass;
 mod preview;
+pub(crate) mod remote_write;
 pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -140,7 +142,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let url = parts.origin.url();
     let (ask, wishes) = mpsc::channel(WISHES);
     let hands = match parts.shards {
-        0 => Hands::Here(Here::new(parts.devices, events.clone(), probes, parts.look_interval)),
+        0 => {
+            let usages = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).usages.clone();
+            Hands::Here(Here::new(parts.devices, events.clone(), probes, parts.look_interval, usages))
+        }
         shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
     };
     let mut engine = Engine {

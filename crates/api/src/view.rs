@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::usage::Usages;
+
 /// What a running engine shows. The engine's loop is the only writer; a reader never holds the lock across an await.
 #[derive(Debug, Default)]
 pub struct View {
@@ -37,6 +39,8 @@ pub struct View {
     pub stands_by: bool,
     /// The shards of the fleet that this replica works for, with the number of their devices.
     pub shards: BTreeMap<u32, usize>,
+    /// What its devices use just now; it has locks of its own, since it changes all the time.
+    pub usages: Arc<Usages>,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.
