@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
             // Home, and everything away.
             print!("\u{1b}[H\u{1b}[2J");
         }
-        print(items, args);
+        print(&items, args);
         if !args.watch {
             return Ok(ExitCode::SUCCESS);
         }
@@ -120,7 +120,7 @@ impl Row {
     }
 }
 
-fn print(items: Vec<Value>, args: &TopArgs) {
+fn print(items: &[Value], args: &TopArgs) {
     let mut rows: Vec<Row> = items.iter().map(Row::new).collect();
     // Names are in order already.
     rows.sort_by(|a, b| b.key(args.sort).total_cmp(&a.key(args.sort)));
