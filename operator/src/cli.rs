@@ -5,6 +5,7 @@ mod audit;
 mod can;
 mod check;
 mod get;
+mod graph;
 mod kubernetes;
 mod plan;
 mod reference;
@@ -13,6 +14,7 @@ mod run;
 mod shards;
 mod show;
 mod simulate;
+mod top;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -61,6 +63,10 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Show objects of a running engine
     Get(get::GetArgs),
+    /// Show what devices use: processors, memory, disks, network
+    Top(top::TopArgs),
+    /// Draw how something went on a device: evenkeel graph device/web-01 cpu --since 1h
+    Graph(graph::GraphArgs),
     /// Say whether somebody may do something, and which Role says so: exit 0 yes, 1 no, 2 could not be told
     Can(can::CanArgs),
     /// Say why something is as it is: every gate, since when, who can clear it
@@ -130,6 +136,8 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Plan(args) => plan::run(&args).await,
         Command::Apply(args) => apply::run(args).await,
         Command::Get(args) => get::run(&args).await,
+        Command::Top(args) => top::run(&args).await,
+        Command::Graph(args) => graph::run(&args).await,
         Command::Can(args) => return can::run(&args).await,
         Command::Explain(args) => get::explain(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,

@@ -16,10 +16,12 @@ pub(crate) mod hooks;
 mod looks;
 mod pass;
 mod preview;
+pub(crate) mod remote_write;
 pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -146,7 +148,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let mut own_network = None;
     let hands = match parts.shards {
         0 => {
-            let here = Here::new(parts.devices, events.clone(), probes, &parts.watching);
+            let usages = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).usages.clone();
+            let here = Here::new(parts.devices, events.clone(), probes, &parts.watching, usages);
             own_network = Some(here.own_network());
             Hands::Here(here)
         }

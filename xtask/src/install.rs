@@ -17,6 +17,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("aiosmtpd", "python3-aiosmtpd"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("dnsmasq", "dnsmasq-base"),
+    ("snmpd", "snmpd"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 
 /// Debian packages that are missing.

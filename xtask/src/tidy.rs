@@ -11,11 +11,12 @@ const LINES: usize = 600;
 /// Words that say nothing about what a type is.
 const EMPTY_NAMES: [&str; 8] = ["Manager", "Helper", "Util", "Utils", "Common", "Service", "Handler", "Impl"];
 /// Crates that only these crates of ours may use.
-const OWNERS: [(&str, &[&str]); 7] = [
+const OWNERS: &[(&str, &[&str])] = &[
     ("git2", &["manifests"]),
     ("granit-parser", &["manifests"]),
     ("sqlx", &["store"]),
     ("hickory-proto", &["devices"]),
+    ("async-snmp", &["devices"]),
     ("age", &["manifests"]),
     ("lettre", &["notify"]),
     // The kinds' schemas, and the API server.

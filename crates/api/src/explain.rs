@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use reconcile::outlook::{alike, named};
-use reconcile::{Deferred, Name, Target, WaitingOn, parents, report};
+use reconcile::{Deferred, Metric, Name, Series, Target, WaitingOn, parents, report};
 
+use crate::usage::shown;
 use crate::view::{KUBERNETES, View};
 
 /// Explains a device or a Deployment; `None` if there is no such thing.
@@ -50,6 +51,7 @@ fn device(view: &View, name: &Name) -> Option<String> {
             let _ = writeln!(text, "         at {at:.0}: {}", seen.says);
         }
     }
+    usage(&mut text, view, name);
     for package in &status.packages {
         let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };
         let by = if package.revision > 0 { format!(" revision {}", package.revision) } else { String::new() };
@@ -71,6 +73,31 @@ fn device(view: &View, name: &Name) -> Option<String> {
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
     gates(&mut text, view, &own);
     Some(text)
+}
+
+/// What it uses, in one line for each thing, and why that is not known, if so.
+fn usage(text: &mut String, view: &View, name: &Name) {
+    let Some(last) = view.usages.last(name) else { return };
+    let values = last.usage.as_ref().map(|usage| &usage.values);
+    let value = |series: Series| values?.get(&series).map(|value| shown(series.metric.unit(), *value));
+    let of = |metric| value(Series::of(metric));
+    let mut said = Vec::new();
+    said.extend(of(Metric::CpuRatio).map(|cpu| format!("cpu {cpu}")));
+    said.extend(of(Metric::LoadOne).map(|load| format!("load {load}")));
+    said.extend(of(Metric::MemoryRatio).map(|memory| format!("memory {memory}")));
+    let disks = values.into_iter().flatten().filter(|(series, _)| series.metric == Metric::DiskRatio);
+    said.extend(disks.take(10).map(|(series, value)| format!("disk {} {}", series.item, shown(series.metric.unit(), *value))));
+    said.extend(of(Metric::Uptime).map(|uptime| format!("up {uptime}")));
+    if !said.is_empty() {
+        let _ = writeln!(text, "  uses {}", said.join(", "));
+    }
+    if !last.problem.is_empty() {
+        let since = last.failing_since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
+        let _ = writeln!(text, "  usage is not known{since}: {}", last.problem);
+    }
+    if !last.note.is_empty() {
+        let _ = writeln!(text, "  usage: {}", last.note);
+    }
 }
 
 fn deployment(view: &View, name: &Name) -> Option<String> {

@@ -8,4 +8,5 @@ mod metrics;
 mod places;
 mod problem;
 pub mod server;
+pub mod usage;
 pub mod view;

@@ -1,5 +1,8 @@
 //! Metrics in the OpenMetrics text format; labels are words from closed sets, so their number is bounded.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -8,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use reconcile::{Target, parents, report};
 
+use crate::usage::underscored;
 use crate::view::View;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -18,6 +22,16 @@ struct Word {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Shard {
     shard: u32,
+}
+
+/// Values of devices that are shown: a scrape of more takes longer than most are given. What is left out is counted.
+const VALUES: usize = 200_000;
+
+/// A value of a device, and of which disk, interface or probe.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    device: String,
+    item: String,
 }
 
 /// What is known, as metrics.
@@ -69,7 +83,65 @@ pub(crate) fn render(view: &View) -> String {
     }
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
+    usage(&mut registry, view);
     let mut text = String::new();
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// What devices use: `evenkeel_device_memory_ratio{device="web-01"}`.
+fn usage(registry: &mut Registry, view: &View) {
+    let (mut families, mut shown, mut left_out) = (BTreeMap::new(), 0_usize, 0_u64);
+    view.usages.each(None, |name, last| {
+        for (series, value) in last.usage.iter().flat_map(|usage| &usage.values) {
+            if shown >= VALUES {
+                left_out += 1;
+                continue;
+            }
+            shown += 1;
+            let family: &Family<Of, Gauge<f64, AtomicU64>> = families.entry(series.metric).or_default();
+            family.get_or_create(&Of { device: name.to_string(), item: series.item.clone() }).set(*value);
+        }
+        true
+    });
+    for (metric, family) in families {
+        registry.register(format!("device_{}", underscored(metric.name())), metric.help().trim_end_matches('.'), family);
+    }
+    let count = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    };
+    let dropped = view.usages.samples().map_or(0, |samples| samples.dropped());
+    count(registry, "samples_dropped", "Samples that were given up, since the database was away for too long", dropped);
+    count(registry, "usage_missed", "New values that whoever judges them missed, since it was too slow", view.usages.missed());
+    count(registry, "remote_write_dropped", "Samples that --remote-write gave up", view.usages.given_up());
+    let left = Gauge::<i64>::default();
+    left.set(i64::try_from(left_out).unwrap_or(i64::MAX));
+    registry.register("device_values_left_out", "Values of devices that are not shown here, since there are too many", left);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reconcile::{Metric, Name, Series, Usage};
+
+    use super::*;
+
+    #[test]
+    fn what_devices_use_is_there_under_its_name() {
+        let view = View::default();
+        let values = [(Series::of(Metric::MemoryRatio), 0.5), (Series::item(Metric::InterfaceReceiveErrors, "e\"0"), 2.0)];
+        view.usages.took(&Name::parse("web-01"), &Arc::new(Usage { values: values.into(), ..Usage::default() }), None);
+        let text = render(&view);
+        for line in [
+            "evenkeel_device_memory_ratio{device=\"web-01\",item=\"\"} 0.5\n",
+            "evenkeel_device_interfaces_receive_errors{device=\"web-01\",item=\"e\\\"0\"} 2.0\n",
+            "evenkeel_samples_dropped_total 0\n",
+            "evenkeel_device_values_left_out 0\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The server: on a unix socket for the command line on the same machine, and on TCP with a token.
 
+mod usage;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,6 +127,9 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/objects/{kind}", get(objects))
         .route("/v1/rollouts/{namespace}/{name}", get(rollout))
         .route("/v1/explain/{kind}/{namespace}/{name}", get(explain))
+        .route("/v1/usage", get(usage::all))
+        .route("/v1/usage/{namespace}/{name}", get(usage::one))
+        .route("/v1/samples/{namespace}/{name}", get(usage::samples))
         .route("/v1/audit", get(audit))
         .route("/v1/audit/checkpoint", get(checkpoint))
         .route("/v1/audit/export", get(export))
@@ -249,6 +254,9 @@ async fn devices(State(shared): State<Shared>, Query(page): Query<Page>) -> Resp
         let show = |device: &std::sync::Arc<reconcile::Device>| {
             let status = report::device(&view.desired, &view.observed, &device.name);
             let mut item = written(view, crds::Kind::Device, &device.name, status);
+            if let Some(last) = view.usages.last(&device.name) {
+                item["uses"] = json!(crate::usage::in_short(&last));
+            }
             item["effective"] = json!({"address": device.address, "labels": device.labels});
             item
         };

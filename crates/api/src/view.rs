@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::usage::Usages;
+
 /// What a running engine shows. The engine's loop is the only writer; a reader never holds the lock across an await.
 #[derive(Debug, Default)]
 pub struct View {
@@ -39,6 +41,8 @@ pub struct View {
     pub shards: BTreeMap<u32, usize>,
     /// The network of whoever looks at devices here is down: what fails is not held against them.
     pub own_network_down: bool,
+    /// What its devices use just now; it has locks of its own, since it changes all the time.
+    pub usages: Arc<Usages>,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.

@@ -77,6 +77,7 @@ fn device(number: u8, port: u16, secret: &str, host_key: &str, user: &str) -> De
         parents: Vec::new(),
         access: Access::Ssh(access),
         probes: Vec::new(),
+        metrics: None,
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe, StepId};
 use tokio::sync::Semaphore;
 
-use crate::fetch::Fetcher;
+use crate::fetch::{self, Fetcher};
 use crate::pool::Pool;
 use crate::probe::Prober;
 use crate::script::{self, HEADER, quote};
 use crate::secrets::Secrets;
+use crate::snmp::Agents;
 use crate::ssh::{self, Output};
 use crate::{local, read};
 
@@ -36,6 +37,9 @@ pub struct Devices {
     uploads: Semaphore,
     /// What probes have in common.
     pub(crate) prober: Prober,
+    /// For readings: asks the device itself, so it follows no redirects to others and uses no proxy.
+    pub(crate) reader: reqwest::Client,
+    pub(crate) agents: Agents,
     pool: Pool,
     log: OnceLock<String>,
 }
@@ -43,12 +47,15 @@ pub struct Devices {
 impl Devices {
     /// Devices whose keys are in `secrets`; fetched files are kept below `cache`.
     pub fn new(secrets: Secrets, cache: &Path) -> Self {
+        let reader = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().pool_max_idle_per_host(0);
         Self {
             desired: ArcSwap::default(),
             secrets,
             fetcher: Fetcher::new(cache),
             uploads: Semaphore::new(UPLOADS),
             prober: Prober::default(),
+            reader: fetch::client(reader),
+            agents: Agents::default(),
             pool: Pool::new(),
             log: OnceLock::new(),
         }
@@ -79,12 +86,19 @@ impl Devices {
     /// Runs a script on the device, as root if the device says how. It goes over standard input, so nothing of it is in an
     /// argument list there.
     pub async fn run(&self, device: &Device, script: &str, limit: Duration) -> Result<Output, ssh::Error> {
+        let is_root = matches!(&device.access, Access::Ssh(access) if access.sudo);
+        self.shell(device, if is_root { "sudo -n sh -s" } else { "sh -s" }, script, limit).await
+    }
+
+    /// The same as the user who logs in, and nobody else.
+    pub(crate) async fn run_as_user(&self, device: &Device, script: &str, limit: Duration) -> Result<Output, ssh::Error> {
+        self.shell(device, "sh -s", script, limit).await
+    }
+
+    async fn shell(&self, device: &Device, command: &str, script: &str, limit: Duration) -> Result<Output, ssh::Error> {
         let script = script::whole(script);
         match &device.access {
-            Access::Ssh(access) => {
-                let command = if access.sudo { "sudo -n sh -s" } else { "sh -s" };
-                self.exec(device, command, script.as_bytes(), limit).await
-            }
+            Access::Ssh(_) => self.exec(device, command, script.as_bytes(), limit).await,
             Access::Local => local::exec(&["-s"], script.as_bytes(), limit).await,
             Access::None => Err(ssh::Error::Broken("the device has no access".into())),
         }

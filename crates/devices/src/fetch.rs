@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// A client as configured. Where this system has no certificate authorities (a bare container), one that trusts nobody: plain HTTP works
 /// and HTTPS says that the certificate is not trusted.
-fn client(configured: impl Fn() -> reqwest::ClientBuilder) -> reqwest::Client {
+pub(crate) fn client(configured: impl Fn() -> reqwest::ClientBuilder) -> reqwest::Client {
     configured().build().or_else(|_| configured().tls_certs_only([]).build()).unwrap_or_default()
 }
 

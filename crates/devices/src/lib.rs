@@ -13,7 +13,9 @@ pub mod probe;
 mod read;
 mod script;
 mod secrets;
+mod snmp;
 pub mod ssh;
+pub mod usage;
 
 pub use devices::Devices;
 pub use secrets::{Secret, SecretSource, Secrets};

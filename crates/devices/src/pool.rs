@@ -190,6 +190,7 @@ mod tests {
             parents: Vec::new(),
             access: Access::Ssh(access),
             probes: Vec::new(),
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),

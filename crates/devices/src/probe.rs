@@ -1,7 +1,7 @@
 //! Probes: is it up? Three-valued, counted, scheduled without storms.
 //!
 //! ```text
-//! schedule (when) ─► scheduler ─► run (icmp, tcp, http, tls, dns, ssh) ─► counter (how often in a row) ─► told, if it is news
+//! schedule (when) ─► scheduler ─► run (icmp, tcp, http, tls, dns, snmp, ssh) ─► counter (how often in a row) ─► told, if it is news
 //! ```
 
 mod counter;
@@ -27,7 +27,7 @@ use crate::devices::Devices;
 pub use counter::Counter;
 pub use own_network::Reference;
 pub use schedule::Measurement;
-pub use scheduler::{Ran, Scheduler};
+pub use scheduler::{Measurements, Ran, Scheduler};
 pub(crate) use trust::Prober;
 
 /// Bytes of an answer that are looked at.
@@ -103,13 +103,13 @@ pub(crate) struct Reason {
 }
 
 impl Reason {
-    fn new(code: ProbeCode, words: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ProbeCode, words: impl Into<String>) -> Self {
         Self { code, words: words.into() }
     }
 }
 
 /// It passed, with what there is to say, or not.
-type Checked = Result<String, Reason>;
+pub(crate) type Checked = Result<String, Reason>;
 
 /// Runs a probe once and wants it to pass.
 pub(crate) async fn once(devices: &Devices, device: &Device, probe: &Probe) -> Result<(), String> {
@@ -148,7 +148,7 @@ async fn check(devices: &Devices, device: &Device, probe: &Probe, limit: Duratio
             icmp::check(host, way, icmp::Limits { count, max_loss_percent: *max_loss_percent, max_rtt }, earlier, measured).await
         }
         Check::Ssh { command, exit_code } => ssh(devices, device, (command, *exit_code), earlier).await,
-        Check::NotRun { kind } => Err(Reason::new(ProbeCode::NotSupported, format!("{kind} probes are not run by this version"))),
+        Check::Snmp { agent, oid, expect } => crate::snmp::probe::check(devices, device, agent, oid, expect.as_deref()).await,
     }
 }
 

@@ -206,11 +206,6 @@ async fn a_command_is_run_over_ssh_and_a_key_that_is_wrong_here_is_not_the_devic
 }
 
 #[tokio::test]
-async fn what_this_version_does_not_run_is_unknown() {
-    assert_eq!(shown(Check::NotRun { kind: "snmp".into() }).await, "NotSupported: snmp probes are not run by this version");
-}
-
-#[tokio::test]
 async fn the_schedule_tells_what_is_news_and_forgets_who_left() {
     let (devices, _directory) = devices();
     let port = serve(Some("hello")).await;

@@ -160,6 +160,8 @@ pub struct Device {
     pub access: Access,
     /// How we know that it is well.
     pub probes: Vec<Probe>,
+    /// How we know what it uses; not at all if none.
+    pub metrics: Option<Metrics>,
     /// When people work on it.
     pub maintenance: Vec<Window>,
     /// Left alone entirely.
@@ -194,6 +196,42 @@ pub struct SshAccess {
     pub sudo: bool,
     /// The device to go through.
     pub via: Option<Name>,
+}
+
+/// How it is known what a device uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Who is asked.
+    pub source: MetricsSource,
+    /// Time between two readings.
+    pub interval: SignedDuration,
+}
+
+/// Who is asked what a device uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetricsSource {
+    /// The device itself, over its access: `/proc` and `df`.
+    Ssh,
+    /// A node_exporter on the device.
+    NodeExporter {
+        /// Its TCP port.
+        port: u16,
+        /// The path of its metrics.
+        path: String,
+    },
+    /// The device's SNMP agent.
+    Snmp(Snmp),
+}
+
+/// How a device's SNMP agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snmp {
+    /// UDP port.
+    pub port: u16,
+    /// Version of the protocol.
+    pub version: crds::SnmpVersion,
+    /// The Secret with the community, or with user and keys.
+    pub secret: Option<String>,
 }
 
 /// One Deployment with its members resolved.

@@ -6,9 +6,18 @@ use std::net::IpAddr;
 use crds::{Kind, Object};
 use jiff::SignedDuration;
 
-use crate::desired::{Access, Check, Desired, Device, DnsCheck, HttpCheck, Probe, SshAccess, TlsCheck, Trust, Way};
+use crate::desired::{
+    Access, Check, Desired, Device, DnsCheck, HttpCheck, Metrics, MetricsSource, Probe, Snmp, SshAccess, TlsCheck, Trust, Way,
+};
 use crate::desired::{Findings, windows};
 use crate::name::{Name, Target};
+
+/// Time between two readings of what a device uses, where nothing is said.
+const READING: SignedDuration = SignedDuration::from_secs(30);
+/// The shortest time between two readings.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
+/// The port of SNMP agents (RFC 3417).
+const SNMP: u16 = 161;
 
 pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, findings: &mut Findings) -> Device {
     let target = Target::Device(name.clone());
@@ -35,6 +44,11 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
         |own: &Vec<String>, class: Option<&Vec<String>>| if own.is_empty() { class.cloned().unwrap_or_default() } else { own.clone() };
     let maintenance =
         if spec.maintenance.is_empty() { class.map(|class| class.maintenance.as_slice()).unwrap_or_default() } else { &spec.maintenance };
+    let metrics = metrics(spec.metrics.as_ref(), class.and_then(|class| class.metrics.as_ref()));
+    let agent = match &metrics {
+        Some(Metrics { source: MetricsSource::Snmp(agent), .. }) => Some(agent.clone()),
+        _ => None,
+    };
     Device {
         name: name.clone(),
         device_type: spec.device_type,
@@ -42,7 +56,8 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
         labels,
         parents: own_or_class(&spec.parents, class.map(|class| &class.parents)).iter().map(|parent| name.sibling(parent)).collect(),
         access: access(name, spec.access.as_ref(), class.and_then(|class| class.access.as_ref())),
-        probes: probes.values().map(|spec| probe(spec)).collect(),
+        probes: probes.values().map(|spec| for_device(probe(spec), agent.as_ref())).collect(),
+        metrics,
         maintenance: windows(&target, "spec.maintenance", maintenance, findings),
         suspend: spec.suspend.or(class.and_then(|class| class.suspend)).unwrap_or(false),
         vars,
@@ -89,6 +104,41 @@ pub(crate) fn source(target: &Target, path: &str, probe: &crds::ProbeSpec, findi
         let message = format!("probe `{}`: sourceAddress `{text}` is no IP address", probe.name);
         findings.error(target, "probe-source", path, message, "write an address of the machine that the engine runs on, or take it away");
     }
+}
+
+/// The device's source wins over another one of the class, and field by field over the same one.
+fn metrics(own: Option<&crds::MetricsSpec>, class: Option<&crds::MetricsSpec>) -> Option<Metrics> {
+    let named = |spec: &&crds::MetricsSpec| spec.ssh.is_some() || spec.node_exporter.is_some() || spec.snmp.is_some();
+    let chosen = own.filter(named).or(class.filter(named))?;
+    let port = |own: Option<i32>, class: Option<i32>, default| own.or(class).and_then(|port| u16::try_from(port).ok()).unwrap_or(default);
+    let source = if chosen.node_exporter.is_some() {
+        let own = own.and_then(|spec| spec.node_exporter.clone()).unwrap_or_default();
+        let class = class.and_then(|spec| spec.node_exporter.clone()).unwrap_or_default();
+        let path = own.path.or(class.path).unwrap_or_else(|| "/metrics".into());
+        MetricsSource::NodeExporter { port: port(own.port, class.port, 9100), path }
+    } else if chosen.snmp.is_some() {
+        let own = own.and_then(|spec| spec.snmp.clone()).unwrap_or_default();
+        let class = class.and_then(|spec| spec.snmp.clone()).unwrap_or_default();
+        MetricsSource::Snmp(Snmp {
+            port: port(own.port, class.port, SNMP),
+            version: own.version.or(class.version).unwrap_or(crds::SnmpVersion::V2c),
+            secret: own.secret_ref.or(class.secret_ref).map(|secret| secret.name),
+        })
+    } else {
+        MetricsSource::Ssh
+    };
+    let interval = own.and_then(|spec| spec.interval).or(class.and_then(|spec| spec.interval)).map_or(READING, |interval| interval.0);
+    // Asked more often than that, a small device would mostly be busy with answering.
+    Some(Metrics { source, interval: interval.max(SHORTEST) })
+}
+
+/// A probe as it is on a device: how its agent is asked stands with the metrics, if they are read by SNMP.
+fn for_device(mut probe: Probe, metrics: Option<&Snmp>) -> Probe {
+    if let (Check::Snmp { agent, .. }, Some(metrics)) = (&mut probe.check, metrics) {
+        let secret = agent.secret.take().or_else(|| metrics.secret.clone());
+        *agent = Snmp { secret, ..metrics.clone() };
+    }
+    probe
 }
 
 /// A probe with its defaults filled in.
@@ -168,5 +218,65 @@ fn check(spec: &crds::ProbeSpec) -> Check {
             answer: dns.answer.clone(),
         });
     }
-    Check::NotRun { kind: "snmp".into() }
+    // By its schema it is of one kind, and of the others it is not.
+    let snmp = spec.snmp.clone().unwrap_or_default();
+    Check::Snmp {
+        agent: Snmp { port: SNMP, version: crds::SnmpVersion::V2c, secret: snmp.secret_ref.map(|secret| secret.name) },
+        // sysUpTime.0, which every agent has.
+        oid: snmp.oid.unwrap_or_else(|| "1.3.6.1.2.1.1.3.0".into()),
+        expect: snmp.expect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(value: &Value) -> Option<crds::MetricsSpec> {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    fn merged(own: &Value, class: &Value) -> String {
+        match metrics(spec(own).as_ref(), spec(class).as_ref()) {
+            None => "none".into(),
+            Some(metrics) => format!("{} {:#}", serde_json::to_string(&metrics.source).unwrap(), metrics.interval),
+        }
+    }
+
+    #[test]
+    fn the_device_wins_field_by_field_and_source_by_source() {
+        let exporter = json!({"nodeExporter": {"port": 9101}, "interval": "1m"});
+        let snmp = json!({"snmp": {"version": "v3", "secretRef": {"name": "ann"}}});
+        let none = Value::Null;
+        for (own, class, expected) in [
+            (&none, &none, "none"),
+            (&json!({"ssh": {}}), &none, "\"Ssh\" 30s"),
+            (&none, &exporter, r#"{"NodeExporter":{"port":9101,"path":"/metrics"}} 1m"#),
+            (&json!({"nodeExporter": {"path": "/m"}}), &exporter, r#"{"NodeExporter":{"port":9101,"path":"/m"}} 1m"#),
+            (&json!({"ssh": {}, "interval": "1s"}), &exporter, "\"Ssh\" 5s"),
+            (&json!({"snmp": {"port": 1161}}), &snmp, r#"{"Snmp":{"port":1161,"version":"v3","secret":"ann"}} 30s"#),
+            (&json!({"snmp": {}}), &none, r#"{"Snmp":{"port":161,"version":"v2c","secret":null}} 30s"#),
+        ] {
+            assert_eq!(merged(own, class), expected, "{own} over {class}");
+        }
+    }
+
+    /// Where a device is read by SNMP, its probes ask the same agent in the same way, but for a secret of their own.
+    #[test]
+    fn snmp_probes_ask_the_agent_of_the_metrics() {
+        let agent = Snmp { port: 1161, version: crds::SnmpVersion::V3, secret: Some("ann".into()) };
+        let of = |value: Value, agent: Option<&Snmp>| {
+            let Check::Snmp { agent, oid, .. } = for_device(probe(&serde_json::from_value(value).unwrap()), agent).check else {
+                unreachable!()
+            };
+            format!("{} {:?} {:?} {oid}", agent.port, agent.version, agent.secret)
+        };
+        let plain = json!({"name": "up", "snmp": {}});
+        assert_eq!(of(plain.clone(), Some(&agent)), r#"1161 V3 Some("ann") 1.3.6.1.2.1.1.3.0"#);
+        assert_eq!(of(plain, None), "161 V2c None 1.3.6.1.2.1.1.3.0");
+        let own = json!({"name": "up", "snmp": {"oid": "1.3.6", "secretRef": {"name": "bob"}}});
+        assert_eq!(of(own, Some(&agent)), r#"1161 V3 Some("bob") 1.3.6"#);
+    }
 }

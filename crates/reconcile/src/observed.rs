@@ -353,7 +353,7 @@ mod tests {
     fn device(name: &str, probes: &[&str]) -> crate::desired::Device {
         let probe = |name: &&str| crate::desired::Probe {
             name: (*name).to_owned(),
-            check: crate::desired::Check::NotRun { kind: "snmp".into() },
+            check: crate::desired::Check::Tcp { port: 1, send: None, expect: None },
             interval: jiff::SignedDuration::from_secs(1),
             timeout: jiff::SignedDuration::from_secs(1),
             failures: 1,
@@ -368,6 +368,7 @@ mod tests {
             parents: Vec::new(),
             access: crate::desired::Access::None,
             probes: probes.iter().map(probe).collect(),
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),

@@ -20,6 +20,8 @@ pub enum Fault {
     DiesAfter(Duration),
     /// Nothing can be written.
     DiskFull,
+    /// What `df` says of its disk grows, and is all of it after this time; writing goes on.
+    DiskFills(Duration),
     /// Somebody else holds the lock of the package system for this long.
     LockHeld(Duration),
     /// It shows another host key than the one that is pinned.
@@ -27,7 +29,8 @@ pub enum Fault {
 }
 
 /// What can be written after `DEVICE=`.
-pub(crate) const WORDS: &str = "slow=200ms, away, drops=1, install-fails=WORDS, dies-after=5s, disk-full, lock-held=20s or wrong-host-key";
+pub(crate) const WORDS: &str =
+    "slow=200ms, away, drops=1, install-fails=WORDS, dies-after=5s, disk-full, disk-fills=10m, lock-held=20s or wrong-host-key";
 
 impl FromStr for Fault {
     type Err = String;
@@ -45,6 +48,7 @@ impl FromStr for Fault {
             "install-fails" => Self::InstallFails(value.unwrap_or("the maintainer script gave up").to_owned()),
             "dies-after" => Self::DiesAfter(time("5s")?),
             "disk-full" => Self::DiskFull,
+            "disk-fills" => Self::DiskFills(time("10m")?),
             "lock-held" => Self::LockHeld(time("20s")?),
             "wrong-host-key" => Self::WrongHostKey,
             _ => return Err(format!("there is no fault `{word}`: write {WORDS}")),
@@ -61,6 +65,7 @@ impl fmt::Display for Fault {
             Self::InstallFails(words) => write!(f, "install-fails={words}"),
             Self::DiesAfter(time) => write!(f, "dies-after={time:?}"),
             Self::DiskFull => f.write_str("disk-full"),
+            Self::DiskFills(time) => write!(f, "disk-fills={time:?}"),
             Self::LockHeld(time) => write!(f, "lock-held={time:?}"),
             Self::WrongHostKey => f.write_str("wrong-host-key"),
         }
@@ -86,9 +91,17 @@ mod tests {
 
     #[test]
     fn faults_are_read_as_they_are_written() {
-        for text in
-            ["slow=200ms", "away", "drops=3", "install-fails=no room", "dies-after=5s", "disk-full", "lock-held=20s", "wrong-host-key"]
-        {
+        for text in [
+            "slow=200ms",
+            "away",
+            "drops=3",
+            "install-fails=no room",
+            "dies-after=5s",
+            "disk-full",
+            "disk-fills=30s",
+            "lock-held=20s",
+            "wrong-host-key",
+        ] {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }
         assert_eq!("drops".parse(), Ok(Fault::Drops(1)));

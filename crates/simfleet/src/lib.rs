@@ -16,6 +16,7 @@ pub mod conformance;
 mod fault;
 mod fleet;
 pub mod memory;
+mod numbers;
 mod ports;
 mod process;
 mod simulated;

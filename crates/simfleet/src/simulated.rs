@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reconcile::{Access, Device, Name, SshAccess};
 use russh::keys::PrivateKey;
@@ -13,11 +13,16 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use crate::fleet::{KEY, PORT, Shared};
+use crate::numbers::Numbers;
 use crate::ports::{Port, Unit};
 use crate::{Error, Fault, io, process, ssh};
 
 /// How long a reboot takes.
 const REBOOT: Duration = Duration::from_millis(1500);
+/// Devices that were never started anew were started at a multiple of this many seconds since 1970, whoever asks when.
+const STARTED: u64 = 100 * 86_400;
+/// Time for which what `/proc` and `df` say is not written anew.
+const COUNTED: Duration = Duration::from_millis(500);
 /// What its folders are.
 const FOLDERS: [&str; 10] = [
     ".simulated/packages",
@@ -63,6 +68,12 @@ struct State {
     rebooting: bool,
     disk_full: bool,
     other_key: bool,
+    /// Since when its disk fills up, and how long that takes.
+    filling: Option<(Instant, Duration)>,
+    /// When it was started last; of the first time nobody knows more than its name says.
+    booted: Option<Instant>,
+    /// When `/proc` and `df` were written last.
+    counted: Option<Instant>,
     boots: u32,
     lock: Option<Arc<File>>,
     wires: Vec<(u64, TcpStream)>,
@@ -141,6 +152,7 @@ impl Simulated {
             parents: Vec::new(),
             access: Access::Ssh(access),
             probes: Vec::new(),
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),
@@ -177,6 +189,7 @@ impl Simulated {
             Fault::Slow(time) => self.state().slow = *time,
             Fault::Drops(times) => self.state().drops = *times,
             Fault::DiskFull => self.state().disk_full = true,
+            Fault::DiskFills(time) => self.state().filling = Some((Instant::now(), *time)),
             Fault::InstallFails(words) => self.write(".simulated/install-fails", &format!("{}\n", words.replace('\n', " ")))?,
             Fault::DiesAfter(time) => self.write(".simulated/dies", &format!("{}\n", time.as_secs()))?,
             Fault::LockHeld(time) => self.hold_lock(*time)?,
@@ -200,7 +213,7 @@ impl Simulated {
             if let Some(lock) = state.lock.take() {
                 let _ = flock(&*lock, FlockOperation::Unlock);
             }
-            (state.away, state.disk_full) = (false, false);
+            (state.away, state.disk_full, state.filling) = (false, false, None);
             std::mem::take(&mut state.other_key)
         };
         for file in ["install-fails", "dies"] {
@@ -227,7 +240,7 @@ impl Simulated {
         tokio::time::sleep(REBOOT).await;
         let boot = {
             let mut state = self.state();
-            (state.boots, state.rebooting) = (state.boots + 1, false);
+            (state.boots, state.rebooting, state.booted) = (state.boots + 1, false, Some(Instant::now()));
             state.boots
         };
         let _ = std::fs::remove_file(self.root.join(".simulated/reboot"));
@@ -300,6 +313,25 @@ impl Simulated {
         let drop = state.drops > 0;
         state.drops = state.drops.saturating_sub(1);
         Orders { slow: state.slow, drop }
+    }
+
+    /// Brings `/proc` and `df` up to date, before a command looks at them.
+    pub(crate) fn count_on(&self) {
+        let (filled, booted) = {
+            let mut state = self.state();
+            if state.counted.is_some_and(|counted| counted.elapsed() < COUNTED) {
+                return;
+            }
+            state.counted = Some(Instant::now());
+            let share = |(since, time): (Instant, Duration)| since.elapsed().as_secs_f64() / time.as_secs_f64().max(1.0);
+            (if state.disk_full { 1.0 } else { state.filling.map_or(0.0, share) }, state.booted)
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_first = Duration::new(now.as_secs() % STARTED, now.subsec_nanos());
+        let numbers = Numbers::new(&self.name, booted.map_or(since_first, |booted| booted.elapsed()), filled);
+        if let Err(error) = numbers.write(&self.root) {
+            tracing::debug!(%error, device = self.name, "its numbers can't be written");
+        }
     }
 
     /// A command on the device.

@@ -151,6 +151,7 @@ async fn exec(device: &Arc<Simulated>, wire: u64, channel: Channel<Msg>, command
     let Ok(_permit) = device.fleet().commands.acquire().await else { return };
     let orders = device.orders();
     tokio::time::sleep(orders.slow).await;
+    device.count_on();
     let (mut input, answer) = channel.split();
     let spawned = device.command(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut child) = spawned else {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::{Error, io};
 
-const SCRIPTS: [(&str, &str); 13] = [
+const SCRIPTS: [(&str, &str); 14] = [
     ("apt-get", include_str!("stand-ins/apt-get.sh")),
     ("chown", include_str!("stand-ins/chown.sh")),
     ("cp", include_str!("stand-ins/cp.sh")),
+    ("df", include_str!("stand-ins/df.sh")),
     ("dpkg", include_str!("stand-ins/dpkg.sh")),
     ("dpkg-deb", include_str!("stand-ins/dpkg-deb.sh")),
     ("dpkg-query", include_str!("stand-ins/dpkg-query.sh")),

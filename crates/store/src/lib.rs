@@ -15,11 +15,14 @@ mod open;
 mod plans;
 mod rollouts;
 mod rows;
+mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use sqlx::AnyPool;
 
@@ -30,6 +33,7 @@ pub use log::Filter;
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};
+pub use samples::{FIVE_MINUTES_KEPT, HOURS_KEPT, POINTS, Point, RAW_KEPT, Samples};
 pub use source::InForce;
 
 /// The store.
@@ -37,6 +41,8 @@ pub struct Store {
     pool: AnyPool,
     key: SigningKey,
     backend: Backend,
+    /// Partitions that are known to be there, by table and number.
+    partitions: Mutex<HashSet<(&'static str, i64)>>,
 }
 
 /// Which database it is.

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -13,6 +14,7 @@ use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Ex
 
 use crate::audit::tree::Frontier;
 use crate::rows::{maybe_text, number, query, text};
+use crate::samples::partitions;
 use crate::{Backend, Error, Store, key, log};
 
 /// Longest wait for a connection: a busy pool, or a server that does not answer.
@@ -177,6 +179,9 @@ async fn prepare(options: &AnyConnectOptions, settings: &'static [&'static str])
     let late = |_| Err(Error::away(ErrorKind::TimedOut, "no answer to a new connection in time"));
     let mut connection: AnyConnection = tokio::time::timeout(ACQUIRE, connect).await.unwrap_or_else(late)?;
     sqlx::migrate!("./migrations").run(&mut connection).await?;
+    if connection.backend_name() == "PostgreSQL" {
+        partitions::prepare(&mut connection).await?;
+    }
     Ok(connection.close().await?)
 }
 
@@ -189,7 +194,7 @@ async fn open(data: &Path, pool: AnyPool, backend: Backend) -> Result<Store, Err
     let after = sqlx::query(signer).fetch_optional(&pool).await?;
     let after = after.map(|row| text(&row, "signer")).transpose()?;
     key::is_signer(data, &key, after.as_deref())?;
-    let store = Store { pool, key, backend };
+    let store = Store { pool, key, backend, partitions: Mutex::default() };
     store.check_log().await?;
     Ok(store)
 }

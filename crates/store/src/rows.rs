@@ -21,6 +21,7 @@ const ESCAPE: char = '\u{1a}';
 pub(crate) enum Value {
     Text(Option<String>),
     Number(Option<i64>),
+    Real(f64),
 }
 
 impl Value {
@@ -28,7 +29,13 @@ impl Value {
         match self {
             Self::Text(text) => query.bind(text),
             Self::Number(number) => query.bind(number),
+            Self::Real(number) => query.bind(number),
         }
+    }
+
+    /// Any number.
+    pub(crate) fn from_i64(number: i64) -> Self {
+        Self::Number(Some(number))
     }
 }
 

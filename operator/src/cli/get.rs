@@ -99,6 +99,7 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                 let mut row =
                     vec![text(&item["name"]), text(&status["health"]), text(&status["update"]), few(&packages.collect::<Vec<_>>())];
                 if wide {
+                    row.push(text(&item["uses"]));
                     let labels =
                         item["effective"]["labels"].as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
                     row.extend([
@@ -109,8 +110,8 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
                 }
                 row
             };
-            let head = ["NAME", "HEALTH", "UPDATE", "HAS", "ADDRESS", "OS", "LABELS"];
-            show::table(&head[..if wide { 7 } else { 4 }], &items.iter().map(row).collect::<Vec<_>>());
+            let head = ["NAME", "HEALTH", "UPDATE", "HAS", "USES", "ADDRESS", "OS", "LABELS"];
+            show::table(&head[..if wide { 8 } else { 4 }], &items.iter().map(row).collect::<Vec<_>>());
         }
         crds::Kind::Deployment => {
             let row = |item: &Value| {
@@ -152,6 +153,7 @@ fn as_kubectl(item: &Value) -> Value {
     let mut object = item.as_object().cloned().unwrap_or_default();
     object.remove("name");
     object.remove("effective");
+    object.remove("uses");
     without_nulls(Value::Object(object))
 }
 

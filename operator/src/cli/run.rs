@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -15,15 +15,17 @@ use devices::probe::Reference;
 use devices::{Devices, Secrets};
 use manifests::git::{self, Follow, Source};
 use reconcile::limits::Limits;
-use store::{Options, Store};
+use store::{Options, Samples, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::kubernetes::{self, KubernetesArgs};
 use super::webhooks::{self, WebhookArgs};
 use crate::engine::governing::Governing;
 use crate::engine::hands::here::Watching;
 use crate::engine::hands::shard::Workplace;
+use crate::engine::remote_write;
 use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
 
@@ -86,6 +88,12 @@ pub(crate) struct RunArgs {
     /// File with the token for HTTP, of 16 characters or more
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Send what devices use to this URL too (Prometheus remote write 1.0), such as http://prometheus.example.com:9090/api/v1/write
+    #[arg(long, value_name = "URL")]
+    remote_write: Option<reqwest::Url>,
+    /// File with the token for it
+    #[arg(long, requires = "remote_write", value_name = "FILE")]
+    remote_write_token: Option<PathBuf>,
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
@@ -119,6 +127,8 @@ pub(super) struct Running {
     pub(super) view: api::view::SharedView,
     pub(super) stop: CancellationToken,
     pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    /// Writes samples, and at the end those that are left.
+    samples: tokio::task::JoinHandle<()>,
     _lock: std::fs::File,
 }
 
@@ -136,7 +146,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     running.stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(8), task).await;
+    let _ = tokio::time::timeout(Duration::from_secs(8), futures::future::join(task, running.samples)).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,6 +178,13 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let (requests, inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let hooks = webhooks::receiver(&args.webhooks, &args.branch, &requests, cluster.as_deref(), secrets, &stop).await?;
+    let samples = Arc::new(Samples::new(store.clone()));
+    view.read().unwrap_or_else(PoisonError::into_inner).usages.store_in(samples.clone());
+    let samples = tokio::spawn(samples.keep(stop.clone().cancelled_owned()));
+    if let Some(url) = &args.remote_write {
+        let usages = view.read().unwrap_or_else(PoisonError::into_inner).usages.clone();
+        tokio::spawn(remote_write::send(usages, remote_write_to(url, args.remote_write_token.as_deref())?));
+    }
     let shared = Shared { view: view.clone(), requests, store: store.clone(), hooks };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
     if let (Some(address), Some(file)) = (args.listen, &args.token_file) {
@@ -216,7 +233,15 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
-    Ok(Running { view, stop, task, _lock: lock })
+    Ok(Running { view, stop, task, samples, _lock: lock })
+}
+
+fn remote_write_to(url: &reqwest::Url, token: Option<&Path>) -> anyhow::Result<remote_write::Receiver> {
+    if !["http", "https"].contains(&url.scheme()) || url.password().is_some() {
+        bail!("--remote-write: an http or https URL without a password in it; a token goes into a file, --remote-write-token");
+    }
+    let token = token.map(self::token).transpose()?.map(Zeroizing::new);
+    Ok(remote_write::Receiver { url: url.clone(), token })
 }
 
 /// Each probe, look and step that is under way takes a file or two; what is usual at first, 1024, is for programs that still use `select`.

@@ -50,7 +50,7 @@ pub(crate) struct SimulateArgs {
     /// A folder of manifests as the next commit would have them
     #[arg(long, value_name = "DIR")]
     then: Option<PathBuf>,
-    /// Let a device misbehave: away, slow=200ms, drops=1, install-fails=WORDS, dies-after=5s, disk-full, lock-held=20s, wrong-host-key
+    /// Let a device misbehave: away, slow=200ms, drops=1, install-fails=WORDS, dies-after=5s, disk-full, disk-fills=10m, lock-held=20s, wrong-host-key
     #[arg(long = "fault", value_name = "DEVICE=FAULT", value_parser = parse_fault)]
     faults: Vec<(String, Fault)>,
     /// Let a package version be bad: dies-after=5s or install-fails=WORDS

@@ -35,7 +35,7 @@ pub struct Ran {
 ///
 /// Told is what is news: another state, or, of what is not well, another reason. Where something is under way on a device each run is told
 /// ([`Scheduler::attend`]), and after something was done there the next one of each probe is ([`Scheduler::ask`]): a gate asks when an answer was
-/// given. What all runs took is taken from [`Scheduler::measured`].
+/// given. What all runs took is taken from [`Scheduler::measurements`].
 pub struct Scheduler {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -52,6 +52,16 @@ struct Shared {
     is_down: watch::Sender<bool>,
     /// Somebody is finding that out.
     asking: tokio::sync::Mutex<()>,
+}
+
+/// What all runs of a scheduler's probes measure.
+pub struct Measurements(Arc<Shared>);
+
+impl Measurements {
+    /// What was measured since this was asked last: of each probe the newest.
+    pub fn take(&self) -> Vec<Measurement> {
+        self.0.schedule().measured()
+    }
 }
 
 impl Scheduler {
@@ -101,9 +111,9 @@ impl Scheduler {
         self.shared.schedule().ask(name, Timestamp::now());
     }
 
-    /// What was measured since this was asked last: of each probe the newest.
-    pub fn measured(&self) -> Vec<Measurement> {
-        self.shared.schedule().measured()
+    /// Where what was measured is taken from.
+    pub fn measurements(&self) -> Measurements {
+        Measurements(self.shared.clone())
     }
 
     /// Whether our own network is down.
@@ -253,6 +263,7 @@ mod tests {
             parents: Vec::new(),
             access: Access::None,
             probes: vec![probe],
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),
@@ -294,7 +305,7 @@ mod tests {
         assert_eq!(told(&mut inbox), Vec::<String>::new());
         let runs = runs.lock().unwrap();
         assert!(runs.values().all(|runs| (65..=67).contains(runs)), "{runs:?}");
-        assert_eq!(scheduler.measured().len(), 40);
+        assert_eq!(scheduler.measurements().take().len(), 40);
     }
 
     /// The process was stopped for a minute in the middle of runs: what came of them is nobody's fault.
@@ -311,15 +322,15 @@ mod tests {
         }
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!(told(&mut inbox).len(), 50);
-        scheduler.measured();
+        scheduler.measurements().take();
         // Nothing runs meanwhile: the clock goes on alone.
         tokio::time::advance(Duration::from_secs(60)).await;
         tokio::task::yield_now().await;
         let begun = Instant::now();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(scheduler.measured().len() < 10, "no storm");
+        assert!(scheduler.measurements().take().len() < 10, "no storm");
         tokio::time::sleep(Duration::from_secs(12)).await;
-        assert_eq!(scheduler.measured().len(), 50, "after {:?} each has run", begun.elapsed());
+        assert_eq!(scheduler.measurements().take().len(), 50, "after {:?} each has run", begun.elapsed());
         assert_eq!(told(&mut inbox), Vec::<String>::new());
     }
 

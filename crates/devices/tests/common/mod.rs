@@ -126,6 +126,7 @@ impl Machine {
             parents: Vec::new(),
             access: Access::Ssh(access),
             probes: Vec::new(),
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),

@@ -25,6 +25,7 @@ pub fn device(probes: Vec<Probe>) -> Device {
         parents: Vec::new(),
         access: Access::None,
         probes,
+        metrics: None,
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

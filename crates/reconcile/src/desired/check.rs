@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crds::{Kind, Object};
 
-use super::{Access, Check, Deployment, Desired, Device, HttpCheck, Key, Probe};
+use super::{Access, Check, Deployment, Desired, Device, HttpCheck, Key, MetricsSource, Probe, Snmp};
 use crate::alerting::Receiver;
 use crate::finding::{Finding, Severity};
 use crate::name::{Name, Target};
@@ -35,11 +35,6 @@ impl Findings {
     /// An object is used, but hardly as it was meant.
     pub(crate) fn warn(&mut self, object: &Target, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.add(Severity::Warning, object, code, path, message.into(), help.into());
-    }
-
-    /// Worth knowing.
-    pub(crate) fn note(&mut self, object: &Target, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.add(Severity::Note, object, code, path, message.into(), help.into());
     }
 
     /// Errors so far.
@@ -86,6 +81,7 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
     for at in &device.probes {
         probe(&target, "spec.probes", at, Some(&device.address), findings);
     }
+    metrics(&target, device, findings);
     let Access::Ssh(ssh) = &device.access else { return true };
     if ssh.host_keys.is_empty() {
         let help = format!("run `evenkeel scan {}` and paste what it prints, after comparing the fingerprint", device.address);
@@ -109,10 +105,6 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
 /// What no schema can say of a probe. Where it runs on a device, that one's address is known.
 pub(crate) fn probe(target: &Target, path: &str, probe: &Probe, address: Option<&str>, findings: &mut Findings) {
     let named = |what: &str| format!("probe `{}`: {what}", probe.name);
-    if let Check::NotRun { kind } = &probe.check {
-        let message = named(&format!("{kind} probes are not run by this version; its state stays unknown"));
-        findings.note(target, "probe-kind", path, message, "tcp, http, tls, dns, icmp and ssh probes are run");
-    }
     if let Check::Http(HttpCheck { matches: Some(pattern), .. }) = &probe.check
         && let Err(error) = regex::bytes::RegexBuilder::new(pattern).size_limit(PATTERN).build()
     {
@@ -137,6 +129,21 @@ pub(crate) fn probe(target: &Target, path: &str, probe: &Probe, address: Option<
 
 fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or_default().trim_start_matches("error: ")
+}
+
+/// Readings that can't be taken as they are written.
+fn metrics(target: &Target, device: &Device, findings: &mut Findings) {
+    match device.metrics.as_ref().map(|metrics| &metrics.source) {
+        Some(MetricsSource::Ssh) if device.access == Access::None => {
+            let help = "give the device an `access`, or read its metrics by nodeExporter or snmp";
+            findings.warn(target, "metrics-access", "spec.metrics.ssh", "the device has no access, so nothing can be read there", help);
+        }
+        Some(MetricsSource::Snmp(Snmp { secret: None, .. })) => {
+            let help = "name a Secret with `community` (v2c), or `user`, `authPassword` and `privPassword` (v3)";
+            findings.warn(target, "no-credential", "spec.metrics.snmp.secretRef", "without a credential no agent is asked", help);
+        }
+        _ => {}
+    }
 }
 
 /// The device that another one is reached through.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use jiff::SignedDuration;
 
+use super::Snmp;
+
 /// One probe of a device, or one check of a Deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
@@ -91,10 +93,14 @@ pub enum Check {
         /// The exit code that means well.
         exit_code: i32,
     },
-    /// A kind of probe that is valid but not run by this version; its result stays unknown.
-    NotRun {
-        /// `snmp`.
-        kind: String,
+    /// One value of the SNMP agent.
+    Snmp {
+        /// How it is asked.
+        agent: Snmp,
+        /// The object identifier, in numbers.
+        oid: String,
+        /// The value that it must have; any, if none.
+        expect: Option<String>,
     },
 }
 

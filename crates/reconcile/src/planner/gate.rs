@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::unit::Unit;
 use crate::content::Content;
-use crate::desired::{Check, Device};
+use crate::desired::Device;
 use crate::observed::{Contact, DeviceSeen, ItemKey, ItemSeen, ProbeState};
 use crate::parents;
 use crate::plan::WaitingOn;
@@ -116,7 +116,7 @@ fn well_since(unit: &Unit<'_>, content: &Content, device: &Device, seen: &Device
     let applied_at = placement.applied_at.unwrap_or(placement.since);
     let mut well_since = applied_at;
     if unit.deployment.gate_probes {
-        for probe in device.probes.iter().filter(|probe| !matches!(probe.check, Check::NotRun { .. })) {
+        for probe in &device.probes {
             well_since = well_since.max(self::probe(&probe.name, seen, placement, applied_at)?);
         }
     }

@@ -14,8 +14,9 @@ const ABOVE: &str = "# The database
 Generated from `crates/store/migrations` by `cargo run -p store --example er`; a test fails when it is stale.
 
 The same tables serve the embedded SQLite file (`evenkeel.db` in the data directory) and PostgreSQL (`DATABASE_URL`), from one folder of
-migrations and by the same statements: they use BIGINT and TEXT columns only, and no word that only one of the two knows. Where something
-truly has to differ, such as how a connection is set up, it does so in `open.rs`. Tables are in third normal form, with two exceptions
+migrations and by the same statements: they use BIGINT, TEXT and DOUBLE PRECISION columns only, and no word that only one of the two knows.
+Where something truly has to differ, such as how a connection is set up, it does so in `open.rs`; in PostgreSQL the tables of samples are
+partitioned by time (`samples/partitions.rs`). Tables are in third normal form, with two exceptions
 that their descriptions name: documents that are written once and only ever read as a whole are JSON text, and an audit entry's target and
 unit stand beside its text so that they can be indexed.
 
@@ -35,6 +36,7 @@ const BELOW: &str = "
 | contents | as long as a revision or a step refers to them |
 | approvals | 100 of a Deployment, one of a source |
 | placements | one for each device of a Deployment |
+| samples | single values 48 hours, sums of five minutes 30 days, sums of an hour 400 days; 512 series of a device at once |
 ";
 
 /// Where the document is kept.
@@ -104,6 +106,7 @@ async fn columns(database: &mut AnyConnection, table: &str) -> Result<String, Bo
         }
         let optional = if row.try_get::<i64, _>("required")? == 0 { " \"optional\"" } else { "" };
         let keys = if keys.is_empty() { String::new() } else { format!(" {}", keys.join(", ")) };
+        let kind = kind.replace(' ', "_");
         writeln!(text, "        {kind} {name}{keys}{optional}")?;
     }
     Ok(text + "    }\n")

@@ -11,3 +11,4 @@ mod places;
 mod postgres;
 mod proxy;
 mod record;
+mod samples;

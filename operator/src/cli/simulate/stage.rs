@@ -32,7 +32,7 @@ pub(super) fn people(fleet: &Fleet, stages: &[&Desired]) -> anyhow::Result<()> {
                         let status = status.first().copied().unwrap_or(200);
                         (*port, Speaks::Http { status, body: contains.clone().unwrap_or_default() })
                     }
-                    Check::Icmp { .. } | Check::Tls(_) | Check::Dns(_) | Check::Ssh { .. } | Check::NotRun { .. } => continue,
+                    Check::Icmp { .. } | Check::Tls(_) | Check::Dns(_) | Check::Ssh { .. } | Check::Snmp { .. } => continue,
                 };
                 let number = port(number);
                 ports.entry(number).or_insert_with(|| Port { number, speaks, units: units_behind(probe, device, &deployments) });

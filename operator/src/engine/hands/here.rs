@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::usage::Usages;
 use api::view::View;
 use devices::Devices;
 use devices::probe::{Ran, Reference, Scheduler};
 use reconcile::{Access, Device, ItemKey, Name};
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::super::Event;
 use super::super::looks::Looks;
+use super::super::{Event, usage};
 use super::attention::Attention;
 
 /// Devices with those who look at them.
@@ -20,6 +22,9 @@ pub(crate) struct Here {
     looks: Looks,
     probes: Scheduler,
     attention: Attention,
+    readings: devices::usage::Scheduler,
+    usages: Arc<Usages>,
+    _taking_in: [AbortOnDropHandle<()>; 2],
 }
 
 /// How devices are looked at.
@@ -32,14 +37,31 @@ pub(crate) struct Watching {
 }
 
 impl Here {
-    pub(crate) fn new(devices: Arc<Devices>, events: mpsc::Sender<Event>, ran: mpsc::Sender<Ran>, watching: &Watching) -> Self {
+    pub(crate) fn new(
+        devices: Arc<Devices>,
+        events: mpsc::Sender<Event>,
+        ran: mpsc::Sender<Ran>,
+        watching: &Watching,
+        usages: Arc<Usages>,
+    ) -> Self {
         let looks = Looks::new(devices.clone(), events, watching.interval);
         let probes = Scheduler::new(devices.clone(), ran, watching.references.clone());
-        Self { probes, looks, devices, attention: Attention::default() }
+        let (measured, taken) = mpsc::channel(usage::QUEUE);
+        let readings = devices::usage::Scheduler::new(devices.clone(), measured);
+        let taking_in = [
+            AbortOnDropHandle::new(tokio::spawn(usage::take_in(taken, usages.clone()))),
+            AbortOnDropHandle::new(tokio::spawn(usage::take_in_probes(probes.measurements(), usages.clone()))),
+        ];
+        Self { probes, looks, readings, usages, _taking_in: taking_in, devices, attention: Attention::default() }
     }
 
-    /// A device as it is now, if it is there: a probe of it that is otherwise begins anew.
+    /// A device as it is now, if it is there: a probe or a reading of it that is otherwise begins anew.
     pub(crate) fn probe(&mut self, name: &Name, device: Option<&Arc<Device>>) {
+        let read = device.filter(|device| !device.suspend && device.metrics.is_some());
+        self.readings.set(name, read);
+        if device.is_none_or(|device| device.suspend || (device.metrics.is_none() && device.probes.is_empty())) {
+            self.usages.forget(name);
+        }
         self.probes.set(name, device.filter(|device| !device.suspend && !device.probes.is_empty()));
         self.probes.attend(name, self.attention.is_on(name));
     }

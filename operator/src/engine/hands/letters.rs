@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reconcile::{Access, Device, ItemKey, Name, Probe, StepId};
+use reconcile::{Access, Device, ItemKey, Metrics, Name, Probe, StepId};
 use serde::{Deserialize, Serialize};
 
 /// The planner's mailbox.
@@ -61,6 +61,8 @@ pub(crate) struct Place {
     address: String,
     access: Access,
     probes: Vec<Probe>,
+    #[serde(default)]
+    metrics: Option<Metrics>,
 }
 
 impl Place {
@@ -70,12 +72,13 @@ impl Place {
             address: device.address.clone(),
             access: device.access.clone(),
             probes: device.probes.clone(),
+            metrics: device.metrics.clone(),
         }
     }
 
-    /// The same without its probes: a jump host.
+    /// The same without its probes and readings: a jump host.
     pub(crate) fn hop(device: &Device) -> Self {
-        Self { probes: Vec::new(), ..Self::of(device) }
+        Self { probes: Vec::new(), metrics: None, ..Self::of(device) }
     }
 
     /// The names of its probes.
@@ -92,6 +95,7 @@ impl Place {
             parents: Vec::new(),
             access: self.access.clone(),
             probes: self.probes.clone(),
+            metrics: self.metrics.clone(),
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),

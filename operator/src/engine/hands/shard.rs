@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use api::usage::Usages;
 use api::view::SharedView;
 use devices::probe::Ran;
 use devices::{Devices, Secrets};
@@ -71,6 +72,7 @@ struct Shard {
     steps: HashMap<StepId, JoinHandle<()>>,
     actor: Actor,
     post: Arc<Post>,
+    usages: Arc<Usages>,
 }
 
 /// Works for a shard until `stop` is over, or somebody else has it.
@@ -82,7 +84,8 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let post = Arc::new(Post::default());
     let mut delivering = tokio::spawn(post.clone().deliver(place.store.clone(), owner.clone()));
     let actor = Actor::here(place.store.clone(), devices.clone());
-    let here = Here::new(devices, events, probes, &place.watching);
+    let usages = place.view.read().unwrap_or_else(PoisonError::into_inner).usages.clone();
+    let here = Here::new(devices, events, probes, &place.watching, usages.clone());
     let mut own_network = here.own_network();
     let mut shard = Shard {
         number,
@@ -93,6 +96,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
         steps: HashMap::new(),
         actor,
         post: post.clone(),
+        usages,
         owner: owner.clone(),
         place,
     };
@@ -139,6 +143,8 @@ impl Drop for Shard {
     fn drop(&mut self) {
         self.here.stop();
         self.steps.values().for_each(JoinHandle::abort);
+        // Somebody else reads them from now on.
+        self.watched.keys().for_each(|name| self.usages.forget(name));
         self.place.view.write().unwrap_or_else(PoisonError::into_inner).shards.remove(&self.number);
     }
 }

@@ -20,6 +20,7 @@ fn device(name: &str, seconds: i64) -> Arc<Device> {
         parents: Vec::new(),
         access: Access::None,
         probes: vec![probe],
+        metrics: None,
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

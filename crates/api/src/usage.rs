@@ -1,0 +1,336 @@
+//! What devices use just now: the last value of each series, in memory, for whoever shows it or judges it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use reconcile::usage::Unit;
+use reconcile::{Metric, Name, Series, Usage};
+use serde::{Deserialize, Serialize};
+use store::Samples;
+use tokio::sync::mpsc;
+
+/// Devices whose last values are kept: those of one replica. With 60 series each that is half a gigabyte; those beyond are stored, and not
+/// kept here.
+const DEVICES: usize = 50_000;
+/// Values that wait for one listener; one that is slower than that misses some, which is counted.
+const WAITING: usize = 8192;
+/// Probes of one device whose durations are kept.
+const PROBES: usize = 64;
+
+/// The last that is known of one device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Last {
+    /// The last reading that succeeded.
+    pub usage: Option<Arc<Usage>>,
+    /// Since when readings fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Why the last one failed; empty if it did not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
+    /// What of the last one was left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// How long each probe took when it last passed.
+    #[serde(skip)]
+    probes: BTreeMap<String, f64>,
+}
+
+/// A new value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    /// Of which device.
+    pub device: Name,
+    /// What it uses.
+    pub usage: Arc<Usage>,
+}
+
+/// The last values of all devices, and who is told of new ones.
+#[derive(Default)]
+pub struct Usages {
+    last: RwLock<BTreeMap<Name, Last>>,
+    listeners: Mutex<Vec<mpsc::Sender<News>>>,
+    samples: OnceLock<Arc<Samples>>,
+    missed: AtomicU64,
+    given_up: AtomicU64,
+}
+
+impl fmt::Debug for Usages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Usages").field("devices", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Usages {
+    /// From now on they are stored too.
+    pub fn store_in(&self, samples: Arc<Samples>) {
+        let _ = self.samples.set(samples);
+    }
+
+    /// Where they are stored, if anywhere.
+    pub fn samples(&self) -> Option<&Arc<Samples>> {
+        self.samples.get()
+    }
+
+    /// The last reading of a device that succeeded, with how long its probes took.
+    pub fn latest(&self, device: &Name) -> Option<Arc<Usage>> {
+        self.read(|last| last.get(device)?.usage.clone())
+    }
+
+    /// The last that is known of a device.
+    pub fn last(&self, device: &Name) -> Option<Last> {
+        self.read(|last| last.get(device).cloned())
+    }
+
+    /// The devices of which anything is known.
+    pub fn len(&self) -> usize {
+        self.read(BTreeMap::len)
+    }
+
+    /// Whether nothing is known of any.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// New values that a listener missed, since it was too slow.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Samples that were to be sent elsewhere, and were given up.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// So many samples that were to be sent elsewhere are given up.
+    pub fn gave_up(&self, samples: usize) {
+        self.given_up.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// Tells of each new value from now on. Who listens no more is forgotten.
+    pub fn on_usage(&self) -> mpsc::Receiver<News> {
+        let (listener, news) = mpsc::channel(WAITING);
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+        news
+    }
+
+    /// A reading succeeded.
+    pub fn took(&self, device: &Name, usage: &Arc<Usage>, note: Option<String>) {
+        if let Some(samples) = self.samples.get() {
+            samples.push(device, usage);
+        }
+        let told = self.write(device, |last| {
+            let mut usage = usage.clone();
+            if !last.probes.is_empty() {
+                let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
+                Arc::make_mut(&mut usage).values.extend(probes);
+            }
+            (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
+            last.usage = Some(usage.clone());
+            usage
+        });
+        self.tell(device, told.unwrap_or_else(|| usage.clone()));
+    }
+
+    /// A reading failed: that is a gap, and what was known before stays what was known before.
+    pub fn failed(&self, device: &Name, at: Timestamp, reason: String) {
+        self.write(device, |last| {
+            last.failing_since.get_or_insert(at);
+            last.problem = reason;
+        });
+    }
+
+    /// A probe passed, and took so long.
+    pub fn probe_took(&self, device: &Name, probe: &str, at: Timestamp, seconds: f64) {
+        let series = Series::item(Metric::ProbeSeconds, probe);
+        if let Some(samples) = self.samples.get() {
+            samples.push_one(device, &series, at.as_second(), seconds);
+        }
+        let told = self.write(device, |last| {
+            if last.probes.len() < PROBES || last.probes.contains_key(probe) {
+                last.probes.insert(probe.to_owned(), seconds);
+            }
+            let usage = last.usage.get_or_insert_default();
+            let usage = Arc::make_mut(usage);
+            // A device that is not read has nothing but its probes.
+            if usage.values.keys().all(|series| series.metric == Metric::ProbeSeconds) {
+                usage.at = at;
+            }
+            usage.values.insert(series, seconds);
+            Arc::new(usage.clone())
+        });
+        if let Some(usage) = told {
+            self.tell(device, usage);
+        }
+    }
+
+    /// A device left, or is not read any more.
+    pub fn forget(&self, device: &Name) {
+        self.last.write().unwrap_or_else(PoisonError::into_inner).remove(device);
+    }
+
+    /// Looks at all of them from one on, in the order of their names, for as long as `each` wants.
+    pub fn each(&self, after: Option<&Name>, mut each: impl FnMut(&Name, &Last) -> bool) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.read(|last| {
+            let _ = last.range::<Name, _>((after.map_or(Unbounded, Excluded), Unbounded)).all(|(name, last)| each(name, last));
+        });
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&BTreeMap<Name, Last>) -> T) -> T {
+        look(&self.last.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, device: &Name, change: impl FnOnce(&mut Last) -> T) -> Option<T> {
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= DEVICES && !last.contains_key(device) {
+            return None;
+        }
+        Some(change(last.entry(device.clone()).or_default()))
+    }
+
+    fn tell(&self, device: &Name, usage: Arc<Usage>) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| match listener.try_send(News { device: device.clone(), usage: usage.clone() }) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        });
+    }
+}
+
+/// The most important of it in a few words: `cpu 12 %, mem 40 %, / 71 %`; or why it is not known.
+pub fn in_short(last: &Last) -> String {
+    if !last.problem.is_empty() {
+        return format!("not known: {}", last.problem.chars().take(80).collect::<String>());
+    }
+    let Some(usage) = &last.usage else { return String::new() };
+    let share = |metric| usage.values.get(&Series::of(metric)).map(|value| format!("{:.0} %", value * 100.0));
+    let disks = usage.values.iter().filter(|(series, _)| series.metric == Metric::DiskRatio);
+    let fullest = disks.max_by(|a, b| a.1.total_cmp(b.1)).map(|(series, ratio)| format!("{} {:.0} %", series.item, ratio * 100.0));
+    let said =
+        [share(Metric::CpuRatio).map(|cpu| format!("cpu {cpu}")), share(Metric::MemoryRatio).map(|mem| format!("mem {mem}")), fullest];
+    said.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A value for people: `42 %`, `1.5 GiB`, `3d 4h`.
+pub fn shown(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Ratio => format!("{:.1} %", value * 100.0),
+        Unit::Bytes => scaled(value, "B"),
+        Unit::BytesPerSecond => scaled(value, "B/s"),
+        Unit::PerSecond => format!("{value:.1}/s"),
+        Unit::Seconds if value < 1.0 => format!("{:.1} ms", value * 1000.0),
+        Unit::Seconds if value < 120.0 => format!("{value:.1} s"),
+        Unit::Seconds if value < 7200.0 => format!("{:.0}m", (value / 60.0).floor()),
+        Unit::Seconds if value < 172_800.0 => format!("{:.0}h {:.0}m", (value / 3600.0).floor(), (value % 3600.0 / 60.0).floor()),
+        Unit::Seconds => format!("{:.0}d {:.0}h", (value / 86_400.0).floor(), (value % 86_400.0 / 3600.0).floor()),
+        Unit::Count if value.fract() == 0.0 => format!("{value}"),
+        Unit::Count => format!("{value:.2}"),
+    }
+}
+
+/// A metric's name as Prometheus has them: `interfaces.receiveErrors` as `interfaces_receive_errors`.
+pub fn underscored(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        match letter {
+            '.' => text.push('_'),
+            letter if letter.is_ascii_uppercase() => text.extend(['_', letter.to_ascii_lowercase()]),
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+fn scaled(value: f64, unit: &str) -> String {
+    let mut value = value;
+    for prefix in ["", "Ki", "Mi", "Gi", "Ti"] {
+        if value < 1024.0 {
+            return if prefix.is_empty() { format!("{value:.0} {unit}") } else { format!("{value:.1} {prefix}{unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} Pi{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(second: i64, load: f64) -> Arc<Usage> {
+        let values = [(Series::of(Metric::LoadOne), load)].into();
+        Arc::new(Usage { at: Timestamp::from_second(second).unwrap(), values })
+    }
+
+    #[tokio::test]
+    async fn who_listens_is_told_and_a_failure_is_a_gap() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let mut news = usages.on_usage();
+        usages.took(&web, &usage(1, 0.5), None);
+        assert_eq!(news.recv().await.unwrap(), News { device: web.clone(), usage: usage(1, 0.5) });
+        usages.failed(&web, Timestamp::from_second(31).unwrap(), "no answer".into());
+        usages.failed(&web, Timestamp::from_second(61).unwrap(), "no route".into());
+        let last = usages.last(&web).unwrap();
+        assert_eq!((last.usage.unwrap(), last.problem.as_str()), (usage(1, 0.5), "no route"));
+        assert_eq!(last.failing_since, Timestamp::from_second(31).ok());
+        assert!(news.try_recv().is_err(), "a gap is no news");
+        usages.took(&web, &usage(91, 0.7), None);
+        assert_eq!(usages.last(&web).unwrap().problem, "");
+        // Probes stay beside what is read, whichever comes first.
+        usages.probe_took(&web, "http", Timestamp::from_second(92).unwrap(), 0.25);
+        usages.took(&web, &usage(121, 0.8), None);
+        let latest = usages.latest(&web).unwrap();
+        assert_eq!(latest.values[&Series::item(Metric::ProbeSeconds, "http")], 0.25);
+        assert_eq!(latest.values[&Series::of(Metric::LoadOne)], 0.8);
+        usages.forget(&web);
+        assert!(usages.latest(&web).is_none());
+    }
+
+    #[test]
+    fn who_listens_too_slowly_misses_some() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let news = usages.on_usage();
+        for second in 0..WAITING as i64 + 3 {
+            usages.took(&web, &usage(second, 0.5), None);
+        }
+        assert_eq!(usages.missed(), 3);
+        drop(news);
+        usages.took(&web, &usage(0, 0.5), None);
+        assert_eq!(usages.missed(), 3, "who listens no more misses nothing");
+    }
+
+    #[test]
+    fn there_is_a_limit_to_what_is_kept() {
+        let usages = Usages::default();
+        for number in 0..DEVICES + 2 {
+            usages.took(&Name::parse(&format!("d{number}")), &usage(1, 1.0), None);
+        }
+        assert_eq!(usages.len(), DEVICES);
+    }
+
+    #[test]
+    fn values_are_shown_for_people() {
+        for (unit, value, expected) in [
+            (Unit::Ratio, 0.4256, "42.6 %"),
+            (Unit::Bytes, 0.0, "0 B"),
+            (Unit::Bytes, 1_610_612_736.0, "1.5 GiB"),
+            (Unit::BytesPerSecond, 125_000.0, "122.1 KiB/s"),
+            (Unit::Seconds, 0.0123, "12.3 ms"),
+            (Unit::Seconds, 273_600.0, "3d 4h"),
+            (Unit::Seconds, 7260.0, "2h 1m"),
+            (Unit::Count, 4.0, "4"),
+            (Unit::Count, 0.5, "0.50"),
+            (Unit::Bytes, 1e18, "888.2 PiB"),
+        ] {
+            assert_eq!(shown(unit, value), expected);
+        }
+    }
+}
