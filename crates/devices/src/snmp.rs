@@ -61,7 +61,8 @@ impl Error {
             // The agent is there and does not know us.
             ErrorKind::Auth | ErrorKind::Report | ErrorKind::Privacy => Self::NotAsked(format!("the agent refuses user or keys: {text}")),
             ErrorKind::Config | ErrorKind::InvalidOid | ErrorKind::RandomSource | ErrorKind::Closed => Self::NotAsked(text),
-            ErrorKind::Timeout | ErrorKind::ConstructionTimeout => Self::Silent("no answer (or another community than ours)".into()),
+            // What an agent says to a wrong key is not signed with the right one, and so could be anybody's word: it is not taken for an answer.
+            ErrorKind::Timeout | ErrorKind::ConstructionTimeout => Self::Silent("no answer, or another community or key than ours".into()),
             _ => Self::Silent(text),
         }
     }

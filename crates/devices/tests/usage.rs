@@ -109,7 +109,8 @@ async fn a_real_node_exporter() {
     }
     is_a_server(&usage.unwrap());
     let elsewhere = self::device(MetricsSource::NodeExporter { port, path: "/nothing".into() });
-    assert_eq!(once(&devices, &elsewhere, APART).await.unwrap_err(), "node_exporter answers with status 404");
+    // It has a page of its own for whoever asks for anything else.
+    assert_eq!(once(&devices, &elsewhere, APART).await.unwrap_err(), "there is nothing of a node_exporter in its answer");
 }
 
 /// A server that answers everything with this body.
@@ -177,6 +178,7 @@ fn snmpd(folder: &Path) -> Option<(Running, u16)> {
         ("ann", &[("user", "ann"), ("authProtocol", "SHA-256"), ("authPassword", "authentication"), ("privPassword", "encryption")]),
         ("old", &[("user", "old"), ("authPassword", "authentication"), ("privPassword", "encryption"), ("privProtocol", "AES")]),
         ("wrong", &[("user", "ann"), ("authProtocol", "SHA-256"), ("authPassword", "something else"), ("privPassword", "encryption")]),
+        ("nobody", &[("user", "nobody"), ("authPassword", "authentication"), ("privPassword", "encryption")]),
         ("weak", &[("user", "ann"), ("authProtocol", "MD5"), ("authPassword", "authentication")]),
         ("short", &[("user", "ann"), ("authPassword", "short")]),
     ] {
@@ -222,9 +224,11 @@ async fn a_real_snmpd() {
         assert_eq!(ask(known, "1.3.6.1.4.1.1.1", None).await, "BadAnswer: the agent has no 1.3.6.1.4.1.1.1");
     }
     // A community that is not known is not answered: nobody can tell that from being dead.
-    assert_eq!(ask(agent(port, V2c, "other"), uptime, None).await, "Timeout: no answer (or another community than ours)");
+    for unknown in [agent(port, V2c, "other"), agent(port, V3, "wrong")] {
+        assert_eq!(ask(unknown, uptime, None).await, "Timeout: no answer, or another community or key than ours");
+    }
     for (unknown, says) in [
-        (agent(port, V3, "wrong"), "the agent refuses user or keys"),
+        (agent(port, V3, "nobody"), "the agent refuses user or keys"),
         (agent(port, V3, "weak"), "authProtocol is none of"),
         (agent(port, V3, "short"), "secret short: "),
         (agent(port, V2c, "missing"), "missing/community"),

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use common::{act, content, recorded, restarted, step, text, work};
 use devices::{Devices, Secrets};
-use reconcile::{Act as _, Action, Apt, Contact, Content, Device, ItemKey, Observe as _, Outcome, Package, StepId, Verdict};
+use reconcile::{
+    Act as _, Action, Apt, Contact, Content, Device, ItemKey, Metric, Metrics, MetricsSource, Observe as _, Outcome, Package, Series,
+    StepId, Usage, Verdict,
+};
 use simfleet::{Fault, Fleet, Setup, Simulated};
 
 const CATALOGUE: &str = "app 1.0 unit=app.service\napp 2.0 unit=app.service\n";
@@ -137,6 +140,28 @@ async fn a_unit_that_dies_is_told_with_its_words() {
         "{}",
         outcome.message
     );
+}
+
+/// What it uses is plausible, and its disk can fill up.
+#[tokio::test]
+async fn it_counts_and_its_disk_fills_up() {
+    let mut world = world();
+    let interval = jiff::SignedDuration::from_secs(5);
+    world.device.metrics = Some(Metrics { source: MetricsSource::Ssh, interval });
+    let read = async || devices::usage::once(&world.devices, &world.device, Duration::from_millis(1100)).await.unwrap();
+    let usage = read().await;
+    let value = |usage: &Usage, metric, item: &str| usage.values.get(&Series::item(metric, item)).copied().unwrap_or(-1.0);
+    for metric in [Metric::CpuRatio, Metric::MemoryRatio, Metric::SwapRatio] {
+        assert!((0.0..1.0).contains(&value(&usage, metric, "")), "{metric:?}: {usage:?}");
+    }
+    assert!(value(&usage, Metric::InterfaceReceived, "eth0") > 0.0 && value(&usage, Metric::Uptime, "") > 0.0, "{usage:?}");
+    let before = value(&usage, Metric::DiskRatio, "/");
+    assert!((0.2..0.7).contains(&before), "{before}");
+    world.simulated.suffer(&Fault::DiskFills(Duration::from_secs(1))).unwrap();
+    let full = value(&read().await, Metric::DiskRatio, "/");
+    assert!(full > 0.99, "{full}");
+    world.simulated.recover();
+    assert_eq!(value(&read().await, Metric::DiskRatio, "/"), before);
 }
 
 #[tokio::test]

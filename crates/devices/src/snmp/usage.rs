@@ -142,7 +142,8 @@ fn cpu(answers: &Answers, reading: &mut Reading) {
     if !loads.is_empty() {
         reading.gauge(Metric::CpuCount, "", loads.len() as f64);
     }
-    if let (Some(user), Some(system), Some(idle)) = (raw(USER), raw(SYSTEM), raw(IDLE)) {
+    // An agent that has just been started has not looked yet, and says 0 to all of them.
+    if let (Some(user), Some(system), Some(idle)) = (raw(USER), raw(SYSTEM), raw(IDLE).filter(|idle| *idle > 0.0)) {
         let or = |oid| raw(oid).unwrap_or(0.0);
         let busy = [user, or(NICE), system, or(INTERRUPT), or(SOFT_INTERRUPT), or(STOLEN)];
         reading.cpu = Some(Cpu { busy, idle, iowait: or(WAIT), wraps: true });
@@ -312,6 +313,16 @@ mod tests {
         assert_eq!(gauge(&reading, Metric::InterfaceSpeed, "port 1.2"), None);
         let counter = reading.counters[&Series::item(Metric::InterfaceReceived, "port 1")];
         assert!(counter.wraps && counter.most == Some(12_500_000.0 * SLACK), "{counter:?}");
+    }
+
+    #[test]
+    fn an_agent_that_has_not_looked_yet_has_no_processor_time() {
+        let at = |idle| {
+            reading(&answers(&[(USER, &[], Value::Counter32(0)), (SYSTEM, &[], Value::Counter32(0)), (IDLE, &[], Value::Counter32(idle))]))
+                .cpu
+        };
+        assert_eq!(at(0), None);
+        assert!(at(5).is_some_and(|cpu| cpu.idle == 5.0 && cpu.wraps));
     }
 
     #[test]

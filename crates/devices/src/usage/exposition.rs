@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn everything_has_a_limit() {
-        let long = |length: usize| format!("m{{a=\"{}\"}} 1", "x".repeat(length - 10));
+        let long = |length: usize| format!("m{{a=\"{}\"}} 1", "x".repeat(length - 9));
         assert!(shown(&long(LINE)).ends_with(" / 0"));
         assert_eq!(shown(&long(LINE + 1)), " / 1");
         let labels = |count: usize| format!("m{{{}}} 1", "a=\"\",".repeat(count));

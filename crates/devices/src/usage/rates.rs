@@ -167,7 +167,7 @@ fn growth(before: &Counter, now: &Counter) -> Option<f64> {
         growth if growth >= 0.0 => Some(growth),
         // Around once: twice within an interval can't be told from it, which is why there are counters of 64 bits. A counter that was far
         // from its end has more likely begun anew.
-        growth if now.wraps && before.value >= AROUND / 2.0 => Some(growth + AROUND),
+        growth if now.wraps && (AROUND / 2.0..AROUND).contains(&before.value) => Some(growth + AROUND),
         _ => None,
     }
 }
@@ -177,7 +177,7 @@ fn growth(before: &Counter, now: &Counter) -> Option<f64> {
 fn shares(before: &Cpu, now: &Cpu) -> Option<(f64, f64)> {
     let wraps = before.wraps && now.wraps;
     let part = |before: f64, now: f64| match now - before {
-        grown if grown < 0.0 && wraps && before >= AROUND / 2.0 => grown + AROUND,
+        grown if grown < 0.0 && wraps && (AROUND / 2.0..AROUND).contains(&before) => grown + AROUND,
         grown => grown.max(0.0),
     };
     let busy: f64 = before.busy.iter().zip(&now.busy).map(|(before, now)| part(*before, *now)).sum();
@@ -248,6 +248,7 @@ mod tests {
         assert_eq!(rates(false, &[(0, 100.0), (10, 50.0), (20, 150.0)]), [None, None, Some(10.0)], "it began anew");
         assert_eq!(rates(true, &[(0, AROUND - 100.0), (10, 100.0)]), [None, Some(20.0)], "once around");
         assert_eq!(rates(true, &[(0, 1000.0), (10, 100.0)]), [None, None], "far from its end: it began anew");
+        assert_eq!(rates(true, &[(0, 5e9), (10, 100.0)]), [None, None], "an agent that says 32 bits and sends more");
         assert_eq!(rates(false, &[(0, 0.0), (50, 500.0)]), [None, Some(10.0)], "five intervals are bridged");
         assert_eq!(rates(false, &[(0, 0.0), (51, 510.0), (61, 610.0)]), [None, None, Some(10.0)], "more are not");
         assert_eq!(rates(false, &[(0, 0.0), (0, 500.0)]), [None, None]);
