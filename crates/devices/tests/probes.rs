@@ -162,29 +162,27 @@ fn rubbish_is_held_against_whoever_sends_it() {
 #[tokio::test]
 async fn icmp_passes_or_says_that_it_could_not_be_run() {
     let ping = |count, max_rtt| Check::Icmp { count, max_loss_percent: 50, max_rtt };
-    let run = ran(ping(4, None)).await;
-    if run.code == ProbeCode::NotPermitted {
-        assert!(run.words.starts_with("the kernel refuses ICMP sockets"), "{}", run.words);
+    let first = ran(ping(4, None)).await;
+    if first.code == ProbeCode::NotPermitted {
+        assert!(first.words.starts_with("the kernel refuses ICMP sockets"), "{}", first.words);
         return;
     }
-    assert_eq!(run.code, ProbeCode::Passed, "{}", run.words);
-    let echoes = run.measured.echoes.unwrap();
+    assert_eq!(first.code, ProbeCode::Passed, "{}", first.words);
+    let echoes = first.measured.echoes.unwrap();
     assert_eq!((echoes.sent, echoes.received), (4, 4));
     assert!(echoes.least > Duration::ZERO && echoes.least <= echoes.average && echoes.average <= echoes.most);
-    assert!(run.words.starts_with("4 of 4 answered, round trip "), "{}", run.words);
+    assert!(first.words.starts_with("4 of 4 answered, round trip "), "{}", first.words);
     assert!(shown(ping(1, Some(SignedDuration::ZERO))).await.starts_with("Slow: 1 of 1 answered"));
-    // Many at once to one place: each counts its own.
-    let at_once = futures::future::join_all((0..10).map(|_| ran(ping(3, None)))).await;
-    assert!(at_once.iter().all(|run| run.measured.echoes.unwrap().received == 3), "{at_once:?}");
+    // Many at once to one place: each counts its own. A raw socket hears what is for all of them, so not too many.
     let (devices, _directory) = devices();
+    let (here, probe_three) = (device(Vec::new()), probe(ping(3, None)));
+    let at_once = futures::future::join_all((0..20).map(|_| run(&devices, &here, &probe_three))).await;
+    let words: Vec<&str> = at_once.iter().map(|run| run.words.as_str()).collect();
+    assert!(words.iter().all(|words| words.starts_with("3 of 3 answered")), "{words:?}");
     let six = reconcile::Device { address: "::1".into(), ..device(Vec::new()) };
-    let run = devices::probe::run(&devices, &six, &probe(ping(2, None))).await;
+    let run = run(&devices, &six, &probe(ping(2, None))).await;
     // Where there is no IPv6 at all, that is said.
     assert!(matches!(run.code, ProbeCode::Passed | ProbeCode::NotPermitted | ProbeCode::Exhausted), "{:?}: {}", run.code, run.words);
-    // Nobody has an address of a network that is for documentation.
-    let nobody = reconcile::Device { address: "192.0.2.1".into(), ..device(Vec::new()) };
-    let run = devices::probe::run(&devices, &nobody, &probe(ping(2, None))).await;
-    assert!(matches!(run.code, ProbeCode::Timeout | ProbeCode::NoRoute | ProbeCode::NotPermitted), "{:?}: {}", run.code, run.words);
 }
 
 #[tokio::test]
