@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Tools, each with the Debian package that has it.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 12] = [
     ("systemd-nspawn", "systemd-container"),
     ("debootstrap", "debootstrap"),
     ("apt-ftparchive", "apt-utils"),
@@ -14,6 +14,9 @@ const TOOLS: [(&str, &str); 10] = [
     ("cc", "gcc"),
     ("initdb", "postgresql-15"),
     ("setpriv", "util-linux"),
+    ("rsyslogd", "rsyslog"),
+    // The module with its TLS; it has no program.
+    ("../share/doc/rsyslog-gnutls", "rsyslog-gnutls"),
 ];
 
 /// Debian packages that are missing.
