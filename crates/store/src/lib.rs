@@ -10,6 +10,7 @@ mod contents;
 mod error;
 mod key;
 mod log;
+mod logs;
 mod mailbox;
 mod open;
 mod plans;
@@ -27,6 +28,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use error::Error;
 pub use log::Filter;
+pub use logs::{LogCount, LogLine, LogTemplate, Place, Search};
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};
@@ -37,6 +39,8 @@ pub struct Store {
     pool: AnyPool,
     key: SigningKey,
     backend: Backend,
+    /// Days of which PostgreSQL is known to have a partition for lines of logs.
+    log_days: std::sync::Mutex<std::collections::BTreeSet<i64>>,
 }
 
 /// Which database it is.

@@ -44,7 +44,7 @@ fn without_time<'t>(mut scan: Scan<'t>, line: &mut Line<'t>) -> bool {
     let mut at = scan;
     if let Some(found) = tag(&mut at) {
         line.dialect = Dialect::Bsd;
-        take(found, line);
+        take(&found, line);
         line.message = at.rest();
         return true;
     }
@@ -54,7 +54,7 @@ fn without_time<'t>(mut scan: Scan<'t>, line: &mut Line<'t>) -> bool {
         Some(found) if is_host(word) && !found.process.is_empty() => {
             line.dialect = Dialect::Bsd;
             line.host = word;
-            take(found, line);
+            take(&found, line);
             line.message = scan.rest();
             true
         }
@@ -96,7 +96,7 @@ fn body<'t>(mut scan: Scan<'t>, line: &mut Line<'t>) {
         return;
     }
     if let Some(tag) = tag(&mut scan) {
-        take(tag, line);
+        take(&tag, line);
         line.message = scan.rest();
         return identify(line);
     }
@@ -107,7 +107,7 @@ fn body<'t>(mut scan: Scan<'t>, line: &mut Line<'t>) {
     if (is_event || Severity::from_name(word).is_some() || word.ends_with([':', ',']) || word.matches(',').count() == 2)
         && let Some(tag) = tag(&mut behind)
     {
-        take(tag, line);
+        take(&tag, line);
         if is_event {
             line.id = word;
         }
@@ -117,7 +117,7 @@ fn body<'t>(mut scan: Scan<'t>, line: &mut Line<'t>) {
     line.message = scan.rest();
 }
 
-fn take<'t>(tag: Tag<'t>, line: &mut Line<'t>) {
+fn take<'t>(tag: &Tag<'t>, line: &mut Line<'t>) {
     line.program = tag.program;
     line.process = tag.process;
 }
@@ -173,7 +173,7 @@ fn topics<'t>(mut scan: Scan<'t>, line: &mut Line<'t>) -> bool {
     let is_topic = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-!".contains(&byte))
     };
-    let grave = word.split(',').filter_map(|part| Severity::from_name(part)).min();
+    let grave = word.split(',').filter_map(Severity::from_name).min();
     let (Some(severity), true) = (grave, word.contains(',') && word.split(',').all(is_topic)) else { return false };
     if !host.is_empty() && (!line.host.is_empty() || !is_host(host)) {
         return false;
