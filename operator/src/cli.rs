@@ -6,6 +6,7 @@ mod can;
 mod check;
 mod get;
 mod kubernetes;
+mod logs;
 mod plan;
 mod reference;
 mod rollout;
@@ -13,6 +14,7 @@ mod run;
 mod shards;
 mod show;
 mod simulate;
+mod syslog;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -71,6 +73,8 @@ enum Command {
     Approve(rollout::ApproveArgs),
     /// Read, export and prove the audit log
     Audit(audit::AuditArgs),
+    /// Show what devices say in their logs, the newest last
+    Logs(logs::LogsArgs),
     /// Show how the engine is, or watch rollouts go on
     Status(get::StatusArgs),
     /// Ask a server for its SSH host keys, as YAML to be pinned
@@ -135,6 +139,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Approve(args) => rollout::approve(&args).await,
         Command::Audit(args) => audit::run(&args).await,
+        Command::Logs(args) => logs::run(&args).await,
         Command::Status(args) => get::status(&args).await,
         Command::Scan(args) => run::scan(&args).await,
         Command::Simulate(args) => return simulate::run(args).await,

@@ -37,6 +37,9 @@ pub struct View {
     pub stands_by: bool,
     /// The shards of the fleet that this replica works for, with the number of their devices.
     pub shards: BTreeMap<u32, usize>,
+    /// What the intake of logs counted since the start: `taken`, `cut`, `mended`, and what was refused by why; how many `templates` and
+    /// `strangers` are known. Empty where no logs are taken.
+    pub logs: BTreeMap<&'static str, u64>,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.

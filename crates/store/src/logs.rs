@@ -8,6 +8,7 @@ mod forget;
 mod search;
 pub(crate) mod shape;
 
+use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 
 use crate::open::within;
@@ -17,7 +18,7 @@ use crate::{Backend, Error, Store};
 pub use search::{Place, Search};
 
 /// A line as it is stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// Its number; given by the store.
     pub number: u64,

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{self, KubernetesArgs};
+use super::syslog::{self, SyslogArgs};
 use super::webhooks::{self, WebhookArgs};
 use crate::engine::governing::Governing;
 use crate::engine::hands::shard::Workplace;
@@ -86,6 +87,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
+    pub(super) syslog: SyslogArgs,
+    #[command(flatten)]
     pub(super) kubernetes: KubernetesArgs,
 }
 
@@ -111,6 +114,7 @@ pub(super) struct Running {
     pub(super) view: api::view::SharedView,
     pub(super) stop: CancellationToken,
     pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    logs: Option<tokio::task::JoinHandle<()>>,
     _lock: std::fs::File,
 }
 
@@ -129,6 +133,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     running.stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(8), task).await;
+    if let Some(logs) = running.logs {
+        let _ = tokio::time::timeout(Duration::from_secs(5), logs).await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -176,6 +183,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             }
         });
     }
+    let logs = syslog::start(&args.syslog, &store, &view, &stop).await?;
     let parts = Parts {
         store,
         devices,
@@ -204,7 +212,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
-    Ok(Running { view, stop, task, _lock: lock })
+    Ok(Running { view, stop, task, logs, _lock: lock })
 }
 
 fn interval(option: &str, value: crds::Duration) -> anyhow::Result<Duration> {
