@@ -2,7 +2,7 @@
 //!
 //! A task of its own beside the loop: it reads what is desired, for the devices' addresses, and writes what is counted into the view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use api::view::SharedView;
 use jiff::Timestamp;
 use logs::batch::Batch;
 use logs::intake::{Intake, Refused};
-use logs::mining::{Change, Kept, Miner, Options, Snapshot};
+use logs::mining::{Change, Kept, Miner, Options, Snapshot, TemplateId};
 use logs::reading::{Count, Reading, Record};
 use logs::senders::Known;
 use reconcile::{Desired, Name};
@@ -36,8 +36,10 @@ struct Lines {
     store: Arc<Store>,
     /// Lines that the store did not take.
     lost: u64,
-    /// Something is known of templates that is not kept yet.
-    changed: bool,
+    /// Templates that are new or wider, and not kept yet as they are.
+    changed: BTreeSet<TemplateId>,
+    /// Templates that were seen, and are not kept yet as seen.
+    seen: BTreeSet<TemplateId>,
     is_away: bool,
 }
 
@@ -50,7 +52,15 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
             Miner::new(Options::default())
         }
     };
-    let mut lines = Lines { reading: Reading::new(miner), desired: None, store, lost: 0, changed: false, is_away: false };
+    let mut lines = Lines {
+        reading: Reading::new(miner),
+        desired: None,
+        store,
+        lost: 0,
+        changed: BTreeSet::new(),
+        seen: BTreeSet::new(),
+        is_away: false,
+    };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
@@ -65,8 +75,9 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
             },
             _ = tick.tick() => {
                 ticks += 1;
-                lines.keep().await;
+                lines.keep(false).await;
                 if ticks % FORGET == 1 {
+                    lines.keep(true).await;
                     lines.forget().await;
                 }
             }
@@ -80,7 +91,7 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
     }
     let counts = lines.reading.finish();
     lines.count(counts).await;
-    lines.keep().await;
+    lines.keep(true).await;
 }
 
 impl Lines {
@@ -105,7 +116,8 @@ impl Lines {
 
     async fn store(&mut self, batch: &Batch) {
         let (records, ended) = self.reading.take(batch);
-        self.changed |= records.iter().any(|record| record.change != Change::None);
+        self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
+        self.seen.extend(records.iter().filter_map(|record| record.template));
         let rows: Vec<LogLine> = records.iter().map(row).collect();
         let written = self.store.write_logs(&rows).await;
         if let Err(error) = &written {
@@ -131,16 +143,23 @@ impl Lines {
         }
     }
 
-    /// Keeps the templates, if there is anything new about them.
-    async fn keep(&mut self) {
-        if !self.changed {
+    /// Keeps templates that changed, or all that were seen, so that they are not taken for old ones.
+    async fn keep(&mut self, all: bool) {
+        let which = if all { &self.seen } else { &self.changed };
+        if which.is_empty() {
             return;
         }
         let seen = Timestamp::now().as_second();
         let snapshot = self.reading.miner.snapshot();
-        let templates: Vec<LogTemplate> = snapshot.templates.iter().map(|kept| template(kept, seen)).collect();
+        let kept = snapshot.templates.iter().filter(|kept| which.contains(&kept.id));
+        let templates: Vec<LogTemplate> = kept.map(|kept| template(kept, seen)).collect();
         match self.store.keep_log_templates(&templates).await {
-            Ok(()) => self.changed = false,
+            Ok(()) => {
+                self.changed.clear();
+                if all {
+                    self.seen.clear();
+                }
+            }
             Err(error) => tracing::warn!(%error, "templates of logs could not be stored, and will be tried again"),
         }
     }
