@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use logs::mining::{Miner, Options};
 use logs::parse::{Around, FIELDS, WORD, parse};
 use logs::{Flags, clean};
-use proptest::prelude::*;
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 fn check(bytes: &[u8]) {
     let (text, flags) = clean::line(bytes);
