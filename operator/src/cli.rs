@@ -7,6 +7,7 @@ mod check;
 mod get;
 mod graph;
 mod kubernetes;
+mod logs;
 mod plan;
 mod reference;
 mod rollout;
@@ -14,6 +15,7 @@ mod run;
 mod shards;
 mod show;
 mod simulate;
+mod syslog;
 mod top;
 mod webhooks;
 
@@ -77,6 +79,8 @@ enum Command {
     Approve(rollout::ApproveArgs),
     /// Read, export and prove the audit log
     Audit(audit::AuditArgs),
+    /// Show what devices say in their logs, the newest last
+    Logs(logs::LogsArgs),
     /// Show how the engine is, or watch rollouts go on
     Status(get::StatusArgs),
     /// Ask a server for its SSH host keys, as YAML to be pinned
@@ -143,6 +147,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Approve(args) => rollout::approve(&args).await,
         Command::Audit(args) => audit::run(&args).await,
+        Command::Logs(args) => logs::run(&args).await,
         Command::Status(args) => get::status(&args).await,
         Command::Scan(args) => run::scan(&args).await,
         Command::Simulate(args) => return simulate::run(args).await,

@@ -13,6 +13,7 @@ pub(crate) mod governing;
 pub(crate) mod hands;
 mod heard;
 pub(crate) mod hooks;
+pub(crate) mod logs;
 mod looks;
 mod pass;
 mod preview;

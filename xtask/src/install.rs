@@ -19,6 +19,9 @@ const TOOLS: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("snmpd", "snmpd"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
+    ("rsyslogd", "rsyslog"),
+    // The module with its TLS; it has no program.
+    ("../share/doc/rsyslog-gnutls", "rsyslog-gnutls"),
 ];
 
 /// Debian packages that are missing.

@@ -81,12 +81,43 @@ pub(crate) fn render(view: &View) -> String {
     for (shard, count) in &view.shards {
         shards.get_or_create(&Shard { shard: *shard }).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
+    logs(&mut registry, view);
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
     usage(&mut registry, view);
     let mut text = String::new();
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// What the intake of logs counted, where there is one.
+fn logs(registry: &mut Registry, view: &View) {
+    if view.logs.is_empty() {
+        return;
+    }
+    let refused = Family::<Word, Counter>::default();
+    registry.register("log_refused", "Lines and connections of logs that were not taken, by why", refused.clone());
+    for (name, value) in &view.logs {
+        let help = match *name {
+            "taken" => "Lines of logs that were taken",
+            "cut" => "Lines of logs that were too long, and were cut",
+            "mended" => "Lines of logs with something in them that is no text",
+            "templates" | "strangers" => {
+                let gauge = Gauge::<i64>::default();
+                gauge.set(i64::try_from(*value).unwrap_or(i64::MAX));
+                let help = if *name == "templates" { "Templates of lines that are known" } else { "Senders of logs that are no device's" };
+                registry.register(format!("log_{name}"), help, gauge);
+                continue;
+            }
+            why => {
+                refused.get_or_create(&Word { state: why.into() }).inc_by(*value);
+                continue;
+            }
+        };
+        let counter = Counter::<u64>::default();
+        counter.inc_by(*value);
+        registry.register(format!("log_lines_{name}"), help, counter);
+    }
 }
 
 /// What devices use: `evenkeel_device_memory_ratio{device="web-01"}`.

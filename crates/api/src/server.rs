@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::can::Question;
 use crate::hooks::{self, Hooks};
+use crate::logs;
 use crate::metrics;
 use crate::places::Places;
 use crate::problem::problem;
@@ -134,6 +135,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/checkpoint", get(checkpoint))
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
+        .route("/v1/logs", get(logs::lines))
         .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))

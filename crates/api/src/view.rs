@@ -43,6 +43,9 @@ pub struct View {
     pub own_network_down: bool,
     /// What its devices use just now; it has locks of its own, since it changes all the time.
     pub usages: Arc<Usages>,
+    /// What the intake of logs counted since the start: `taken`, `cut`, `mended`, and what was refused by why; how many `templates` and
+    /// `strangers` are known. Empty where no logs are taken.
+    pub logs: BTreeMap<&'static str, u64>,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.

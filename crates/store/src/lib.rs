@@ -10,6 +10,7 @@ mod contents;
 mod error;
 mod key;
 mod log;
+mod logs;
 mod mailbox;
 mod open;
 mod plans;
@@ -30,6 +31,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use error::Error;
 pub use log::Filter;
+pub use logs::{LogCount, LogLine, LogTemplate, Place, Search};
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};
@@ -43,6 +45,8 @@ pub struct Store {
     backend: Backend,
     /// Partitions that are known to be there, by table and number.
     partitions: Mutex<HashSet<(&'static str, i64)>>,
+    /// Days of which PostgreSQL is known to have a partition for lines of logs.
+    log_days: Mutex<std::collections::BTreeSet<i64>>,
 }
 
 /// Which database it is.

@@ -15,7 +15,7 @@ use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Ex
 use crate::audit::tree::Frontier;
 use crate::rows::{maybe_text, number, query, text};
 use crate::samples::partitions;
-use crate::{Backend, Error, Store, key, log};
+use crate::{Backend, Error, Store, key, log, logs};
 
 /// Longest wait for a connection: a busy pool, or a server that does not answer.
 const ACQUIRE: Duration = Duration::from_secs(10);
@@ -179,8 +179,11 @@ async fn prepare(options: &AnyConnectOptions, settings: &'static [&'static str])
     let late = |_| Err(Error::away(ErrorKind::TimedOut, "no answer to a new connection in time"));
     let mut connection: AnyConnection = tokio::time::timeout(ACQUIRE, connect).await.unwrap_or_else(late)?;
     sqlx::migrate!("./migrations").run(&mut connection).await?;
-    if connection.backend_name() == "PostgreSQL" {
+    if connection.backend_name() == "SQLite" {
+        logs::shape::prepare_sqlite(&mut connection).await?;
+    } else {
         partitions::prepare(&mut connection).await?;
+        logs::shape::prepare_postgres(&mut connection).await?;
     }
     Ok(connection.close().await?)
 }
@@ -194,7 +197,7 @@ async fn open(data: &Path, pool: AnyPool, backend: Backend) -> Result<Store, Err
     let after = sqlx::query(signer).fetch_optional(&pool).await?;
     let after = after.map(|row| text(&row, "signer")).transpose()?;
     key::is_signer(data, &key, after.as_deref())?;
-    let store = Store { pool, key, backend, partitions: Mutex::default() };
+    let store = Store { pool, key, backend, partitions: Mutex::default(), log_days: Mutex::default() };
     store.check_log().await?;
     Ok(store)
 }

@@ -25,7 +25,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    fn bind(self, query: Query<'_, Any, AnyArguments>) -> Query<'_, Any, AnyArguments> {
+    pub(crate) fn bind(self, query: Query<'_, Any, AnyArguments>) -> Query<'_, Any, AnyArguments> {
         match self {
             Self::Text(text) => query.bind(text),
             Self::Number(number) => query.bind(number),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::kubernetes::{self, KubernetesArgs};
+use super::syslog::{self, SyslogArgs};
 use super::webhooks::{self, WebhookArgs};
 use crate::engine::governing::Governing;
 use crate::engine::hands::here::Watching;
@@ -100,6 +101,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
+    pub(super) syslog: SyslogArgs,
+    #[command(flatten)]
     pub(super) kubernetes: KubernetesArgs,
 }
 
@@ -129,6 +132,7 @@ pub(super) struct Running {
     pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
     /// Writes samples, and at the end those that are left.
     samples: tokio::task::JoinHandle<()>,
+    logs: Option<tokio::task::JoinHandle<()>>,
     _lock: std::fs::File,
 }
 
@@ -147,6 +151,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     running.stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(8), futures::future::join(task, running.samples)).await;
+    if let Some(logs) = running.logs {
+        let _ = tokio::time::timeout(Duration::from_secs(5), logs).await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -204,6 +211,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             }
         });
     }
+    let logs = syslog::start(&args.syslog, &store, &view, &stop).await?;
     let parts = Parts {
         store,
         devices,
@@ -233,7 +241,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
-    Ok(Running { view, stop, task, samples, _lock: lock })
+    Ok(Running { view, stop, task, samples, logs, _lock: lock })
 }
 
 fn remote_write_to(url: &reqwest::Url, token: Option<&Path>) -> anyhow::Result<remote_write::Receiver> {

@@ -35,6 +35,8 @@ const BELOW: &str = "
 | revisions and their batches | the Deployment's history limit |
 | contents | as long as a revision or a step refers to them |
 | approvals | 100 of a Deployment, one of a source |
+| lines of logs | their age and their number, as is configured; in PostgreSQL by whole days |
+| templates and counts of lines | their age |
 | placements | one for each device of a Deployment |
 | samples | single values 48 hours, sums of five minutes 30 days, sums of an hour 400 days; 512 series of a device at once |
 ";
@@ -50,7 +52,7 @@ pub async fn document() -> Result<String, Box<dyn Error>> {
     store::Store::open(&store::Options { data: data.path().to_owned(), url: None }).await?.close().await;
     let url = format!("sqlite://{}?mode=ro", data.path().join("evenkeel.db").display());
     let mut database = AnyConnectOptions::from_str(&url)?.connect().await?;
-    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY rowid";
+    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND name NOT LIKE 'log\\_text%' ESCAPE '\\' ORDER BY rowid";
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut database).await?;
 
     let mut text = format!("{ABOVE}\n```mermaid\nerDiagram\n");

@@ -5,6 +5,7 @@ mod diagram;
 mod faults;
 mod keys;
 mod log;
+mod logs;
 mod mailbox;
 mod model;
 mod places;

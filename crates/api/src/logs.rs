@@ -1,0 +1,59 @@
+//! `/v1/logs`: lines of logs, the newest first.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use store::{Place, Search};
+
+use crate::problem::problem;
+use crate::server::Shared;
+
+/// Lines in one answer where nothing is said.
+const LIMIT: usize = 100;
+
+/// Which lines.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Lines {
+    device: Option<String>,
+    since: Option<jiff::Timestamp>,
+    #[serde(default)]
+    words: String,
+    severity: Option<u32>,
+    program: Option<String>,
+    template: Option<String>,
+    /// `received-number` of the last line of the page before.
+    before: Option<String>,
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+pub(crate) async fn lines(State(shared): State<Shared>, Query(query): Query<Lines>) -> Response {
+    let before = match query.before.as_deref().map(place) {
+        Some(None) => {
+            return problem(StatusCode::BAD_REQUEST, "before: write RECEIVED-NUMBER, as the last line of the page before has them");
+        }
+        before => before.flatten(),
+    };
+    let search = Search {
+        device: query.device,
+        since: query.since.map(jiff::Timestamp::as_microsecond),
+        words: query.words,
+        severity: query.severity,
+        program: query.program,
+        template: query.template,
+        before,
+        after: query.after,
+        limit: query.limit.unwrap_or(LIMIT),
+    };
+    match shared.store.search_logs(&search).await {
+        Ok(lines) => Json(lines).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+fn place(text: &str) -> Option<Place> {
+    let (received, number) = text.rsplit_once('-')?;
+    Some(Place { received: received.parse().ok()?, number: number.parse().ok()? })
+}

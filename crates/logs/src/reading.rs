@@ -1,0 +1,172 @@
+//! Batches become records: each line with its device and its template, ready to be stored.
+//!
+//! One of these in a process, in one task: it is what remembers templates, strangers, and the counts of the five minutes at hand.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::batch::{Batch, Received};
+use crate::line::Line;
+use crate::mining::{Change, Miner, TemplateId};
+use crate::senders::{By, Devices, Strangers};
+
+/// Seconds that are counted together.
+pub const SLOT: i64 = 300;
+/// Counts of one time slot at most. What comes beyond is counted under no template of its own, but under its device's rest.
+pub const COUNTS: usize = 200_000;
+
+/// A line as it is stored.
+#[derive(Clone, Debug)]
+pub struct Record<'b> {
+    /// Its device; none: a stranger's.
+    pub device: Option<Arc<str>>,
+    /// What told so.
+    pub by: Option<By>,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// When it came.
+    pub received: Timestamp,
+    /// What it says, with when it was sent.
+    pub line: Line<'b>,
+    /// Its template; strangers' lines have none: who is not known shall not push out what is.
+    pub template: Option<TemplateId>,
+    /// What it did to that.
+    pub change: Change,
+}
+
+/// Lines of one template of one device in one time slot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// When the slot began, in seconds since 1970: a multiple of [`SLOT`].
+    pub slot: i64,
+    /// Whose.
+    pub device: Arc<str>,
+    /// Of which; none: the rest of a slot that had too many.
+    pub template: Option<TemplateId>,
+    /// How many.
+    pub lines: u64,
+}
+
+/// What is remembered from batch to batch.
+pub struct Reading {
+    /// Devices by what they are known by.
+    pub devices: Devices,
+    /// Senders that are no device's.
+    pub strangers: Strangers,
+    /// The templates.
+    pub miner: Miner,
+    /// Seconds east of Greenwich that clocks are taken to show which do not say so.
+    pub offset: i32,
+    slot: i64,
+    counts: HashMap<(Arc<str>, Option<TemplateId>), u64>,
+}
+
+impl Reading {
+    /// Knows the templates of a miner, and no device yet.
+    pub fn new(miner: Miner) -> Self {
+        Self { devices: Devices::default(), strangers: Strangers::default(), miner, offset: 0, slot: 0, counts: HashMap::new() }
+    }
+
+    /// The records of a batch, and the counts of a time slot if it ended before one of them.
+    pub fn take<'b>(&mut self, batch: &'b Batch) -> (Vec<Record<'b>>, Vec<Count>) {
+        let mut ended = Vec::new();
+        let records = batch.lines(self.offset).map(|received| self.record(received, &mut ended)).collect();
+        (records, ended)
+    }
+
+    /// The counts so far, once: when the process ends, or when a slot is over and nothing came that would show it.
+    pub fn finish(&mut self) -> Vec<Count> {
+        let slot = self.slot;
+        let mut counts: Vec<Count> =
+            self.counts.drain().map(|((device, template), lines)| Count { slot, device, template, lines }).collect();
+        counts.sort_unstable();
+        counts
+    }
+
+    fn record<'b>(&mut self, received: Received<'b>, ended: &mut Vec<Count>) -> Record<'b> {
+        let Received { peer, received, line } = received;
+        // By when it came: a sender's clock can't reopen what is over. Neither can ours, if it is put back.
+        let slot = received.as_second().div_euclid(SLOT) * SLOT;
+        if slot > self.slot {
+            ended.extend(self.finish());
+            self.slot = slot;
+        }
+        let Some(found) = self.devices.find(peer, line.host) else {
+            self.strangers.add(peer.address, line.host, received);
+            return Record { device: None, by: None, address: peer.address, received, line, template: None, change: Change::None };
+        };
+        let mined = self.miner.mine(line.program, line.id, line.message);
+        self.count(&found.device, mined.template);
+        Record {
+            device: Some(found.device),
+            by: Some(found.by),
+            address: peer.address,
+            received,
+            line,
+            template: Some(mined.template),
+            change: mined.change,
+        }
+    }
+
+    fn count(&mut self, device: &Arc<str>, template: TemplateId) {
+        let key = (device.clone(), Some(template));
+        if let Some(lines) = self.counts.get_mut(&key) {
+            *lines += 1;
+        } else if self.counts.len() < COUNTS {
+            self.counts.insert(key, 1);
+        } else {
+            // One for each device beyond the limit at most, and there are not more devices than that.
+            *self.counts.entry((device.clone(), None)).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Peer;
+    use crate::mining::Options;
+    use crate::senders::Known;
+
+    fn batch(lines: &[(&str, i64, &str)]) -> Batch {
+        let mut batch = Batch::default();
+        for (address, second, line) in lines {
+            let peer = Peer { address: address.parse().unwrap(), certificate: None };
+            batch.push(line.as_bytes(), &peer, Timestamp::from_second(*second).unwrap());
+        }
+        batch
+    }
+
+    fn reading() -> Reading {
+        let mut reading = Reading::new(Miner::new(Options::default()));
+        reading.devices.set("web-01", Known { addresses: vec!["10.0.0.1".parse().unwrap()], ..Known::default() });
+        reading
+    }
+
+    #[test]
+    fn lines_have_their_device_their_template_and_are_counted_by_five_minutes() {
+        let mut reading = reading();
+        let login = "<38>Jan  2 03:04:05 web-01 sshd[1]: Accepted password for root from 10.0.0.7 port 1";
+        let batch = batch(&[
+            ("10.0.0.1", 600, login),
+            ("10.0.0.1", 899, login),
+            ("192.0.2.1", 899, "<13>Jan  2 03:04:05 gw app: who am I"),
+            ("10.0.0.1", 900, login),
+            // Our clock was put back.
+            ("10.0.0.1", 880, login),
+        ]);
+        let (records, ended) = reading.take(&batch);
+        let seen: Vec<_> =
+            records.iter().map(|record| (record.device.as_deref(), record.by, record.change, record.template.is_some())).collect();
+        let web = |change| (Some("web-01"), Some(By::Address), change, true);
+        assert_eq!(seen, [web(Change::New), web(Change::None), (None, None, Change::None, false), web(Change::None), web(Change::None)]);
+        let count = |slot, lines| Count { slot, device: "web-01".into(), template: records[0].template, lines };
+        assert_eq!(ended, [count(600, 2)]);
+        assert_eq!(reading.finish(), [count(900, 2)]);
+        assert_eq!(reading.finish(), []);
+        assert_eq!((reading.strangers.list()[0].host.as_str(), reading.miner.len()), ("gw", 1));
+    }
+}

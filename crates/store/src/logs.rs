@@ -1,0 +1,204 @@
+//! Lines of logs, templates, and how often each came.
+//!
+//! Lines have their own line to stand in (`log_tail`): who writes them never holds up who writes plans. A search for words finds lines
+//! that have all of them, or words that begin with them. Both databases are given the same words; whether letters beyond ASCII are also
+//! found as small or capital ones depends on the database and its locale.
+
+mod forget;
+mod search;
+pub(crate) mod shape;
+
+use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
+
+use crate::open::within;
+use crate::rows::{Value, insert, number, query, text};
+use crate::{Backend, Error, Store};
+
+pub use search::{Place, Search};
+
+/// A line as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Its number; given by the store.
+    pub number: u64,
+    /// When it came, in microseconds since 1970.
+    pub received: i64,
+    /// When it was sent by the sender's clock, in microseconds since 1970.
+    pub sent: Option<i64>,
+    /// Its device; empty for a sender that is not known.
+    pub device: String,
+    /// Where it came from.
+    pub address: String,
+    /// How the sender calls itself.
+    pub host: String,
+    /// Facility, 0 to 23.
+    pub facility: u32,
+    /// Severity, 0 to 7; the lower, the graver.
+    pub severity: u32,
+    /// The program.
+    pub program: String,
+    /// Its process.
+    pub process: String,
+    /// The kind of message that the line itself names.
+    pub kind: String,
+    /// Its template's id.
+    pub template: Option<String>,
+    /// What has to be known about it, as bits.
+    pub flags: u32,
+    /// What it carries beside the message, as JSON text.
+    pub fields: String,
+    /// What it says.
+    pub message: String,
+}
+
+/// A template as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTemplate {
+    /// Its id: sixteen hexadecimal digits.
+    pub id: String,
+    /// Its program.
+    pub program: String,
+    /// Its text.
+    pub text: String,
+    /// What the miner needs, as JSON text.
+    pub document: String,
+    /// When it was last seen, in seconds since 1970.
+    pub seen: i64,
+}
+
+/// Lines of a template of a device in five minutes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogCount {
+    /// When the five minutes began, in seconds since 1970.
+    pub slot: i64,
+    /// The device.
+    pub device: String,
+    /// The template's id; empty for the rest.
+    pub template: String,
+    /// How many.
+    pub lines: u64,
+}
+
+const COLUMNS: &str = "log_line (number, received, sent, device, address, host, facility, severity, program, process, kind, template, flags, fields, message)";
+
+impl Store {
+    /// Writes lines, all or none, and returns the number of the last one.
+    pub async fn write_logs(&self, lines: &[LogLine]) -> Result<u64, Error> {
+        within(lines.len(), async {
+            self.make_log_room(lines.iter().map(|line| line.received)).await?;
+            let mut tx = self.pool.begin().await?;
+            let statement = "UPDATE log_tail SET number = number + $1 WHERE one = 1 RETURNING number";
+            let row = query(statement, [lines.len().into()]).fetch_optional(&mut *tx).await?;
+            let last: u64 = number(&row.ok_or_else(|| Error::Damaged("log_tail".into()))?, "number")?;
+            let first = last + 1 - lines.len() as u64;
+            insert(&mut tx, COLUMNS, (first..).zip(lines).map(|(number, line)| row_of(number, line)), "").await?;
+            if matches!(self.backend, Backend::Sqlite { .. }) {
+                let words = (first..).zip(lines).map(|(number, line)| [number.into(), search::words(&line.message).into()]);
+                insert(&mut tx, "log_text (rowid, message)", words, "").await?;
+            }
+            tx.commit().await?;
+            Ok(last)
+        })
+        .await
+    }
+
+    /// Adds counts to what is counted already.
+    pub async fn add_log_counts(&self, counts: &[LogCount]) -> Result<(), Error> {
+        within(counts.len(), async {
+            let mut tx = self.pool.begin().await?;
+            let rows = counts.iter().map(|count| {
+                [Value::Number(Some(count.slot)), count.device.as_str().into(), count.template.as_str().into(), count.lines.into()]
+            });
+            let conflict = "ON CONFLICT (slot, device, template) DO UPDATE SET lines = log_count.lines + excluded.lines";
+            insert(&mut tx, "log_count (slot, device, template, lines)", rows, conflict).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
+    /// How often each template of a device came since then, the oldest first; at most 100 000.
+    pub async fn log_counts(&self, device: &str, since: i64) -> Result<Vec<LogCount>, Error> {
+        let statement =
+            "SELECT slot, device, template, lines FROM log_count WHERE device = $1 AND slot >= $2 ORDER BY slot, template LIMIT 100000";
+        let rows = within(0, async { Ok(query(statement, [device.into(), Value::Number(Some(since))]).fetch_all(&self.pool).await?) });
+        let count = |row: &sqlx::any::AnyRow| {
+            Ok(LogCount {
+                slot: number(row, "slot")?,
+                device: text(row, "device")?,
+                template: text(row, "template")?,
+                lines: number(row, "lines")?,
+            })
+        };
+        rows.await?.iter().map(count).collect()
+    }
+
+    /// Keeps templates: new ones, and those that changed.
+    pub async fn keep_log_templates(&self, templates: &[LogTemplate]) -> Result<(), Error> {
+        within(templates.len(), async {
+            let mut tx = self.pool.begin().await?;
+            let rows = templates.iter().map(|template| {
+                let LogTemplate { id, program, text, document, seen } = template;
+                [id.as_str().into(), program.as_str().into(), text.as_str().into(), document.as_str().into(), Value::Number(Some(*seen))]
+            });
+            let conflict = "ON CONFLICT (id) DO UPDATE SET text = excluded.text, document = excluded.document, seen = excluded.seen";
+            insert(&mut tx, "log_template (id, program, text, document, seen)", rows, conflict).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
+    /// The templates that are kept, the one that was not seen for longest first.
+    pub async fn log_templates(&self) -> Result<Vec<LogTemplate>, Error> {
+        let statement = "SELECT id, program, text, document, seen FROM log_template ORDER BY seen, id";
+        let rows = within(100_000, async { Ok(sqlx::query(statement).fetch_all(&self.pool).await?) }).await?;
+        let template = |row: &sqlx::any::AnyRow| {
+            let (id, program, document) = (text(row, "id")?, text(row, "program")?, text(row, "document")?);
+            Ok(LogTemplate { id, program, text: text(row, "text")?, document, seen: number(row, "seen")? })
+        };
+        rows.iter().map(template).collect()
+    }
+}
+
+fn row_of(number: u64, line: &LogLine) -> [Value; 15] {
+    let LogLine {
+        number: _,
+        received,
+        sent,
+        device,
+        address,
+        host,
+        facility,
+        severity,
+        program,
+        process,
+        kind,
+        template,
+        flags,
+        fields,
+        message,
+    } = line;
+    [
+        number.into(),
+        Value::Number(Some(*received)),
+        Value::Number(*sent),
+        device.as_str().into(),
+        address.as_str().into(),
+        host.as_str().into(),
+        (*facility).into(),
+        (*severity).into(),
+        program.as_str().into(),
+        process.as_str().into(),
+        kind.as_str().into(),
+        template.as_deref().into(),
+        (*flags).into(),
+        fields.as_str().into(),
+        message.as_str().into(),
+    ]
+}
+
+/// Nobody else changes the shape of these tables while this transaction goes on; any number that nobody else takes.
+async fn lock_shape(connection: &mut AnyConnection) -> Result<(), Error> {
+    sqlx::query("SELECT pg_advisory_xact_lock(7311142093281)::text AS taken").execute(connection).await?;
+    Ok(())
+}

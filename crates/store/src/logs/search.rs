@@ -1,0 +1,156 @@
+//! Searching lines.
+
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
+
+use super::shape::WORDS;
+use super::{COLUMNS, LogLine};
+use crate::open::within;
+use crate::rows::{Value, maybe_number, maybe_text, number, text};
+use crate::{Backend, Error, Store};
+
+/// Words of a search at most; more narrow nothing down that these don't.
+const MOST_WORDS: usize = 16;
+/// Lines of one answer at most.
+const MOST_LINES: usize = 1000;
+
+/// A line's place in the order of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When it came, in microseconds since 1970.
+    pub received: i64,
+    /// Its number.
+    pub number: u64,
+}
+
+/// Which lines to find.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Only a device's; the empty name has those of senders that are not known.
+    pub device: Option<String>,
+    /// Only from then on, in microseconds since 1970.
+    pub since: Option<i64>,
+    /// Only with all of these words, or with words that begin with them.
+    pub words: String,
+    /// Only this grave or graver.
+    pub severity: Option<u32>,
+    /// Only of this program.
+    pub program: Option<String>,
+    /// Only of this template.
+    pub template: Option<String>,
+    /// Only those before this one: the next page.
+    pub before: Option<Place>,
+    /// Only those written after this one, the oldest first: what is new.
+    pub after: Option<u64>,
+    /// At most so many, 1000 in any case.
+    pub limit: usize,
+}
+
+impl LogLine {
+    /// Its place in the order of time.
+    pub fn place(&self) -> Place {
+        Place { received: self.received, number: self.number }
+    }
+}
+
+/// A statement that grows with its values.
+struct Statement {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    /// Adds a condition with one value at `$`.
+    fn and(&mut self, condition: &str, value: Value) {
+        self.values.push(value);
+        let place = format!("${}", self.values.len());
+        self.text.push_str(" AND ");
+        self.text.push_str(&condition.replace('$', &place));
+    }
+}
+
+impl Store {
+    /// Lines that fit, the newest first.
+    pub async fn search_logs(&self, search: &Search) -> Result<Vec<LogLine>, Error> {
+        let columns = COLUMNS.trim_start_matches("log_line (").trim_end_matches(')');
+        let mut statement = Statement { text: format!("SELECT {columns} FROM log_line WHERE 1 = 1"), values: Vec::new() };
+        self.conditions(search, &mut statement);
+        let order = if search.after.is_some() { "number" } else { "received DESC, number DESC" };
+        let limit = search.limit.clamp(1, MOST_LINES);
+        let text = format!("{} ORDER BY {order} LIMIT {limit}", statement.text);
+        let query = statement.values.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |query, value| value.bind(query));
+        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        rows.iter().map(line).collect()
+    }
+
+    fn conditions(&self, search: &Search, statement: &mut Statement) {
+        let Search { device, since, words, severity, program, template, before, after, limit: _ } = search;
+        if let Some(device) = device {
+            statement.and("device = $", device.as_str().into());
+        }
+        if let Some(since) = since {
+            statement.and("received >= $", Value::Number(Some(*since)));
+        }
+        if let Some(severity) = severity {
+            statement.and("severity <= $", (*severity).into());
+        }
+        if let Some(program) = program {
+            statement.and("program = $", program.as_str().into());
+        }
+        if let Some(template) = template {
+            statement.and("template = $", template.as_str().into());
+        }
+        if let Some(before) = before {
+            statement.and("received <= $", Value::Number(Some(before.received)));
+            statement.and("(received < $", Value::Number(Some(before.received)));
+            statement.text.push_str(" OR number < ");
+            statement.values.push(before.number.into());
+            statement.text.push_str(&format!("${})", statement.values.len()));
+        }
+        if let Some(after) = after {
+            statement.and("number > $", (*after).into());
+        }
+        let words: Vec<String> =
+            self::words(words).split(' ').filter(|word| !word.is_empty()).take(MOST_WORDS).map(str::to_owned).collect();
+        if words.is_empty() {
+            return;
+        }
+        match self.backend {
+            Backend::Postgres => {
+                let all: Vec<String> = words.iter().map(|word| format!("{word}:*")).collect();
+                statement.and(&format!("{WORDS} @@ to_tsquery('simple', $)"), all.join(" & ").into());
+            }
+            Backend::Sqlite { .. } => {
+                let all: Vec<String> = words.iter().map(|word| format!("\"{word}\"*")).collect();
+                statement.and("number IN (SELECT rowid FROM log_text WHERE log_text MATCH $)", all.join(" AND ").into());
+            }
+        }
+    }
+}
+
+/// A text's words, with a space between them. Only ASCII's letters become small: of others the databases have their own idea.
+pub(super) fn words(text: &str) -> String {
+    let parts = text.split(|character: char| character.is_ascii() && !character.is_ascii_alphanumeric());
+    let words: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_ascii_lowercase).collect();
+    words.join(" ")
+}
+
+fn line(row: &AnyRow) -> Result<LogLine, Error> {
+    Ok(LogLine {
+        number: number(row, "number")?,
+        received: number(row, "received")?,
+        sent: maybe_number(row, "sent")?,
+        device: text(row, "device")?,
+        address: text(row, "address")?,
+        host: text(row, "host")?,
+        facility: number(row, "facility")?,
+        severity: number(row, "severity")?,
+        program: text(row, "program")?,
+        process: text(row, "process")?,
+        kind: text(row, "kind")?,
+        template: maybe_text(row, "template")?,
+        flags: number(row, "flags")?,
+        fields: text(row, "fields")?,
+        message: text(row, "message")?,
+    })
+}
