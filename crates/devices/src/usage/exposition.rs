@@ -70,8 +70,11 @@ fn word(text: &str, colons: bool) -> Option<(&str, &str)> {
     (end > 0).then(|| text.split_at(end))
 }
 
+/// Labels with their values, in the order in which they are written.
+type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
 /// What is between braces, and what follows.
-fn labels(mut text: &str) -> Option<(Vec<(&str, Cow<'_, str>)>, &str)> {
+fn labels(mut text: &str) -> Option<(Labels<'_>, &str)> {
     let mut labels = Vec::new();
     loop {
         text = text.trim_start_matches([' ', '\t']);
