@@ -33,6 +33,6 @@ pub use meta::{Expression, Operator, PlainStatus, SecretRef, Selector, WindowSpe
 pub use probe::{DnsProbe, HttpProbe, IcmpProbe, Method, ProbeSpec, Scheme, SnmpProbe, SshProbe, TcpProbe, TlsProbe};
 pub use quantity::{Duration, Error as QuantityError, Percent, Share, describe_pattern};
 pub use watching::{
-    AlertRule, AlertRuleSpec, AlertState, AlertTest, EmailSpec, GatewaySpec, MailSecurity, NoData, NotifySpec, Receiver, ReceiverSpec,
-    Severity, Silence, SilenceSpec, SmsSpec, WebhookFormat, WebhookSpec,
+    AlertRule, AlertRuleSpec, AlertState, AlertTest, EmailSpec, EscalationSpec, GatewaySpec, InhibitedBy, MailSecurity, NoData, NotifySpec,
+    Receiver, ReceiverSpec, Severity, Silence, SilenceSpec, SmsSpec, WebhookFormat, WebhookSpec,
 };
