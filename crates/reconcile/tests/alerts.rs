@@ -385,6 +385,7 @@ fn play(story: &Story, timeline: &Timeline) -> String {
             let at = after(at).checked_add(world.skew).unwrap();
             world.until(at);
             what.split(';').for_each(|what| world.event(what.trim()));
+            world.with(|alerts, around, now| alerts.pass(around, now));
         }
     }
     let fires: BTreeSet<String> = world.alerts.all().filter(|alert| alert.counts_as_firing()).map(|alert| alert.id.clone()).collect();

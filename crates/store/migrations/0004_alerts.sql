@@ -23,10 +23,11 @@ CREATE TABLE alert_clock (
     alive_at TEXT NOT NULL
 );
 
--- A notification: written with what it follows from, delivered afterwards, at least once. What was delivered or given up is the log of notifications, and goes after 30 days.
+-- A notification: written with what it follows from, delivered afterwards, at least once, those of a thread in their order. What was delivered or given up is the log of notifications, and goes after 30 days.
 CREATE TABLE notice (
     id TEXT NOT NULL PRIMARY KEY,
     receiver TEXT NOT NULL,
+    thread TEXT NOT NULL,
     document TEXT NOT NULL,
     recorded_at TEXT NOT NULL,
     attempts BIGINT NOT NULL CHECK (attempts >= 0),
@@ -37,5 +38,6 @@ CREATE TABLE notice (
     CHECK ((due_at IS NULL) = (finished_at IS NOT NULL))
 );
 CREATE INDEX notice_due ON notice (due_at);
+CREATE INDEX notice_thread ON notice (thread, recorded_at);
 CREATE INDEX notice_finished ON notice (finished_at);
 CREATE INDEX notice_recorded ON notice (recorded_at);

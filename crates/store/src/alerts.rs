@@ -23,9 +23,11 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const PRUNED: u32 = 200;
 /// Bytes of what went wrong with a delivery.
 const PROBLEM: usize = 1 << 10;
-/// What is due, the longest first.
-pub(crate) const DUE: &str =
-    "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice WHERE due_at <= $1 ORDER BY due_at LIMIT $2";
+/// What is due, the longest first. What was said later in a thread waits for what was said before: nobody is told that something is well
+/// before they were told that it was not.
+pub(crate) const DUE: &str = "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice WHERE due_at <= $1
+    AND NOT EXISTS (SELECT 1 FROM notice AS older WHERE older.thread = notice.thread AND older.recorded_at < notice.recorded_at AND older.finished_at IS NULL)
+    ORDER BY due_at LIMIT $2";
 /// The log of notifications.
 pub(crate) const LISTED: &str =
     "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice ORDER BY recorded_at DESC LIMIT $1";
@@ -124,19 +126,19 @@ impl Store {
             let replace = "ON CONFLICT (digest) DO UPDATE SET rule = excluded.rule, document = excluded.document";
             insert(tx, "alert_group (digest, rule, document)", rows, replace).await?;
             let rows = changes.notices.iter().map(|notice| {
-                let at = now.into();
                 [
                     notice.id.as_str().into(),
                     notice.receiver.full().into(),
+                    notice.thread.as_str().into(),
                     to_json(notice).into(),
-                    at,
+                    now.into(),
                     0_u32.into(),
                     now.into(),
                     false.into(),
                     "".into(),
                 ]
             });
-            let columns = "notice (id, receiver, document, recorded_at, attempts, due_at, is_dead, problem)";
+            let columns = "notice (id, receiver, thread, document, recorded_at, attempts, due_at, is_dead, problem)";
             // A transaction whose answer was lost is written again.
             insert(tx, columns, rows, "ON CONFLICT (id) DO NOTHING").await?;
             let old = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);

@@ -40,6 +40,7 @@ impl Engine {
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         drop(view);
         if changed || is_known_first {
+            self.alerts.touch(name);
             self.tell(|told| told.devices([name]));
         }
         if let Some(happening) = turned {
@@ -84,6 +85,7 @@ impl Engine {
         view.observed.devices.insert(ran.device.clone(), Arc::new(seen));
         drop(view);
         if before != ran.seen.state {
+            self.alerts.touch(&ran.device);
             tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
             self.tell(|told| told.devices([&ran.device]));
         }

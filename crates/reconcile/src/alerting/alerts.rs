@@ -52,8 +52,8 @@ pub struct Alerts {
     paces: BTreeMap<Name, Pace>,
     /// The last verdict on what there is an instance of.
     verdicts: BTreeMap<Key, Verdict>,
-    /// Devices that a rule has no room for, by rule.
-    over_limit: BTreeMap<Name, BTreeSet<Name>>,
+    /// Devices that a rule has no room for, with what it says of them.
+    over_limit: BTreeMap<Name, BTreeMap<Name, Verdict>>,
     /// When an instance is to be looked at again.
     again: BTreeMap<Key, Timestamp>,
     changes: Changes,
@@ -128,7 +128,7 @@ impl Alerts {
 
     /// How many devices a rule has no room for.
     pub fn over_limit(&self, rule: &Name) -> usize {
-        self.over_limit.get(rule).map_or(0, BTreeSet::len)
+        self.over_limit.get(rule).map_or(0, BTreeMap::len)
     }
 
     /// Time went on.
@@ -142,6 +142,7 @@ impl Alerts {
                 _ => self.end(&key, now),
             }
         }
+        self.make_up(around, now);
         self.flush(around, now);
     }
 
@@ -155,7 +156,11 @@ impl Alerts {
                 None => self.end(&key, now),
             }
         }
-        self.over_limit.retain(|rule, _| around.desired.rules.contains_key(rule));
+        self.over_limit.retain(|rule, refused| {
+            let rule = around.desired.rules.get(rule);
+            refused.retain(|device, _| rule.zip(around.desired.devices.get(device)).is_some_and(|(rule, device)| rule.applies_to(device)));
+            !refused.is_empty()
+        });
     }
 
     /// The clock was set by so much: whatever waits goes on waiting as long as it would have.
@@ -202,20 +207,36 @@ impl Alerts {
         seen
     }
 
+    /// Whether the rule may have one more alert. What it may not is remembered: its turn comes when another one is over.
     fn has_room(&mut self, rule: &Rule, key: &Key, verdict: &Verdict) -> bool {
-        let refused = self.over_limit.entry(rule.name.clone()).or_default();
-        refused.remove(&key.1);
-        let begins =
-            verdict.wrong == Truth::True || (matches!(verdict.wrong, Truth::Unknown(_)) && rule.timing.no_data == crds::NoData::Fire);
-        let full = begins
-            && self.instances.range((rule.name.clone(), Name::new("", ""))..).take_while(|(of, _)| of.0 == rule.name).count() >= rule.limit;
+        let fires = matches!(verdict.wrong, Truth::Unknown(_)) && rule.timing.no_data == crds::NoData::Fire;
+        let full = (verdict.wrong == Truth::True || fires) && self.room(rule) == 0;
         if full {
-            refused.insert(key.1.clone());
+            self.over_limit.entry(rule.name.clone()).or_default().insert(key.1.clone(), verdict.clone());
+        } else if let Some(refused) = self.over_limit.get_mut(&rule.name) {
+            refused.remove(&key.1);
         }
-        if refused.is_empty() {
-            self.over_limit.remove(&rule.name);
-        }
+        self.over_limit.retain(|_, refused| !refused.is_empty());
         !full
+    }
+
+    /// How many more alerts a rule may have.
+    fn room(&self, rule: &Rule) -> usize {
+        let from = (rule.name.clone(), Name::new("", ""));
+        let alerts = self.instances.range(from..).take_while(|((of, _), _)| *of == rule.name);
+        rule.limit.saturating_sub(alerts.filter(|(_, alert)| alert.state != AlertState::Resolved).count())
+    }
+
+    /// Those that a rule had no room for, where it has some by now.
+    fn make_up(&mut self, around: Around<'_>, now: Timestamp) {
+        for name in self.over_limit.keys().cloned().collect::<Vec<_>>() {
+            let Some(rule) = around.desired.rules.get(&name) else { continue };
+            let room = self.room(rule);
+            let Some(refused) = self.over_limit.get(&name) else { continue };
+            for (device, verdict) in refused.clone().into_iter().take(room) {
+                self.verdict(around, &name, &device, &verdict, now);
+            }
+        }
     }
 
     fn look(&mut self, around: Around<'_>, rule: &Rule, device: &Device, verdict: &Verdict, now: Timestamp) {

@@ -270,8 +270,8 @@ impl Instance {
     pub fn counts_as_firing(&self) -> bool {
         match self.state {
             AlertState::Firing => true,
-            AlertState::Resolved => self.flaps.flapping,
-            AlertState::Pending | AlertState::Inactive => false,
+            AlertState::Pending | AlertState::Resolved => self.flaps.flapping,
+            AlertState::Inactive => false,
         }
     }
 
@@ -356,15 +356,19 @@ impl Instance {
     fn go_on(&mut self, timing: &Timing, answer: Answer, subject: &Subject, now: Timestamp, told: &mut Vec<Transition>) -> bool {
         match (self.state, answer) {
             (AlertState::Resolved | AlertState::Inactive, Answer::Wrong) => {
-                let (flaps, decisions) = (std::mem::take(&mut self.flaps), std::mem::take(&mut self.decisions));
-                let group = self.group.take().filter(|_| flaps.flapping);
-                let id = if flaps.flapping { Some(self.id.clone()) } else { None };
-                *self = Self { flaps, decisions, group, value: self.value, ..Self::new(subject, now) };
-                // What flaps is one alert from its beginning to its end.
-                self.id = id.unwrap_or_else(|| std::mem::take(&mut self.id));
+                let before = std::mem::replace(self, Self::new(subject, now));
+                (self.flaps, self.decisions, self.value) = (before.flaps, before.decisions, before.value);
+                if self.flaps.flapping {
+                    // What flaps is one alert from its beginning to its end.
+                    (self.id, self.group) = (before.id, before.group);
+                    (self.suppressed, self.acknowledged) = (before.suppressed, before.acknowledged);
+                }
                 if timing.hold_for.is_positive() {
                     told.push(Transition::Pending);
                 }
+            }
+            (AlertState::Pending, Answer::Well | Answer::Between) if self.flaps.flapping => {
+                (self.state, self.resolved_at) = (AlertState::Resolved, Some(now));
             }
             (AlertState::Pending, Answer::Well | Answer::Between) => return false,
             (AlertState::Firing, Answer::Wrong) => {

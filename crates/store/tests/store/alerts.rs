@@ -139,11 +139,26 @@ async fn written_twice_it_is_said_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_of_a_thread_are_delivered_in_their_order() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let one = |id: &str| Changes { notices: vec![notice(id)], ..Changes::default() };
+        store.record_alerts(&one("firing"), Vec::new(), at(0)).await.unwrap();
+        store.record_alerts(&one("resolved"), Vec::new(), at(300)).await.unwrap();
+        store.tried("firing", &Delivery::Later(at(900), "451 later".into()), at(1)).await.unwrap();
+        assert_eq!(store.due_notices(at(600), 10).await.unwrap(), [], "{}", place.name);
+        store.tried("firing", &Delivery::Done, at(900)).await.unwrap();
+        let due = store.due_notices(at(900), 10).await.unwrap();
+        assert_eq!(due.iter().map(|row| row.notice.id.as_str()).collect::<Vec<_>>(), ["resolved"], "{}", place.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_notice_is_tried_until_it_is_delivered_or_given_up() {
     for place in places().await {
         let store = open(&place.options).await;
         assert_eq!(store.next_notice().await.unwrap(), None, "{}", place.name);
-        let many = Changes { notices: vec![notice("n1"), notice("n2")], ..Changes::default() };
+        let many = Changes { notices: vec![notice("n1"), Notice { thread: "other".into(), ..notice("n2") }], ..Changes::default() };
         store.record_alerts(&many, Vec::new(), at(0)).await.unwrap();
         store.tried("n1", &Delivery::Later(at(60), "451 later".into()), at(1)).await.unwrap();
         store.tried("n2", &Delivery::Dead("550 no such user".into()), at(2)).await.unwrap();
