@@ -11,12 +11,13 @@ const LINES: usize = 600;
 /// Words that say nothing about what a type is.
 const EMPTY_NAMES: [&str; 8] = ["Manager", "Helper", "Util", "Utils", "Common", "Service", "Handler", "Impl"];
 /// Crates that only these crates of ours may use.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 7] = [
     ("git2", &["manifests"]),
     ("granit-parser", &["manifests"]),
     ("sqlx", &["store"]),
     ("surge-ping", &["devices"]),
     ("age", &["manifests"]),
+    ("cel", &["reconcile", "notify"]),
     // The kinds' schemas, and the API server.
     ("kube", &["crds", "cluster"]),
 ];

@@ -142,15 +142,29 @@ async fn why(id: &str, engine: &Where) -> anyhow::Result<ExitCode> {
         println!("  not said for now: {}", show::clean(&by.to_string()));
     }
     if let Some(acknowledged) = &alert.acknowledged {
-        let Ok(left) = SignedDuration::try_from(acknowledged.until - Timestamp::now()) else { bail!("an instant that is out of range") };
+        let left = acknowledged.until.duration_since(Timestamp::now()).as_secs().max(0);
         let comment = show::clean(&acknowledged.comment);
-        println!("  {} looks after it for {}: {comment}", show::clean(&acknowledged.by), crds::Duration::from(SignedDuration::from_secs(left.as_secs())));
+        println!(
+            "  {} looks after it for {}: {comment}",
+            show::clean(&acknowledged.by),
+            crds::Duration::from(SignedDuration::from_secs(left))
+        );
     }
     if let Some(change) = &alert.subject.last_change {
-        println!("  last change: deployment/{} revision {}, commit {}, {} ago", change.deployment, change.revision, show::clean(&change.commit), show::age(&change.at.to_string()));
+        println!(
+            "  last change: deployment/{} revision {}, commit {}, {} ago",
+            change.deployment,
+            change.revision,
+            show::clean(&change.commit),
+            show::age(&change.at.to_string())
+        );
     }
     let row = |decision: &reconcile::alerting::state::Decision| {
-        vec![format!("{:.0}", decision.at), if decision.receiver.is_empty() { "-".into() } else { decision.receiver.clone() }, decision.text.clone()]
+        vec![
+            format!("{:.0}", decision.at),
+            if decision.receiver.is_empty() { "-".into() } else { decision.receiver.clone() },
+            decision.text.clone(),
+        ]
     };
     println!();
     show::table(&["AT", "RECEIVER", "DECISION"], &alert.decisions.iter().map(row).collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
@@ -182,6 +182,7 @@ impl Engine {
         let seen = self.alerts.alerts.seen();
         let all = Arc::new(self.alerts.alerts.all().cloned().collect::<Vec<_>>());
         let mut dirty = BTreeSet::new();
+        let rules: BTreeSet<Name> = changes.instances.keys().map(|(rule, _)| rule.clone()).collect();
         {
             let mut view = self.write();
             let before = std::mem::replace(&mut view.observed.alerts, seen);
@@ -200,6 +201,7 @@ impl Engine {
                 .collect();
         }
         self.dirty.extend(dirty);
+        self.tell(|told| told.objects(rules.into_iter().map(|rule| (Kind::AlertRule, rule))));
     }
 
     /// Somebody looks after an alert.
@@ -252,6 +254,8 @@ fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

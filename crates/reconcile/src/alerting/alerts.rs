@@ -179,8 +179,9 @@ impl Alerts {
 
     /// When time alone could change something.
     pub fn look_again(&self) -> Option<Timestamp> {
+        let members = self.groups.values().any(|group| !group.routing.escalate.is_empty()).then(|| self.by_group()).unwrap_or_default();
         let groups = self.groups.values().map(|group| {
-            let at = group.look_again(self.members(&group.key));
+            let at = self.due_at(group, members.get(&group.key));
             self.held_until(group).map_or(at, |until| at.max(until))
         });
         self.again.values().copied().chain(groups).min()

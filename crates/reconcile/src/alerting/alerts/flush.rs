@@ -12,13 +12,19 @@ use crate::name::Name;
 
 impl Alerts {
     pub(super) fn flush(&mut self, around: Around<'_>, now: Timestamp) {
+        // Nothing is gone through as long as nothing can be due.
+        if !self.groups.values().any(|group| group.next_at <= now || !group.routing.escalate.is_empty()) {
+            return;
+        }
         let members = self.by_group();
+        let is_due =
+            |group: &Group| self.due_at(group, members.get(&group.key)) <= now && self.held_until(group).is_none_or(|until| until <= now);
+        let due: Vec<String> = self.groups.values().filter(|group| is_due(group)).map(|group| group.key.clone()).collect();
         let empty = BTreeSet::new();
-        let due: Vec<String> = self.groups.values().filter(|group| self.is_due(group, now)).map(|group| group.key.clone()).collect();
-        let mut said: BTreeMap<Name, Vec<(String, Decided)>> = BTreeMap::new();
+        let mut said: BTreeMap<Name, Vec<Decided>> = BTreeMap::new();
         for key in due {
             for (name, decided) in self.look_at(around, &key, members.get(&key).unwrap_or(&empty), now) {
-                said.entry(name).or_default().push((key.clone(), decided));
+                said.entry(name).or_default().push(decided);
             }
         }
         for (receiver, decided) in said {
@@ -27,7 +33,7 @@ impl Alerts {
     }
 
     /// Members of all groups, found in one go.
-    fn by_group(&self) -> BTreeMap<String, BTreeSet<Key>> {
+    pub(super) fn by_group(&self) -> BTreeMap<String, BTreeSet<Key>> {
         let mut groups: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
         for (key, instance) in &self.instances {
             if let Some(group) = &instance.group {
@@ -37,9 +43,9 @@ impl Alerts {
         groups
     }
 
-    fn is_due(&self, group: &Group, now: Timestamp) -> bool {
-        let at = if group.routing.escalate.is_empty() { group.next_at } else { group.look_again(self.members(&group.key)) };
-        at <= now && self.held_until(group).is_none_or(|until| until <= now)
+    /// When a group is looked at next.
+    pub(super) fn due_at(&self, group: &Group, members: Option<&BTreeSet<Key>>) -> Timestamp {
+        group.look_again(members.into_iter().flatten().filter_map(|key| self.instances.get(key)))
     }
 
     /// While a receiver is told summaries, groups that are for it wait for the next one.
@@ -109,8 +115,8 @@ impl Alerts {
         }
     }
 
-    fn say(&mut self, receiver: &Name, decided: Vec<(String, Decided)>, now: Timestamp) {
-        let notices: Vec<Notice> = decided.into_iter().map(|(_, decided)| decided.notice).collect();
+    fn say(&mut self, receiver: &Name, decided: Vec<Decided>, now: Timestamp) {
+        let notices: Vec<Notice> = decided.into_iter().map(|decided| decided.notice).collect();
         let pace = self.paces.entry(receiver.clone()).or_default();
         self.changes.notices.extend(pace.put(notices, now));
     }

@@ -44,8 +44,4 @@ impl Alerts {
     pub fn get(&self, key: &Key) -> Option<&Instance> {
         self.instances.get(key)
     }
-
-    pub(super) fn members<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Instance> {
-        self.instances.values().filter(move |instance| instance.group.as_deref() == Some(group))
-    }
 }

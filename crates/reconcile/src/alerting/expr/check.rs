@@ -56,10 +56,8 @@ pub(super) fn check(parsed: &IdedExpr) -> Result<Checked, Vec<Wrong>> {
         check.wrong.push(Wrong::new(format!("it is {}, and has to be true or false", seen.kind.word()), help));
     }
     if check.wrong.is_empty() && check.terms.is_empty() && check.maps.is_empty() {
-        check.wrong.push(Wrong::new(
-            "it asks nothing of a device, so it is the same always",
-            "compare something of `device`, `usage` or `probes`",
-        ));
+        let help = "compare something of `device`, `usage` or `probes`, unless it is meant to fire always";
+        check.warnings.push(Wrong::new("it asks nothing of a device, so it is the same always", help));
     }
     if !check.wrong.is_empty() {
         return Err(check.wrong);

@@ -14,15 +14,25 @@ use crate::usage::Of;
 /// CEL's own operators and functions.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// Reads an expression.
+/// The parser goes down its grammar by recursion: the 2048 bytes of an expression are up to a thousand steps, each some kilobytes.
+const STACK: usize = 64 << 20;
+
+/// Reads an expression, on a stack of its own: a hostile one must not bring down whoever checks it.
 pub(super) fn parse(text: &str) -> Result<IdedExpr, Wrong> {
-    let parsed = Env::stdlib().parser().parse(text);
-    parsed.map_err(|errors| {
-        let lines: Vec<String> = errors.to_string().lines().filter(|line| line.starts_with("ERROR")).map(str::to_owned).collect();
-        let first = lines.first().cloned().unwrap_or_else(|| errors.to_string());
-        let what: String = first.trim_start_matches("ERROR: ").chars().filter(|c| !c.is_control()).take(200).collect();
-        Wrong::new(format!("it can't be read: {what}"), "write CEL, such as `usage.memory.ratio > 0.9`")
+    let read = || Env::stdlib().parser().parse(text).map_err(said);
+    let failed = |what: &str| Wrong::new(format!("it can't be read: {what}"), "write it more simply");
+    std::thread::scope(|scope| {
+        let reading = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read);
+        let reading = reading.map_err(|error| failed(&error.to_string()))?;
+        reading.join().unwrap_or_else(|_| Err(failed("the parser gave up")))
     })
+}
+
+fn said(errors: cel::ParseErrors) -> Wrong {
+    let lines: Vec<String> = errors.to_string().lines().filter(|line| line.starts_with("ERROR")).map(str::to_owned).collect();
+    let first = lines.first().cloned().unwrap_or_else(|| errors.to_string());
+    let what: String = first.trim_start_matches("ERROR: ").chars().filter(|c| !c.is_control()).take(200).collect();
+    Wrong::new(format!("it can't be read: {what}"), "write CEL, such as `usage.memory.ratio > 0.9`")
 }
 
 /// A rewritten expression: each term is a variable `@t0`, `@t1` …, each map one of its own.
