@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use crds::{Duration, Kind, Object};
 use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof};
+use proptest::sample::select;
+use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use reconcile::alerting::alerts::{Alerts, Around, Key};
 use reconcile::alerting::groups::Group;
 use reconcile::alerting::state::{Acknowledged, Instance, Transition, Verdict};
@@ -430,4 +433,61 @@ fn there_are_many_timelines() {
     let count = |file: &PathBuf| serde_yaml::from_str::<Story>(&std::fs::read_to_string(file).unwrap()).unwrap().timelines.len();
     let all: usize = stories().iter().map(count).sum();
     assert!(all >= 80, "{all} timelines");
+}
+
+/// One thing that may happen, and how long after the one before it.
+fn happening() -> impl Strategy<Value = (&'static str, &'static str)> {
+    let pause = select(vec!["0s", "5s", "40s", "2m", "6m", "25m", "2h"]);
+    let event = prop_oneof![
+        8 => select(vec!["a wrong", "b wrong", "c wrong", "a well", "b well", "c well"]),
+        3 => select(vec!["a unknown", "b unknown", "a between", "c between"]),
+        2 => select(vec!["unsilence", "dead sw", "alive sw", "rollout a applying", "rollout a applied", "ack a 1h", "ack b 10m"]),
+        2 => select(vec!["restart", "restart 30s", "restart 10m", "restart 2h", "restart 1m blind"]),
+        // Odd, so that no instant comes twice: what is said is known by when it began.
+        1 => select(vec!["clock +1h7ms", "clock -1h13ms", "clock -10m3ms unseen"]),
+        1 => select(vec![
+            "delete b",
+            "relabel c lon",
+            "rule {for: 1m, notify: {escalate: [{after: 15m, receivers: [boss]}]}}",
+            "rule {for: 0s, limit: 1, notify: {escalate: [{after: 15m, receivers: [boss]}]}}",
+            "rule {notify: {groupBy: [], escalate: [{after: 15m, receivers: [boss]}]}}",
+            "rule {expr: usage.memry.ratio > 1}",
+        ]),
+    ];
+    (pause, event)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever happens: nothing is said twice under one id, nothing is said to be well that was not said to fire (both are asserted
+    /// where a notice is heard), and in the end, when all is well, everybody who was told that something fires was told that.
+    #[test]
+    fn every_resolve_arrives(happenings in collection::vec((happening(), any::<bool>()), 1..25), minutes in 0..3u8, no_data in select(vec!["Keep", "Fire", "Resolve"])) {
+        let rule = json!({"for": format!("{minutes}m"), "keepFiringFor": format!("{minutes}m"), "noData": no_data, "notify": {"escalate": [{"after": "15m", "receivers": ["boss"]}]}});
+        let story = Story { about: String::new(), rule: rule.as_object().unwrap().clone(), timelines: Vec::new() };
+        let timeline = Timeline { name: "random".into(), rule: Default::default(), rules: Default::default(), quiet: false, fleet: 0, events: Vec::new() };
+        let mut world = World::new(&story, &timeline);
+        for ((pause, event), silenced) in happenings {
+            let at = world.now.checked_add(duration(pause)).unwrap();
+            world.until(at);
+            if silenced && event.ends_with("wrong") {
+                let until = world.now.checked_add(duration("10m")).unwrap();
+                world.silences.push(silence("all", until, None));
+            }
+            world.event(event);
+            world.with(|alerts, around, now| alerts.pass(around, now));
+        }
+        world.event("rule {notify: {escalate: [{after: 15m, receivers: [boss]}]}}");
+        for device in ["a", "b", "c"] {
+            world.verdict("web", device, "well", None);
+        }
+        let end = world.now.checked_add(duration("24h")).unwrap();
+        world.until(end);
+        let believed: Vec<_> = world.believed.iter().filter(|(_, firing)| !firing.is_empty()).collect();
+        prop_assert!(believed.is_empty(), "{:?} was never told that all is well:\n{}", believed, world.text);
+        prop_assert_eq!(world.alerts.all().count(), 0, "{}", world.text);
+        prop_assert_eq!(world.alerts.groups().count(), 0, "{}", world.text);
+        prop_assert!(world.stored_instances.is_empty() && world.stored_groups.is_empty(), "{}", world.text);
+    }
 }

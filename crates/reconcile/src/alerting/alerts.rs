@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::groups::{self, Group, Pace};
 use super::notice::Notice;
 use super::rule::Rule;
-use super::state::{Acknowledged, Instance, Transition, Verdict, advance};
+use super::state::{Acknowledged, Instance, Timing, Transition, Verdict, advance};
 use super::suppress::{Silence, Suppressor, suppressors};
 use super::truth::Truth;
 use crate::desired::{Desired, Device};
@@ -27,6 +27,9 @@ use crate::name::Name;
 use crate::observed::{AlertSeen, Observed};
 
 pub use lookup::Refused;
+
+/// After a start missing data means nothing for so long: probes run each few seconds or minutes, and none has run yet.
+pub const SETTLING: SignedDuration = SignedDuration::from_mins(2);
 
 /// A rule and a device.
 pub type Key = (Name, Name);
@@ -56,6 +59,10 @@ pub struct Alerts {
     over_limit: BTreeMap<Name, BTreeMap<Name, Verdict>>,
     /// When an instance is to be looked at again.
     again: BTreeMap<Key, Timestamp>,
+    /// Until then nobody can have looked at everything since the start, and missing data means nothing yet.
+    settling_until: Option<Timestamp>,
+    /// What was missing until then.
+    missing: BTreeMap<Key, Verdict>,
     changes: Changes,
 }
 
@@ -95,9 +102,9 @@ pub struct Happening {
 impl Alerts {
     /// What was stored, as it was when the engine was last alive. Until a device is observed again, nobody knows how it is.
     pub fn restore(instances: Vec<Instance>, groups: Vec<Group>, alive_at: Option<Timestamp>, now: Timestamp) -> Self {
-        let mut alerts = Self::default();
+        let mut alerts = Self { settling_until: now.checked_add(SETTLING).ok(), ..Self::default() };
         for mut instance in instances {
-            instance.was_alone(alive_at.unwrap_or(instance.seen_at), now);
+            instance.was_alone(alive_at.map_or(instance.seen_at, |at| at.max(instance.seen_at)), now);
             let key = (instance.subject.rule.clone(), instance.subject.device.clone());
             alerts.verdicts.insert(key.clone(), Verdict::of(Truth::unknown("not looked at since the engine was started"), None));
             alerts.again.insert(key.clone(), now);
@@ -120,10 +127,24 @@ impl Alerts {
         if !rule.applies_to(device) {
             return;
         }
-        if !self.instances.contains_key(&key) && !self.has_room(rule, &key, verdict) {
+        self.missing.remove(&key);
+        if self.is_settling(rule, verdict, now) {
+            self.missing.insert(key.clone(), verdict.clone());
+            if !self.instances.contains_key(&key) {
+                return;
+            }
+        }
+        // Most of all verdicts are that nothing is wrong where nothing was: they cost nothing.
+        if !self.instances.contains_key(&key) && (!self.has_room(rule, &key, verdict) || !begins(rule, verdict)) {
             return;
         }
         self.look(around, rule, device, verdict, now);
+    }
+
+    /// Whether it is too early for missing data to mean something.
+    fn is_settling(&self, rule: &Rule, verdict: &Verdict, now: Timestamp) -> bool {
+        let unknown = matches!((&verdict.wrong, &verdict.well), (Truth::Unknown(_), _) | (_, Truth::Unknown(_)));
+        unknown && rule.timing.no_data != crds::NoData::Keep && self.settling_until.is_some_and(|until| now < until)
     }
 
     /// How many devices a rule has no room for.
@@ -139,7 +160,14 @@ impl Alerts {
             let Some(verdict) = self.verdicts.get(&key).cloned() else { continue };
             match (around.desired.rules.get(&key.0), around.desired.devices.get(&key.1)) {
                 (Some(rule), Some(device)) if rule.applies_to(device) => self.look(around, rule, device, &verdict, now),
+                (None, Some(_)) if is_unusable(around, &key.0) => {}
                 _ => self.end(&key, now),
+            }
+        }
+        if self.settling_until.is_some_and(|until| until <= now) {
+            self.settling_until = None;
+            for ((rule, device), verdict) in std::mem::take(&mut self.missing) {
+                self.verdict(around, &rule, &device, &verdict, now);
             }
         }
         self.make_up(around, now);
@@ -150,6 +178,9 @@ impl Alerts {
     pub fn in_force(&mut self, around: Around<'_>, now: Timestamp) {
         let keys: Vec<Key> = self.instances.keys().cloned().collect();
         for key in keys {
+            if is_unusable(around, &key.0) && around.desired.devices.contains_key(&key.1) {
+                continue;
+            }
             let applies = around.desired.rules.get(&key.0).zip(around.desired.devices.get(&key.1));
             match applies.filter(|(rule, device)| rule.applies_to(device)) {
                 Some(_) => drop(self.again.insert(key, now)),
@@ -184,7 +215,8 @@ impl Alerts {
             let at = self.due_at(group, members.get(&group.key));
             self.held_until(group).map_or(at, |until| at.max(until))
         });
-        self.again.values().copied().chain(groups).min()
+        let settled = self.settling_until.filter(|_| !self.missing.is_empty());
+        self.again.values().copied().chain(groups).chain(settled).min()
     }
 
     /// Takes out what changed.
@@ -210,8 +242,7 @@ impl Alerts {
 
     /// Whether the rule may have one more alert. What it may not is remembered: its turn comes when another one is over.
     fn has_room(&mut self, rule: &Rule, key: &Key, verdict: &Verdict) -> bool {
-        let fires = matches!(verdict.wrong, Truth::Unknown(_)) && rule.timing.no_data == crds::NoData::Fire;
-        let full = (verdict.wrong == Truth::True || fires) && self.room(rule) == 0;
+        let full = begins(rule, verdict) && self.room(rule) == 0;
         if full {
             self.over_limit.entry(rule.name.clone()).or_default().insert(key.1.clone(), verdict.clone());
         } else if let Some(refused) = self.over_limit.get_mut(&rule.name) {
@@ -245,18 +276,17 @@ impl Alerts {
         let before = self.instances.get(&key);
         let subject = rule.subject(around, device, verdict.value.or(before.and_then(|before| before.value)));
         let labels = before.map_or(&subject.labels, |before| &before.subject.labels);
-        let (suppressed, suppressed_until) = match before.is_some() || verdict.wrong != Truth::False {
-            true => self.suppressed(around, rule, device, labels, now),
-            false => (Vec::new(), None),
-        };
-        let mut advanced = advance(&rule.timing, before, &subject, verdict, &suppressed, now);
+        let (suppressed, suppressed_until) = self.suppressed(around, rule, device, labels, now);
+        let keep = Timing { no_data: crds::NoData::Keep, ..rule.timing.clone() };
+        let timing = if self.is_settling(rule, verdict, now) { &keep } else { &rule.timing };
+        let mut advanced = advance(timing, before, &subject, verdict, &suppressed, now);
         let id = advanced.instance.as_ref().or(before).map(|instance| instance.id.clone()).unwrap_or_default();
-        let changed = !advanced.transitions.is_empty() || !same_but_for_looks(advanced.instance.as_ref(), before);
         if let Some(instance) = &mut advanced.instance
             && instance.state == AlertState::Firing
         {
             self.join(rule, instance, now);
         }
+        let changed = !advanced.transitions.is_empty() || !same_but_for_looks(advanced.instance.as_ref(), self.instances.get(&key));
         for transition in &advanced.transitions {
             let text = advanced.instance.as_ref().map(|instance| instance.subject.summary.clone()).unwrap_or_default();
             self.changes.happenings.push(Happening { key: key.clone(), id: id.clone(), transition: *transition, text });
@@ -362,6 +392,21 @@ impl Alerts {
         self.again.insert(key.clone(), again);
         Ok(key)
     }
+}
+
+/// Whether a verdict is the beginning of an alert.
+fn begins(rule: &Rule, verdict: &Verdict) -> bool {
+    match verdict.wrong {
+        Truth::True => true,
+        Truth::False => false,
+        Truth::Unknown(_) => rule.timing.no_data == crds::NoData::Fire,
+    }
+}
+
+/// The rule is written, and something is wrong with it: its alerts stay as they are, since a mistyped rule is no reason to say that all is
+/// well.
+fn is_unusable(around: Around<'_>, rule: &Name) -> bool {
+    !around.desired.rules.contains_key(rule) && around.desired.objects.contains_key(&(crds::Kind::AlertRule, rule.clone()))
 }
 
 fn same_but_for_looks(now: Option<&Instance>, before: Option<&Instance>) -> bool {
