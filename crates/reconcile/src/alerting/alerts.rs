@@ -210,7 +210,8 @@ impl Alerts {
 
     /// When time alone could change something.
     pub fn look_again(&self) -> Option<Timestamp> {
-        let members = self.groups.values().any(|group| !group.routing.escalate.is_empty()).then(|| self.by_group()).unwrap_or_default();
+        let escalates = self.groups.values().any(|group| !group.routing.escalate.is_empty());
+        let members = if escalates { self.by_group() } else { BTreeMap::new() };
         let groups = self.groups.values().map(|group| {
             let at = self.due_at(group, members.get(&group.key));
             self.held_until(group).map_or(at, |until| at.max(until))

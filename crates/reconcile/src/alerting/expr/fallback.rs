@@ -19,7 +19,7 @@ const STACK: usize = 64 << 20;
 
 /// Reads an expression, on a stack of its own: a hostile one must not bring down whoever checks it.
 pub(super) fn parse(text: &str) -> Result<IdedExpr, Wrong> {
-    let read = || Env::stdlib().parser().parse(text).map_err(said);
+    let read = || Env::stdlib().parser().parse(text).map_err(|errors| said(&errors));
     let failed = |what: &str| Wrong::new(format!("it can't be read: {what}"), "write it more simply");
     std::thread::scope(|scope| {
         let reading = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read);
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<IdedExpr, Wrong> {
     })
 }
 
-fn said(errors: cel::ParseErrors) -> Wrong {
+fn said(errors: &cel::ParseErrors) -> Wrong {
     let lines: Vec<String> = errors.to_string().lines().filter(|line| line.starts_with("ERROR")).map(str::to_owned).collect();
     let first = lines.first().cloned().unwrap_or_else(|| errors.to_string());
     let what: String = first.trim_start_matches("ERROR: ").chars().filter(|c| !c.is_control()).take(200).collect();

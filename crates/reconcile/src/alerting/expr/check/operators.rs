@@ -102,7 +102,7 @@ impl Check {
         if !alike {
             return self.refuse(unlike(&a.kind, &b.kind));
         }
-        if !equality && !(ordered(&a.kind) && ordered(&b.kind)) {
+        if !(equality || ordered(&a.kind) && ordered(&b.kind)) {
             return self.refuse(Wrong::new(format!("{} can't be put in order", a.kind.word()), "use == or !="));
         }
         let low = match (&a.low, &b.low) {
