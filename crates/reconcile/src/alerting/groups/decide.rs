@@ -117,7 +117,8 @@ impl<'a> View<'a> {
             note(alert, text.clone());
         }
         let Some(reason) = reason else {
-            for alert in self.due.iter().filter(|_| self.told.is_some()) {
+            let is_due = |told: &Told| self.now.duration_since(told.at) >= self.group.routing.repeat;
+            for alert in self.due.iter().filter(|_| self.told.is_some_and(is_due)) {
                 if let Some(acknowledged) = &alert.acknowledged {
                     note(alert, format!("not repeated: {} has acknowledged it", acknowledged.by));
                 }
