@@ -36,6 +36,6 @@ pub use probe::{
 };
 pub use quantity::{Duration, Error as QuantityError, Percent, Share, describe_pattern};
 pub use watching::{
-    AlertRule, AlertRuleSpec, AlertState, AlertTest, EmailSpec, GatewaySpec, MailSecurity, NoData, NotifySpec, Receiver, ReceiverSpec,
-    Severity, Silence, SilenceSpec, SmsSpec, WebhookFormat, WebhookSpec,
+    AlertRule, AlertRuleSpec, AlertState, AlertTest, EmailSpec, EscalationSpec, GatewaySpec, InhibitedBy, MailSecurity, NoData, NotifySpec,
+    Receiver, ReceiverSpec, Severity, Silence, SilenceSpec, SmsSpec, WebhookFormat, WebhookSpec,
 };

@@ -59,6 +59,14 @@ pub struct AlertRuleSpec {
     /// Who is told, and how often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifySpec>,
+    /// Alerts that it may have at once; 1000 if none. Further devices are not alerted on, and the rule is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub limit: Option<u32>,
+    /// Rules that make this one silent while they fire.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub inhibited_by: Vec<InhibitedBy>,
     /// Run by `evenkeel check` in virtual time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
@@ -66,6 +74,19 @@ pub struct AlertRuleSpec {
     /// Don't evaluate it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+/// A rule that makes another one silent while it fires.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InhibitedBy {
+    /// The rule that fires, by name.
+    #[schemars(length(min = 1, max = 253))]
+    pub rule: String,
+    /// Labels that both alerts have to share; if none, they have to be about the same device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    pub equal: Vec<String>,
 }
 
 /// What missing data means.
@@ -111,15 +132,34 @@ pub struct NotifySpec {
     /// Say it again after this long; 4h if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Duration>,
+    /// Whom else to tell, as long as nobody acknowledges it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub escalate: Vec<EscalationSpec>,
+}
+
+/// Whom else to tell, as long as nobody acknowledges an alert.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EscalationSpec {
+    /// So long after it was first said.
+    pub after: Duration,
+    /// Receivers by name.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
+    pub receivers: Vec<String>,
 }
 
 /// One test of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertTest {
-    /// Series by name, in promtool's notation, such as `device.usage.memory.ratio: 0.5+0.1x5`.
+    /// Series by name, in promtool's notation, such as `device.usage.memory.ratio: 0.5+0.1x5`; of a probe `ok`, `fail` and `_` for unknown,
+    /// such as `probes["web"].state: okx2 failx5`; of a label its value.
     #[schemars(extend("maxProperties" = 32))]
     pub given: BTreeMap<String, String>,
+    /// Time between two of the values; 1m if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
     /// Time since the start.
     pub at: Duration,
     /// The state that is expected then.

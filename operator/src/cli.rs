@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alerts;
 mod apply;
 mod audit;
 mod can;
@@ -77,6 +78,8 @@ enum Command {
     Rollout(rollout::RolloutArgs),
     /// Let a commit through that deletes or touches more devices than `run` allows
     Approve(rollout::ApproveArgs),
+    /// Show what fires, say why, and who looks after it
+    Alerts(alerts::AlertsArgs),
     /// Read, export and prove the audit log
     Audit(audit::AuditArgs),
     /// Show what devices say in their logs, the newest last
@@ -146,6 +149,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Explain(args) => get::explain(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Approve(args) => rollout::approve(&args).await,
+        Command::Alerts(args) => alerts::run(&args).await,
         Command::Audit(args) => audit::run(&args).await,
         Command::Logs(args) => logs::run(&args).await,
         Command::Status(args) => get::status(&args).await,

@@ -7,6 +7,7 @@
 //! ```
 
 mod actor;
+mod alerts;
 mod asked;
 mod cluster;
 pub(crate) mod governing;
@@ -15,6 +16,9 @@ mod heard;
 pub(crate) mod hooks;
 pub(crate) mod logs;
 mod looks;
+// Started where receivers are delivered to.
+#[cfg_attr(not(test), expect(dead_code, reason = "the crate that delivers is not there yet"))]
+mod outbox;
 mod pass;
 mod preview;
 pub(crate) mod remote_write;
@@ -125,6 +129,7 @@ pub(crate) struct Engine {
     dirty: BTreeSet<Name>,
     /// When time alone could change a Deployment's plan.
     look_again: BTreeMap<Name, Timestamp>,
+    alerts: alerts::Watch,
     /// A revision that waits: for approval, or for the store.
     held: Option<Box<Candidate>>,
     /// The commit that was in force and can't be read again, so that nobody knows what another one changes.
@@ -167,6 +172,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         asides: parts.asides,
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
+        alerts: alerts::Watch::default(),
         held: None,
         lost: None,
         pending: Changed::default(),
@@ -206,6 +212,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         if engine.replaced {
             bail!("another replica plans: this one ends");
         }
+        engine.watch().await;
         engine.pass().await;
     }
     // Detached steps go on by themselves and are found again.
@@ -219,6 +226,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
 impl Engine {
     async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
         let rollouts = self.store.rollouts().await?;
+        self.alerts = alerts::Watch::restore(self.store.alerts().await?, Timestamp::now());
         let mut view = self.write();
         view.observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         url.clone_into(&mut view.source.url);
@@ -240,7 +248,13 @@ impl Engine {
 
     fn next_look(&self) -> Duration {
         let now = Timestamp::now();
-        let next = self.look_again.values().min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        let next = self
+            .look_again
+            .values()
+            .copied()
+            .chain(self.alerts.look_again())
+            .min()
+            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         next.unwrap_or(Duration::from_secs(3600)).clamp(Duration::from_millis(20), Duration::from_secs(3600))
     }
 
@@ -424,6 +438,7 @@ impl Engine {
             }
         }
         self.lost = None;
+        self.alerts.in_force(&old, &desired, &changed.devices);
         let mut concerned = changed.concerned(&old, &desired);
         concerned.extend(self.hands.update(&desired, &changed.devices).await);
         self.look_at(&concerned);

@@ -64,6 +64,8 @@ pub(crate) fn render(view: &View) -> String {
         waiting.get_or_create(&Word { state: deferred.waiting_on.word().into() }).inc();
     }
     let in_flight: usize = view.observed.rollouts.values().map(|rollout| rollout.in_flight().count()).sum();
+    let firing = view.alerts.iter().filter(|alert| alert.counts_as_firing()).count();
+    plain(&mut registry, "alerts_firing", "Alerts that fire", i64::try_from(firing).unwrap_or(i64::MAX));
     plain(&mut registry, "steps_in_flight", "Steps that are under way", i64::try_from(in_flight).unwrap_or(i64::MAX));
     let recorded = Counter::<u64>::default();
     recorded.inc_by(view.passes);

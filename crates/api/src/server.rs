@@ -36,6 +36,9 @@ const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
 
+/// Alerts in one answer.
+const ALERTS: usize = 10_000;
+
 /// What the server works with.
 #[derive(Clone)]
 pub struct Shared {
@@ -136,6 +139,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
         .route("/v1/logs", get(logs::lines))
+        .route("/v1/alerts", get(alerts))
+        .route("/v1/notices", get(notices))
         .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))
@@ -376,6 +381,19 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
         }
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
+}
+
+/// Alerts are bounded by the limits of their rules; what is beyond a page is counted.
+async fn alerts(State(shared): State<Shared>) -> Response {
+    let (alerts, beyond_limit) = read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone()));
+    let left_off = alerts.len().saturating_sub(ALERTS);
+    Json(json!({"items": &alerts[..alerts.len() - left_off], "leftOff": left_off, "beyondLimit": beyond_limit})).into_response()
+}
+
+/// Notifications, the newest first.
+async fn notices(State(shared): State<Shared>, Query(query): Query<Entries>) -> Response {
+    let limit = u32::try_from(query.limit.unwrap_or(50).min(PAGE)).unwrap_or(50);
+    answer(shared.store.notices(limit).await)
 }
 
 async fn ask(State(shared): State<Shared>, Extension(Caller(by)): Extension<Caller>, Json(what): Json<Ask>) -> Response {

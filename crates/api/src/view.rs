@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
+use reconcile::alerting::state::Instance;
 use reconcile::command::Command;
 use reconcile::limits::{Reach, TooFar};
 use reconcile::{Deferred, Desired, Name, Observed, Outlook, Revision, Target};
@@ -33,6 +34,10 @@ pub struct View {
     /// In a cluster, what the API server has, also where it waits to come in force: its Roles decide, so that nobody keeps a right that
     /// was taken from them. Elsewhere, who may do what is in force as everything else is.
     pub newest: Option<Arc<Desired>>,
+    /// Alerts, by rule and device.
+    pub alerts: Arc<Vec<Instance>>,
+    /// Devices that a rule has no room for, by rule.
+    pub beyond_limit: BTreeMap<Name, usize>,
     /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
     pub not_ready: Option<String>,
     /// Another replica acts, and this one waits to take over: that is well.
@@ -132,6 +137,15 @@ pub enum Ask {
     Admit {
         /// The id that was shown.
         id: String,
+    },
+    /// Say that somebody looks after an alert.
+    Acknowledge {
+        /// The alert, or the beginning of its name.
+        id: String,
+        /// What they say.
+        comment: String,
+        /// Until when nobody else need be told.
+        until: Timestamp,
     },
     /// Ask the source now.
     Sync,

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
+use crate::alerting::rule::Rule;
 use crate::content::{Content, Digest};
 use crate::finding::Finding;
 use crate::name::{Name, Target};
@@ -48,6 +49,8 @@ pub struct Desired {
     pub deployments: Map<Name, Arc<Deployment>>,
     /// For each device, the Deployments that select it.
     pub selected_by: Map<Name, Vec<Name>>,
+    /// AlertRules that can be used.
+    pub rules: Map<Name, Arc<Rule>>,
     /// Every object as it was written, for those who show it.
     pub objects: Map<Key, Arc<Object>>,
     /// Objects that can't be used as they are written, and why; what was last good of them stays in force.

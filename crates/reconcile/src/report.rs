@@ -195,10 +195,19 @@ pub fn stalled(why: &str, now: Timestamp) -> Vec<Condition> {
 pub fn other(desired: &Desired, kind: crds::Kind, name: &Name) -> PlainStatus {
     let stalled = desired.stalled.get(&Target::of(kind, name.clone()));
     let (ready, reason, message) = match kind {
-        crds::Kind::DeviceClass | crds::Kind::Role => (true, "Valid", ""),
+        crds::Kind::AlertRule | crds::Kind::DeviceClass | crds::Kind::Role | crds::Kind::Silence => (true, "Valid", ""),
         _ => (true, "Valid", "checked; this version does not act on it"),
     };
     plain(ready, (reason, None), message, stalled)
+}
+
+/// An AlertRule, with how many devices it has no room for.
+pub fn rule(desired: &Desired, name: &Name, beyond_limit: usize) -> PlainStatus {
+    if beyond_limit == 0 {
+        return other(desired, crds::Kind::AlertRule, name);
+    }
+    let message = format!("its limit is reached: {beyond_limit} more devices are not alerted on");
+    plain(false, ("LimitReached", None), &message, desired.stalled.get(&Target::Object(crds::Kind::AlertRule, name.clone())))
 }
 
 fn phase(deployment: &Deployment, rollout: &Rollout, deferred: &[&Deferred]) -> &'static str {

@@ -5,6 +5,7 @@
 //! memory: a transaction reads the rows that it may touch and writes those that changed, so it costs what changes, and a failed one
 //! leaves nothing to take back. The tables are drawn in `docs/database.md`.
 
+mod alerts;
 pub mod audit;
 mod contents;
 mod error;
@@ -29,6 +30,7 @@ use sqlx::AnyPool;
 
 use audit::checkpoint::{PublicKey, SigningKey};
 
+pub use alerts::{Delivery, NoticeRow, Remembered};
 pub use error::Error;
 pub use log::Filter;
 pub use logs::{LogCount, LogLine, LogTemplate, Place, Search};

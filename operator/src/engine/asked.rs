@@ -14,6 +14,7 @@ impl Engine {
                 Err(_) => Err("the source is busy".into()),
             },
             Ask::Admit { id } => self.admit(&id, &request.by).await,
+            Ask::Acknowledge { id, comment, until } => self.acknowledge(&id, comment, until, &request.by).await,
             Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
             Ask::Preview { reference, repository } => {
                 let source = preview::Source { ask: self.ask.clone(), asides: self.asides.clone() };

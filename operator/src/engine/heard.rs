@@ -42,6 +42,7 @@ impl Engine {
         self.behind(&view, name, was_dead);
         drop(view);
         if changed || is_known_first {
+            self.alerts.touch(name);
             self.tell(|told| told.devices([name]));
         }
         if let Some(happening) = turned {
@@ -112,6 +113,7 @@ impl Engine {
             self.tell(|told| told.devices([&ran.device]));
         }
         if before != ran.seen.state {
+            self.alerts.touch(&ran.device);
             tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
             self.tell(|told| told.devices([&ran.device]));
         }

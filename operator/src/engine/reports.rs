@@ -352,6 +352,7 @@ fn status(view: &View, key: &Key) -> Value {
             let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
             to_value(&report::deployment(&view.desired, &view.observed, deferred, name))
         }
+        Kind::AlertRule => to_value(&report::rule(&view.desired, name, view.beyond_limit.get(name).copied().unwrap_or(0))),
         Kind::Repository => match view.repositories.get(name) {
             // It says itself what it speaks of.
             Some(status) => return to_value(status),

@@ -211,7 +211,7 @@ fn shared_member<'a>(a: &Deployment, b: &'a Deployment) -> Option<&'a Name> {
     })
 }
 
-/// Selectors of the kinds that nothing acts on yet, by field, with what follows from one that matches nothing.
+/// Selectors of AlertRules and Roles, by field, with what follows from one that matches nothing.
 pub(super) fn selectors(object: &Object) -> Vec<(String, &crds::Selector, &'static str)> {
     match object {
         Object::AlertRule(rule) if !rule.spec.selector.is_empty() => {
@@ -241,12 +241,20 @@ pub(super) fn receiver(name: &Name, spec: &crds::ReceiverSpec, findings: &mut Fi
 pub(super) fn receivers(desired: &Desired, (kind, name): &Key, object: &Object, findings: &mut Findings) {
     let Object::AlertRule(rule) = object else { return };
     let target = Target::Object(*kind, name.clone());
-    for (at, receiver) in rule.spec.notify.iter().flat_map(|notify| &notify.receivers).enumerate() {
+    let listed = |list: &str, receivers: &[String]| -> Vec<(String, String)> {
+        receivers.iter().enumerate().map(|(at, receiver)| (format!("{list}[{at}]"), receiver.clone())).collect()
+    };
+    let notify = rule.spec.notify.iter();
+    let escalated = |(at, step): (usize, &crds::EscalationSpec)| listed(&format!("spec.notify.escalate[{at}].receivers"), &step.receivers);
+    let all = notify.flat_map(|notify| {
+        listed("spec.notify.receivers", &notify.receivers).into_iter().chain(notify.escalate.iter().enumerate().flat_map(escalated))
+    });
+    for (path, receiver) in all {
+        let receiver = &receiver;
         let other = name.sibling(receiver);
         if !desired.objects.contains_key(&(Kind::Receiver, other.clone())) {
             let known = desired.objects.keys().filter(|(kind, _)| *kind == Kind::Receiver).map(|(_, name)| name);
             let help = findings.nearest(&other, name, known);
-            let path = format!("spec.notify.receivers[{at}]");
             findings.error(&target, "unknown-receiver", &path, format!("there is no Receiver `{receiver}`"), help);
         }
     }

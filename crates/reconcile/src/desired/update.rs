@@ -12,6 +12,7 @@ use crds::{Kind, Object};
 use super::check::{self, Findings};
 use super::{Changed, Deployment, Desired, Device, Key, Map, Names, Part, build};
 use crate::access::trial;
+use crate::alerting::rule::Rule;
 use crate::effective;
 use crate::finding::Finding;
 use crate::name::{Name, Target};
@@ -43,6 +44,7 @@ impl Desired {
         }
         let devices = update.devices(&touched);
         let deployments = update.deployments(&touched, &devices);
+        update.rules(&touched);
         update.others(&touched, &devices);
         (update.next, Changed { devices, deployments })
     }
@@ -234,7 +236,20 @@ impl Update<'_> {
         true
     }
 
-    /// References of the kinds that nothing acts on yet.
+    /// AlertRules are read once, and depend on nothing else.
+    fn rules(&mut self, touched: &BTreeSet<Key>) {
+        for (_, name) in touched.iter().filter(|(kind, _)| *kind == Kind::AlertRule) {
+            let object = self.next.objects.get(&(Kind::AlertRule, name.clone())).cloned();
+            let rule = match object.as_deref() {
+                Some(Object::AlertRule(object)) => Rule::new(name, &object.spec, &mut self.findings).map(Arc::new),
+                _ => None,
+            };
+            self.found(&Target::Object(Kind::AlertRule, name.clone()), Part::Own);
+            replace(&mut self.next.rules, name, rule);
+        }
+    }
+
+    /// References of AlertRules and Roles.
     fn others(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) {
         for key in touched.iter().filter(|(kind, _)| matches!(kind, Kind::AlertRule | Kind::Role)) {
             if !self.next.objects.contains_key(key) {

@@ -1,5 +1,6 @@
 //! One suite for SQLite and PostgreSQL: what the store promises, and what it does when the database fails.
 
+mod alerts;
 mod conformance;
 mod diagram;
 mod faults;

@@ -1,0 +1,123 @@
+//! Looking at groups when it is time: what is to be said goes out, bounded by how much one receiver is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Alerts, Around, Key};
+use crate::alerting::groups::{Decided, Group, decide};
+use crate::alerting::notice::Notice;
+use crate::alerting::state::Instance;
+use crate::name::Name;
+
+impl Alerts {
+    pub(super) fn flush(&mut self, around: Around<'_>, now: Timestamp) {
+        // Nothing is gone through as long as nothing can be due.
+        if !self.groups.values().any(|group| group.next_at <= now || !group.routing.escalate.is_empty()) {
+            return;
+        }
+        let members = self.by_group();
+        let is_due =
+            |group: &Group| self.due_at(group, members.get(&group.key)) <= now && self.held_until(group).is_none_or(|until| until <= now);
+        let due: Vec<String> = self.groups.values().filter(|group| is_due(group)).map(|group| group.key.clone()).collect();
+        let empty = BTreeSet::new();
+        let mut said: BTreeMap<Name, Vec<Decided>> = BTreeMap::new();
+        for key in due {
+            for (name, decided) in self.look_at(around, &key, members.get(&key).unwrap_or(&empty), now) {
+                said.entry(name).or_default().push(decided);
+            }
+        }
+        for (receiver, decided) in said {
+            self.say(&receiver, decided, now);
+        }
+    }
+
+    /// Members of all groups, found in one go.
+    pub(super) fn by_group(&self) -> BTreeMap<String, BTreeSet<Key>> {
+        let mut groups: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
+        for (key, instance) in &self.instances {
+            if let Some(group) = &instance.group {
+                groups.entry(group.clone()).or_default().insert(key.clone());
+            }
+        }
+        groups
+    }
+
+    /// When a group is looked at next.
+    pub(super) fn due_at(&self, group: &Group, members: Option<&BTreeSet<Key>>) -> Timestamp {
+        group.look_again(members.into_iter().flatten().filter_map(|key| self.instances.get(key)))
+    }
+
+    /// While a receiver is told summaries, groups that are for it wait for the next one.
+    pub(super) fn held_until(&self, group: &Group) -> Option<Timestamp> {
+        let paces = group.routing.routes().filter_map(|(route, _)| self.paces.get(&route.receiver));
+        // Measured from when the group would be looked at.
+        paces.filter_map(|pace| pace.waits_until(group.next_at)).max()
+    }
+
+    fn look_at(&mut self, around: Around<'_>, key: &str, members: &BTreeSet<Key>, now: Timestamp) -> Vec<(Name, Decided)> {
+        for member in members {
+            self.suppress_anew(around, member, now);
+        }
+        let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
+        let before = group.clone();
+        if let Some(routing) = around.desired.rules.get(&group.rule).and_then(|rule| rule.routing.as_ref()) {
+            group.routing.clone_from(routing);
+        }
+        let routes: BTreeSet<_> = group.routing.routes().map(|(route, _)| route).collect();
+        // Who is told no more by the rule is told nothing more, not even that all is well.
+        group.told.retain(|(route, _)| routes.contains(route));
+        let is_look = group.next_at <= now;
+        let alerts: Vec<&Instance> = members.iter().filter_map(|member| self.instances.get(member)).collect();
+        let (decided, why) = decide(group, &alerts, is_look, now);
+        if is_look {
+            group.tick(now);
+        }
+        for next in &decided {
+            match group.told.iter_mut().find(|(route, _)| *route == next.route) {
+                Some((_, told)) => *told = next.told.clone(),
+                None => group.told.push((next.route.clone(), next.told.clone())),
+            }
+        }
+        let is_over = is_look && !group.is_owed() && !alerts.iter().any(|alert| alert.counts_as_firing());
+        let changed = group.told != before.told || group.routing != before.routing;
+        if is_over {
+            self.groups.remove(key);
+            self.changes.groups.insert(key.to_owned(), None);
+        } else if changed {
+            self.changes.groups.insert(key.to_owned(), Some(group.clone()));
+        }
+        self.explain(members, why, now);
+        decided.into_iter().map(|decided| (decided.route.receiver.clone(), decided)).collect()
+    }
+
+    fn suppress_anew(&mut self, around: Around<'_>, key: &Key, now: Timestamp) {
+        let (rule, device) = (around.desired.rules.get(&key.0), around.desired.devices.get(&key.1));
+        let (Some(rule), Some(device), Some(instance)) = (rule, device, self.instances.get(key)) else { return };
+        let labels = &instance.subject.labels;
+        let (by, _) = self.suppressed(around, rule, device, labels, now);
+        let verdict = self.verdicts.get(key).cloned();
+        if let (true, Some(verdict)) = (by != instance.suppressed, verdict) {
+            self.look(around, rule, device, &verdict, now);
+        }
+    }
+
+    fn explain(&mut self, members: &BTreeSet<Key>, why: Vec<(String, Name, String)>, now: Timestamp) {
+        for (id, receiver, text) in why {
+            let Some(key) = members.iter().find(|key| self.instances.get(*key).is_some_and(|instance| instance.id == id)) else { continue };
+            let Some(instance) = self.instances.get_mut(key) else { continue };
+            let before = instance.decisions.len();
+            let last = instance.decisions.last().cloned();
+            instance.decided(&receiver.to_string(), text, now);
+            if instance.decisions.len() != before || instance.decisions.last() != last.as_ref() {
+                self.changes.instances.insert(key.clone(), Some(instance.clone()));
+            }
+        }
+    }
+
+    fn say(&mut self, receiver: &Name, decided: Vec<Decided>, now: Timestamp) {
+        let notices: Vec<Notice> = decided.into_iter().map(|decided| decided.notice).collect();
+        let pace = self.paces.entry(receiver.clone()).or_default();
+        self.changes.notices.extend(pace.put(notices, now));
+    }
+}

@@ -1,0 +1,127 @@
+//! Expressions: CEL over what is known of one device.
+//!
+//! ```text
+//! text ─► cel's parser ─► check (names, kinds, bounds) ─► the small form of lower.rs ─► Truth
+//!                                                    └─► the rewritten CEL of fallback.rs ─┘
+//! ```
+//!
+//! Checking replaces each value that is asked for (`usage.memory.ratio`, `avg(usage.cpu.ratio, "10m")`) by a variable, a [`Term`]. So
+//! both ways read the same terms, a missing one is unknown in both, and CEL sees a handful of scalars instead of a whole device. CEL's
+//! `&&` and `||` absorb errors as three-valued logic has it (cel-spec, "Logical Operators"), so a variable that is not there is enough.
+
+mod check;
+mod fallback;
+mod lower;
+mod paths;
+mod term;
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::truth::Truth;
+use crate::usage::Series;
+
+pub use lower::{Arithmetic, Comparison, Number, Part, Test};
+pub use paths::Wrong;
+pub use term::{Field, Function, Inputs, ProbeField, STALE, Scalar, Term};
+
+/// Bytes of an expression, as the kind's schema has it.
+pub const LENGTH: usize = 2048;
+/// How deep an expression may be nested: more than people write, less than what needs a deep stack.
+pub const DEPTH: usize = 32;
+/// Elements of a list that is written out.
+pub const ELEMENTS: usize = 64;
+/// Values that one expression may ask for.
+pub const TERMS: usize = 64;
+/// `exists`, `all`, `filter` and `map` within each other.
+pub const LOOPS: usize = 2;
+/// How many disks, interfaces or probes an expression with loops in loops goes through: their number is squared.
+pub const SQUARED: usize = 64;
+/// An expression that depends on the time is looked at again after this long.
+pub const TICK: SignedDuration = SignedDuration::from_secs(10);
+
+/// An expression that was checked.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    text: String,
+    terms: Vec<Term>,
+    test: Option<Test>,
+    fallback: fallback::Fallback,
+    value: Option<Number>,
+    warnings: Vec<Wrong>,
+}
+
+/// What is the same text is the same expression.
+impl PartialEq for Compiled {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Compiled {
+    /// Checks an expression; an error is all that is wrong with it.
+    pub fn new(text: &str) -> Result<Self, Vec<Wrong>> {
+        if text.len() > LENGTH {
+            return Err(vec![Wrong::new(format!("it has more than {LENGTH} bytes"), "make two rules of it")]);
+        }
+        let parsed = fallback::parse(text).map_err(|wrong| vec![wrong])?;
+        let checked = check::check(&parsed)?;
+        Ok(Self {
+            text: text.to_owned(),
+            fallback: fallback::Fallback::new(checked.expr, checked.maps, checked.loops),
+            terms: checked.terms,
+            test: checked.test,
+            value: checked.value,
+            warnings: checked.warnings,
+        })
+    }
+
+    /// As it is written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What looks wrong and need not be.
+    pub fn warnings(&self) -> &[Wrong] {
+        &self.warnings
+    }
+
+    /// Whether it comes down to the small form.
+    pub fn is_lowered(&self) -> bool {
+        self.test.is_some()
+    }
+
+    /// Whether it holds.
+    pub fn truth(&self, inputs: &Inputs<'_>) -> Truth {
+        match &self.test {
+            Some(test) => test.truth(&self.terms, inputs),
+            None => self.fallback.truth(&self.terms, inputs),
+        }
+    }
+
+    /// The same by CEL, also where there is a quicker way.
+    pub fn truth_by_cel(&self, inputs: &Inputs<'_>) -> Truth {
+        self.fallback.truth(&self.terms, inputs)
+    }
+
+    /// The first number that it compares.
+    pub fn value(&self, inputs: &Inputs<'_>) -> Option<f64> {
+        self.value.as_ref()?.value(&self.terms, inputs).ok().filter(|value| value.is_finite())
+    }
+
+    /// The series that it looks back at.
+    pub fn looks_back_at(&self) -> BTreeSet<Series> {
+        self.terms.iter().filter_map(Term::looks_back_at).cloned().collect()
+    }
+
+    /// When time alone could change what it says.
+    pub fn look_again(&self, inputs: &Inputs<'_>) -> Option<Timestamp> {
+        let tick = self.terms.iter().any(Term::is_timed).then(|| inputs.now.checked_add(TICK).ok()).flatten();
+        let reads = self.terms.iter().any(Term::is_read) || self.fallback.reads();
+        let stale = inputs.usage.filter(|_| reads).and_then(|usage| usage.at.checked_add(STALE).ok()).filter(|at| *at >= inputs.now);
+        // The instant itself is not too long ago yet.
+        let stale = stale.and_then(|at| at.checked_add(SignedDuration::from_millis(1)).ok());
+        tick.into_iter().chain(stale).min()
+    }
+}

@@ -1,0 +1,264 @@
+//! What the names in an expression mean: `device.labels.role`, `usage.disks["/"].ratio`, `probes["web"].state`.
+
+use super::term::{Field, ProbeField, Term};
+use crate::usage::{ITEM, Metric, Of, Series};
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    Bool,
+    /// Measured numbers, with a fraction.
+    Number,
+    /// Counted ones.
+    Int,
+    Text,
+    /// An instant, in seconds since 1970.
+    Time,
+    /// A length of time, in seconds.
+    Span,
+    List(Box<Kind>),
+    Map(Many),
+    /// One of a map.
+    One(Many),
+    /// Whatever Git says.
+    Any,
+}
+
+impl Kind {
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Bool => "true or false",
+            Self::Number | Self::Int => "a number",
+            Self::Text => "a text",
+            Self::Time => "an instant",
+            Self::Span => "a length of time",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+            Self::One(_) => "a record",
+            Self::Any => "anything",
+        }
+    }
+}
+
+/// What there are several of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Many {
+    Disks,
+    Interfaces,
+    Probes,
+    Labels,
+    Vars,
+}
+
+impl Many {
+    /// What it is called in a rewritten expression; no one else can write it.
+    pub(super) fn variable(self) -> &'static str {
+        match self {
+            Self::Disks => "@disks",
+            Self::Interfaces => "@interfaces",
+            Self::Probes => "@probes",
+            Self::Labels => "@labels",
+            Self::Vars => "@vars",
+        }
+    }
+
+    /// What one of it is.
+    pub(super) fn one(self) -> Kind {
+        match self {
+            Self::Labels => Kind::Text,
+            Self::Vars => Kind::Any,
+            Self::Disks | Self::Interfaces | Self::Probes => Kind::One(self),
+        }
+    }
+
+    /// What a field of one of it is.
+    pub(super) fn field(self, field: &str) -> Result<Kind, Wrong> {
+        let of = match self {
+            Self::Disks => Of::Disk,
+            Self::Interfaces => Of::Interface,
+            Self::Probes => match probe_field(field) {
+                Some((_, kind)) => return Ok(kind),
+                None if field == "seconds" => return Ok(Kind::Number),
+                None => return Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
+            },
+            Self::Labels | Self::Vars => return Err(Wrong::new("it has no fields", "leave the field away")),
+        };
+        let known: Vec<&str> = fields(of).collect();
+        match known.contains(&field) {
+            true => Ok(Kind::Number),
+            false => {
+                Err(Wrong::unknown(&format!("{}[…].{field}", if of == Of::Disk { "usage.disks" } else { "usage.interfaces" }), &known))
+            }
+        }
+    }
+}
+
+/// What is wrong with an expression, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Wrong {
+    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into() }
+    }
+
+    fn unknown(name: &str, known: &[&str]) -> Self {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let nearest = known.iter().find(|known| is_near(known, last));
+        let help = match nearest {
+            Some(nearest) => format!("did you mean `{nearest}`? there are {}", known.join(", ")),
+            None => format!("there are {}", known.join(", ")),
+        };
+        Self::new(format!("`{}` is not known", name.chars().take(100).collect::<String>()), help)
+    }
+}
+
+/// The same but for case, or one letter.
+fn is_near(a: &str, b: &str) -> bool {
+    let (a, b) = (a.to_lowercase(), b.to_lowercase());
+    let common = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let end = a.bytes().rev().zip(b.bytes().rev()).take_while(|(x, y)| x == y).count();
+    a == b || (a.len().abs_diff(b.len()) <= 1 && common + end + 1 >= a.len().max(b.len()))
+}
+
+/// What a path leads to.
+pub(super) enum Path {
+    Term(Term, Kind),
+    Map(Many),
+    Record(&'static str),
+}
+
+/// The names that an expression may begin with.
+pub(super) const ROOTS: [&str; 4] = ["device", "usage", "probes", "now"];
+const DEVICE: [&str; 10] = ["name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "usage"];
+const PROBE: [&str; 5] = ["state", "since", "reason", "lastOk", "seconds"];
+
+/// What a path means; it begins with one of [`ROOTS`].
+pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
+    match path {
+        ["now"] => Ok(Path::Term(Term::Now, Kind::Time)),
+        ["device", "usage", rest @ ..] | ["usage", rest @ ..] => usage(rest),
+        ["device", rest @ ..] => device(rest),
+        ["probes"] => Ok(Path::Map(Many::Probes)),
+        ["probes", _] => Ok(Path::Record("state, since, reason, lastOk, seconds")),
+        ["probes", name, "seconds"] => series(Metric::ProbeSeconds, name),
+        ["probes", name, field] => match probe_field(field) {
+            Some((field, kind)) => Ok(Path::Term(Term::Probe((*name).to_owned(), field), kind)),
+            None => Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
+        },
+        _ => Err(Wrong::new(format!("`{}` has no fields", path[..path.len() - 1].join(".")), "leave the last one away")),
+    }
+}
+
+fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
+    Some(match field {
+        "state" => (ProbeField::State, Kind::Text),
+        "since" => (ProbeField::Since, Kind::Time),
+        "reason" => (ProbeField::Reason, Kind::Text),
+        "lastOk" => (ProbeField::LastOk, Kind::Time),
+        _ => return None,
+    })
+}
+
+fn device(path: &[&str]) -> Result<Path, Wrong> {
+    let text = |field| Ok(Path::Term(Term::Device(field), Kind::Text));
+    match path {
+        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, usage")),
+        ["name"] => text(Field::Name),
+        ["namespace"] => text(Field::Namespace),
+        ["type"] => text(Field::Type),
+        ["address"] => text(Field::Address),
+        ["health"] => text(Field::Health),
+        ["contact"] => text(Field::Contact),
+        ["awaySince"] => Ok(Path::Term(Term::Device(Field::AwaySince), Kind::Time)),
+        ["labels"] => Ok(Path::Map(Many::Labels)),
+        ["labels", label] => Ok(Path::Term(Term::Label((*label).to_owned()), Kind::Text)),
+        ["labels", ..] => {
+            Err(Wrong::new("a label's key with dots or slashes is written in brackets", "write device.labels[\"example.com/role\"]"))
+        }
+        ["vars"] => Ok(Path::Map(Many::Vars)),
+        ["vars", var] => Ok(Path::Term(Term::Var((*var).to_owned()), Kind::Any)),
+        ["vars", ..] => Err(Wrong::new("a var has no fields", "use device.vars.name as a whole")),
+        [first, ..] if DEVICE.contains(first) => Err(Wrong::new(format!("`device.{first}` has no fields"), "leave the last one away")),
+        [first, ..] => Err(Wrong::unknown(&format!("device.{first}"), &DEVICE)),
+    }
+}
+
+fn usage(path: &[&str]) -> Result<Path, Wrong> {
+    match path {
+        [] => Ok(Path::Record("cpu, load, memory, swap, disks, interfaces, uptime")),
+        ["disks"] => Ok(Path::Map(Many::Disks)),
+        ["interfaces"] => Ok(Path::Map(Many::Interfaces)),
+        ["disks", _] => Ok(Path::Record("total, available, ratio, inodesRatio")),
+        ["interfaces", _] => Ok(Path::Record("up, speed, received, sent, receiveErrors, sendErrors, receiveDrops, sendDrops")),
+        [of @ ("disks" | "interfaces" | "probes"), item, field] => {
+            let name = format!("{of}.{field}");
+            let kind = if *of == "disks" {
+                Of::Disk
+            } else if *of == "probes" {
+                Of::Probe
+            } else {
+                Of::Interface
+            };
+            match Metric::ALL.iter().find(|metric| metric.name() == name) {
+                Some(metric) => series(*metric, item),
+                None => Err(Wrong::unknown(&format!("usage.{of}[…].{field}"), &fields(kind).collect::<Vec<_>>())),
+            }
+        }
+        [one] | [one, _] => {
+            let name = path.join(".");
+            if let Some(metric) = Metric::ALL.iter().find(|metric| metric.name() == name && metric.of() == Of::Device) {
+                return Ok(Path::Term(Term::Series(Series::of(*metric)), Kind::Number));
+            }
+            let below = group(one);
+            if below.is_empty() {
+                return Err(Wrong::unknown(&format!("usage.{one}"), &["cpu", "load", "memory", "swap", "disks", "interfaces", "uptime"]));
+            }
+            if path.len() == 1 {
+                return Ok(Path::Record("ratio and others"));
+            }
+            Err(Wrong::unknown(&format!("usage.{name}"), &below))
+        }
+        _ => Err(Wrong::new(
+            format!("`usage.{}` is not known", path.join(".")),
+            "write for example usage.memory.ratio or usage.disks[\"/\"].ratio",
+        )),
+    }
+}
+
+fn series(metric: Metric, item: &str) -> Result<Path, Wrong> {
+    if item.is_empty() || item.len() > ITEM {
+        return Err(Wrong::new(
+            format!("the name in brackets has to have 1 to {ITEM} bytes"),
+            "write for example usage.disks[\"/\"].ratio",
+        ));
+    }
+    Ok(Path::Term(Term::Series(Series::item(metric, item)), Kind::Number))
+}
+
+/// The fields of what there are several of.
+fn fields(of: Of) -> impl Iterator<Item = &'static str> {
+    Metric::ALL.iter().filter(move |metric| metric.of() == of).filter_map(|metric| metric.name().split_once('.')).map(|(_, field)| field)
+}
+
+/// The fields of a group such as `memory`.
+fn group(of: &str) -> Vec<&'static str> {
+    let all = Metric::ALL.iter().filter(|metric| metric.of() == Of::Device).filter_map(|metric| metric.name().split_once('.'));
+    all.filter(|(group, _)| *group == of).map(|(_, field)| field).collect()
+}
+
+/// What a text can be, where that is a closed list.
+pub(super) fn values(term: &Term) -> Option<&'static [&'static str]> {
+    Some(match term {
+        Term::Probe(_, ProbeField::State) => &["ok", "fail"],
+        Term::Device(Field::Health) => &["Healthy", "Degraded", "Unreachable"],
+        Term::Device(Field::Contact) => &["Reachable", "Unreachable"],
+        Term::Device(Field::Type) => &["Server", "Network", "Storage"],
+        _ => return None,
+    })
+}

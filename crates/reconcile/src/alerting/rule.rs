@@ -1,0 +1,257 @@
+//! An AlertRule, read and checked: what it asks, how long that has to hold, and who is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::{AlertRuleSpec, Kind, NoData, Severity};
+use jiff::{SignedDuration, Timestamp};
+use minijinja::{Environment, UndefinedBehavior};
+
+use super::alerts::Around;
+use super::expr::{Compiled, Inputs, Wrong};
+use super::groups::Routing;
+use super::notice::LastChange;
+use super::state::{Subject, Timing, Verdict};
+use super::suppress::behind;
+use super::trial;
+use crate::desired::{Device, Findings};
+use crate::name::{Name, Target};
+use crate::observed::Observed;
+use crate::usage::Series;
+
+/// Alerts that one rule may have at once, if it says nothing else. More of them is no alert but a mistake.
+pub const LIMIT: usize = 1000;
+/// Bytes of a summary; a text message has 160.
+pub const SUMMARY: usize = 300;
+/// Work that one template may cause.
+const FUEL: u64 = 10_000;
+
+/// An AlertRule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its identity.
+    pub name: Name,
+    /// The devices.
+    pub selector: crds::Selector,
+    /// True means that something is wrong.
+    pub expr: Compiled,
+    /// When it is well again.
+    pub recover: Option<Compiled>,
+    /// How long it has to hold, and the like.
+    pub timing: Timing,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Labels of its alerts.
+    pub labels: BTreeMap<String, String>,
+    /// One line for people, a template.
+    pub summary: Option<String>,
+    /// Who is told; nobody, if none.
+    pub routing: Option<Routing>,
+    /// Alerts that it may have at once.
+    pub limit: usize,
+    /// What is said in place of it.
+    pub inhibited_by: Vec<Inhibition>,
+    /// Not evaluated.
+    pub suspend: bool,
+}
+
+/// A rule that makes another one silent while it fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inhibition {
+    /// The rule that fires.
+    pub rule: Name,
+    /// Labels that have to be the same; none: the device has to be.
+    pub equal: Vec<String>,
+}
+
+impl Rule {
+    /// Reads a rule; what is wrong with it is found. None: it can't be used.
+    pub(crate) fn new(name: &Name, spec: &AlertRuleSpec, findings: &mut Findings) -> Option<Self> {
+        let target = Target::Object(Kind::AlertRule, name.clone());
+        let expr = compile(&target, "spec.expr", &spec.expr, findings);
+        let recover = spec.recover.as_ref().map(|text| compile(&target, "spec.recover", text, findings));
+        let summary = spec.summary.clone();
+        if let Some(template) = &summary
+            && let Err(error) = Environment::new().template_from_str(template)
+        {
+            let help = "write for example `{{ device.name }}: memory at {{ value | percent }}`";
+            findings.error(&target, "alert-summary", "spec.summary", format!("the template can't be read: {error}"), help);
+            return None;
+        }
+        let recover = match recover {
+            Some(None) => return None,
+            Some(recover) => recover,
+            None => None,
+        };
+        let duration = |of: Option<crds::Duration>| of.map(|of| of.0).unwrap_or_default();
+        let rule = Self {
+            name: name.clone(),
+            selector: spec.selector.clone(),
+            expr: expr?,
+            recover,
+            timing: Timing {
+                hold_for: duration(spec.hold_for),
+                keep_firing_for: duration(spec.keep_firing_for),
+                no_data: spec.no_data.unwrap_or(NoData::Keep),
+            },
+            severity: spec.severity,
+            labels: spec.labels.clone(),
+            summary,
+            routing: spec.notify.as_ref().map(|notify| routing(name, notify)),
+            limit: spec.limit.map_or(LIMIT, |limit| limit as usize),
+            inhibited_by: spec
+                .inhibited_by
+                .iter()
+                .map(|other| Inhibition { rule: name.sibling(&other.rule), equal: other.equal.clone() })
+                .collect(),
+            suspend: spec.suspend.unwrap_or(false),
+        };
+        for (at, test) in spec.tests.iter().enumerate() {
+            if let Err(wrong) = trial::run(&rule, test) {
+                findings.warn(&target, "alert-test", &format!("spec.tests[{at}]"), wrong, "change the rule, or the test");
+            }
+        }
+        Some(rule)
+    }
+
+    /// Whether it has to do with a device.
+    pub fn applies_to(&self, device: &Device) -> bool {
+        !self.suspend && !device.suspend && device.name.namespace() == self.name.namespace() && self.selector.matches(&device.labels)
+    }
+
+    /// What it says of a device, and when time alone could change that.
+    pub fn verdict(&self, inputs: &Inputs<'_>) -> (Verdict, Option<Timestamp>) {
+        let wrong = self.expr.truth(inputs);
+        let verdict = Verdict {
+            well: self.recover.as_ref().map_or_else(|| wrong.clone().negated(), |recover| recover.truth(inputs)),
+            value: self.expr.value(inputs),
+            wrong,
+        };
+        let recover = self.recover.as_ref().and_then(|recover| recover.look_again(inputs));
+        (verdict, self.expr.look_again(inputs).into_iter().chain(recover).min())
+    }
+
+    /// The series that it looks back at.
+    pub fn looks_back_at(&self) -> BTreeSet<Series> {
+        let recover = self.recover.iter().flat_map(Compiled::looks_back_at);
+        self.expr.looks_back_at().into_iter().chain(recover).collect()
+    }
+
+    /// What an alert of this rule is about.
+    pub(super) fn subject(&self, around: Around<'_>, device: &Device, value: Option<f64>) -> Subject {
+        let mut labels = device.labels.clone();
+        labels.extend(self.labels.clone());
+        Subject {
+            rule: self.name.clone(),
+            device: device.name.clone(),
+            severity: self.severity,
+            labels,
+            summary: self.summarize(device, value),
+            last_change: last_change(around.observed, around.desired.selected_by.get(&device.name), &device.name),
+            behind: behind(around.desired, around.children, &device.name),
+        }
+    }
+
+    /// One line for people. A template that fails must not keep an alert from being said.
+    pub fn summarize(&self, device: &Device, value: Option<f64>) -> String {
+        let rendered = self.summary.as_ref().and_then(|template| render(template, device, value).ok());
+        let plain = || match value {
+            Some(value) => format!("{}: {} at {}", device.name.name(), self.name.name(), short(value)),
+            None => format!("{}: {}", device.name.name(), self.name.name()),
+        };
+        one_line(&rendered.filter(|text| !text.trim().is_empty()).unwrap_or_else(plain))
+    }
+}
+
+fn compile(target: &Target, path: &str, text: &str, findings: &mut Findings) -> Option<Compiled> {
+    match Compiled::new(text) {
+        Ok(compiled) => {
+            for Wrong { message, help } in compiled.warnings() {
+                findings.warn(target, "alert-never", path, message.clone(), help.clone());
+            }
+            Some(compiled)
+        }
+        Err(wrong) => {
+            for Wrong { message, help } in wrong {
+                findings.error(target, "alert-expr", path, message, help);
+            }
+            None
+        }
+    }
+}
+
+fn routing(name: &Name, notify: &crds::NotifySpec) -> Routing {
+    let or = |given: Option<crds::Duration>, default: SignedDuration| given.map_or(default, |given| given.0);
+    let siblings = |names: &[String]| names.iter().map(|receiver| name.sibling(receiver)).collect();
+    Routing {
+        receivers: siblings(&notify.receivers),
+        group_by: notify.group_by.clone(),
+        // Alertmanager's defaults.
+        wait: or(notify.wait, SignedDuration::from_secs(30)),
+        interval: or(notify.interval, SignedDuration::from_mins(5)),
+        repeat: or(notify.repeat, SignedDuration::from_hours(4)),
+        escalate: notify.escalate.iter().map(|step| (step.after.0, siblings(&step.receivers))).collect(),
+    }
+}
+
+fn render(template: &str, device: &Device, value: Option<f64>) -> Result<String, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_fuel(Some(FUEL));
+    environment.add_filter("percent", |value: f64| format!("{:.0} %", value * 100.0));
+    environment.add_filter("bytes", bytes);
+    environment.add_filter("duration", |seconds: f64| {
+        SignedDuration::try_from_secs_f64(seconds.round()).map_or_else(|_| "?".to_owned(), |duration| format!("{duration:#}"))
+    });
+    let context = minijinja::context! {
+        device => minijinja::context! {
+            name => device.name.name(), namespace => device.name.namespace(), address => &device.address,
+            labels => minijinja::Value::from(minijinja::value::Serde(&device.labels)),
+            vars => minijinja::Value::from(minijinja::value::Serde(&device.vars)),
+        },
+        value => value,
+    };
+    environment.render_str(template, context)
+}
+
+fn bytes(mut value: f64) -> String {
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter().peekable();
+    while value.abs() >= 1024.0 && units.len() > 1 {
+        value /= 1024.0;
+        units.next();
+    }
+    format!("{value:.1} {}", units.next().unwrap_or("PiB"))
+}
+
+/// Three digits behind the point at most.
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(SUMMARY));
+    for character in text.trim().chars().map(|character| if character.is_control() { ' ' } else { character }) {
+        if line.len() + character.len_utf8() > SUMMARY - '…'.len_utf8() {
+            line.push('…');
+            break;
+        }
+        line.push(character);
+    }
+    line
+}
+
+/// What was last changed on a device, by whichever Deployment.
+fn last_change(observed: &Observed, units: Option<&Vec<Name>>, device: &Name) -> Option<LastChange> {
+    let changes = units.into_iter().flatten().filter_map(|unit| {
+        let rollout = observed.rollouts.get(unit)?;
+        let placement = rollout.placements.get(device)?;
+        let record = rollout.revision(placement.revision)?;
+        Some(LastChange {
+            deployment: unit.clone(),
+            revision: record.number.to_string(),
+            commit: record.commit.clone(),
+            at: placement.applied_at?,
+        })
+    });
+    changes.max_by_key(|change| change.at)
+}

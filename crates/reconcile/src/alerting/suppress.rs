@@ -1,0 +1,201 @@
+//! What keeps an alert from being said. It has no say in what the alert's state is, and eats none of its time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{Desired, Device};
+use crate::name::Name;
+use crate::observed::{Contact, DeviceSeen, Health, Observed};
+use crate::rollout::{Phase, Placement, RevisionResult, Rollout};
+use crate::window::{Opening, opening};
+
+/// Devices on the way up that are asked whether they are dead; more of them are a circle, or nobody's network.
+const STEPS: usize = 64;
+
+/// Why an alert is not said for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Suppressor {
+    /// Somebody muted it.
+    Silence {
+        /// The Silence.
+        name: Name,
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// People work on the device.
+    Maintenance {
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// What the device is reached through is dead.
+    Parent {
+        /// The nearest to us of those that are dead.
+        device: Name,
+    },
+    /// A rollout is at work on the device.
+    Rollout {
+        /// Its Deployment.
+        deployment: Name,
+    },
+    /// Something worse is said already.
+    Inhibited {
+        /// The AlertRule that fires.
+        rule: Name,
+        /// On this device.
+        device: Name,
+    },
+}
+
+impl fmt::Display for Suppressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence { name, until, reason } => write!(f, "silenced by silence/{name} until {until} ({reason})"),
+            Self::Maintenance { until, reason } if reason.is_empty() => write!(f, "maintenance until {until}"),
+            Self::Maintenance { until, reason } => write!(f, "maintenance until {until} ({reason})"),
+            Self::Parent { device } => write!(f, "behind device/{device}, which is dead"),
+            Self::Rollout { deployment } => write!(f, "deployment/{deployment} is at work on the device"),
+            Self::Inhibited { rule, device } => write!(f, "alertrule/{rule} fires on device/{device}"),
+        }
+    }
+}
+
+/// A Silence that has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silence {
+    /// Its identity; it mutes within its namespace.
+    pub name: Name,
+    /// Labels that the alerts must have.
+    pub match_labels: BTreeMap<String, String>,
+    /// The devices that they are about.
+    pub devices: Option<crds::Selector>,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+impl Silence {
+    /// Of the object as it is written.
+    pub fn of(name: &Name, spec: &crds::SilenceSpec) -> Self {
+        Self {
+            name: name.clone(),
+            match_labels: spec.match_labels.clone(),
+            devices: spec.devices.clone(),
+            until: spec.until,
+            reason: spec.reason.clone(),
+        }
+    }
+
+    /// Whether it mutes an alert with these labels about this device.
+    pub fn mutes(&self, device: &Device, labels: &BTreeMap<String, String>, now: Timestamp) -> bool {
+        now < self.until
+            && self.name.namespace() == device.name.namespace()
+            && self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.devices.as_ref().is_none_or(|devices| devices.matches(&device.labels))
+    }
+}
+
+/// What keeps an alert about this device from being said, but for other alerts; and when time alone could change that.
+pub fn suppressors(
+    desired: &Desired,
+    observed: &Observed,
+    silences: &[Silence],
+    (device, labels): (&Device, &BTreeMap<String, String>),
+    now: Timestamp,
+) -> (Vec<Suppressor>, Option<Timestamp>) {
+    let (mut by, mut again) = (Vec::new(), Vec::new());
+    for silence in silences.iter().filter(|silence| silence.mutes(device, labels, now)) {
+        again.push(silence.until);
+        by.push(Suppressor::Silence { name: silence.name.clone(), until: silence.until, reason: silence.reason.clone() });
+    }
+    match opening(&device.maintenance, now) {
+        Opening::Open { until, reason } => {
+            again.push(until);
+            by.push(Suppressor::Maintenance { until, reason });
+        }
+        Opening::Closed { opens } => again.extend(opens),
+    }
+    by.extend(dead_parent(desired, observed, device).map(|device| Suppressor::Parent { device }));
+    for unit in desired.selected_by.get(&device.name).into_iter().flatten() {
+        let Some(rollout) = observed.rollouts.get(unit) else { continue };
+        let Some(placement) = rollout.placements.get(&device.name) else { continue };
+        let deadline = desired.deployments.get(unit).map(|deployment| deployment.strategy.deadline).unwrap_or_default();
+        let settles = placement.since.checked_add(deadline).ok().filter(|until| now < *until);
+        if placement.phase.is_in_flight() || (settles.is_some() && is_new(rollout, placement)) {
+            again.extend(settles);
+            by.push(Suppressor::Rollout { deployment: unit.clone() });
+        }
+    }
+    (by, again.into_iter().min())
+}
+
+/// It was just changed, and its rollout goes on.
+fn is_new(rollout: &Rollout, placement: &Placement) -> bool {
+    let moving = |result: &RevisionResult| matches!(result, RevisionResult::Progressing | RevisionResult::RollingBack { .. });
+    matches!(placement.phase, Phase::Applied | Phase::Restored) && rollout.current().is_some_and(|record| moving(&record.result))
+}
+
+/// The device because of which nobody can say how this one is: all ways to it go through dead ones (Icinga: all parents have to be down),
+/// and of those this is the nearest to us.
+pub fn dead_parent(desired: &Desired, observed: &Observed, device: &Device) -> Option<Name> {
+    let is_dead = |name: &Name| observed.devices.get(name).is_some_and(|seen| self::is_dead(seen));
+    if device.parents.is_empty() {
+        return None;
+    }
+    let mut below = device;
+    let mut root = None;
+    for _ in 0..STEPS {
+        let (dead, alive): (Vec<&Name>, Vec<&Name>) = below.parents.iter().partition(|parent| is_dead(parent));
+        let (Some(first), []) = (dead.first(), alive.as_slice()) else { break };
+        root = Some((*first).clone());
+        let Some(parent) = desired.devices.get(*first) else { break };
+        below = parent;
+    }
+    root
+}
+
+/// It can't be reached, or, where it is only watched, everything that is tried there fails.
+fn is_dead(seen: &DeviceSeen) -> bool {
+    match seen.contact {
+        Contact::Unreachable { .. } => true,
+        Contact::Known => false,
+        Contact::Never => {
+            seen.health() == Health::Degraded && seen.probes.values().all(|probe| probe.state == crate::observed::ProbeState::Fail)
+        }
+    }
+}
+
+/// How many devices are reached through this one alone, near or far.
+pub fn behind(desired: &Desired, children: &BTreeMap<Name, BTreeSet<Name>>, device: &Name) -> u32 {
+    let mut behind: BTreeSet<&Name> = BTreeSet::new();
+    let mut next: Vec<&Name> = vec![device];
+    while let Some(name) = next.pop() {
+        for child in children.get(name).into_iter().flatten() {
+            let only = |parent: &Name| parent == device || behind.contains(parent);
+            let cut_off = desired.devices.get(child).is_some_and(|child| child.parents.iter().all(only));
+            if cut_off && behind.insert(child) {
+                next.push(child);
+            }
+        }
+    }
+    u32::try_from(behind.len()).unwrap_or(u32::MAX)
+}
+
+/// Devices by the device that they are reached through.
+pub fn children(desired: &Desired) -> BTreeMap<Name, BTreeSet<Name>> {
+    let mut children: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+    for (name, device) in desired.devices.iter() {
+        for parent in &device.parents {
+            children.entry(parent.clone()).or_default().insert(name.clone());
+        }
+    }
+    children
+}

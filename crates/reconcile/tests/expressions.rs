@@ -1,0 +1,399 @@
+//! Expressions: what they mean, that both ways of evaluating them give the same, and what is said of those that can't be meant.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::{collection, option, prop_assert_eq, proptest};
+use reconcile::alerting::Truth;
+use reconcile::alerting::expr::{Compiled, DEPTH, Inputs, LENGTH, STALE, TERMS};
+use reconcile::alerting::history::History;
+use reconcile::{Access, Check, Contact, Device, DeviceSeen, Metric, Name, Probe, ProbeSeen, ProbeState, Series, Usage};
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    now().checked_sub(SignedDuration::from_secs(seconds)).unwrap()
+}
+
+/// One device, and what is known of it.
+struct World {
+    device: Device,
+    seen: DeviceSeen,
+    usage: Option<Usage>,
+    history: History,
+}
+
+impl World {
+    fn new() -> Self {
+        let probe = |name: &str| Probe {
+            name: name.into(),
+            check: Check::NotRun { kind: "test".into() },
+            interval: SignedDuration::from_secs(15),
+            timeout: SignedDuration::from_secs(5),
+            failures: 1,
+            successes: 1,
+        };
+        let device = Device {
+            name: Name::parse("web-01"),
+            device_type: crds::DeviceType::Server,
+            address: "10.0.0.1".into(),
+            labels: BTreeMap::from([("role".into(), "web".into()), ("example.com/tier".into(), "1".into())]),
+            parents: Vec::new(),
+            access: Access::None,
+            probes: vec![probe("web"), probe("ping"), probe("dns")],
+            maintenance: Vec::new(),
+            suspend: false,
+            vars: BTreeMap::from([("limit".into(), 0.8.into()), ("ports".into(), serde_json::json!([80, 443]))]),
+        };
+        let seen = |state, since: i64| ProbeSeen { state, since: Some(ago(since)), seen_at: Some(ago(5)), ..ProbeSeen::default() };
+        let probes = [("web", seen(ProbeState::Fail, 600)), ("ping", seen(ProbeState::Ok, 60)), ("dns", seen(ProbeState::Unknown, 60))];
+        let probes = probes.into_iter().map(|(name, seen)| (name.to_owned(), seen)).collect();
+        let values = [
+            (Series::of(Metric::MemoryRatio), 0.92),
+            (Series::of(Metric::CpuRatio), 0.5),
+            (Series::of(Metric::CpuCount), 4.0),
+            (Series::of(Metric::Uptime), 86_400.0),
+            (Series::item(Metric::DiskRatio, "/"), 0.4),
+            (Series::item(Metric::DiskRatio, "/var"), 0.97),
+            (Series::item(Metric::DiskAvailable, "/"), 1e9),
+            (Series::item(Metric::InterfaceReceived, "eth0"), 5e6),
+        ];
+        Self {
+            device,
+            seen: DeviceSeen { contact: Contact::Known, probes, ..DeviceSeen::default() },
+            usage: Some(Usage { at: ago(10), values: values.into() }),
+            history: History::default(),
+        }
+    }
+
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs { device: &self.device, seen: Some(&self.seen), usage: self.usage.as_ref(), history: &self.history, now: now() }
+    }
+
+    /// What an expression comes to, by both ways.
+    fn truth(&self, text: &str) -> Truth {
+        let compiled = Compiled::new(text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
+        let (own, cel) = (compiled.truth(&self.inputs()), compiled.truth_by_cel(&self.inputs()));
+        assert!(alike(&own, &cel), "{text}: {own}, by CEL {cel}");
+        own
+    }
+}
+
+/// The same, but for the words of a reason.
+fn alike(a: &Truth, b: &Truth) -> bool {
+    matches!((a, b), (Truth::Unknown(_), Truth::Unknown(_))) || a == b
+}
+
+#[test]
+fn what_expressions_mean() {
+    let world = World::new();
+    for text in [
+        "device.usage.memory.ratio > 0.9",
+        "usage.memory.ratio > 0.9 && device.labels.role == \"web\"",
+        "usage.cpu.count == 4",
+        "usage.cpu.count * 2 > 7",
+        "2 * usage.cpu.count - 1 >= 7.0",
+        "percent(usage.memory.ratio) > 91",
+        "usage.disks[\"/var\"].ratio > 0.95",
+        "usage.disks.exists(d, usage.disks[d].ratio > 0.95)",
+        "!usage.disks.all(d, usage.disks[d].ratio < 0.9)",
+        "usage.disks.filter(d, usage.disks[d].ratio > 0.9).size() == 1",
+        "size(usage.disks) == 2",
+        "usage.interfaces[\"eth0\"].received > 1000000",
+        "probes[\"web\"].state == \"fail\"",
+        "probes[\"web\"].state != \"ok\"",
+        "probes.exists(p, probes[p].state == \"fail\")",
+        "age(probes[\"web\"].since) > duration(\"5m\")",
+        "age(probes[\"ping\"].since) < duration(\"5m\")",
+        "now - probes[\"web\"].since > duration(\"9m\")",
+        "probes.exists(p, age(probes[p].since) > duration(\"9m\"))",
+        "device.labels.role in [\"db\", \"web\"]",
+        "!(device.labels.role in [\"db\"])",
+        "\"role\" in device.labels",
+        "device.labels[\"example.com/tier\"] == \"1\"",
+        "device.labels.nothing == \"\"",
+        "!has(device.labels.nothing) && has(device.labels.role)",
+        "device.name.startsWith(\"web-\") && device.name.endsWith(\"01\") && device.name.contains(\"b-0\")",
+        "device.name.matches(\"^web-[0-9]+$\")",
+        "device.type == \"Server\" && device.contact == \"Reachable\"",
+        "usage.memory.ratio > device.vars.limit",
+        "443 in device.vars.ports || usage.memory.ratio > 0.9",
+        "!known(usage.swap.ratio) && known(usage.memory.ratio)",
+        "!has(usage.swap.ratio)",
+        "!known(probes[\"dns\"].state)",
+        "(usage.memory.ratio > 0.9) == true",
+        "usage.memory.ratio > 0.9 ? probes[\"web\"].state == \"fail\" : false",
+        "-usage.memory.ratio < 0.0",
+        "usage.uptime > 3600.0",
+        "device.address != \"\"",
+    ] {
+        assert_eq!(world.truth(text), Truth::True, "{text}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_unknown_unless_the_other_side_decides() {
+    let world = World::new();
+    let unknown = |text: &str| match world.truth(text) {
+        Truth::Unknown(reason) => reason,
+        other => panic!("{text}: {other}"),
+    };
+    assert_eq!(unknown("usage.swap.ratio > 0.5"), "swap.ratio was not read");
+    assert_eq!(unknown("!(usage.swap.ratio > 0.5)"), "swap.ratio was not read");
+    assert_eq!(unknown("probes[\"dns\"].state == \"fail\""), "probe dns is unknown");
+    assert_eq!(unknown("probes[\"dns\"].state != \"fail\""), "probe dns is unknown");
+    assert_eq!(unknown("probes[\"smtp\"].state == \"fail\""), "the device has no probe `smtp`");
+    unknown("usage.swap.ratio > 0.5 && usage.memory.ratio > 0.9");
+    unknown("usage.swap.ratio > 0.5 || usage.memory.ratio < 0.9");
+    unknown("usage.memory.ratio > 0.9 && usage.swap.ratio > 0.5");
+    unknown("probes.all(p, probes[p].state == \"ok\" || p == \"web\")");
+    unknown("device.vars.nothing == 1.0");
+    unknown("device.awaySince < now");
+    unknown("usage.disks[\"/srv\"].ratio > 0.9");
+    assert_eq!(world.truth("usage.swap.ratio > 0.5 && usage.memory.ratio < 0.9"), Truth::False);
+    assert_eq!(world.truth("usage.memory.ratio < 0.9 && usage.swap.ratio > 0.5"), Truth::False);
+    assert_eq!(world.truth("usage.swap.ratio > 0.5 || usage.memory.ratio > 0.9"), Truth::True);
+    assert_eq!(world.truth("probes.exists(p, probes[p].state == \"fail\")"), Truth::True);
+    assert_eq!(world.truth("device.contact == \"Unreachable\" && age(device.awaySince) > duration(\"5m\")"), Truth::False);
+}
+
+#[test]
+fn an_old_reading_says_nothing() {
+    let mut world = World::new();
+    let at = now().checked_sub(STALE).unwrap();
+    let usage = Usage { at, ..world.usage.clone().unwrap() };
+    world.usage = Some(usage.clone());
+    assert_eq!(world.truth("usage.memory.ratio > 0.9"), Truth::True);
+    let compiled = Compiled::new("usage.memory.ratio > 0.9").unwrap();
+    let again = compiled.look_again(&world.inputs()).unwrap();
+    assert!(again > now() && again < now().checked_add(SignedDuration::from_secs(1)).unwrap(), "{again}");
+    world.usage = Some(Usage { at: at.checked_sub(SignedDuration::from_secs(1)).unwrap(), ..usage });
+    assert!(matches!(world.truth("usage.memory.ratio > 0.9"), Truth::Unknown(_)));
+    assert!(matches!(world.truth("usage.disks.exists(d, usage.disks[d].ratio > 0.9)"), Truth::Unknown(_)));
+    world.usage = None;
+    assert!(matches!(world.truth("usage.memory.ratio > 0.9"), Truth::Unknown(_)));
+}
+
+#[test]
+fn windows_look_back() {
+    let mut world = World::new();
+    let free = Series::item(Metric::DiskAvailable, "/");
+    // A gigabyte an hour goes, and one is left.
+    (0..=60).for_each(|minute| world.history.point(&free, ago((60 - minute) * 60), 2e9 - minute as f64 / 60.0 * 1e9));
+    let disk = "usage.disks[\"/\"].available";
+    for text in [
+        format!("predict({disk}, \"1h\", \"61m\") < 0"),
+        format!("predict({disk}, \"1h\", \"59m\") > 0"),
+        format!("rate({disk}, \"1h\") < -277777 && rate({disk}, \"1h\") > -277779"),
+        format!("max({disk}, \"1h\") == 2000000000 && min({disk}, \"1h\") == 1000000000"),
+        format!("avg({disk}, \"1h\") > 1499999999 && avg({disk}, \"1h\") < 1500000001"),
+        format!("quantile({disk}, 0.5, \"1h\") > 1499999999 && quantile({disk}, 0.5, duration(\"1h\")) < 1500000001"),
+        format!("changed({disk}, \"10m\")"),
+    ] {
+        assert_eq!(world.truth(&text), Truth::True, "{text}");
+    }
+    let compiled = Compiled::new(&format!("predict({disk}, \"1h\", \"4h\") < 0")).unwrap();
+    assert_eq!(compiled.looks_back_at(), [free.clone()].into());
+    assert!((compiled.value(&world.inputs()).unwrap() - -3e9).abs() < 1.0);
+    // Half of a window has to be known.
+    let mut young = World::new();
+    (0..=2).for_each(|minute| young.history.point(&free, ago((2 - minute) * 60), 1.0));
+    assert!(matches!(young.truth(&format!("avg({disk}, \"10m\") > 0")), Truth::Unknown(_)));
+    assert_eq!(young.truth(&format!("avg({disk}, \"4m\") > 0")), Truth::True);
+}
+
+#[test]
+fn what_comes_down_to_comparisons_is_lowered() {
+    for text in [
+        "usage.memory.ratio > 0.9",
+        "usage.memory.ratio > 0.9 && device.labels.role == \"web\" || !(probes[\"web\"].state == \"ok\")",
+        "device.labels.role in [\"web\"] && percent(usage.memory.ratio) > 90",
+        "usage.memory.available / usage.memory.total < 0.1",
+        "avg(usage.cpu.ratio, \"10m\") > 0.9",
+        "age(probes[\"web\"].since) > duration(\"5m\")",
+        "known(usage.swap.ratio)",
+    ] {
+        assert!(Compiled::new(text).unwrap().is_lowered(), "{text}");
+    }
+    for text in ["usage.disks.exists(d, usage.disks[d].ratio > 0.9)", "device.name.matches(\"a\")", "device.vars.limit > 1"] {
+        assert!(!Compiled::new(text).unwrap().is_lowered(), "{text}");
+    }
+}
+
+#[test]
+fn the_number_that_is_compared_is_told() {
+    let world = World::new();
+    let value = |text: &str| Compiled::new(text).unwrap().value(&world.inputs());
+    assert_eq!(value("device.labels.role == \"web\" && usage.memory.ratio > 0.9"), Some(0.92));
+    assert_eq!(value("0.9 < usage.memory.ratio"), Some(0.92));
+    assert_eq!(value("probes[\"web\"].state == \"fail\""), None);
+    assert_eq!(value("usage.swap.ratio > 0.5"), None);
+}
+
+/// What is wrong with an expression, and what is said to write instead.
+#[test]
+fn what_can_never_be_meant_is_refused() {
+    for (text, message, help) in [
+        ("usage.memory.rato > 0.9", "`usage.memory.rato` is not known", "did you mean `ratio`"),
+        ("usage.memry.ratio > 0.9", "`usage.memry` is not known", "memory"),
+        ("device.label.role == \"a\"", "`device.label` is not known", "did you mean `labels`"),
+        ("usage.disks[\"/\"].used > 1", "is not known", "available"),
+        ("usage.memory > 0.9", "no single value", "ratio"),
+        ("device == \"a\"", "no single value", "labels"),
+        ("memory.ratio > 0.9", "`memory` is not known", "usage"),
+        ("usage.memory.ratio > \"0.9\"", "a number is compared with a text", "quotes"),
+        ("usage.memory.ratio", "has to be true or false", "compare"),
+        ("usage.memory.ratio && true", "takes true or false", "compare"),
+        ("device.labels.role > 5", "compared", "quotes"),
+        ("probes[\"web\"].state == \"down\"", "never `down`", "ok, fail"),
+        ("probes[\"web\"].state == \"unknown\"", "never `unknown`", "known("),
+        ("device.health in [\"Dead\"]", "never `Dead`", "Unreachable"),
+        ("probes[\"web\"].since > 5", "an instant is compared with a number", "age("),
+        ("age(probes[\"web\"].since) > 300", "a length of time is compared with a number", "duration"),
+        ("age(usage.memory.ratio) > duration(\"5m\")", "takes an instant", "since"),
+        ("average(usage.cpu.ratio, \"5m\") > 1", "no function `average`", "avg"),
+        ("avg(0.5, \"5m\") > 0.1", "takes a reading", "usage.cpu.ratio"),
+        ("avg(usage.cpu.ratio, \"2h\") > 0.1", "more than is kept", "1h"),
+        ("avg(usage.cpu.ratio, 5) > 0.1", "look back", "10m"),
+        ("usage.disks.exists(d, avg(usage.disks[d].ratio, \"5m\") > 0.1)", "takes a reading", "written out"),
+        ("quantile(usage.cpu.ratio, 95, \"5m\") > 0.1", "between 0 and 1", "0.95"),
+        ("usage.memory.ratio >", "can't be read", "CEL"),
+        ("usage.memory.ratio > null", "null", "known"),
+        ("{\"a\": 1}.a == usage.cpu.count", "written out", "single"),
+        ("Foo{a: 1} == usage.cpu.count", "written out", "single"),
+        ("logs.size() > 1", "not evaluated by this version", "usage"),
+        ("size(usage.disks) / usage.cpu.count > 1", "measured number and a counted one", "double"),
+        ("usage.memory.ratio.exists(x, x > 1)", "can't be gone through", "disks"),
+        ("usage.disks.exists(a, usage.disks.exists(b, usage.disks.exists(c, a == c && b == c)))", "more than 2 loops", "two rules"),
+    ] {
+        let wrong = Compiled::new(text).expect_err(text);
+        let said: Vec<String> = wrong.iter().map(|wrong| format!("{} / {}", wrong.message, wrong.help)).collect();
+        assert!(said.iter().any(|said| said.contains(message) && said.contains(help)), "{text}: {said:?}");
+    }
+    for (text, help) in [("usage.memory.ratio > 90", "0.9"), ("1 == 1", "device"), ("true", "device"), ("false", "device")] {
+        let warned = Compiled::new(text).unwrap();
+        assert!(warned.warnings()[0].help.contains(help), "{text}: {:?}", warned.warnings());
+    }
+}
+
+#[test]
+fn everything_has_a_limit() {
+    let long = format!("usage.cpu.ratio > 0.{}", "1".repeat(LENGTH));
+    assert!(Compiled::new(&long).unwrap_err()[0].message.contains("bytes"));
+    let deep = format!("{}usage.cpu.ratio > 0.5{}", "!(".repeat(DEPTH + 2), ")".repeat(DEPTH + 2));
+    assert!(Compiled::new(&deep).is_err());
+    let list = (0..65).map(|number| format!("\"{number}\"")).collect::<Vec<_>>().join(",");
+    assert!(Compiled::new(&format!("device.labels.a in [{list}]")).unwrap_err()[0].message.contains("elements"));
+    let many = (0..=TERMS).map(|number| format!("has(device.labels.l{number})")).collect::<Vec<_>>().join("||");
+    assert!(Compiled::new(&many).unwrap_err().iter().any(|wrong| wrong.message.contains("values") || wrong.message.contains("deep")));
+    for hostile in [
+        format!("device{}", ".a".repeat(1000)),
+        format!("{}usage.cpu.ratio", "!".repeat(2000)),
+        format!("{}1{}", "[".repeat(1000), "]".repeat(1000)),
+        format!("usage.cpu.ratio > 0{}", "+1".repeat(1000)),
+        "a?a:".repeat(500),
+        "(".repeat(2048),
+    ] {
+        assert!(Compiled::new(&hostile).is_err(), "{hostile}");
+    }
+    // A loop in a loop over more than 64 disks is not gone through.
+    let mut world = World::new();
+    let usage = world.usage.as_mut().unwrap();
+    usage.values.extend((0..65).map(|disk| (Series::item(Metric::DiskRatio, &format!("/d{disk}")), 0.1)));
+    let text = "usage.disks.exists(a, usage.disks.exists(b, usage.disks[a].ratio > 2.0 && a == b))";
+    assert!(matches!(world.truth(text), Truth::Unknown(reason) if reason.contains("too many")));
+}
+
+/// Whatever somebody writes, nothing panics.
+#[test]
+fn nonsense_is_refused_and_nothing_more() {
+    for text in [
+        "",
+        "(",
+        "\"",
+        "a[",
+        "[][0]",
+        "{}",
+        "@result",
+        "@t0 > 1",
+        "__disks",
+        "\u{0}",
+        "usage[\"memory\"].ratio > 0.5",
+        "usage.memory[\"ratio\"] > 0.5",
+        "1/0 == usage.cpu.count",
+        "device.labels[device.name] == \"\"",
+        "[1,2].exists(usage, usage > 1)",
+        "x.y.z(1,2,3)",
+        "has(1)",
+        "has(usage.memory)",
+        "b'a' == device.name",
+        "type(device.name) == string",
+    ] {
+        let _ = Compiled::new(text);
+    }
+}
+
+/// An expression that comes down to the small form, with small numbers so that equality happens.
+fn expression() -> impl Strategy<Value = String> {
+    let number = prop_oneof![
+        Just("usage.memory.ratio".to_owned()),
+        Just("usage.cpu.ratio".to_owned()),
+        Just("usage.disks[\"/\"].ratio".to_owned()),
+        Just("usage.cpu.count".to_owned()),
+        (-2..3i32).prop_map(|number| number.to_string()),
+        (-4..5i32).prop_map(|number| format!("{:.2}", f64::from(number) / 4.0)),
+    ];
+    let number = number.prop_recursive(2, 6, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), prop_oneof![Just("+"), Just("-"), Just("*")], inner.clone())
+                .prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            inner.clone().prop_map(|of| format!("-({of})")),
+        ]
+    });
+    let operator = prop_oneof![Just("<"), Just("<="), Just(">"), Just(">="), Just("=="), Just("!=")];
+    let test = prop_oneof![
+        4 => (number.clone(), operator, number).prop_map(|(a, operator, b)| format!("{a} {operator} {b}")),
+        1 => prop_oneof![Just("web"), Just("db"), Just("")].prop_map(|role| format!("device.labels.role == \"{role}\"")),
+        1 => prop_oneof![Just("web"), Just("dns"), Just("none")].prop_map(|probe| format!("probes[\"{probe}\"].state != \"ok\"")),
+        1 => Just("device.labels.role in [\"web\", \"x\"]".to_owned()),
+        1 => Just("device.name.startsWith(\"web\")".to_owned()),
+        1 => Just("known(usage.memory.ratio)".to_owned()),
+    ];
+    test.prop_recursive(4, 24, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), prop_oneof![Just("&&"), Just("||")], inner.clone()).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            inner.prop_map(|of| format!("!({of})")),
+        ]
+    })
+}
+
+proptest! {
+    /// The small form gives what CEL gives, whatever is missing.
+    #[test]
+    fn both_ways_give_the_same(
+        text in expression(),
+        values in collection::vec(option::of(-4..5i32), 4),
+        role in option::of(prop_oneof![Just("web"), Just("db")]),
+        fails in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        let series = [Series::of(Metric::MemoryRatio), Series::of(Metric::CpuRatio), Series::item(Metric::DiskRatio, "/"), Series::of(Metric::CpuCount)];
+        let values = series.into_iter().zip(values).filter_map(|(series, value)| Some((series, f64::from(value?) / 4.0)));
+        world.usage = Some(Usage { at: now(), values: values.collect() });
+        world.device.labels = role.map(|role| ("role".to_owned(), role.to_owned())).into_iter().collect();
+        world.seen.probes.get_mut("web").unwrap().state = if fails { ProbeState::Fail } else { ProbeState::Ok };
+        // Constants alone are refused.
+        if let Ok(compiled) = Compiled::new(&text) {
+            let (own, cel) = (compiled.truth(&world.inputs()), compiled.truth_by_cel(&world.inputs()));
+            prop_assert_eq!(alike(&own, &cel), true, "{}: {}, by CEL {}", text, own, cel);
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in ".{0,80}") {
+        let _ = Compiled::new(&text);
+    }
+}

@@ -1,0 +1,211 @@
+//! Alerts, what was said of them, and the outbox.
+
+use jiff::{SignedDuration, Timestamp};
+use reconcile::alerting::Notice;
+use reconcile::alerting::alerts::Changes;
+use reconcile::alerting::groups::Group;
+use reconcile::alerting::state::Instance;
+use serde::Serialize;
+use sqlx::any::AnyRow;
+
+use crate::audit::{Entry, cut};
+use crate::open::within;
+use crate::rows::{flag, insert, json, maybe_time, number, query, text, time, to_json, to_word};
+use crate::{Error, Store};
+
+/// Alerts and groups that are read at the start: with a limit of 1000 for each rule this is a hundred rules that all went wrong.
+const ALL: u32 = 100_000;
+/// Notifications that are listed, or taken up, at once.
+const PAGE: u32 = 1000;
+/// How long what was delivered, or given up, is remembered.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Old notifications that go with one write: more than one write adds, so that they can't pile up.
+const PRUNED: u32 = 200;
+/// Bytes of what went wrong with a delivery.
+const PROBLEM: usize = 1 << 10;
+/// What is due, the longest first. What was said later in a thread waits for what was said before: nobody is told that something is well
+/// before they were told that it was not.
+pub(crate) const DUE: &str = "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice WHERE due_at <= $1
+    AND NOT EXISTS (SELECT 1 FROM notice AS older WHERE older.thread = notice.thread AND older.recorded_at < notice.recorded_at AND older.finished_at IS NULL)
+    ORDER BY due_at LIMIT $2";
+/// The log of notifications.
+pub(crate) const LISTED: &str =
+    "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice ORDER BY recorded_at DESC LIMIT $1";
+/// What is too old.
+pub(crate) const OLD: &str = "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE finished_at < $1 ORDER BY finished_at LIMIT $2)";
+/// When the next one is due.
+pub(crate) const NEXT: &str = "SELECT MIN(due_at) AS due_at FROM notice";
+
+/// What was stored of alerts.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// The alerts.
+    pub instances: Vec<Instance>,
+    /// What was said of them.
+    pub groups: Vec<Group>,
+    /// When the engine was last known to be there while something waited to fire.
+    pub alive_at: Option<Timestamp>,
+}
+
+/// A notification in the outbox, or in the log of those that were in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoticeRow {
+    /// What is said.
+    pub notice: Notice,
+    /// When it was written.
+    pub recorded_at: Timestamp,
+    /// Tries so far.
+    pub attempts: u32,
+    /// When it is tried next; none: no more.
+    pub due_at: Option<Timestamp>,
+    /// When it was delivered, or given up.
+    pub finished_at: Option<Timestamp>,
+    /// It was given up.
+    pub is_dead: bool,
+    /// What went wrong last.
+    pub problem: String,
+}
+
+/// How a try to deliver went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delivery {
+    /// It arrived.
+    Done,
+    /// It is tried again then.
+    Later(Timestamp, String),
+    /// It is given up.
+    Dead(String),
+}
+
+impl Store {
+    /// Alerts as they were when the last transaction ended.
+    pub async fn alerts(&self) -> Result<Remembered, Error> {
+        within(ALL as usize, async {
+            let mut tx = self.read().await?;
+            let alerts = "SELECT document FROM alert ORDER BY rule, device LIMIT $1";
+            let alerts = query(alerts, [ALL.into()]).fetch_all(&mut *tx).await?;
+            let groups = "SELECT document FROM alert_group ORDER BY digest LIMIT $1";
+            let groups = query(groups, [ALL.into()]).fetch_all(&mut *tx).await?;
+            let clock = sqlx::query("SELECT alive_at FROM alert_clock WHERE one = 1").fetch_optional(&mut *tx).await?;
+            Ok(Remembered {
+                instances: alerts.iter().map(|row| json(row, "document")).collect::<Result<_, _>>()?,
+                groups: groups.iter().map(|row| json(row, "document")).collect::<Result<_, _>>()?,
+                alive_at: clock.map(|row| time(&row, "alive_at")).transpose()?,
+            })
+        })
+        .await
+    }
+
+    /// Writes down what changed: alerts, what was said, the outbox and the audit log, all or nothing.
+    pub async fn record_alerts(&self, changes: &Changes, mut entries: Vec<Entry>, now: Timestamp) -> Result<(), Error> {
+        within(changes.instances.len() + changes.groups.len() + changes.notices.len(), async {
+            let mut writing = self.write().await?;
+            let tx = &mut *writing.tx;
+            let instances = changes.instances.iter();
+            let (kept, gone): (Vec<_>, Vec<_>) = instances.partition(|(_, instance)| instance.is_some());
+            for ((rule, device), _) in gone {
+                query("DELETE FROM alert WHERE rule = $1 AND device = $2", [rule.full().into(), device.full().into()])
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            let rows = kept.into_iter().filter_map(|((rule, device), instance)| {
+                let instance = instance.as_ref()?;
+                let state = to_word(instance.state);
+                Some([rule.full().into(), device.full().into(), instance.id.as_str().into(), state.into(), to_json(instance).into()])
+            });
+            let replace = "ON CONFLICT (rule, device) DO UPDATE SET id = excluded.id, state = excluded.state, document = excluded.document";
+            insert(tx, "alert (rule, device, id, state, document)", rows, replace).await?;
+            for (digest, _) in changes.groups.iter().filter(|(_, group)| group.is_none()) {
+                query("DELETE FROM alert_group WHERE digest = $1", [digest.as_str().into()]).execute(&mut *tx).await?;
+            }
+            let rows = changes.groups.iter().filter_map(|(digest, group)| {
+                let group = group.as_ref()?;
+                Some([digest.as_str().into(), group.rule.full().into(), to_json(group).into()])
+            });
+            let replace = "ON CONFLICT (digest) DO UPDATE SET rule = excluded.rule, document = excluded.document";
+            insert(tx, "alert_group (digest, rule, document)", rows, replace).await?;
+            let rows = changes.notices.iter().map(|notice| {
+                [
+                    notice.id.as_str().into(),
+                    notice.receiver.full().into(),
+                    notice.thread.as_str().into(),
+                    to_json(notice).into(),
+                    now.into(),
+                    0_u32.into(),
+                    now.into(),
+                    false.into(),
+                    "".into(),
+                ]
+            });
+            let columns = "notice (id, receiver, thread, document, recorded_at, attempts, due_at, is_dead, problem)";
+            // A transaction whose answer was lost is written again.
+            insert(tx, columns, rows, "ON CONFLICT (id) DO NOTHING").await?;
+            let old = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+            query(OLD, [old.into(), PRUNED.into()]).execute(&mut *tx).await?;
+            self.append(&mut writing, &mut entries).await?;
+            writing.commit().await
+        })
+        .await
+    }
+
+    /// The engine is there, and something waits to fire.
+    pub async fn alive(&self, now: Timestamp) -> Result<(), Error> {
+        within(0, async {
+            let replace = "ON CONFLICT (one) DO UPDATE SET alive_at = excluded.alive_at";
+            let mut connection = self.pool.acquire().await?;
+            insert(&mut connection, "alert_clock (one, alive_at)", [[1_u32.into(), now.into()]], replace).await
+        })
+        .await
+    }
+
+    /// Notifications that are due, those that have waited longest first.
+    pub async fn due_notices(&self, now: Timestamp, limit: u32) -> Result<Vec<NoticeRow>, Error> {
+        let query = query(DUE, [now.into(), limit.min(PAGE).into()]);
+        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        rows.iter().map(notice).collect()
+    }
+
+    /// When the next notification is due.
+    pub async fn next_notice(&self) -> Result<Option<Timestamp>, Error> {
+        let row = within(0, async { Ok(sqlx::query(NEXT).fetch_one(&self.pool).await?) }).await?;
+        maybe_time(&row, "due_at")
+    }
+
+    /// What came of a try. One that was finished meanwhile stays so.
+    pub async fn tried(&self, id: &str, delivery: &Delivery, now: Timestamp) -> Result<(), Error> {
+        let (due, problem) = match delivery {
+            Delivery::Done => (None, ""),
+            Delivery::Later(due, problem) => (Some(*due), problem.as_str()),
+            Delivery::Dead(problem) => (None, problem.as_str()),
+        };
+        let finished = due.is_none().then_some(now);
+        let is_dead = matches!(delivery, Delivery::Dead(_));
+        let tried = "UPDATE notice SET attempts = attempts + 1, due_at = $2, finished_at = $3, is_dead = $4, problem = $5 WHERE id = $1 AND finished_at IS NULL";
+        let query = query(tried, [id.into(), due.into(), finished.into(), is_dead.into(), cut(problem, PROBLEM).into()]);
+        within(0, async {
+            query.execute(&self.pool).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The newest notifications, whatever became of them; at most 1000.
+    pub async fn notices(&self, limit: u32) -> Result<Vec<NoticeRow>, Error> {
+        let query = query(LISTED, [limit.clamp(1, PAGE).into()]);
+        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        rows.iter().map(notice).collect()
+    }
+}
+
+fn notice(row: &AnyRow) -> Result<NoticeRow, Error> {
+    Ok(NoticeRow {
+        notice: json(row, "document")?,
+        recorded_at: time(row, "recorded_at")?,
+        attempts: number(row, "attempts")?,
+        due_at: maybe_time(row, "due_at")?,
+        finished_at: maybe_time(row, "finished_at")?,
+        is_dead: flag(row, "is_dead")?,
+        problem: text(row, "problem")?,
+    })
+}

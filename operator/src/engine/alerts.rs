@@ -1,0 +1,274 @@
+//! Alerts in the loop: rules are asked where something changed, and what follows is written down before it is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crds::{Kind, Object};
+use jiff::{SignedDuration, Timestamp};
+use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
+use reconcile::alerting::expr::Inputs;
+use reconcile::alerting::history::History;
+use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
+use reconcile::alerting::suppress::{Silence, children};
+use reconcile::record::Actor;
+use reconcile::{Desired, Name};
+use store::Remembered;
+
+use super::{Engine, audit};
+
+/// How often it is written down that the engine is there, while something waits to fire: within the time that a restart may take anyhow.
+const ALIVE: SignedDuration = SignedDuration::from_secs(30);
+/// A clock that differs by more than this from the time that passed was set.
+const JUMP: SignedDuration = SignedDuration::from_secs(5);
+/// The longest time for which an alert is looked after by a word: nobody remembers for longer.
+const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
+/// Bytes of what somebody says.
+const COMMENT: usize = 500;
+
+/// What the loop keeps of alerts.
+#[derive(Default)]
+pub(super) struct Watch {
+    alerts: Alerts,
+    silences: Vec<Silence>,
+    children: BTreeMap<Name, BTreeSet<Name>>,
+    /// Devices of which something changed that rules may ask for.
+    touched: BTreeSet<Name>,
+    /// When time alone could change what rules say of a device.
+    again: BTreeMap<Name, Timestamp>,
+    /// Another revision is in force.
+    other_rules: bool,
+    /// What the store has not taken yet.
+    unwritten: Changes,
+    alive_at: Option<Timestamp>,
+    clock: Option<(Timestamp, Instant)>,
+}
+
+impl Watch {
+    /// As it was stored.
+    pub(super) fn restore(remembered: Remembered, now: Timestamp) -> Self {
+        let Remembered { instances, groups, alive_at } = remembered;
+        Self { alerts: Alerts::restore(instances, groups, alive_at, now), ..Self::default() }
+    }
+
+    /// Something changed on a device.
+    pub(super) fn touch(&mut self, device: &Name) {
+        self.touched.insert(device.clone());
+    }
+
+    /// Another revision is in force.
+    pub(super) fn in_force(&mut self, old: &Desired, new: &Desired, changed: &BTreeSet<Name>) {
+        self.other_rules = true;
+        self.silences = silences(new);
+        if !changed.is_empty() {
+            self.children = children(new);
+        }
+        self.touched.extend(changed.iter().cloned());
+        let same = old.rules.size() == new.rules.size()
+            && old.rules.iter().zip(new.rules.iter()).all(|((_, old), (_, new))| Arc::ptr_eq(old, new));
+        if !same {
+            self.touched.extend(new.devices.keys().cloned());
+        }
+    }
+
+    /// When it has to be looked at again.
+    pub(super) fn look_again(&self) -> Option<Timestamp> {
+        let alive = self.alive_at.filter(|_| self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
+        self.again.values().min().copied().into_iter().chain(self.alerts.look_again()).chain(alive).min()
+    }
+
+    /// By how much the clock was set since it was last asked, if it was.
+    fn jumped(&mut self, now: Timestamp, at: Instant) -> Option<SignedDuration> {
+        let (before, then) = self.clock.replace((now, at))?;
+        let passed = SignedDuration::try_from(at.duration_since(then)).ok()?;
+        let jump = now.duration_since(before) - passed;
+        (jump.abs() > JUMP).then_some(jump)
+    }
+}
+
+/// Silences in their order; those that have ended mute nothing.
+fn silences(desired: &Desired) -> Vec<Silence> {
+    let of = |(name, object): (&Name, &Arc<Object>)| match &**object {
+        Object::Silence(silence) => Some(Silence::of(name, &silence.spec)),
+        _ => None,
+    };
+    let from = (Kind::Silence, Name::new("", ""));
+    let all = desired.objects.range(from..).take_while(|((kind, _), _)| *kind == Kind::Silence);
+    all.filter_map(|((_, name), object)| of((name, object))).collect()
+}
+
+impl Engine {
+    /// Asks the rules where something changed, lets time go on, and writes down what follows.
+    pub(super) async fn watch(&mut self) {
+        let desired = self.desired();
+        if desired.revision.commit.is_empty() {
+            // Nobody knows which rules there are.
+            return;
+        }
+        let now = Timestamp::now();
+        if let Some(jump) = self.alerts.jumped(now, Instant::now()) {
+            tracing::warn!(jump = %jump, "the clock was set: what waits goes on waiting as long as it would have");
+            self.alerts.alerts.clock_set(jump);
+        }
+        self.judge(&desired, now);
+        self.record_alerts(now).await;
+    }
+
+    fn judge(&mut self, desired: &Desired, now: Timestamp) {
+        let watch = &mut self.alerts;
+        let due: Vec<Name> = watch.again.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        watch.touched.extend(due);
+        let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let around = Around { desired, observed: &view.observed, silences: &watch.silences, children: &watch.children };
+        if std::mem::take(&mut watch.other_rules) {
+            watch.alerts.in_force(around, now);
+        }
+        let history = History::default();
+        for name in std::mem::take(&mut watch.touched) {
+            watch.again.remove(&name);
+            let Some(device) = desired.devices.get(&name) else { continue };
+            let seen = view.observed.devices.get(&name).map(|seen| &**seen);
+            let inputs = Inputs { device, seen, usage: None, history: &history, now };
+            for rule in desired.rules.values().filter(|rule| rule.applies_to(device)) {
+                let (verdict, again): (Verdict, _) = rule.verdict(&inputs);
+                watch.alerts.verdict(around, &rule.name, &name, &verdict, now);
+                if let Some(at) = again {
+                    let at = watch.again.get(&name).map_or(at, |before| at.min(*before));
+                    watch.again.insert(name.clone(), at);
+                }
+            }
+        }
+        watch.alerts.pass(around, now);
+    }
+
+    /// What changed is stored, and then shown: what is said of an alert lies in the outbox before anybody sees it fire.
+    async fn record_alerts(&mut self, now: Timestamp) {
+        let changes = self.alerts.alerts.take_changes();
+        merge(&mut self.alerts.unwritten, changes);
+        if self.store_away {
+            return;
+        }
+        if !self.alerts.unwritten.is_empty() {
+            let changes = std::mem::take(&mut self.alerts.unwritten);
+            let entries: Vec<_> = changes.happenings.iter().filter_map(|happening| entry(happening, now)).collect();
+            if let Err(error) = self.store.record_alerts(&changes, entries, now).await {
+                let newer = std::mem::replace(&mut self.alerts.unwritten, changes);
+                merge(&mut self.alerts.unwritten, newer);
+                return self.store_failed(&error);
+            }
+            self.show_alerts(&changes);
+        }
+        let waits = self.alerts.alerts.waits();
+        if waits && self.alerts.alive_at.is_none_or(|at| now.duration_since(at).abs() >= ALIVE) {
+            self.alerts.alive_at = Some(now);
+            if let Err(error) = self.store.alive(now).await {
+                self.store_failed(&error);
+            }
+        }
+    }
+
+    fn show_alerts(&mut self, changes: &Changes) {
+        for happening in &changes.happenings {
+            let (rule, device) = &happening.key;
+            match happening.transition {
+                Transition::Firing => tracing::warn!(%rule, %device, id = happening.id, "an alert fires: {}", happening.text),
+                Transition::Resolved => tracing::info!(%rule, %device, id = happening.id, "an alert is resolved: {}", happening.text),
+                _ => tracing::debug!(%rule, %device, id = happening.id, "alert: {:?}", happening.transition),
+            }
+        }
+        for notice in &changes.notices {
+            tracing::info!(receiver = %notice.receiver, id = notice.id, reason = ?notice.reason, firing = notice.firing.len(), resolved = notice.resolved.len(), "to be said");
+        }
+        let seen = self.alerts.alerts.seen();
+        let all = Arc::new(self.alerts.alerts.all().cloned().collect::<Vec<_>>());
+        let mut dirty = BTreeSet::new();
+        let rules: BTreeSet<Name> = changes.instances.keys().map(|(rule, _)| rule.clone()).collect();
+        {
+            let mut view = self.write();
+            let before = std::mem::replace(&mut view.observed.alerts, seen);
+            // A rollout's gate asks for what fires on its devices.
+            let devices: BTreeSet<&Name> = changes.instances.keys().map(|(_, device)| device).collect();
+            for device in devices.into_iter().filter(|device| before.get(*device) != view.observed.alerts.get(*device)) {
+                dirty.extend(view.desired.selected_by.get(device).into_iter().flatten().cloned());
+            }
+            view.alerts = all;
+            view.beyond_limit = view
+                .desired
+                .rules
+                .keys()
+                .map(|rule| (rule.clone(), self.alerts.alerts.over_limit(rule)))
+                .filter(|(_, beyond)| *beyond > 0)
+                .collect();
+        }
+        self.dirty.extend(dirty);
+        self.tell(|told| told.objects(rules.into_iter().map(|rule| (Kind::AlertRule, rule))));
+    }
+
+    /// Somebody looks after an alert.
+    pub(super) async fn acknowledge(&mut self, id: &str, comment: String, until: Timestamp, by: &str) -> Result<String, String> {
+        let now = Timestamp::now();
+        if until <= now || until.duration_since(now) > LONGEST {
+            return Err("an acknowledgement has an end, within 31 days from now".into());
+        }
+        let comment: String = comment.chars().filter(|character| !character.is_control()).collect();
+        if comment.trim().is_empty() || comment.len() > COMMENT {
+            return Err(format!("say in 1 to {COMMENT} bytes what is done about it"));
+        }
+        if self.store_away {
+            return Err("the store does not take writes just now".into());
+        }
+        let acknowledged = Acknowledged { by: by.to_owned(), comment: comment.clone(), at: now, until };
+        let key = self.alerts.alerts.acknowledge(id, acknowledged).map_err(|refused| refused.to_string())?;
+        let mut entry = audit(Actor::user(by), "acknowledge", &format!("device/{}", key.1), &comment);
+        entry.unit = format!("alertrule/{}", key.0);
+        let changes = self.alerts.alerts.take_changes();
+        if let Err(error) = self.store.record_alerts(&changes, vec![entry], now).await {
+            merge(&mut self.alerts.unwritten, changes);
+            self.store_failed(&error);
+            return Err(error.to_string());
+        }
+        self.show_alerts(&changes);
+        Ok(format!("{} looks after alertrule/{} on device/{} until {until:.0}", by, key.0, key.1))
+    }
+}
+
+/// Takes in what changed later.
+fn merge(older: &mut Changes, newer: Changes) {
+    older.instances.extend(newer.instances);
+    older.groups.extend(newer.groups);
+    older.notices.extend(newer.notices);
+    older.happenings.extend(newer.happenings);
+}
+
+/// What belongs into the audit log.
+fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
+    let verb = match happening.transition {
+        Transition::Firing => "fire",
+        Transition::Resolved => "resolve",
+        _ => return None,
+    };
+    let mut entry = audit(Actor::engine(), verb, &format!("device/{}", happening.key.1), &happening.text);
+    (entry.at, entry.unit) = (now, format!("alertrule/{}", happening.key.0));
+    Some(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_noticed() {
+        let mut watch = Watch::default();
+        let (start, began) = (Timestamp::from_second(1_800_000_000).unwrap(), Instant::now());
+        let mut after = |wall: i64, passed: u64| {
+            watch.jumped(start.checked_add(SignedDuration::from_secs(wall)).unwrap(), began + Duration::from_secs(passed))
+        };
+        assert_eq!(after(0, 0), None);
+        assert_eq!(after(60, 60), None);
+        assert_eq!(after(64, 60), None, "a little is what NTP does");
+        assert_eq!(after(3664, 60), Some(SignedDuration::from_hours(1)));
+        assert_eq!(after(124, 120), Some(SignedDuration::from_secs(-3600)));
+    }
+}
