@@ -10,6 +10,7 @@ mod graph;
 mod kubernetes;
 mod logs;
 mod plan;
+mod receivers;
 mod reference;
 mod rollout;
 mod run;
@@ -80,6 +81,8 @@ enum Command {
     Approve(rollout::ApproveArgs),
     /// Show what fires, say why, and who looks after it
     Alerts(alerts::AlertsArgs),
+    /// Try out where notifications go
+    Receivers(receivers::ReceiversArgs),
     /// Read, export and prove the audit log
     Audit(audit::AuditArgs),
     /// Show what devices say in their logs, the newest last
@@ -150,6 +153,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Approve(args) => rollout::approve(&args).await,
         Command::Alerts(args) => alerts::run(&args).await,
+        Command::Receivers(args) => receivers::run(&args).await,
         Command::Audit(args) => audit::run(&args).await,
         Command::Logs(args) => logs::run(&args).await,
         Command::Status(args) => get::status(&args).await,

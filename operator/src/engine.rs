@@ -27,22 +27,24 @@ pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
 mod usage;
+mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::bail;
+use api::usage::News;
 use api::view::{Request, SharedView, View};
-use devices::Devices;
 use devices::probe::Ran;
+use devices::{Devices, Secrets};
 use jiff::Timestamp;
 use reconcile::deletion;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
 use store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -52,6 +54,7 @@ use hands::here::{Here, Watching};
 use reports::Reports;
 use repositories::aside::Asides;
 use source::{Candidate, Wish};
+use voice::Voice;
 
 /// Events that wait for the loop; who sends more has to wait.
 const QUEUE: usize = 4096;
@@ -100,6 +103,8 @@ pub(crate) enum Event {
 pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) devices: Arc<Devices>,
+    /// What receivers need to be told something.
+    pub(crate) secrets: Secrets,
     /// Shards into which the fleet is spread over replicas; with none, this process does it all.
     pub(crate) shards: u32,
     pub(crate) origin: source::Origin,
@@ -130,6 +135,8 @@ pub(crate) struct Engine {
     /// When time alone could change a Deployment's plan.
     look_again: BTreeMap<Name, Timestamp>,
     alerts: alerts::Watch,
+    /// Something was written into the outbox.
+    said: Arc<Notify>,
     /// A revision that waits: for approval, or for the store.
     held: Option<Box<Candidate>>,
     /// The commit that was in force and can't be read again, so that nobody knows what another one changes.
@@ -173,6 +180,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         alerts: alerts::Watch::default(),
+        said: Arc::default(),
         held: None,
         lost: None,
         pending: Changed::default(),
@@ -190,6 +198,9 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         }
     }));
     let mut requests = parts.requests;
+    let mut read = engine.read().usages.on_usage();
+    let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone() };
+    let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
     loop {
         let wake = engine.next_look();
         tokio::select! {
@@ -198,6 +209,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
             is_down = turned(&mut own_network) => engine.write().own_network_down = is_down,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
+            Some(news) = read.recv() => engine.usage(&news),
             () = tokio::time::sleep(wake) => engine.time_passed(),
             // An engine that looks at its source no more would look well, and never do anything again.
             ended = &mut follow => bail!("the source is not followed any more: {}", ended.err().map_or("it has ended".into(), |error| error.to_string())),
@@ -207,6 +219,12 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             match inbox.try_recv().ok().or_else(|| ran.try_recv().ok().map(Event::Probe)) {
                 Some(event) => engine.take(Some(event)).await,
                 None => break,
+            }
+        }
+        for _ in 0..QUEUE {
+            match read.try_recv() {
+                Ok(news) => engine.usage(&news),
+                Err(_) => break,
             }
         }
         if engine.replaced {
@@ -224,6 +242,11 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
 }
 
 impl Engine {
+    fn usage(&mut self, news: &News) {
+        let desired = self.desired();
+        self.alerts.usage(&desired, news);
+    }
+
     async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
         let rollouts = self.store.rollouts().await?;
         self.alerts = alerts::Watch::restore(self.store.alerts().await?, Timestamp::now());

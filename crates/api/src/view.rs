@@ -147,6 +147,11 @@ pub enum Ask {
         /// Until when nobody else need be told.
         until: Timestamp,
     },
+    /// Try out a Receiver.
+    TryOut {
+        /// Which.
+        receiver: Name,
+    },
     /// Ask the source now.
     Sync,
     /// What would come of a branch, tag or commit if it were in force; of what is in force, if none is named. Answers a [`Preview`].

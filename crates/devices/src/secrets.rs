@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 /// The largest secret that is read.
 const MAX: u64 = 1 << 20;
 
+/// Keys of one secret that are read.
+const KEYS: usize = 100;
+
 /// The values of one secret, by key.
 pub type Secret = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
@@ -68,6 +71,26 @@ impl Secrets {
                 secret.get(key).cloned().ok_or_else(|| format!("secret {namespace}/{name} has no key {key}"))
             }
         }
+    }
+
+    /// All values of one secret. The error names the secret and never what is in it.
+    pub async fn whole(&self, namespace: &str, name: &str) -> Result<Secret, String> {
+        if !is_name(name) {
+            return Err(format!("`{name}` is not the name of a secret"));
+        }
+        let directory = match &self.0 {
+            Place::Directory(directory) => directory.join(name),
+            Place::Source(source) => return Ok((*source.secret(namespace, name).await?).clone()),
+        };
+        let entries = std::fs::read_dir(&directory).map_err(|error| format!("secret {}: {error}", directory.display()))?;
+        let mut values = Secret::new();
+        // A Secret that is mounted has links and folders beside its keys, which begin with two dots.
+        for entry in entries.flatten().take(KEYS).filter(|entry| entry.path().is_file()) {
+            let Ok(key) = entry.file_name().into_string() else { continue };
+            let value = read(&entry.path()).map_err(|error| format!("secret {}: {error}", entry.path().display()))?;
+            values.insert(key, Zeroizing::new(value));
+        }
+        Ok(values)
     }
 
     /// The private key of a secret: under `ssh-privatekey`, `identity` or `id_ed25519`, or its only value.
@@ -129,6 +152,20 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_whole_secret_is_its_files() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("mail/..data")).unwrap();
+        std::fs::write(directory.path().join("mail/username"), "keel").unwrap();
+        std::fs::write(directory.path().join("mail/password"), "hush").unwrap();
+        let secrets = Secrets::new(directory.path());
+        let whole = secrets.whole("default", "mail").await.unwrap();
+        assert_eq!(whole.keys().collect::<Vec<_>>(), ["password", "username"]);
+        assert_eq!(**whole["password"], *b"hush");
+        assert!(secrets.whole("default", "..").await.unwrap_err().contains("not the name"));
+        assert!(secrets.whole("default", "gone").await.unwrap_err().contains("gone"));
+    }
 
     #[tokio::test]
     async fn names_never_lead_out_of_the_directory() {

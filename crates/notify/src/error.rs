@@ -87,7 +87,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(category: Category, text: impl AsRef<str>) -> Self {
+    /// Of what kind, and why in words.
+    pub fn new(category: Category, text: impl AsRef<str>) -> Self {
         Self { text: text::neutral(text.as_ref()), category, retry_after: None, reached: Vec::new() }
     }
 

@@ -184,7 +184,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let devices = Arc::new(Devices::new(secrets.clone(), &cache));
     let (requests, inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
-    let hooks = webhooks::receiver(&args.webhooks, &args.branch, &requests, cluster.as_deref(), secrets, &stop).await?;
+    let hooks = webhooks::receiver(&args.webhooks, &args.branch, &requests, cluster.as_deref(), secrets.clone(), &stop).await?;
     let samples = Arc::new(Samples::new(store.clone()));
     view.read().unwrap_or_else(PoisonError::into_inner).usages.store_in(samples.clone());
     let samples = tokio::spawn(samples.keep(stop.clone().cancelled_owned()));
@@ -231,6 +231,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         view: view.clone(),
         reports: cluster.as_ref().map(|_| Arc::new(Reports::default())),
         asides: Arc::default(),
+        secrets,
     };
     let task = match cluster {
         Some(cluster) => {

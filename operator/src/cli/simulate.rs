@@ -214,6 +214,7 @@ impl Running {
             view: view.clone(),
             reports: None,
             asides: Arc::default(),
+            secrets: Secrets::new(fleet.secrets()),
         };
         let task = tokio::spawn(engine::run(parts, stop.clone()));
         Ok(Self { view, store, stop, task, _requests: requests })

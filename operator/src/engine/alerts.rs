@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::usage::News;
 use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
@@ -12,7 +13,7 @@ use reconcile::alerting::history::History;
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::{Silence, children};
 use reconcile::record::Actor;
-use reconcile::{Desired, Name};
+use reconcile::{Desired, Name, Series};
 use store::Remembered;
 
 use super::{Engine, audit};
@@ -34,6 +35,10 @@ pub(super) struct Watch {
     children: BTreeMap<Name, BTreeSet<Name>>,
     /// Devices of which something changed that rules may ask for.
     touched: BTreeSet<Name>,
+    /// What rules look back at.
+    looked_back_at: BTreeSet<Series>,
+    /// That, of the devices whose usage is read.
+    history: BTreeMap<Name, History>,
     /// When time alone could change what rules say of a device.
     again: BTreeMap<Name, Timestamp>,
     /// Another revision is in force.
@@ -56,18 +61,31 @@ impl Watch {
         self.touched.insert(device.clone());
     }
 
+    /// A device was read.
+    pub(super) fn usage(&mut self, desired: &Desired, news: &News) {
+        if desired.rules.is_empty() || !desired.devices.contains_key(&news.device) {
+            return;
+        }
+        if !self.looked_back_at.is_empty() {
+            self.history.entry(news.device.clone()).or_default().push(&news.usage, &self.looked_back_at);
+        }
+        self.touched.insert(news.device.clone());
+    }
+
     /// Another revision is in force.
     pub(super) fn in_force(&mut self, old: &Desired, new: &Desired, changed: &BTreeSet<Name>) {
         self.other_rules = true;
         self.silences = silences(new);
         if !changed.is_empty() {
             self.children = children(new);
+            self.history.retain(|device, _| new.devices.contains_key(device));
         }
         self.touched.extend(changed.iter().cloned());
         let same = old.rules.size() == new.rules.size()
             && old.rules.iter().zip(new.rules.iter()).all(|((_, old), (_, new))| Arc::ptr_eq(old, new));
         if !same {
             self.touched.extend(new.devices.keys().cloned());
+            self.looked_back_at = new.rules.values().flat_map(|rule| rule.looks_back_at()).collect();
         }
     }
 
@@ -123,12 +141,14 @@ impl Engine {
         if std::mem::take(&mut watch.other_rules) {
             watch.alerts.in_force(around, now);
         }
-        let history = History::default();
+        let none = History::default();
         for name in std::mem::take(&mut watch.touched) {
             watch.again.remove(&name);
             let Some(device) = desired.devices.get(&name) else { continue };
             let seen = view.observed.devices.get(&name).map(|seen| &**seen);
-            let inputs = Inputs { device, seen, usage: None, history: &history, now };
+            let usage = view.usages.latest(&name);
+            let history = watch.history.get(&name).unwrap_or(&none);
+            let inputs = Inputs { device, seen, usage: usage.as_deref(), history, now };
             for rule in desired.rules.values().filter(|rule| rule.applies_to(device)) {
                 let (verdict, again): (Verdict, _) = rule.verdict(&inputs);
                 watch.alerts.verdict(around, &rule.name, &name, &verdict, now);
@@ -157,6 +177,9 @@ impl Engine {
                 return self.store_failed(&error);
             }
             self.show_alerts(&changes);
+            if !changes.notices.is_empty() {
+                self.said.notify_one();
+            }
         }
         let waits = self.alerts.alerts.waits();
         if waits && self.alerts.alive_at.is_none_or(|at| now.duration_since(at).abs() >= ALIVE) {

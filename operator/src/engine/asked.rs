@@ -16,6 +16,7 @@ impl Engine {
             Ask::Admit { id } => self.admit(&id, &request.by).await,
             Ask::Acknowledge { id, comment, until } => self.acknowledge(&id, comment, until, &request.by).await,
             Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
+            Ask::TryOut { receiver } => return self.try_out(&receiver, &request.by, request.reply).await,
             Ask::Preview { reference, repository } => {
                 let source = preview::Source { ask: self.ask.clone(), asides: self.asides.clone() };
                 tokio::spawn(preview::answer(self.preview(), source, reference, repository, request.reply));

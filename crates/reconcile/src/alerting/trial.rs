@@ -11,7 +11,7 @@ use super::expr::Inputs;
 use super::history::History;
 use super::rule::Rule;
 use super::state::{Instance, Subject, Verdict, advance};
-use crate::desired::{Access, Check, Device, Probe};
+use crate::desired::{Access, Check, Device, Probe, Way};
 use crate::name::Name;
 use crate::observed::{Contact, DeviceSeen, ProbeSeen, ProbeState};
 use crate::usage::{Series, Usage};
@@ -94,11 +94,12 @@ impl World {
         labels.extend(given.labels.clone());
         let probe = |name: &String| Probe {
             name: name.clone(),
-            check: Check::NotRun { kind: "test".into() },
+            check: Check::Tcp { port: 1, send: None, expect: None },
             interval: SignedDuration::from_secs(15),
             timeout: SignedDuration::from_secs(5),
             failures: 1,
             successes: 1,
+            way: Way::default(),
         };
         let device = Device {
             name: rule.name.sibling("test"),
@@ -108,6 +109,7 @@ impl World {
             parents: Vec::new(),
             access: Access::None,
             probes: given.probes.keys().map(probe).collect(),
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),
