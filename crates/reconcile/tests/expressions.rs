@@ -8,7 +8,7 @@ use proptest::{collection, option, prop_assert_eq, proptest};
 use reconcile::alerting::Truth;
 use reconcile::alerting::expr::{Compiled, DEPTH, Inputs, LENGTH, STALE, TERMS};
 use reconcile::alerting::history::History;
-use reconcile::{Access, Check, Contact, Device, DeviceSeen, Metric, Name, Probe, ProbeSeen, ProbeState, Series, Usage};
+use reconcile::{Access, Check, Contact, Device, DeviceSeen, Metric, Name, Probe, ProbeSeen, ProbeState, Series, Usage, Way};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -30,11 +30,12 @@ impl World {
     fn new() -> Self {
         let probe = |name: &str| Probe {
             name: name.into(),
-            check: Check::NotRun { kind: "test".into() },
+            check: Check::Tcp { port: 1, send: None, expect: None },
             interval: SignedDuration::from_secs(15),
             timeout: SignedDuration::from_secs(5),
             failures: 1,
             successes: 1,
+            way: Way::default(),
         };
         let device = Device {
             name: Name::parse("web-01"),
@@ -44,6 +45,7 @@ impl World {
             parents: Vec::new(),
             access: Access::None,
             probes: vec![probe("web"), probe("ping"), probe("dns")],
+            metrics: None,
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::from([("limit".into(), 0.8.into()), ("ports".into(), serde_json::json!([80, 443]))]),

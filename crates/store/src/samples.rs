@@ -227,9 +227,12 @@ const AGAIN: &str = "ON CONFLICT (series, at) DO UPDATE SET \
     mean = (sample_5m.mean * sample_5m.readings + excluded.mean * excluded.readings) / (sample_5m.readings + excluded.readings), \
     readings = sample_5m.readings + excluded.readings";
 
+/// Windows, and by what they are told apart.
+type Distinct<'a> = (HashSet<(i64, i64)>, Vec<&'a Of>);
+
 /// The same windows in several lists, none of which has two of the same series and time: PostgreSQL changes no row twice in one statement.
 fn distinct(batch: &[Of]) -> Vec<Vec<&Of>> {
-    let mut lists: Vec<(HashSet<(i64, i64)>, Vec<&Of>)> = Vec::new();
+    let mut lists: Vec<Distinct<'_>> = Vec::new();
     for of in batch {
         let key = (of.id, of.window.start);
         let at = lists.iter().position(|(keys, _)| !keys.contains(&key)).unwrap_or(lists.len());

@@ -182,7 +182,7 @@ mod tests {
         let there: Reference = listener.local_addr().unwrap().to_string().parse().unwrap();
         // Loopback refuses what nobody listens on, which is an answer too; what is documented as being nowhere (RFC 5737) has none.
         let closed: Reference = "127.0.0.1:1".parse().unwrap();
-        assert!(!all_fail(&[there.clone()]).await);
+        assert!(!all_fail(std::slice::from_ref(&there)).await);
         assert!(!all_fail(&[closed]).await);
         assert!(!all_fail(&[]).await);
         let nowhere = Reference { host: "nowhere.invalid".into(), port: Some(1) };

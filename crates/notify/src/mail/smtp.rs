@@ -123,7 +123,7 @@ fn cause(error: &smtp::Error) -> String {
 /// RFC 5321, 4.2.3, and RFC 4954, 6, say what the codes mean.
 fn failed(server: &str, to: &Address, error: &smtp::Error, secret: &Secret) -> Error {
     let said = secret.taken_out_of(&cause(error));
-    let code = error.status().map(|code| u16::from(code));
+    let code = error.status().map(u16::from);
     let (category, why) = match code {
         Some(530 | 534 | 535 | 538) => (Category::Login, "it does not accept the user name and password"),
         Some(550 | 551 | 553) => (Category::Recipient, "it does not take mail for this recipient"),
