@@ -133,7 +133,7 @@ impl Usages {
             last.usage = Some(usage.clone());
             usage
         });
-        self.tell(device, told.unwrap_or_else(|| usage.clone()));
+        self.tell(device, told.as_ref().unwrap_or(usage));
     }
 
     /// A reading failed: that is a gap, and what was known before stays what was known before.
@@ -164,7 +164,7 @@ impl Usages {
             Arc::new(usage.clone())
         });
         if let Some(usage) = told {
-            self.tell(device, usage);
+            self.tell(device, &usage);
         }
     }
 
@@ -193,7 +193,7 @@ impl Usages {
         Some(change(last.entry(device.clone()).or_default()))
     }
 
-    fn tell(&self, device: &Name, usage: Arc<Usage>) {
+    fn tell(&self, device: &Name, usage: &Arc<Usage>) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| match listener.try_send(News { device: device.clone(), usage: usage.clone() }) {
             Ok(()) => true,

@@ -68,7 +68,7 @@ impl Server {
         (0..).map_while(read).map(|bytes| serde_json::from_slice(&bytes).unwrap()).collect()
     }
 
-    fn receiver(&self, security: &str, also: Value) -> Receiver {
+    fn receiver(&self, security: &str, also: &Value) -> Receiver {
         let mut email = json!({"to": ["ops@example.com"], "from": "evenkeel@example.com", "server": format!("localhost:{}", self.port), "security": security});
         email.as_object_mut().unwrap().extend(also.as_object().unwrap().clone());
         receiver(json!({"email": email}))
@@ -90,7 +90,7 @@ async fn send(channels: &Channels, notice: &Notice, receiver: &Receiver, secret:
 #[tokio::test]
 async fn a_firing_and_its_resolve_are_one_thread() {
     let Some(server) = Server::start("plain") else { return };
-    let (channels, receiver) = (channels(), server.receiver("None", json!({})));
+    let (channels, receiver) = (channels(), server.receiver("None", &json!({})));
     for notice in [firing(), resolved(), grouped()] {
         let delivered = send(&channels, &notice, &receiver, &Secret::default()).await.unwrap();
         assert_eq!((delivered.reached, delivered.notes), (vec!["ops@example.com".to_owned()], vec![]));
@@ -121,7 +121,7 @@ async fn a_firing_and_its_resolve_are_one_thread() {
 #[tokio::test]
 async fn nothing_that_a_device_says_breaks_out_of_its_place() {
     let Some(server) = Server::start("plain") else { return };
-    let receiver = server.receiver("None", json!({"subject": "{{ title }} {{ (firing | first).summary }} é"}));
+    let receiver = server.receiver("None", &json!({"subject": "{{ title }} {{ (firing | first).summary }} é"}));
     send(&channels(), &hostile(), &receiver, &Secret::default()).await.unwrap();
     let mail = &server.mails()[0];
     assert_eq!(mail.header("Bcc"), "", "no header of its own");
@@ -139,7 +139,7 @@ async fn nothing_that_a_device_says_breaks_out_of_its_place() {
 async fn logging_in_takes_a_secured_connection() {
     for (mode, security) in [("starttls", "StartTls"), ("tls", "Tls")] {
         let Some(server) = Server::start(mode) else { return };
-        let receiver = server.receiver(security, json!({"secretRef": {"name": "mail"}}));
+        let receiver = server.receiver(security, &json!({"secretRef": {"name": "mail"}}));
         let channels = channels();
         send(&channels, &firing(), &receiver, &server.login()).await.unwrap_or_else(|error| panic!("{mode}: {error}"));
         let mail = &server.mails()[0];
@@ -159,17 +159,17 @@ async fn logging_in_takes_a_secured_connection() {
 #[tokio::test]
 async fn without_starttls_nothing_is_sent() {
     let Some(server) = Server::start("plain") else { return };
-    let error = send(&channels(), &firing(), &server.receiver("StartTls", json!({})), &server.login()).await.unwrap_err();
+    let error = send(&channels(), &firing(), &server.receiver("StartTls", &json!({})), &server.login()).await.unwrap_err();
     assert_eq!(error.category, Category::Tls, "{error}");
     // Were the security taken away from the receiver, the password would still not go.
-    let error = send(&channels(), &firing(), &server.receiver("None", json!({})), &server.login()).await.unwrap_err();
+    let error = send(&channels(), &firing(), &server.receiver("None", &json!({})), &server.login()).await.unwrap_err();
     assert_eq!((error.category, server.mails().len()), (Category::Receiver, 0), "{error}");
 }
 
 #[tokio::test]
 async fn each_recipient_is_told_whatever_becomes_of_the_others() {
     let Some(server) = Server::start("plain") else { return };
-    let to = |to: &[&str]| server.receiver("None", json!({ "to": to }));
+    let to = |to: &[&str]| server.receiver("None", &json!({ "to": to }));
     let channels = channels();
     let error =
         send(&channels, &firing(), &to(&["a@example.com", "nobody@example.com", "b@example.com"]), &Secret::default()).await.unwrap_err();
@@ -191,9 +191,9 @@ async fn a_server_that_hangs_leaves_no_answer_behind_for_the_next_mail() {
     let Some(server) = Server::start("plain") else { return };
     let channels = Channels::with_limit(Origin::default(), Duration::from_millis(700));
     let error =
-        send(&channels, &firing(), &server.receiver("None", json!({"to": ["slow@example.com"]})), &Secret::default()).await.unwrap_err();
+        send(&channels, &firing(), &server.receiver("None", &json!({"to": ["slow@example.com"]})), &Secret::default()).await.unwrap_err();
     assert_eq!((error.category, error.is_transient()), (Category::Timeout, true), "{error}");
-    send(&channels, &firing(), &server.receiver("None", json!({})), &Secret::default()).await.unwrap();
+    send(&channels, &firing(), &server.receiver("None", &json!({})), &Secret::default()).await.unwrap();
     let mails = server.mails();
     assert_eq!((mails.len(), mails[0].to.as_slice()), (1, ["ops@example.com".to_owned()].as_slice()));
     assert_eq!(mails[0].connections, 2);
@@ -207,7 +207,7 @@ async fn a_server_that_hangs_leaves_no_answer_behind_for_the_next_mail() {
 async fn a_broken_template_sends_a_plain_mail_and_says_so() {
     let Some(server) = Server::start("plain") else { return };
     let delivered =
-        send(&channels(), &firing(), &server.receiver("None", json!({"subject": "{{ no.such }}"})), &Secret::default()).await.unwrap();
+        send(&channels(), &firing(), &server.receiver("None", &json!({"subject": "{{ no.such }}"})), &Secret::default()).await.unwrap();
     let mail = &server.mails()[0];
     assert_eq!(mail.header("Subject"), "[FIRING] memory-high on web-01 (site=ams1)");
     let note = "The receiver's template of the subject fails: undefined value";

@@ -62,10 +62,10 @@ where
         match &delivery {
             Delivery::Done => tracing::info!(receiver = %row.notice.receiver, id = row.notice.id, "said"),
             Delivery::Later(at, problem) => {
-                tracing::warn!(receiver = %row.notice.receiver, id = row.notice.id, problem, again = %at, "could not be said yet")
+                tracing::warn!(receiver = %row.notice.receiver, id = row.notice.id, problem, again = %at, "could not be said yet");
             }
             Delivery::Dead(problem) => {
-                tracing::error!(receiver = %row.notice.receiver, id = row.notice.id, problem, "given up: nobody was told")
+                tracing::error!(receiver = %row.notice.receiver, id = row.notice.id, problem, "given up: nobody was told");
             }
         }
         store.tried(&row.notice.id, &delivery, now).await?;
