@@ -16,7 +16,6 @@ mod heard;
 pub(crate) mod hooks;
 pub(crate) mod logs;
 mod looks;
-// Started where receivers are delivered to.
 mod outbox;
 mod pass;
 mod preview;
