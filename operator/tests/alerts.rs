@@ -1,14 +1,60 @@
 //! An alert's whole life with the real engine: a port that nobody listens on, a kill in the middle, and somebody who listens again.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
 /// Looks at what the engine says, a tenth of a second apart: far more than it takes, for a machine that is busy.
 const LOOKS: u32 = 900;
+
+/// Somebody who is told by HTTP, and remembers the id and the body of each request.
+struct Told {
+    port: u16,
+    requests: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Told {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, requests) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<_>>>::default());
+        let taken = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if let Some(request) = request(&stream) {
+                    taken.lock().unwrap().push(request);
+                    let _ = (&stream).write_all(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                }
+            }
+        });
+        Self { port, requests }
+    }
+
+    fn all(&self) -> Vec<(String, Value)> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn request(mut stream: &TcpStream) -> Option<(String, Value)> {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |name: &str| {
+            head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value)
+        };
+        if body.len() >= header("content-length")?.parse().ok()? {
+            return Some((header("idempotency-key")?.to_owned(), serde_json::from_str(body).ok()?));
+        }
+    }
+}
 
 /// A fleet of one device, and the engine on it.
 struct Fleet {
@@ -23,7 +69,7 @@ impl Drop for Fleet {
 }
 
 impl Fleet {
-    fn new(port: u16) -> Self {
+    fn new(port: u16, told: u16) -> Self {
         let fleet = Self { folder: tempfile::tempdir().unwrap(), engine: None };
         std::fs::create_dir_all(fleet.manifests()).unwrap();
         let manifests = format!(
@@ -38,7 +84,7 @@ spec:
 apiVersion: evenkeel.dev/v1alpha1
 kind: Receiver
 metadata: {{name: oncall}}
-spec: {{webhook: {{url: 'https://example.com/hook'}}}}
+spec: {{webhook: {{url: 'http://127.0.0.1:{told}/hook'}}}}
 ---
 apiVersion: evenkeel.dev/v1alpha1
 kind: AlertRule
@@ -111,7 +157,8 @@ fn log(folder: &Path) -> String {
 fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     // A port that was free a moment ago, and that nobody listens on.
     let place: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut fleet = Fleet::new(place.port());
+    let told = Told::new();
+    let mut fleet = Fleet::new(place.port(), told.port);
     fleet.start();
     let fires = |fleet: &Fleet| fleet.json(&["alerts"]).into_iter().find(|alert| alert["state"] == "firing");
     let alert = fleet.until("firing", fires);
@@ -122,6 +169,17 @@ fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     };
     let first = fleet.until("said", said("first"));
     assert_eq!((&first["notice"]["receiver"], &first["notice"]["firing"][0]["id"]), (&"oncall".into(), &Value::from(id.as_str())));
+
+    let requests = &told;
+    let is_told = |reason: &'static str| {
+        move |_: &Fleet| requests.all().into_iter().find(|(_, body)| body["reason"] == reason)
+    };
+    let (told_id, body) = fleet.until("told", is_told("first"));
+    assert_eq!((told_id.as_str(), &body["firing"][0]["summary"]), (first["notice"]["id"].as_str().unwrap(), &"web-01 in ams does not answer".into()));
+    // What was told and is not written down as told would be told again: at least once, not at most.
+    fleet.until("written down", |fleet| {
+        fleet.json(&["alerts", "notices"]).into_iter().find(|row| row["notice"]["reason"] == "first" && row["finishedAt"].is_string())
+    });
 
     let answer = fleet.ask(&["alerts", "acknowledge", &id[..6], "--comment", "on it", "--for", "2h"]).unwrap();
     assert!(answer.contains("looks after alertrule/web-down on device/web-01"), "{answer}");
@@ -137,7 +195,13 @@ fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     let resolved = fleet.until("well again", said("allResolved"));
     assert_eq!(resolved["notice"]["thread"], first["notice"]["thread"], "it lands under the first one");
     assert_eq!(resolved["notice"]["resolved"][0]["id"], id.as_str());
+    fleet.until("told that all is well", is_told("allResolved"));
+    let told: Vec<String> = told.all().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(told.len(), 2, "nobody was told twice: {told:?}");
     drop(listener);
+    let said = fleet.ask(&["receivers", "test", "oncall"]).unwrap();
+    assert!(said.contains("receiver oncall has been told"), "{said}");
+    assert!(fleet.ask(&["receivers", "test", "nobody"]).is_none());
     let notices = fleet.json(&["alerts", "notices"]);
     let of_it = notices.iter().filter(|row| row["notice"]["thread"] == first["notice"]["thread"]).count();
     assert_eq!(of_it, 2, "nothing was said twice: {notices:#?}");

@@ -165,6 +165,26 @@ mod tests {
         assert_eq!(missing, [""; 0]);
     }
 
+    /// Words as a shell has them, single quotes taken into account.
+    fn words(command: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (number, part) in command.split('\'').enumerate() {
+            let mut last = true;
+            if number % 2 == 1 {
+                words.last_mut().unwrap().push_str(part);
+                continue;
+            }
+            for word in part.split(' ') {
+                if !std::mem::take(&mut last) {
+                    words.push(String::new());
+                }
+                words.last_mut().unwrap().push_str(word);
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
     /// A page that speaks of a command or an option which isn't there is a lie.
     #[test]
     fn the_commands_that_the_pages_name_can_be_given() {
@@ -179,7 +199,8 @@ mod tests {
                 .filter(|line| line.starts_with("evenkeel ") && !line.contains(['<', '[']));
             for command in lines.filter_map(|line| line.split("  ").next()) {
                 // In a shell, what follows is another command, another file, or a comment.
-                let words = command.split_whitespace().take_while(|word| !word.starts_with(['#', '|', '>', '&']));
+                let words = words(command);
+                let words = words.iter().take_while(|word| !word.starts_with(['#', '|', '>', '&']));
                 if let Err(error) = Cli::command().try_get_matches_from(words) {
                     panic!("{page}: {command}: {error}");
                 }

@@ -69,6 +69,10 @@ impl Voice {
 impl Speaker {
     async fn say(&self, notice: &Notice) -> Result<(), Error> {
         let receiver = self.receiver(&notice.receiver)?;
+        if receiver.suspend {
+            tracing::info!(receiver = %notice.receiver, id = notice.id, "not said: the receiver is suspended");
+            return Ok(());
+        }
         self.in_turn(&notice.receiver).await?;
         let secret = match &receiver.secret {
             None => Secret::default(),

@@ -79,7 +79,9 @@ impl<'a> Rewrite<'a> {
             Object::Device(_) => self.device(spec, name, desired),
             Object::DeviceClass(_) => self.watched(spec, &format!("class {name}")),
             Object::Deployment(_) => self.deployment(spec, name)?,
-            Object::AlertRule(_) | Object::Receiver(_) | Object::Repository(_) | Object::Role(_) | Object::Silence(_) => {}
+            // Nobody is woken by a rehearsal.
+            Object::Receiver(_) => spec["suspend"] = true.into(),
+            Object::AlertRule(_) | Object::Repository(_) | Object::Role(_) | Object::Silence(_) => {}
         }
         Ok(())
     }
