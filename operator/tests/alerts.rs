@@ -129,6 +129,9 @@ spec:
     fn ask(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
         let output = command.args(arguments).arg("--data").arg(self.data()).env_remove("DATABASE_URL").output().unwrap();
+        if !output.status.success() {
+            eprintln!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
@@ -198,7 +201,6 @@ fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     fleet.until("told that all is well", is_told("allResolved"));
     let told: Vec<String> = told.all().into_iter().map(|(id, _)| id).collect();
     assert_eq!(told.len(), 2, "nobody was told twice: {told:?}");
-    drop(listener);
     let said = fleet.ask(&["receivers", "test", "oncall"]).unwrap();
     assert!(said.contains("receiver oncall has been told"), "{said}");
     assert!(fleet.ask(&["receivers", "test", "nobody"]).is_none());
@@ -215,4 +217,6 @@ fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     let audit = fleet.json(&["audit", "list", "--about", "alertrule/web-down"]);
     let verbs: Vec<&str> = audit.iter().rev().filter_map(|entry| entry["verb"].as_str()).collect();
     assert!(verbs.starts_with(&["fire", "acknowledge", "resolve"]), "{verbs:?}");
+    // Until here somebody listened, so that nothing new began.
+    drop(listener);
 }
