@@ -174,11 +174,12 @@ fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     assert_eq!((&first["notice"]["receiver"], &first["notice"]["firing"][0]["id"]), (&"oncall".into(), &Value::from(id.as_str())));
 
     let requests = &told;
-    let is_told = |reason: &'static str| {
-        move |_: &Fleet| requests.all().into_iter().find(|(_, body)| body["reason"] == reason)
-    };
+    let is_told = |reason: &'static str| move |_: &Fleet| requests.all().into_iter().find(|(_, body)| body["reason"] == reason);
     let (told_id, body) = fleet.until("told", is_told("first"));
-    assert_eq!((told_id.as_str(), &body["firing"][0]["summary"]), (first["notice"]["id"].as_str().unwrap(), &"web-01 in ams does not answer".into()));
+    assert_eq!(
+        (told_id.as_str(), &body["firing"][0]["summary"]),
+        (first["notice"]["id"].as_str().unwrap(), &"web-01 in ams does not answer".into())
+    );
     // What was told and is not written down as told would be told again: at least once, not at most.
     fleet.until("written down", |fleet| {
         fleet.json(&["alerts", "notices"]).into_iter().find(|row| row["notice"]["reason"] == "first" && row["finishedAt"].is_string())

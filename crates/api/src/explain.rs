@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 
+use crds::AlertState;
 use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Metric, Name, Series, Target, WaitingOn, parents, report};
 
 use crate::usage::shown;
 use crate::view::{KUBERNETES, View};
+
+/// Alerts of one device that are shown.
+const ALERTS: usize = 20;
 
 /// Explains a device or a Deployment; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {
@@ -52,6 +56,7 @@ fn device(view: &View, name: &Name) -> Option<String> {
         }
     }
     usage(&mut text, view, name);
+    alerts(&mut text, view, name);
     for package in &status.packages {
         let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };
         let by = if package.revision > 0 { format!(" revision {}", package.revision) } else { String::new() };
@@ -73,6 +78,22 @@ fn device(view: &View, name: &Name) -> Option<String> {
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
     gates(&mut text, view, &own);
     Some(text)
+}
+
+/// What rules say of it; what is well again does not count.
+fn alerts(text: &mut String, view: &View, name: &Name) {
+    let of = view.alerts.iter().filter(|alert| alert.subject.device == *name);
+    for alert in of.filter(|alert| matches!(alert.state, AlertState::Pending | AlertState::Firing)).take(ALERTS) {
+        let (word, since) = match alert.fired_at {
+            Some(at) => ("fires", at),
+            None => ("is pending", alert.active_at),
+        };
+        let by = alert.acknowledged.as_ref().map(|by| format!(" ({} looks after it)", by.by)).unwrap_or_default();
+        let quiet = if alert.suppressed.is_empty() { "" } else { ", and is not said just now" };
+        let (rule, id) = (&alert.subject.rule, &alert.id);
+        let _ =
+            writeln!(text, "  alertrule/{rule} {word} since {since:.0}: {}{by}{quiet} [evenkeel alerts why {id}]", alert.subject.summary);
+    }
 }
 
 /// What it uses, in one line for each thing, and why that is not known, if so.

@@ -183,7 +183,7 @@ pub fn key(routing: &Routing, subject: &Subject) -> String {
 
 fn labels(routing: &Routing, subject: &Subject) -> BTreeMap<String, String> {
     let by = routing.group_by.iter().map(|label| (label.clone(), value(subject, label).to_owned()));
-    by.chain([("alertname".to_owned(), subject.rule.name().to_owned())]).collect()
+    by.chain([("rule".to_owned(), subject.rule.name().to_owned())]).collect()
 }
 
 fn value<'a>(subject: &'a Subject, label: &str) -> &'a str {
