@@ -1,7 +1,7 @@
 //! The floor of applying many new objects: the same bodies by one plain client, so many requests at a time, and nothing around it. Prints
 //! the time in milliseconds. Called by `cargo xtask bench cluster`.
 //!
-//! `bench_apply KUBECONFIG NAMESPACE CONCURRENCY`, and on standard input one object a line, as JSON.
+//! `bench_apply KUBECONFIG NAMESPACE CONCURRENCY [ACCOUNT]`, in the name of that service account of the namespace, and on standard input one object a line, as JSON.
 
 use std::io::BufRead as _;
 use std::time::Instant;
@@ -17,10 +17,14 @@ type Error = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [kubeconfig, namespace, concurrency] = arguments.as_slice() else { return Err("KUBECONFIG NAMESPACE CONCURRENCY".into()) };
+    let ([kubeconfig, namespace, concurrency] | [kubeconfig, namespace, concurrency, _]) = arguments.as_slice() else {
+        return Err("KUBECONFIG NAMESPACE CONCURRENCY [ACCOUNT]".into());
+    };
     let lines = std::io::stdin().lock().lines();
     let bodies: Vec<Value> = lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<Result<_, Error>>()?;
-    let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
+    let account = arguments.get(3).map(|account| format!("system:serviceaccount:{namespace}:{account}"));
+    config.auth_info.impersonate.clone_from(&account);
     let resource = ApiResource {
         group: crds::GROUP.into(),
         version: crds::VERSION.into(),
@@ -41,6 +45,6 @@ async fn main() -> Result<(), Error> {
     let written: Vec<Result<(), kube::Error>> = futures::stream::iter(writes).buffer_unordered(concurrency.parse()?).collect().await;
     let taken = begin.elapsed();
     written.into_iter().collect::<Result<(), _>>()?;
-    println!("cluster_floor_new\t{}", taken.as_secs_f64() * 1000.0);
+    println!("{}\t{}", if account.is_some() { "cluster_floor_account" } else { "cluster_floor_new" }, taken.as_secs_f64() * 1000.0);
     Ok(())
 }

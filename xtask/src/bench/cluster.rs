@@ -86,7 +86,7 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     plane.install_chart(
         "evenkeel",
         NAMESPACE,
-        &["secrets[0].namespace=fleet", "secrets[0].names={git}", "repositories[0].namespace=fleet"],
+        &["secrets[0].namespace=fleet", "secrets[0].names={git}", "repositories[0].namespace=fleet", "repositories[1].namespace=floor"],
     )?;
 
     // The peer: the same bodies by kubectl, as one file, which is the way that is fastest for it.
@@ -100,8 +100,10 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     // One request for all of them.
     plane.must(&["delete", "--raw", "/apis/evenkeel.dev/v1alpha1/namespaces/peer/devices"])?;
     eprintln!("measuring: the same bodies by a plain client");
-    floor(plane, figures)?;
-    plane.must(&["delete", "--raw", "/apis/evenkeel.dev/v1alpha1/namespaces/floor/devices"])?;
+    for account in [None, Some("evenkeel-repository")] {
+        floor(plane, account, figures)?;
+        plane.must(&["delete", "--raw", "/apis/evenkeel.dev/v1alpha1/namespaces/floor/devices"])?;
+    }
 
     let repository = bench.folder.path().join("fleet");
     std::fs::create_dir(&repository)?;
@@ -180,8 +182,8 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a plain client needs for the bodies that we send.
-fn floor(plane: &ControlPlane, figures: &mut Figures) -> anyhow::Result<()> {
+/// What a plain client needs for the bodies that we send; as whoever may do anything, or in the name of an account, as we do.
+fn floor(plane: &ControlPlane, account: Option<&str>, figures: &mut Figures) -> anyhow::Result<()> {
     let body = |number: usize| {
         serde_json::json!({
             "apiVersion": "evenkeel.dev/v1alpha1",
@@ -199,6 +201,7 @@ fn floor(plane: &ControlPlane, figures: &mut Figures) -> anyhow::Result<()> {
     let mut process = Command::new(&program)
         .arg(plane.kubeconfig())
         .args(["floor", WRITERS])
+        .args(account)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
