@@ -90,6 +90,8 @@ fn what_the_chart_renders_is_taken() {
         (["database.existingSecret=db"], "--from-literal=audit.key="),
         (["logFormat=xml"], "value must be one of"),
         (["lookInterval=often"], "does not match pattern"),
+        (["lookInterval=0s"], "does not match pattern"),
+        (["limits.touched=150%"], "does not match pattern"),
         (["webhooks.ingress.enabled=true"], "set webhooks.enabled too"),
     ] {
         let (fine, said) = helm(&plane, &["template", "keel", &chart()], &values);
