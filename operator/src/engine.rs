@@ -273,7 +273,7 @@ impl Engine {
             .look_again
             .values()
             .copied()
-            .chain(self.alerts.look_again())
+            .chain(self.alerts.look_again(self.store_away))
             .min()
             .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         next.unwrap_or(Duration::from_secs(3600)).clamp(Duration::from_millis(20), Duration::from_secs(3600))

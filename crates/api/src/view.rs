@@ -171,7 +171,7 @@ pub struct Preview {
     pub revision: Revision,
     /// What it would do to the fleet, seen from what is in force.
     pub reach: Reach,
-    /// The limit that it would break, in words.
+    /// The limits that it would break, in words, and what it would wait for.
     pub too_far: Option<String>,
     /// What is wrong with its manifests, rendered as text, bounded.
     pub findings: Vec<String>,

@@ -134,7 +134,7 @@ struct Parts {
     /// The last pack did not fit to what is in the cache.
     from_nothing: AtomicBool,
     /// When the cache was made again.
-    remade: Mutex<Option<Instant>>,
+    remade: Arc<Mutex<Option<Instant>>>,
 }
 
 /// A commit, with what changed in it since the commit that was known.
@@ -182,7 +182,7 @@ impl Source {
             place: Arc::new(Semaphore::new(1)),
             suspect: AtomicBool::default(),
             from_nothing: AtomicBool::default(),
-            remade: Mutex::default(),
+            remade: Arc::default(),
         }));
         let usable = match &source.0.follow {
             Follow::Commit(id) => id.len() == 40 && Oid::from_str(id).is_ok(),
@@ -204,7 +204,12 @@ impl Source {
             Secret::Held(held) => (None, Some(held.clone())),
         };
         let options = Options { follow, path: path.clone(), secret, held, limit: *limit, ..Options::default() };
-        Self::new(url, &cache.0, options)
+        let mut aside = Self::new(url, &cache.0, options)?;
+        // Both work on one cache: there is one place, and one memory of when it was made anew.
+        if let Some(parts) = Arc::get_mut(&mut aside.0) {
+            (parts.place, parts.remade) = (self.0.place.clone(), self.0.remade.clone());
+        }
+        Ok(aside)
     }
 
     /// Whether it lies on this machine.

@@ -125,13 +125,15 @@ impl Store {
             });
             let replace = "ON CONFLICT (digest) DO UPDATE SET rule = excluded.rule, document = excluded.document";
             insert(tx, "alert_group (digest, rule, document)", rows, replace).await?;
-            let rows = changes.notices.iter().map(|notice| {
+            // In their order, also where many are written at once: of a thread the older one goes first.
+            let rows = (0..).zip(&changes.notices).map(|(number, notice)| {
+                let at = now.checked_add(SignedDuration::from_nanos(number)).unwrap_or(now);
                 [
                     notice.id.as_str().into(),
                     notice.receiver.full().into(),
                     notice.thread.as_str().into(),
                     to_json(notice).into(),
-                    now.into(),
+                    at.into(),
                     0_u32.into(),
                     now.into(),
                     false.into(),

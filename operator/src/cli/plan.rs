@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         let value = client.get(&format!("/v1/outlook?revision={}{of}", show::in_url(revision))).await?;
         let preview: Preview = serde_json::from_value(value)?;
         match is_text {
-            true => difference(&preview, args.repository.is_some()),
+            true => difference(&preview),
             false => show::document(&preview, args.output)?,
         }
         // A pipeline that asks what a branch would do must not take it that a broken one does nothing.
@@ -103,7 +103,7 @@ fn under_way(step: &Value) {
     );
 }
 
-fn difference(preview: &Preview, by_annotation: bool) {
+fn difference(preview: &Preview) {
     println!("Revision {} by {}", show::clean(&preview.revision.to_string()), show::clean(&preview.revision.author));
     preview.findings.iter().for_each(|finding| println!("finding  {}", show::clean(finding)));
     let (touched, deleted) = (preview.reach.touched.len(), preview.reach.deleted.len());
@@ -112,8 +112,7 @@ fn difference(preview: &Preview, by_annotation: bool) {
         println!("  - device/{name}");
     }
     if let Some(reason) = &preview.too_far {
-        let way = if by_annotation { "an annotation that the Repository's status names" } else { "`evenkeel approve`" };
-        println!("It {reason}: it would wait for {way}.");
+        println!("It {reason}.");
     }
     println!();
     text(&preview.outlook);

@@ -75,6 +75,9 @@ impl Watch {
     /// Another revision is in force.
     pub(super) fn in_force(&mut self, old: &Desired, new: &Desired, changed: &BTreeSet<Name>) {
         self.other_rules = true;
+        if old.revision.commit.is_empty() {
+            self.alerts.settle(Timestamp::now());
+        }
         self.silences = silences(new);
         if !changed.is_empty() {
             self.children = children(new);
@@ -90,8 +93,8 @@ impl Watch {
     }
 
     /// When it has to be looked at again.
-    pub(super) fn look_again(&self) -> Option<Timestamp> {
-        let alive = self.alive_at.filter(|_| self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
+    pub(super) fn look_again(&self, is_store_away: bool) -> Option<Timestamp> {
+        let alive = self.alive_at.filter(|_| !is_store_away && self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
         self.again.values().min().copied().into_iter().chain(self.alerts.look_again()).chain(alive).min()
     }
 

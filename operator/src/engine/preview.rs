@@ -89,7 +89,11 @@ async fn look(ground: Ground, aside: Option<Aside>) -> Result<Preview, String> {
                 }
             }
         }
-        let too_far = limits::check(&in_force, &desired, &changed, limits).err().map(|too_far| too_far.reason).or(beyond);
+        let own = limits::check(&in_force, &desired, &changed, limits).err();
+        let own = own.map(|too_far| format!("{}: it would wait for `evenkeel approve`", too_far.reason));
+        let beyond = beyond.map(|reason| format!("{reason}: it would wait for an annotation that the Repository's status names"));
+        let too_far: Vec<String> = own.into_iter().chain(beyond).collect();
+        let too_far = if too_far.is_empty() { None } else { Some(too_far.join("; it ")) };
         Preview {
             revision: desired.revision.clone(),
             reach: limits::reach(&in_force, &desired, &changed),

@@ -192,9 +192,13 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
             () = tokio::time::sleep(wake) => {}
         }
         let (mut keys, happenings, dropped) = reports.take();
-        keys.extend(std::mem::take(&mut patience.since).into_iter().map(|(key, since)| patience.keep(key, since)));
+        keys.extend(patience.over(TURN.saturating_sub(keys.len()), reports.waiting().are_devices_held()));
         let writes: Vec<_> = keys.iter().filter_map(|key| write(&cluster, &view, &mut patience, key)).collect();
         let results: Vec<(Key, Result<(), cluster::Error>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
+        if keys.len() >= TURN && !results.is_empty() {
+            // Others may have waited for long enough as well.
+            reports.news.notify_one();
+        }
         let mut failed = None;
         for (key, result) in results {
             match result {
@@ -211,7 +215,8 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
                 Err(error) if error.is_conflict() => drop(refused.insert(key, Instant::now() + SOON)),
                 Err(error) => {
                     failed = Some(error.in_full());
-                    reports.waiting().insert(key);
+                    // At the end of the line: whoever fails for ever keeps nobody else waiting.
+                    refused.insert(key, Instant::now() + AGAIN);
                 }
             }
         }
@@ -254,9 +259,13 @@ struct Patience {
 }
 
 impl Patience {
-    fn keep(&mut self, key: Key, since: Instant) -> Key {
-        self.since.insert(key.clone(), since);
-        key
+    /// Those that may have waited for long enough, so many at the most; of the devices none while these are held.
+    fn over(&self, most: usize, held: bool) -> Vec<Key> {
+        let may = |(key, since): &(&Key, &Instant)| {
+            let is_new = since.elapsed() < NEW && self.started.elapsed() > SETTLING;
+            !is_new && (!held || key.0 != Kind::Device)
+        };
+        self.since.iter().filter(may).take(most).map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether to wait with this object.
@@ -490,5 +499,14 @@ mod tests {
         tokio::time::advance(SETTLING).await;
         assert!(!patience.waits(&key, &known("{}"), false));
         assert!(patience.since.is_empty());
+
+        // Of very many not all are asked for at once, and of the devices none while these are held.
+        let keys = |kind, number: usize| (kind, Name::parse(&format!("n-{number}")));
+        patience.since.extend((0..1000).map(|number| (keys(Kind::Device, number), Instant::now())));
+        patience.since.insert(keys(Kind::Deployment, 0), Instant::now());
+        assert!(patience.over(TURN, false).is_empty(), "they are new");
+        tokio::time::advance(NEW).await;
+        assert_eq!(patience.over(TURN, false).len(), TURN);
+        assert_eq!(patience.over(TURN, true), [keys(Kind::Deployment, 0)]);
     }
 }

@@ -88,7 +88,7 @@ pub(crate) async fn follow(
             wish = wishes.recv() => match wish {
                 None | Some(Wish::Look) => {}
                 Some(Wish::Preview(reference, reply)) => {
-                    let _ = reply.send(reading.preview(&origin, &reference).await);
+                    let _ = reply.send(reading.preview(&origin, &reference).await.map(|(candidate, _)| candidate));
                     continue;
                 }
             }
@@ -245,8 +245,8 @@ impl Reading {
         }
     }
 
-    /// A branch, a tag or a commit, read beside what was read so far.
-    pub(super) async fn preview(&self, origin: &Origin, reference: &str) -> Result<Candidate, String> {
+    /// A branch, a tag or a commit, read beside what was read so far; with all that would have been read then.
+    pub(super) async fn preview(&self, origin: &Origin, reference: &str) -> Result<(Candidate, Self), String> {
         let Origin::Git(source) = origin else { return Err("a plain folder has no other revisions".into()) };
         let mut tries = vec![Follow::Branch(reference.to_owned()), Follow::Tag(reference.to_owned())];
         if reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -261,9 +261,13 @@ impl Reading {
             match looked {
                 Ok((_, None)) => {
                     let (desired, changed) = (self.desired.clone(), Changed::default());
-                    return Ok(Candidate::new(desired, changed, Vec::new()));
+                    return Ok((Candidate::new(desired, changed, Vec::new()), self.clone()));
                 }
-                Ok((aside, Some(fetched))) => return self.clone().fetched(&aside, fetched).await,
+                Ok((aside, Some(fetched))) => {
+                    let mut next = self.clone();
+                    let candidate = next.fetched(&aside, fetched).await?;
+                    return Ok((candidate, next));
+                }
                 Err(error) => first = first.or(Some(error.to_string())),
             }
         }

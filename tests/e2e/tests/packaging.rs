@@ -109,7 +109,8 @@ fn every_values_file_is_taken_and_its_pods_are_admitted() {
     }
 }
 
-/// The database that comes with the chart keeps its password, and the log its key, whatever is upgraded or taken away: the volume stays too.
+/// The database that comes with the chart keeps its password, and the log its key, whatever is upgraded or taken away; and who renders it without
+/// knowing them is refused.
 #[test]
 fn the_bundled_database_keeps_its_secrets() {
     if skipped() {
@@ -126,6 +127,10 @@ fn the_bundled_database_keeps_its_secrets() {
     };
     let first = upgrade(&[]);
     assert_eq!(upgrade(&["--set", "lookInterval=5s"]), first);
+    let anew = helm(&plane, &["template", "evenkeel", &chart, "--namespace", NAMESPACE, "--values", &values]).unwrap();
+    let refused = plane.with(&["apply", "--server-side", "--force-conflicts"], &anew).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("immutable"), "{said}");
     helm(&plane, &["uninstall", "evenkeel", "--namespace", NAMESPACE]).unwrap();
     assert_eq!(upgrade(&[]), first);
     let template = "go-template={{index .data \"audit.key\" | base64decode}}";

@@ -231,8 +231,25 @@ fn what_a_branch_would_change_is_shown() {
         let said = String::from_utf8_lossy(&asked.stderr).into_owned();
         assert!(!asked.status.success() && said.contains(reason), "{arguments:?}: {said}");
     }
+    // A branch that takes a label away takes its device out of the Deployment; what others have labelled stays with it.
+    world.plane.must(&["label", "dev/d-2", "--namespace", "fleet", "owner=bob"]).unwrap();
+    world.engine.git(&["checkout", "-q", "-b", "bare"]).unwrap();
+    let text = std::fs::read_to_string(world.engine.fleet.join("d-1.yaml")).unwrap();
+    world.engine.commit("d-1.yaml", &text.replace("labels: {role: app}", "labels: {}"), "bare").unwrap();
+    world.engine.git(&["checkout", "-q", main.trim()]).unwrap();
+    let said = String::from_utf8_lossy(&world.engine.cli(&["plan", "--repository", "fleet/fleet", "--diff", "bare"]).stdout).into_owned();
+    assert!(said.contains("fleet/d-1 is no longer selected") && !said.contains("d-2"), "{said}");
+
+    // Nothing of all that is done, also not by the next look.
+    world.plane.must(&["annotate", "erepo/fleet", "--namespace", "fleet", "evenkeel.dev/requested-at=now"]).unwrap();
+    world.until("the next look", || {
+        let status = world.object("erepo/fleet")["status"].clone();
+        if status["lastHandledRequestAt"] == "now" { Ok(()) } else { Err(status.to_string()) }
+    });
     world.told(&commit, "Applied", "4 objects");
     assert_eq!(world.object("dev/d-3")["metadata"]["name"], "d-3");
+    assert_eq!(world.object("dev/d-1")["metadata"]["labels"]["role"], "app");
+    assert_eq!(world.object("edep/app")["spec"]["package"]["apt"]["version"], "1.0-1");
 }
 
 /// Who may not act for the account of a Repository applies nothing, and says so.

@@ -120,6 +120,11 @@ impl Alerts {
         alerts
     }
 
+    /// From now on devices are looked at: until each has been, missing data means nothing.
+    pub fn settle(&mut self, now: Timestamp) {
+        self.settling_until = now.checked_add(SETTLING).ok();
+    }
+
     /// A rule says something else of a device than before.
     pub fn verdict(&mut self, around: Around<'_>, rule: &Name, device: &Name, verdict: &Verdict, now: Timestamp) {
         let key = (rule.clone(), device.clone());

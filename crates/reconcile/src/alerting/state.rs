@@ -291,9 +291,11 @@ impl Instance {
         let moved = |at: Timestamp| at.checked_add(by).unwrap_or(at);
         self.active_at = moved(self.active_at);
         self.seen_at = moved(self.seen_at);
-        for at in [&mut self.fired_at, &mut self.well_since, &mut self.resolved_at, &mut self.unknown_since] {
+        for at in [&mut self.well_since, &mut self.resolved_at, &mut self.unknown_since] {
             *at = at.map(moved);
         }
+        // Nothing waits for this one, and what asks whether it began before something else must not find that it began later.
+        self.fired_at = self.fired_at.map(|at| if by.is_negative() { moved(at) } else { at });
         if let Some(acknowledged) = &mut self.acknowledged {
             acknowledged.at = moved(acknowledged.at);
         }

@@ -104,6 +104,10 @@ impl<'a> Rewrite<'a> {
     /// What devices and classes have in common.
     fn watched(&mut self, spec: &mut Value, whose: &str) {
         list(spec, "/probes").for_each(|probe| rewrite_probe(probe, true));
+        // Simulated devices have a shell and no exporter or agent.
+        if spec["metrics"].get("ssh").is_none() && take(spec, "metrics") {
+            self.notes.insert(format!("{whose}: metrics are left out, but over SSH"));
+        }
         if self.rehearsal.is_some() && take(spec, "maintenance") {
             self.notes.insert(format!("{whose}: maintenance windows are left out"));
         }
@@ -178,7 +182,7 @@ pub(super) fn port(port: u16) -> u16 {
     if port < 1024 { port + 8000 } else { port }
 }
 
-/// Ports that may be opened here, no echo requests, no TLS, no DNS, and every second if it is repeated.
+/// Ports that may be opened here, no echo requests, no TLS, no DNS, no SNMP, and every second if it is repeated.
 fn rewrite_probe(probe: &mut Value, repeated: bool) {
     if let Some(tls) = probe.as_object_mut().and_then(|probe| probe.remove("tls")) {
         probe["tcp"] = json!({"port": tls["port"]});
@@ -194,7 +198,7 @@ fn rewrite_probe(probe: &mut Value, repeated: bool) {
         }
     }
     let _ = take(probe, "family") | take(probe, "sourceAddress");
-    if take(probe, "icmp") | take(probe, "dns") {
+    if take(probe, "icmp") | take(probe, "dns") | take(probe, "snmp") {
         probe["tcp"] = json!({"port": simfleet::SSH});
     }
     if repeated {

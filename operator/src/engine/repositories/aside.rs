@@ -1,10 +1,13 @@
 //! What another commit of a Repository would change in the cluster: read beside what is applied, and never applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crds::{Kind, Object};
+use cluster::Known;
+use crds::Object;
 use reconcile::desired::{Share, share};
+use reconcile::finding::Severity;
 use reconcile::limits::{self, Limits};
 use reconcile::{Key, Name, Target};
 use tokio::sync::{mpsc, oneshot};
@@ -12,10 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::source::{Candidate, Wrong};
 use super::Wanted;
 use super::base::placed;
-use super::follower::{Follower, deletions};
+use super::follower::{Follower, Turn, deletions};
 
 /// Questions that wait for one follower; more are refused.
 const WAITING: usize = 4;
+/// Time limit of one: whoever asks does not wait for longer, and the follower has other things to do.
+const LIMIT: Duration = Duration::from_secs(25);
 
 /// What the cluster would have with that commit, and the limit of the Repository that it goes beyond, if so.
 pub(crate) struct Aside {
@@ -60,44 +65,71 @@ impl Asides {
 
 impl Follower {
     pub(super) async fn answer(&self, wanted: &Wanted, question: Question) {
-        let _ = question.reply.send(self.aside(wanted, &question.reference).await);
+        let answer = tokio::time::timeout(LIMIT, self.aside(wanted, &question.reference)).await;
+        let late = || Err(format!("it could not be read within {} s: ask again", LIMIT.as_secs()));
+        let _ = question.reply.send(answer.unwrap_or_else(|_| late()));
     }
 
     async fn aside(&self, wanted: &Wanted, reference: &str) -> Result<Aside, String> {
         let origin = self.origin.as_ref().ok_or("it was not looked at yet: kubectl describe says why")?;
-        let read = self.reading.preview(origin, reference).await?;
+        let (read, next) = self.reading.preview(origin, reference).await?;
         let there = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).newest.clone();
         let there = there.ok_or("what the cluster has is not known yet")?;
-        let mut findings = read.findings;
-        let (mut changes, mut wanted_keys) = (BTreeMap::<Key, Option<Arc<Object>>>::new(), BTreeMap::new());
-        for object in read.desired.objects.values() {
+        let touched: BTreeSet<Key> = self.touched.iter().cloned().chain(read.told.iter().cloned()).collect();
+        let mut notes: Vec<String> = next.fault().into_iter().collect();
+        let (mut changes, mut all) = (BTreeMap::<Key, Option<Arc<Object>>>::new(), BTreeMap::new());
+        for object in next.objects().values() {
             let key = self.place(object);
-            wanted_keys.insert(key.clone(), &**object);
-            let object = placed(&key, object);
-            let known = self.shared.cluster.known(&key);
-            let from = known.as_ref().and_then(|known| known.from.as_deref());
-            if key == (Kind::Repository, self.name.clone()) || known.as_ref().is_some_and(|known| known.is_as(&object)) {
-                continue;
+            all.insert(key.clone(), &**object);
+            match self.turn(&wanted.spec, &key, &placed(&key, object), &touched) {
+                Turn::None => {}
+                Turn::Drifted => notes.push(format!("{}: note: it was changed by somebody else, and stays so", Target::of(key.0, key.1))),
+                Turn::Refused(text) => notes.push(format!("error: {text}")),
+                Turn::Left(text) => notes.push(format!("note: {text}")),
+                Turn::Apply { .. } => changes.extend(self.applied_as(key, (**object).clone())),
             }
-            let other = from.filter(|other| *other != self.name.full() && self.shared.is_there(other));
-            if let Some(other) = other {
-                let text = format!("{}: error: it is applied by repository {other}", Target::of(key.0, key.1.clone()));
-                findings.push(Wrong { severity: reconcile::finding::Severity::Error, text });
-                continue;
-            }
-            changes.insert(key, Some(Arc::new(object)));
         }
-        let (gone, _) = self.gone(&wanted.spec, &wanted_keys);
+        let (gone, left) = self.gone(&wanted.spec, &all, &next);
+        notes.extend(left.into_iter().map(|text| format!("note: {text}")));
+        notes.push(format!("repository/{}: note: what its account and its signers may change is judged when it is committed", self.name));
+        let too_far = self.too_far(wanted, &read, &gone);
         changes.extend(gone.into_iter().map(|(key, _)| (key, None)));
-        if self.is_judging() {
-            let text = format!("repository/{}: note: whether its signers may change that is judged when it is committed", self.name);
-            findings.push(Wrong { severity: reconcile::finding::Severity::Warning, text });
-        }
         let (desired, changed) = there.update(changes, read.desired.revision.clone());
+        notes.extend(
+            desired
+                .findings()
+                .into_iter()
+                .filter(|finding| all.contains_key(&(finding.object.kind(), finding.object.name().clone())))
+                .map(|finding| format!("{} {}: {}: {}", finding.object, finding.path, finding.severity.word(), finding.message)),
+        );
+        let findings = notes.into_iter().map(|text| Wrong { severity: Severity::Note, text }).collect();
+        Ok(Aside { candidate: Candidate::new(Arc::new(desired), changed, findings), too_far })
+    }
+
+    /// As the API server would have it: labels that others put there stay. `None`: it has it so.
+    fn applied_as(&self, key: Key, mut object: Object) -> Option<(Key, Option<Arc<Object>>)> {
+        let known = self.shared.cluster.known(&key);
+        if let Some(live) = known.as_ref().and_then(|known| known.object.as_deref()) {
+            let is_theirs = |label: &&String| known.as_ref().is_some_and(|known| known.foreign.contains(*label));
+            let theirs = live.metadata().labels.iter().flatten().filter(|(label, _)| is_theirs(label));
+            let labels = object.metadata_mut().labels.get_or_insert_default();
+            for (label, value) in theirs {
+                labels.entry(label.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        let object = placed(&key, &object);
+        if known.is_some_and(|known| known.is_just(&object)) { None } else { Some((key, Some(Arc::new(object)))) }
+    }
+
+    /// The limit of the Repository that it goes beyond: of what the Repository itself has, as when it is committed.
+    fn too_far(&self, wanted: &Wanted, read: &Candidate, gone: &[(Key, Known)]) -> Option<String> {
         let limits = wanted.spec.limits.as_ref();
         let devices = limits.and_then(|limits| limits.devices).map_or(Share::Percent(100), share);
         let limits = Limits { deletions: deletions(&wanted.spec), devices };
-        let too_far = limits::check(&there, &desired, &changed, limits).err().map(|too_far| too_far.reason);
-        Ok(Aside { candidate: Candidate::new(Arc::new(desired), changed, findings), too_far })
+        let mut changed = self.changed.clone();
+        changed.extend(read.changed.clone());
+        let by_commits = self.applied.as_ref().and_then(|applied| limits::check(applied, &read.desired, &changed, limits).err());
+        let by_objects = || self.too_many(wanted, &read.desired.revision.commit, gone).map(|(_, _, reason)| reason);
+        by_commits.map(|too_far| too_far.reason).or_else(by_objects)
     }
 }

@@ -44,7 +44,7 @@ const TOLD: usize = 5;
 const MESSAGE: usize = 2048;
 
 /// What is to be done about an object.
-enum Turn {
+pub(super) enum Turn {
     None,
     /// Somebody else has changed it, and that is only told.
     Drifted,
@@ -66,15 +66,15 @@ pub(super) struct Follower {
     pub(super) origin: Option<Arc<Origin>>,
     held: Held,
     /// The commit whose objects were applied last: limits are measured by it.
-    applied: Option<Arc<Desired>>,
+    pub(super) applied: Option<Arc<Desired>>,
     /// The commit that was applied last, also where it can't be read any more.
     revision: Option<String>,
     lost: Option<String>,
     /// Read since then.
     next: Option<Candidate>,
-    changed: Changed,
+    pub(super) changed: Changed,
     /// The objects that it changed.
-    touched: BTreeSet<Key>,
+    pub(super) touched: BTreeSet<Key>,
     /// The commit that was let through beyond the limits.
     let_through: Option<String>,
     /// Judges what its signers may change, where that is asked for.
@@ -137,6 +137,7 @@ impl Follower {
             let next = tokio::time::Instant::now() + interval;
             loop {
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep_until(next) => break,
                     changed = wanted.changed() => match changed {
                         Ok(()) => break,
@@ -343,11 +344,6 @@ impl Follower {
         self.judging.as_ref().map_or_else(|| self.reading.objects(), Judging::objects)
     }
 
-    /// Whether its signers need Roles.
-    pub(super) fn is_judging(&self) -> bool {
-        self.judging.is_some()
-    }
-
     fn is_denied(&self, key: &Key) -> bool {
         self.judging.as_ref().is_some_and(|judging| judging.is_denied(key))
     }
@@ -397,7 +393,7 @@ impl Follower {
         let objects = self.objects().clone();
         // What is to be applied is made of these one by one: copies of all of them at once would be much of what the process needs.
         let wanted: BTreeMap<Key, &Object> = objects.values().map(|object| (self.place(object), &**object)).collect();
-        let (gone, mut left) = self.gone(spec, &wanted);
+        let (gone, mut left) = self.gone(spec, &wanted, &self.reading);
         if let Some(too_far) = self.too_many(of, &revision.commit, &gone) {
             return self.waits(&too_far);
         }
@@ -405,7 +401,7 @@ impl Follower {
         let mut refused: BTreeMap<Key, Refusal> = BTreeMap::new();
         let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
         for (key, object) in &wanted {
-            match self.turn(spec, key, &placed(key, object)) {
+            match self.turn(spec, key, &placed(key, object), &self.touched) {
                 Turn::None => {}
                 Turn::Drifted => drifted.push(Target::of(key.0, key.1.clone()).to_string()),
                 Turn::Left(text) => left.push(text),
@@ -478,7 +474,7 @@ impl Follower {
     }
 
     /// What is to be done about an object.
-    fn turn(&self, spec: &RepositorySpec, key: &Key, object: &Object) -> Turn {
+    pub(super) fn turn(&self, spec: &RepositorySpec, key: &Key, object: &Object, touched: &BTreeSet<Key>) -> Turn {
         let shown = || Target::of(key.0, key.1.clone());
         if *key == (Kind::Repository, self.name.clone()) {
             return Turn::Left(format!(
@@ -495,7 +491,7 @@ impl Follower {
         let known = self.shared.cluster.known(key);
         let from = known.as_ref().and_then(|known| known.from.as_deref());
         let is_ours = from == Some(self.name.full());
-        let is_touched = self.touched.contains(key) && !self.is_denied(key);
+        let is_touched = touched.contains(key) && !self.is_denied(key);
         match &known {
             Some(known) if known.deleting || (is_ours && !is_touched && known.is_as(object)) => return Turn::None,
             _ => {}
@@ -512,9 +508,9 @@ impl Follower {
     }
 
     /// What came from here and is not in Git any more; and what of that is left, since others apply it too.
-    pub(super) fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, &Object>) -> (Vec<(Key, Known)>, Vec<String>) {
+    pub(super) fn gone(&self, spec: &RepositorySpec, wanted: &BTreeMap<Key, &Object>, read: &Reading) -> (Vec<(Key, Known)>, Vec<String>) {
         // What can't be read may be all that is missing.
-        if spec.prune == Some(false) || self.reading.fault().is_some() {
+        if spec.prune == Some(false) || read.fault().is_some() {
             return (Vec::new(), Vec::new());
         }
         let there = self.shared.cluster.applied_from(&self.name);
@@ -534,7 +530,7 @@ impl Follower {
 
     /// Whether more would be deleted than may be, by what is there and not by what commits say: another branch or path, or another
     /// repository, may have none of it. What a Deployment takes off its devices as it goes weighs as much as a device.
-    fn too_many(&self, of: &Wanted, commit: &str, gone: &[(Key, Known)]) -> Option<Waits> {
+    pub(super) fn too_many(&self, of: &Wanted, commit: &str, gone: &[(Key, Known)]) -> Option<Waits> {
         let weighs = |(key, known): &&(Key, Known)| match known.object.as_deref() {
             Some(Object::Deployment(deployment)) => deployment.spec.on_delete == Some(crds::OnDelete::Remove),
             _ => key.0 == Kind::Device,

@@ -144,7 +144,10 @@ impl<'a> View<'a> {
         let goes_on = self.told.filter(|told| !told.firing.is_empty());
         let thread = goes_on.map_or_else(|| thread(self.group, self.route, self.now), |told| told.thread.clone());
         let number = goes_on.map_or(1, |told| told.number + 1);
-        let mut firing: Vec<Said> = self.due.iter().map(|alert| alert.said()).collect();
+        // What was said to fire and still does belongs to it, though it would not be said by itself: else it would seem to be over.
+        let is_told = |alert: &&Instance| self.told.is_some_and(|told| told.firing.contains_key(&alert.id));
+        let still = self.held.iter().map(|(alert, _)| *alert).filter(is_told);
+        let mut firing: Vec<Said> = self.due.iter().copied().chain(still).map(Instance::said).collect();
         firing.sort_by_key(|said| (said.severity as u8, said.since));
         let ended = |alert: Option<&Instance>| alert.and_then(|alert| alert.resolved_at).unwrap_or(self.now);
         let resolved: Vec<Said> =

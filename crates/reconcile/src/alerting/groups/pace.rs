@@ -29,9 +29,12 @@ impl Pace {
     /// What of these is said: each, as long as that is not too much, else all of them as one.
     pub fn put(&mut self, mut notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
         self.told.retain(|at| now.duration_since(*at) < WINDOW && *at <= now);
-        if self.told.len() + notices.len() > STORM && notices.len() > 1 {
+        if self.told.len() + notices.len() > STORM {
+            // What comes after it one by one is gathered too.
             self.summary_at = Some(now);
-            notices = summary(notices).into_iter().collect();
+            if notices.len() > 1 {
+                notices = summary(notices).into_iter().collect();
+            }
         }
         self.told.extend(notices.iter().map(|_| now));
         while self.told.len() > STORM {
@@ -66,4 +69,29 @@ fn summary(notices: Vec<Notice>) -> Option<Notice> {
     let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX);
     all.left_off = (all.left_off.0.saturating_add(count(left.0)), all.left_off.1.saturating_add(count(left.1)));
     Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+
+    fn notice(number: usize) -> Notice {
+        let (id, at) = (format!("n-{number}"), Timestamp::UNIX_EPOCH);
+        let (thread, receiver) = (id.clone(), Name::parse("oncall"));
+        Notice { id, receiver, thread, reason: Reason::First, at, group: [].into(), firing: vec![], resolved: vec![], left_off: (0, 0) }
+    }
+
+    /// Groups mostly come one by one, each with its own delay: that is a storm too.
+    #[test]
+    fn what_comes_one_by_one_is_a_storm_too() {
+        let (mut pace, mut now) = (Pace::default(), Timestamp::from_second(1_800_000_000).unwrap());
+        for number in 0..=STORM {
+            assert_eq!(pace.waits_until(now), None, "{number}");
+            assert_eq!(pace.put(vec![notice(number)], now).len(), 1);
+            now = now.checked_add(SignedDuration::from_secs(1)).unwrap();
+        }
+        let until = pace.waits_until(now).unwrap();
+        assert_eq!(pace.put((0..40).map(notice).collect(), until).len(), 1, "what was gathered meanwhile");
+    }
 }
