@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::control_plane::ControlPlane;
-use e2e::fleet::{Fleet, database_secrets, skipped};
+use e2e::fleet::{Fleet, app, database_secrets, skipped};
 use e2e::postgres::Postgres;
 
 /// A replica is killed, or the database ends, at a moment that a seed chooses, again and again in rollouts that overtake each other: nothing
@@ -26,7 +26,12 @@ fn killed_at_any_moment_nothing_is_done_twice() {
     world.start_pod().unwrap();
     world.start_pod().unwrap();
     let versions = ["1.0-1", "2.0-1", "3.0-1"];
-    world.deploy(versions[0], "");
+    // Whatever is there, the next one is meant, also where it is lower.
+    let deploy = |world: &Fleet, version: &str| {
+        let text = app(version, "").replace(&format!("version: {version}}}"), &format!("version: {version}, allowDowngrade: true}}"));
+        world.plane.apply(&text).unwrap();
+    };
+    deploy(&world, versions[0]);
     world.wait("Complete", versions[0], 3);
     // A linear congruential generator (Knuth, MMIX) is random enough for a moment.
     let mut state = seed;
@@ -42,7 +47,7 @@ fn killed_at_any_moment_nothing_is_done_twice() {
     for kill in 0..kills {
         if kill % 2 == 0 {
             version = versions[usize::try_from(kill / 2 + 1).unwrap() % versions.len()];
-            world.deploy(version, "");
+            deploy(&world, version);
         }
         std::thread::sleep(Duration::from_millis(random(4000)));
         if random(4) == 0 {
