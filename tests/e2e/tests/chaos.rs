@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::control_plane::ControlPlane;
-use e2e::fleet::{Fleet, app, database_secrets, skipped};
+use e2e::fleet::{Fleet, app, database_secrets, skipped, tail};
 use e2e::postgres::Postgres;
 
 /// A replica is killed, or the database ends, at a moment that a seed chooses, again and again in rollouts that overtake each other: nothing
@@ -39,10 +39,6 @@ fn killed_at_any_moment_nothing_is_done_twice() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let planner = |world: &Fleet| {
-        let holder = world.holder();
-        world.pods.iter().position(|pod| holder.contains(&format!("_{}_", pod.id())))
-    };
     let (mut version, mut planners) = (versions[0], 0);
     for kill in 0..kills {
         if kill % 2 == 0 {
@@ -57,7 +53,7 @@ fn killed_at_any_moment_nothing_is_done_twice() {
         }
         // Somebody has to plan, or nobody does yet.
         if random(2) == 0 {
-            world.until("somebody who plans", || planner(&world).map(drop).ok_or_else(|| world.holder()));
+            until(&mut world, "somebody who plans", |world| planner(world).map(drop).ok_or_else(|| world.holder()));
         }
         // Mostly the one that plans; or one that only holds shards.
         let planner = planner(&world).filter(|_| random(3) > 0);
@@ -68,6 +64,31 @@ fn killed_at_any_moment_nothing_is_done_twice() {
         planners += usize::from(planner.is_some());
     }
     println!("{planners} of them planned");
-    world.wait("Complete", version, 3);
+    until(&mut world, "its end", |world| world.is("Complete", version, 3));
+    until(&mut world, "somebody who plans", |world| planner(world).map(drop).ok_or_else(|| world.holder()));
     world.log(&world.pods[planner(&world).unwrap_or_default()]).unwrap().assert_once();
+}
+
+/// Which of the pods plans.
+fn planner(world: &Fleet) -> Option<usize> {
+    let holder = world.holder();
+    world.pods.iter().position(|pod| holder.contains(&format!("_{}_", pod.id())))
+}
+
+/// Waits until something holds. Who ends, since the lease is lost or the database away, is started again, as a kubelet would.
+fn until(world: &mut Fleet, what: &str, look: impl Fn(&Fleet) -> Result<(), String>) {
+    let mut last = String::new();
+    for _ in 0..600 {
+        for pod in world.pods.iter_mut().filter(|pod| pod.is_over()) {
+            pod.kill();
+            pod.run().unwrap();
+        }
+        match look(world) {
+            Ok(()) => return,
+            Err(error) => last = error,
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let logs: Vec<String> = world.pods.iter().map(|pod| tail(&pod.log())).collect();
+    panic!("{what}: {last}\n{}", logs.join("\n--- the next pod\n"));
 }

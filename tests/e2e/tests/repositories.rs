@@ -235,7 +235,7 @@ fn what_a_branch_would_change_is_shown() {
     world.plane.must(&["label", "dev/d-2", "--namespace", "fleet", "owner=bob"]).unwrap();
     world.engine.git(&["checkout", "-q", "-b", "bare"]).unwrap();
     let text = std::fs::read_to_string(world.engine.fleet.join("d-1.yaml")).unwrap();
-    world.engine.commit("d-1.yaml", &text.replace("labels: {role: app}", "labels: {}"), "bare").unwrap();
+    world.engine.commit("d-1.yaml", &text.replace("role: app", "site: ams"), "bare").unwrap();
     world.engine.git(&["checkout", "-q", main.trim()]).unwrap();
     let said = String::from_utf8_lossy(&world.engine.cli(&["plan", "--repository", "fleet/fleet", "--diff", "bare"]).stdout).into_owned();
     assert!(said.contains("fleet/d-1 is no longer selected") && !said.contains("d-2"), "{said}");
