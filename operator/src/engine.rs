@@ -196,7 +196,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         }
     }));
     let mut requests = parts.requests;
-    let mut read = engine.read().usages.on_usage();
+    let mut readings = usage::Readings::new(engine.read().usages.on_usage());
     let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone() };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
     loop {
@@ -207,7 +207,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
             is_down = turned(&mut own_network) => engine.write().own_network_down = is_down,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
-            Some(news) = read.recv() => engine.usage(&news),
+            Some(news) = readings.next() => engine.usage(&news),
             () = tokio::time::sleep(wake) => engine.time_passed(),
             // An engine that looks at its source no more would look well, and never do anything again.
             ended = &mut follow => bail!("the source is not followed any more: {}", ended.err().map_or("it has ended".into(), |error| error.to_string())),
@@ -219,12 +219,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
                 None => break,
             }
         }
-        for _ in 0..QUEUE {
-            match read.try_recv() {
-                Ok(news) => engine.usage(&news),
-                Err(_) => break,
-            }
-        }
+        (0..QUEUE).map_while(|_| readings.also()).for_each(|news| engine.usage(&news));
         if engine.replaced {
             bail!("another replica plans: this one ends");
         }

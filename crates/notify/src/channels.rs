@@ -32,6 +32,35 @@ pub struct Delivered {
     pub notes: Vec<String>,
 }
 
+/// What came of telling one recipient after the other.
+#[derive(Default)]
+pub(crate) struct Told {
+    reached: Vec<String>,
+    failed: Option<Error>,
+}
+
+impl Told {
+    /// It reached this one.
+    pub(crate) fn took(&mut self, to: &str) {
+        self.reached.push(to.to_owned());
+    }
+
+    /// It did not reach one. What may still help decides whether it is tried again, and the first of these is what is told.
+    pub(crate) fn missed(&mut self, error: Error) {
+        if self.failed.as_ref().is_none_or(|before| !before.is_transient() && error.is_transient()) {
+            self.failed = Some(error);
+        }
+    }
+
+    /// All of them have it, or who has it so far.
+    pub(crate) fn outcome(self, notes: Vec<String>) -> Result<Delivered, Error> {
+        match self.failed {
+            None => Ok(Delivered { reached: self.reached, notes }),
+            Some(error) => Err(error.with_reached(self.reached)),
+        }
+    }
+}
+
 /// Connections to mail servers and HTTP servers, used again for the next notification.
 pub struct Channels {
     pub(crate) origin: Origin,

@@ -12,7 +12,6 @@
 
 mod channels;
 mod error;
-pub mod heartbeat;
 mod http;
 mod mail;
 pub mod retry;

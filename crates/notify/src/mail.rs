@@ -9,7 +9,7 @@ mod text;
 use reconcile::alerting::Notice;
 use reconcile::alerting::receiver::Email;
 
-use crate::channels::{Channels, Delivered};
+use crate::channels::{Channels, Delivered, Told};
 use crate::error::{Category, Error};
 use crate::secret::Secret;
 use crate::words::View;
@@ -29,25 +29,19 @@ pub(crate) async fn deliver(
     let notes: Vec<String> = broken.into_iter().collect();
     let message = message::compose(notice, view, email, &subject, &notes)?;
     let from = message::address(&email.from)?;
-    let mut delivered = Delivered { reached: Vec::new(), notes };
-    let mut failed: Option<Error> = None;
+    let mut told = Told::default();
     for to in email.to.iter().filter(|to| !reached.contains(to)) {
         match channels.mail.send(email, secret, &from, message::address(to)?, &message).await {
-            Ok(()) => delivered.reached.push(to.clone()),
+            Ok(()) => told.took(to),
             Err(error) => {
                 // What is not about this recipient, the others would only hear again.
                 let ends = !matches!(error.category, Category::Recipient | Category::Refused);
-                if failed.as_ref().is_none_or(|before| !before.is_transient() && error.is_transient()) {
-                    failed = Some(error);
-                }
+                told.missed(error);
                 if ends {
                     break;
                 }
             }
         }
     }
-    match failed {
-        None => Ok(delivered),
-        Some(error) => Err(error.with_reached(delivered.reached)),
-    }
+    told.outcome(notes)
 }

@@ -34,7 +34,7 @@ pub const ATTEMPTS: u32 = 1000;
 pub enum Next {
     /// It is tried again then.
     Again(Timestamp),
-    /// It is given up, and why. That is an alert itself.
+    /// It is given up, and why.
     DeadLetter(Why),
 }
 

@@ -14,7 +14,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::channels::{Channels, Delivered};
+use crate::channels::{Channels, Delivered, Told};
 use crate::error::{Category, Error};
 use crate::http::{self, Request};
 use crate::secret::Secret;
@@ -47,17 +47,13 @@ pub(crate) async fn deliver(
     let success = sms.success.as_deref().map(Success::parse).transpose();
     let success = success.map_err(|error| Error::new(Category::Receiver, format!("`success` can't be used: {error}")))?;
     let (text, notes) = text(view, sms);
-    let mut delivered = Delivered { reached: Vec::new(), notes };
-    let mut failed: Option<Error> = None;
+    let mut told = Told::default();
     for to in sms.to.iter().filter(|to| !reached.contains(to)) {
         match one(channels, view, sms, secret, success.as_ref(), (to, &text), now).await {
-            Ok(()) => delivered.reached.push(to.clone()),
+            Ok(()) => told.took(to),
             Err(error) => {
                 let ends = matches!(error.category, Category::RateLimited | Category::Connection | Category::Timeout | Category::Tls);
-                // What may still help decides whether it is tried again, and the first of these is what is told.
-                if failed.as_ref().is_none_or(|before| !before.is_transient() && error.is_transient()) {
-                    failed = Some(error);
-                }
+                told.missed(error);
                 // The others would only hear the same.
                 if ends {
                     break;
@@ -65,10 +61,7 @@ pub(crate) async fn deliver(
             }
         }
     }
-    match failed {
-        None => Ok(delivered),
-        Some(error) => Err(error.with_reached(delivered.reached)),
-    }
+    told.outcome(notes)
 }
 
 async fn one(

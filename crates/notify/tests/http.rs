@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use common::{HOSTILE, at, firing, grouped, hostile, receiver, resolved, secret};
-use notify::heartbeat::{By, Heartbeat};
 use notify::{Category, Channels, Delivered, Error, Origin, Secret};
 use reconcile::alerting::{Notice, Receiver};
 use serde_json::{Value, json};
@@ -317,24 +316,4 @@ async fn a_trial_goes_the_way_of_an_alert() {
     assert_eq!(server.last().json()["text"], "[TRIAL] trial");
     let suspended = Receiver { suspend: true, ..hook };
     assert_eq!(send(&notice, &suspended, &Secret::default()).await.unwrap_err().category, Category::Receiver);
-}
-
-#[tokio::test]
-async fn a_heartbeat_is_one_bounded_request() {
-    let server = Server::start(|number, _| match number {
-        2 => StatusCode::NOT_FOUND.into_response(),
-        _ => endless(StatusCode::OK),
-    })
-    .await;
-    let url = format!("{}/ping/5ecret", server.url);
-    let beat = |by| {
-        let url = url.clone();
-        async move { Heartbeat::new(by).beat(&url, &Secret::default(), at("12:00:00")).await }
-    };
-    beat(By::Get).await.unwrap();
-    beat(By::Post).await.unwrap();
-    let error = beat(By::Get).await.unwrap_err();
-    assert!(!error.is_transient() && !error.to_string().contains("5ecret"), "{error}");
-    let methods: Vec<String> = server.asked().iter().map(|asked| asked.method.to_string()).collect();
-    assert_eq!(methods, ["GET", "POST", "GET"]);
 }

@@ -19,7 +19,7 @@ use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use reconcile::alerting::alerts::{Alerts, Around, Key};
 use reconcile::alerting::groups::Group;
 use reconcile::alerting::state::{Acknowledged, Instance, Transition, Verdict};
-use reconcile::alerting::suppress::{Silence, children};
+use reconcile::alerting::suppress::Silence;
 use reconcile::alerting::{Notice, Truth};
 use reconcile::{Contact, Desired, DeviceSeen, Name, Observed, Placement, Revision};
 use serde::Deserialize;
@@ -80,7 +80,6 @@ struct World {
     desired: Desired,
     observed: Observed,
     silences: Vec<Silence>,
-    children: BTreeMap<Name, BTreeSet<Name>>,
     alerts: Alerts,
     stored_instances: BTreeMap<Key, String>,
     stored_groups: BTreeMap<String, String>,
@@ -113,7 +112,6 @@ impl World {
         let (desired, findings) = Desired::build(objects, Revision::default());
         assert!(!findings.iter().any(|finding| finding.stalls), "{}: {findings:?}", timeline.name);
         Self {
-            children: children(&desired),
             desired,
             observed: Observed::default(),
             silences: Vec::new(),
@@ -133,12 +131,11 @@ impl World {
     fn update(&mut self, key: (Kind, &str), object: Option<Arc<Object>>) {
         let key = (key.0, Name::parse(key.1));
         self.desired = self.desired.update([(key, object)], Revision::default()).0;
-        self.children = children(&self.desired);
         self.with(|alerts, around, now| alerts.in_force(around, now));
     }
 
     fn with(&mut self, act: impl FnOnce(&mut Alerts, Around<'_>, Timestamp)) {
-        let around = Around { desired: &self.desired, observed: &self.observed, silences: &self.silences, children: &self.children };
+        let around = Around { desired: &self.desired, observed: &self.observed, silences: &self.silences };
         act(&mut self.alerts, around, self.now);
         self.store();
     }

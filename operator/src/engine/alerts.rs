@@ -11,7 +11,7 @@ use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
 use reconcile::alerting::expr::Inputs;
 use reconcile::alerting::history::History;
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
-use reconcile::alerting::suppress::{Silence, children};
+use reconcile::alerting::suppress::Silence;
 use reconcile::record::Actor;
 use reconcile::{Desired, Name, Series};
 use store::Remembered;
@@ -32,7 +32,6 @@ const COMMENT: usize = 500;
 pub(super) struct Watch {
     alerts: Alerts,
     silences: Vec<Silence>,
-    children: BTreeMap<Name, BTreeSet<Name>>,
     /// Devices of which something changed that rules may ask for.
     touched: BTreeSet<Name>,
     /// What rules look back at.
@@ -80,7 +79,6 @@ impl Watch {
         }
         self.silences = silences(new);
         if !changed.is_empty() {
-            self.children = children(new);
             self.history.retain(|device, _| new.devices.contains_key(device));
         }
         self.touched.extend(changed.iter().cloned());
@@ -140,7 +138,7 @@ impl Engine {
         let due: Vec<Name> = watch.again.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
         watch.touched.extend(due);
         let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let around = Around { desired, observed: &view.observed, silences: &watch.silences, children: &watch.children };
+        let around = Around { desired, observed: &view.observed, silences: &watch.silences };
         if std::mem::take(&mut watch.other_rules) {
             watch.alerts.in_force(around, now);
         }

@@ -11,7 +11,7 @@
 mod flush;
 mod lookup;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crds::AlertState;
 use jiff::{SignedDuration, Timestamp};
@@ -43,8 +43,6 @@ pub struct Around<'a> {
     pub observed: &'a Observed,
     /// Silences that have not ended.
     pub silences: &'a [Silence],
-    /// Devices by the device that they are reached through.
-    pub children: &'a BTreeMap<Name, BTreeSet<Name>>,
 }
 
 /// All alerts, and what was said of them.

@@ -11,11 +11,11 @@ use super::expr::{Compiled, Inputs, Wrong};
 use super::groups::Routing;
 use super::notice::LastChange;
 use super::state::{Subject, Timing, Verdict};
-use super::suppress::behind;
 use super::trial;
 use crate::desired::{Device, Findings};
 use crate::name::{Name, Target};
 use crate::observed::Observed;
+use crate::parents;
 use crate::usage::Series;
 
 /// Alerts that one rule may have at once, if it says nothing else. More of them is no alert but a mistake.
@@ -147,7 +147,7 @@ impl Rule {
             labels,
             summary: self.summarize(device, value),
             last_change: last_change(around.observed, around.desired.selected_by.get(&device.name), &device.name),
-            behind: behind(around.desired, around.children, &device.name),
+            behind: u32::try_from(parents::behind(around.desired, around.observed, &device.name).len()).unwrap_or(u32::MAX),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What keeps an alert from being said. It has no say in what the alert's state is, and eats none of its time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -8,12 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::{Desired, Device};
 use crate::name::Name;
-use crate::observed::{Contact, DeviceSeen, Health, Observed};
+use crate::observed::Observed;
+use crate::parents::root_of;
 use crate::rollout::{Phase, Placement, RevisionResult, Rollout};
 use crate::window::{Opening, opening};
-
-/// Devices on the way up that are asked whether they are dead; more of them are a circle, or nobody's network.
-const STEPS: usize = 64;
 
 /// Why an alert is not said for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +35,7 @@ pub enum Suppressor {
     },
     /// What the device is reached through is dead.
     Parent {
-        /// The nearest to us of those that are dead.
+        /// The topmost dead one.
         device: Name,
     },
     /// A rollout is at work on the device.
@@ -123,7 +121,7 @@ pub fn suppressors(
         }
         Opening::Closed { opens } => again.extend(opens),
     }
-    by.extend(dead_parent(desired, observed, device).map(|device| Suppressor::Parent { device }));
+    by.extend(root_of(desired, observed, &device.name).map(|device| Suppressor::Parent { device }));
     for unit in desired.selected_by.get(&device.name).into_iter().flatten() {
         let Some(rollout) = observed.rollouts.get(unit) else { continue };
         let Some(placement) = rollout.placements.get(&device.name) else { continue };
@@ -141,61 +139,4 @@ pub fn suppressors(
 fn is_new(rollout: &Rollout, placement: &Placement) -> bool {
     let moving = |result: &RevisionResult| matches!(result, RevisionResult::Progressing | RevisionResult::RollingBack { .. });
     matches!(placement.phase, Phase::Applied | Phase::Restored) && rollout.current().is_some_and(|record| moving(&record.result))
-}
-
-/// The device because of which nobody can say how this one is: all ways to it go through dead ones (Icinga: all parents have to be down),
-/// and of those this is the nearest to us.
-pub fn dead_parent(desired: &Desired, observed: &Observed, device: &Device) -> Option<Name> {
-    let is_dead = |name: &Name| observed.devices.get(name).is_some_and(|seen| self::is_dead(seen));
-    if device.parents.is_empty() {
-        return None;
-    }
-    let mut below = device;
-    let mut root = None;
-    for _ in 0..STEPS {
-        let (dead, alive): (Vec<&Name>, Vec<&Name>) = below.parents.iter().partition(|parent| is_dead(parent));
-        let (Some(first), []) = (dead.first(), alive.as_slice()) else { break };
-        root = Some((*first).clone());
-        let Some(parent) = desired.devices.get(*first) else { break };
-        below = parent;
-    }
-    root
-}
-
-/// It can't be reached, or, where it is only watched, everything that is tried there fails.
-fn is_dead(seen: &DeviceSeen) -> bool {
-    match seen.contact {
-        Contact::Unreachable { .. } => true,
-        Contact::Known => false,
-        Contact::Never => {
-            seen.health() == Health::Degraded && seen.probes.values().all(|probe| probe.state == crate::observed::ProbeState::Fail)
-        }
-    }
-}
-
-/// How many devices are reached through this one alone, near or far.
-pub fn behind(desired: &Desired, children: &BTreeMap<Name, BTreeSet<Name>>, device: &Name) -> u32 {
-    let mut behind: BTreeSet<&Name> = BTreeSet::new();
-    let mut next: Vec<&Name> = vec![device];
-    while let Some(name) = next.pop() {
-        for child in children.get(name).into_iter().flatten() {
-            let only = |parent: &Name| parent == device || behind.contains(parent);
-            let cut_off = desired.devices.get(child).is_some_and(|child| child.parents.iter().all(only));
-            if cut_off && behind.insert(child) {
-                next.push(child);
-            }
-        }
-    }
-    u32::try_from(behind.len()).unwrap_or(u32::MAX)
-}
-
-/// Devices by the device that they are reached through.
-pub fn children(desired: &Desired) -> BTreeMap<Name, BTreeSet<Name>> {
-    let mut children: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
-    for (name, device) in desired.devices.iter() {
-        for parent in &device.parents {
-            children.entry(parent.clone()).or_default().insert(name.clone());
-        }
-    }
-    children
 }
