@@ -105,6 +105,10 @@ async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
             alert.subject.summary.clone(),
         ]
     };
+    if alerts.is_empty() {
+        let more = if args.all { "" } else { "; evenkeel alerts --all also has what is pending, and what was resolved just now" };
+        eprintln!("nothing fires{more}");
+    }
     show::table(&["ID", "STATE", "SEVERITY", "RULE", "DEVICE", "AGE", "SUMMARY"], &alerts.iter().map(row).collect::<Vec<_>>());
     for (rule, beyond) in answer["beyondLimit"].as_object().into_iter().flatten() {
         eprintln!("alertrule/{}: its limit is reached; {beyond} more devices are not alerted on", show::clean(rule));

@@ -67,6 +67,9 @@ pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
             println!("{}", show::clean(&text(line)).replace('\n', " "));
         }
         if !args.follow {
+            if newest == 0 {
+                eprintln!("no line of that kind within {}: is the device's syslog sent here (evenkeel run --syslog-udp)?", args.since);
+            }
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(FOLLOW).await;
