@@ -102,6 +102,22 @@ metrics! {
     Uptime = "uptime" of Device in Seconds,
     /// How long the probe took when it last passed.
     ProbeSeconds = "probes.seconds" of Probe in Seconds,
+    /// Lines of log that came in the last whole minute.
+    LogLines = "logs.lines" of Device in Count,
+    /// Those of them that are errors or worse (severity 3 and below, RFC 5424).
+    LogErrors = "logs.errors" of Device in Count,
+    /// Those of them that are warnings (severity 4).
+    LogWarnings = "logs.warnings" of Device in Count,
+    /// Kinds of lines (templates) that came in that minute and were never seen from this device.
+    LogNewTemplates = "logs.newTemplates" of Device in Count,
+    /// Templates that come far more often than they did.
+    LogUnusual = "logs.unusual" of Device in Count,
+    /// Templates that came regularly and don't any more.
+    LogVanished = "logs.vanished" of Device in Count,
+    /// How far severities are from what they were: the share of lines that moved from one to another (total variation distance).
+    LogSeverityShift = "logs.severityShift" of Device in Ratio,
+    /// Lines of that minute that match a pattern which an alert rule asks for.
+    LogMatches = "logs.matches" of Pattern in Count,
 }
 
 /// What a metric is of.
@@ -115,6 +131,8 @@ pub enum Of {
     Interface,
     /// A probe, by its name.
     Probe,
+    /// Lines of log, by a regular expression.
+    Pattern,
 }
 
 /// What a metric is counted in.
@@ -134,12 +152,12 @@ pub enum Unit {
     Count,
 }
 
-/// One value over time: a metric, and of which disk, interface or probe (empty for the whole device).
+/// One value over time: a metric, and of which disk, interface, probe or pattern (empty for the whole device).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Series {
     /// What is measured.
     pub metric: Metric,
-    /// Of which disk, interface or probe.
+    /// Of which disk, interface, probe or pattern.
     pub item: String,
 }
 

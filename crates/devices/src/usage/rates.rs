@@ -198,6 +198,7 @@ fn bounded(values: BTreeMap<Series, f64>) -> (BTreeMap<Series, f64>, usize) {
         Of::Probe => 1,
         Of::Disk => 2,
         Of::Interface => 3,
+        Of::Pattern => 4,
     };
     let mut items: BTreeMap<(u8, String), Vec<(Series, f64)>> = BTreeMap::new();
     for (series, value) in values {
