@@ -2,7 +2,9 @@
 
 mod fleet;
 mod kubernetes;
+mod mailbox;
 mod watch;
+mod watching;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,11 +90,13 @@ fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         style(&touched[0]).bold()
     );
 
-    part("4. Why is it so?");
+    let next = if fleet.is_simulated() { watching::story(fleet, stop)? } else { 4 };
+
+    part(&format!("{next}. Why is it so?"));
     let explained = command(fleet, &["explain", &format!("deployment/{}", release.deployment)])?;
     ensure!(explained.contains("RolledBack"), "explain does not say so");
 
-    part("5. And can that be proven?");
+    part(&format!("{}. And can that be proven?", next + 1));
     let export = fleet.engine.data.join("export.jsonl").display().to_string();
     let key = fleet.engine.data.join("audit.pub").display().to_string();
     command(fleet, &["audit", "export", "--file", &export])?;

@@ -39,13 +39,15 @@ pub(crate) fn is_root() -> bool {
 /// Installs what is missing where we are root, and says the command where we are not. Returns what is still missing.
 pub(crate) fn ensure() -> Vec<&'static str> {
     let missing = self::missing();
-    if missing.is_empty() {
-        return missing;
-    }
+    if missing.is_empty() { missing } else { only(&missing) }
+}
+
+/// The same for only these packages.
+pub(crate) fn only(missing: &[&'static str]) -> Vec<&'static str> {
     let command = format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "));
     if !is_root() {
         eprintln!("missing from this machine: {}; as root: {command}", missing.join(" "));
-        return missing;
+        return missing.to_vec();
     }
     eprintln!("installing from the system's packages: {}", missing.join(" "));
     let status = Command::new("sh").arg("-c").arg(format!("{command} >/dev/null")).env("DEBIAN_FRONTEND", "noninteractive").status();

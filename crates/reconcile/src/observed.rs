@@ -318,8 +318,9 @@ impl DeviceSeen {
     /// Are we able to see it, and is it well.
     pub fn health(&self) -> Health {
         match self.contact {
-            // One that is only watched is never looked at, and is as well as its probes say.
+            // One that is only watched is never looked at, and is as well as its probes say: if all fail, it is out of reach.
             Contact::Never if self.probes.is_empty() => Health::Unknown,
+            Contact::Never if self.probes.values().all(|probe| probe.state == ProbeState::Fail) => Health::Unreachable,
             Contact::Unreachable { .. } => Health::Unreachable,
             _ if self.probes.values().any(|probe| probe.state == ProbeState::Fail) => Health::Degraded,
             _ if self.probes.values().any(|probe| probe.state == ProbeState::Unknown) => Health::Unknown,
@@ -395,6 +396,21 @@ mod tests {
         assert!(!observed.devices.contains_key(&Name::parse("gone")));
         assert_eq!(observed.devices[&Name::parse("a")].probes.keys().collect::<Vec<_>>(), ["web"]);
         assert_eq!(observed.devices[&Name::parse("b")].health(), Health::Healthy);
+    }
+
+    /// A switch has no login; a dead one would never be worth an alert.
+    #[test]
+    fn what_is_only_watched_is_out_of_reach_when_all_its_probes_fail() {
+        let health = |contact: Contact, states: &[ProbeState]| {
+            let probes = states.iter().enumerate().map(|(at, state)| (at.to_string(), ProbeSeen { state: *state, ..ProbeSeen::default() }));
+            DeviceSeen { contact, probes: probes.collect(), ..DeviceSeen::default() }.health()
+        };
+        use ProbeState::{Fail, Ok, Unknown};
+        assert_eq!(health(Contact::Never, &[Fail, Fail]), Health::Unreachable);
+        assert_eq!(health(Contact::Never, &[Fail, Ok]), Health::Degraded);
+        assert_eq!(health(Contact::Never, &[Fail, Unknown]), Health::Degraded);
+        assert_eq!(health(Contact::Known, &[Fail, Fail]), Health::Degraded, "it answers");
+        assert_eq!(health(Contact::Never, &[]), Health::Unknown);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, short, value_enum, default_value = "text")]
     output: SimulateOutput,
     /// For the demo: start the devices, write manifests that speak of them into a folder and its name to standard output, and stay until
-    /// standard input ends
+    /// standard input ends; a line of it is DEVICE=FAULT, or DEVICE=well
     #[arg(long, hide = true)]
     serve: bool,
     /// Further versions that can be had
@@ -180,8 +180,28 @@ async fn serve(args: &SimulateArgs) -> anyhow::Result<()> {
     Rewrite::new(&fleet, None).write(&args.dir, &desired, &folder.path().join("fleet"))?;
     println!("{}", folder.path().display());
     // Whoever started this holds the other end: nothing outlives it.
-    let end = tokio::task::spawn_blocking(|| std::io::Read::read(&mut std::io::stdin(), &mut [0_u8; 1]));
-    let _ = end.await;
+    let (said, mut orders) = mpsc::channel(1);
+    let listen = move || {
+        let mut lines = std::io::stdin().lines().map_while(Result::ok);
+        lines.try_for_each(|line| said.blocking_send(line))
+    };
+    tokio::task::spawn_blocking(listen);
+    while let Some(order) = orders.recv().await {
+        if let Err(why) = obey(&fleet, &order) {
+            eprintln!("evenkeel: {}", super::show::clean(&why));
+        }
+    }
+    Ok(())
+}
+
+/// `DEVICE=FAULT`, or `DEVICE=well`.
+fn obey(fleet: &Fleet, order: &str) -> Result<(), String> {
+    let (name, what) = order.split_once('=').ok_or("write DEVICE=FAULT or DEVICE=well")?;
+    let device = fleet.device(name).ok_or_else(|| format!("there is no device {name}"))?;
+    match what {
+        "well" => device.recover(),
+        fault => device.suffer(&fault.parse()?).map_err(|error| error.to_string())?,
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Simulated devices in a process of their own: real SSH on loopback addresses, without root.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -32,6 +32,12 @@ impl Simulated {
         simulated.folder = PathBuf::from(line.trim());
         ensure!(simulated.folder.is_dir(), "the simulated devices did not start");
         Ok(simulated)
+    }
+
+    /// Lets a device misbehave, or be `well` again.
+    pub fn order(&mut self, device: &str, what: &str) -> anyhow::Result<()> {
+        let to = self.process.stdin.as_mut().context("its input")?;
+        Ok(writeln!(to, "{device}={what}")?)
     }
 
     /// The key that opens every device.

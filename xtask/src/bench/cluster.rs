@@ -253,6 +253,10 @@ impl Bench {
 
     /// Waits until so many objects are applied.
     fn applied(&self, count: usize) -> anyhow::Result<()> {
+        // One process that watches: asking again and again would take a good part of the two processors from who is measured.
+        let objects = format!("--for=jsonpath={{.status.objects}}={count}");
+        let wait = ["wait", "erepo/fleet", "--namespace", "fleet", &objects, "--timeout=300s"];
+        self.plane.must(&wait).context("what Git says being applied")?;
         self.until("what Git says being applied", || {
             let said = self.repository("{.status.objects} {.status.conditions[0].reason}");
             if said == format!("{count} Applied") { Ok(()) } else { Err(said) }

@@ -38,7 +38,7 @@ pub(super) struct Fleet {
     /// A command that changes something on a device.
     pub(super) by_hand: Option<String>,
     binary: PathBuf,
-    _devices: Devices,
+    devices: Devices,
 }
 
 #[allow(dead_code, reason = "held for what their end does")]
@@ -79,14 +79,17 @@ impl Fleet {
         for file in ["base", "nginx", "postgresql"] {
             hurry(&engine.fleet.join(format!("deployments/{file}.yaml")))?;
         }
+        // And readings come often enough to look on.
+        let classes = engine.fleet.join("devices/classes.yaml");
+        std::fs::write(&classes, std::fs::read_to_string(&classes)?.replace("interval: 30s", "interval: 2s"))?;
         let introduction = format!(
             "24 simulated devices at three sites, each with a real SSH server on a loopback address: the fleet of examples/.\nIts Git repository is {}, \
-             where batches are watched for {SOAK} instead of minutes.",
+             where batches are watched for {SOAK} instead of minutes, and readings come each 2 s.",
             engine.fleet.display()
         );
         let by_hand = Some(format!("echo mine > {}", folder.join("simulated/devices/web-ams1-01/etc/motd").display()));
         let log = folder.join("engine.log");
-        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: Devices::Simulated(devices) })
+        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), devices: Devices::Simulated(devices) })
     }
 
     /// Debian machines booted by systemd-nspawn, as the end-to-end tests have them.
@@ -124,7 +127,7 @@ impl Fleet {
         let by_hand = machines.first().map(|machine| format!("ssh -i {} ops@{} sudo dpkg -r hello-keel", key.display(), machine.address));
         let log = folder.join("engine.log");
         let devices = Devices::Machines { machines, repository, block, folder: kept };
-        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), _devices: devices })
+        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), devices })
     }
 
     /// Commits a version.
@@ -139,6 +142,19 @@ impl Fleet {
         }
         ensure!(text.contains(&format!("version: {version}")), "{file} names no version");
         self.engine.commit(file, &text, &format!("{package} {version}")).map(drop)
+    }
+
+    /// Whether the devices are simulated, and can be told to misbehave.
+    pub(super) fn is_simulated(&self) -> bool {
+        matches!(self.devices, Devices::Simulated(_))
+    }
+
+    /// Lets simulated devices misbehave, or be `well` again.
+    pub(super) fn order(&mut self, devices: &[&str], what: &str) -> anyhow::Result<()> {
+        match &mut self.devices {
+            Devices::Simulated(simulated) => devices.iter().try_for_each(|device| simulated.order(device, what)),
+            Devices::Machines { .. } => bail!("real machines are not told how they are"),
+        }
     }
 
     /// The key that opens the devices.
