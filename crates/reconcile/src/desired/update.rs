@@ -299,14 +299,14 @@ impl Update<'_> {
             }
             self.found(&Target::Object(key.0, key.1.clone()), Part::Others);
         }
-        let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
+        let named = touched.iter().any(|(kind, _)| matches!(kind, Kind::Receiver | Kind::Deployment));
         for kind in [Kind::AlertRule, Kind::Role] {
             let objects: Vec<(Name, Arc<Object>)> =
                 of_kind(&self.next, kind).map(|(name, object)| (name.clone(), object.clone())).collect();
             for (name, object) in objects {
                 let key = (kind, name);
                 let own = touched.contains(&key);
-                if own || receivers || !devices.is_empty() {
+                if own || named || !devices.is_empty() {
                     self.other(&key, &object, own, devices);
                 }
             }
@@ -334,6 +334,9 @@ impl Update<'_> {
     fn other(&mut self, key: &Key, object: &Object, own: bool, devices: &BTreeSet<Name>) {
         let target = Target::Object(key.0, key.1.clone());
         check::receivers(&self.next, key, object, &mut self.findings);
+        if key.0 == Kind::AlertRule {
+            check::named_deployments(&self.next, &key.1, &mut self.findings);
+        }
         for (path, selector, so) in check::selectors(object) {
             let place = (key.clone(), path);
             let matches = |name: &Name| self.next.devices.get(name).is_some_and(|device| selector.matches(&device.labels));

@@ -40,6 +40,8 @@ enum Low {
     Number(Number),
     /// A term that is a text.
     Text(usize),
+    /// A text of a closed list.
+    Choice(&'static [&'static str]),
     /// A text that is written out.
     Word(String),
     /// Texts that are written out.
@@ -211,8 +213,12 @@ impl Check {
             Err(wrong) => self.refuse(wrong),
             Ok(kind) => {
                 let operand = Box::new(IdedExpr { expr: of.expr, ..(*select.operand).clone() });
+                let low = match &of.kind {
+                    Kind::One(many) if !select.test => many.values(&select.field).map_or(Low::No, Low::Choice),
+                    _ => Low::No,
+                };
                 let kind = if select.test { Kind::Bool } else { kind };
-                Seen { kind, expr: Expr::Select(SelectExpr { operand, ..select.clone() }), low: Low::No }
+                Seen { kind, expr: Expr::Select(SelectExpr { operand, ..select.clone() }), low }
             }
         }
     }

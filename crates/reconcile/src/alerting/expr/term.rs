@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::history::History;
+use super::rollouts::{DeploymentField, Rollouts};
 use crate::desired::Device;
 use crate::observed::{Contact, DeviceSeen, Health, ProbeSeen, ProbeState};
 use crate::usage::{Series, Usage};
@@ -26,6 +27,8 @@ pub struct Inputs<'a> {
     pub usage: Option<&'a Usage>,
     /// What it used before.
     pub history: &'a History,
+    /// What is known of its Deployments.
+    pub rollouts: Rollouts<'a>,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -52,6 +55,8 @@ pub enum Term {
     Var(String),
     /// Of a probe.
     Probe(String, ProbeField),
+    /// Of a Deployment, as it stands on the device.
+    Deployment(String, DeploymentField),
     /// Time since an instant, in seconds.
     Age(Box<Term>),
     /// What time it is.
@@ -98,6 +103,10 @@ pub enum Field {
     Contact,
     /// Since when it is out of reach.
     AwaySince,
+    /// Whether it is what its Deployments want: UpToDate, OutOfDate, Updating or Blocked.
+    Update,
+    /// When any Deployment last changed it.
+    ChangedAt,
 }
 
 /// Of a probe.
@@ -136,6 +145,7 @@ impl Term {
             Self::Label(label) => Ok(text(inputs.device.labels.get(label).map_or("", String::as_str))),
             Self::Var(var) => inputs.device.vars.get(var).map(Scalar::Json).ok_or_else(|| format!("the device has no var `{var}`")),
             Self::Probe(name, field) => probe(name, *field, inputs),
+            Self::Deployment(unit, field) => inputs.rollouts.value(inputs.device, unit, *field),
             Self::Age(of) => match of.value(inputs)? {
                 Scalar::Number(at) => Ok(Scalar::Number(seconds(inputs.now) - at)),
                 _ => Err("no instant".into()),
@@ -155,6 +165,24 @@ impl Term {
             Self::Series(series) | Self::Window { series, .. } => Some(series),
             Self::Known(of) | Self::Age(of) => of.series(),
             _ => None,
+        }
+    }
+
+    /// The Deployment that it asks of.
+    pub fn deployment(&self) -> Option<&str> {
+        match self {
+            Self::Deployment(unit, _) => Some(unit),
+            Self::Known(of) | Self::Age(of) => of.deployment(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is something of rollouts.
+    pub fn is_of_rollouts(&self) -> bool {
+        match self {
+            Self::Deployment(..) | Self::Device(Field::Update | Field::ChangedAt) => true,
+            Self::Known(of) | Self::Age(of) => of.is_of_rollouts(),
+            _ => false,
         }
     }
 
@@ -228,6 +256,8 @@ fn device<'a>(field: Field, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
             Contact::Unreachable { since, .. } => Scalar::Number(seconds(*since)),
             _ => return Err("it is not away".into()),
         },
+        Field::Update => return inputs.rollouts.update(device),
+        Field::ChangedAt => return inputs.rollouts.changed_at(device),
     })
 }
 

@@ -5,10 +5,11 @@ use crds::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Check, Low, Seen, double};
-use crate::alerting::expr::lower::{Arithmetic, Number, Part, Test};
+use crate::alerting::expr::lower::{Arithmetic, Number, Part, Pattern, Test};
 use crate::alerting::expr::paths::{Kind, Wrong};
 use crate::alerting::expr::term::{Function, Term};
 use crate::alerting::history::KEPT;
+use crate::desired::PATTERN;
 use crate::usage::Series;
 
 /// Everything that can be called, for whoever mistypes it.
@@ -93,6 +94,9 @@ impl Check {
                     "contains" => Some(Part::Anywhere),
                     _ => None,
                 };
+                if let (None, Low::Word(word)) = (part, &arg.low) {
+                    return self.matches(call, of, word.clone(), arg);
+                }
                 let low = match (&of.low, &arg.low, part) {
                     (Low::Text(at), Low::Word(word), Some(part)) => Low::Test(Test::Text(*at, part, word.clone())),
                     _ => Low::No,
@@ -105,6 +109,24 @@ impl Check {
                 self.refuse(Wrong::new(message, format!("there are {FUNCTIONS}")))
             }
         }
+    }
+
+    /// A pattern that is written out has to be one, and is compiled once.
+    fn matches(&mut self, call: &CallExpr, of: Seen, word: String, arg: Seen) -> Seen {
+        let pattern = match regex::RegexBuilder::new(&word).size_limit(PATTERN).build() {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                let why = error.to_string();
+                let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let help = "write it in the syntax of Rust's `regex`, which has no look-around";
+                return self.refuse(Wrong::new(format!("matches() takes a regular expression: {why}"), help));
+            }
+        };
+        let low = match of.low {
+            Low::Text(at) => Low::Test(Test::Matches(at, Pattern(pattern))),
+            _ => Low::No,
+        };
+        self.called(call, Some(of), vec![arg], Kind::Bool, low)
     }
 
     fn age(&mut self, call: &CallExpr, depth: usize) -> Seen {
