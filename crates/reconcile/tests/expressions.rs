@@ -209,7 +209,7 @@ fn what_is_so_always_or_never_is_warned_of() {
     ] {
         assert_eq!(said(text).len(), 1, "{text}: {:?}", said(text));
     }
-    assert_eq!(said("usage.swap.used < 0"), ["a comparison is never so: 0 to inf with 0"]);
+    assert_eq!(said("usage.swap.used < 0"), ["a comparison is never so: one side is 0 or more, the other 0"]);
     for text in [
         "usage.memory.ratio >= 1",
         "percent(usage.memory.ratio) > 99",

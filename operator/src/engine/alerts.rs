@@ -353,6 +353,50 @@ mod tests {
 
     use super::*;
 
+    fn object(kind: Kind, name: &str, spec: &serde_json::Value) -> Arc<Object> {
+        let labels = serde_json::json!({"role": "web"});
+        let value = serde_json::json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
+        Arc::new(Object::from_value(kind, value).unwrap())
+    }
+
+    /// A rule over a Deployment is asked again where that came further, and only there; rules that ask for none cost nothing.
+    #[test]
+    fn rules_over_deployments_are_asked_when_those_move() {
+        let selector = serde_json::json!({"matchLabels": {"role": "web"}});
+        let objects = |expr: &str| {
+            let package = serde_json::json!({"apt": {"name": "nginx", "version": "1"}});
+            [
+                object(Kind::Device, "web-01", &serde_json::json!({"type": "Server", "address": "10.0.0.1"})),
+                object(Kind::Deployment, "web", &serde_json::json!({"selector": selector, "package": package})),
+                object(Kind::AlertRule, "r", &serde_json::json!({"expr": expr, "severity": "warning"})),
+            ]
+        };
+        let revision = reconcile::Revision { commit: "1".into(), ..Default::default() };
+        let touched = |expr: &str| {
+            let (desired, _) = Desired::build(objects(expr), revision.clone());
+            let (mut watch, mut view) = (Watch::default(), View { desired: Arc::new(desired), ..View::default() });
+            watch.in_force(&Desired::default(), &view.desired, &BTreeSet::new());
+            let unit = BTreeSet::from([Name::parse("web")]);
+            let mut look = |view: &View| {
+                watch.touched.clear();
+                watch.planned(view, &unit);
+                watch.touched.len()
+            };
+            let first = (look(&view), look(&view));
+            let record = serde_json::json!({"number": 1, "digest": view.desired.deployments[&Name::parse("web")].digest, "content": *view.desired.deployments[&Name::parse("web")].content,
+                "commit": "1", "startedAt": "2026-01-01T00:00:00Z", "result": "progressing"});
+            let rollout = reconcile::Rollout { history: vec![serde_json::from_value(record).unwrap()], ..Default::default() };
+            view.observed.rollouts.insert(Name::parse("web"), Arc::new(rollout));
+            let then = (look(&view), look(&view));
+            watch.touched.clear();
+            watch.moved([&Name::parse("web-01")]);
+            (first, then, watch.touched.len())
+        };
+        assert_eq!(touched("deployments[\"web\"].phase == \"Failed\""), ((1, 0), (1, 0), 1));
+        assert_eq!(touched("age(device.changedAt) < duration(\"5m\")"), ((1, 0), (1, 0), 1));
+        assert_eq!(touched("usage.memory.ratio > 0.9"), ((0, 0), (0, 0), 0));
+    }
+
     #[test]
     fn a_clock_that_is_set_is_noticed() {
         let mut watch = Watch::default();

@@ -28,7 +28,7 @@ const LISTED: usize = 50;
 )]
 pub(super) struct SilenceArgs {
     /// An alert's name in the list, or the beginning of it: what has its labels is muted
-    #[arg(required_unless_present_any = ["label", "device"], conflicts_with_all = ["label", "device"])]
+    #[arg(conflicts_with_all = ["label", "device"])]
     id: Option<String>,
     /// A label that alerts must have, KEY=VALUE; may be given several times
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
@@ -73,6 +73,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 pub(super) async fn run(args: &SilenceArgs) -> anyhow::Result<ExitCode> {
     ensure!(args.hold_for.0.is_positive() && args.hold_for.0 <= LONGEST, "--for: a silence has an end, within 31 days from now");
+    ensure!(
+        args.id.is_some() || !args.label.is_empty() || !args.device.is_empty(),
+        "say what is to be muted: an alert's ID, --label KEY=VALUE or --device KEY=VALUE"
+    );
     let now = Timestamp::now();
     let alerts = if args.no_preview { Vec::new() } else { super::read(&args.engine).await?.0 };
     let of = args.id.as_deref().map(|id| found(&alerts, id)).transpose()?;

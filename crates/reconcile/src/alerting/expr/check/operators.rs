@@ -178,8 +178,7 @@ impl Check {
         };
         if never || always {
             let word = if never { "never" } else { "always" };
-            let span = |(low, high): (f64, f64)| if low == high { format!("{low}") } else { format!("{low} to {high}") };
-            let message = format!("a comparison is {word} so: {} with {}", span((low_a, high_a)), span((low_b, high_b)));
+            let message = format!("a comparison is {word} so: one side is {}, the other {}", span(low_a, high_a), span(low_b, high_b));
             self.warnings.push(Wrong::new(message, "compare it with something that it can come to"));
         }
     }
@@ -284,6 +283,16 @@ impl Check {
             }
         };
         self.called(call, None, vec![of, key], kind, Low::No)
+    }
+}
+
+fn span(low: f64, high: f64) -> String {
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) if low < high => format!("{low} to {high}"),
+        (true, true) => format!("{low}"),
+        (true, false) => format!("{low} or more"),
+        (false, true) => format!("{high} or less"),
+        (false, false) => "any number".into(),
     }
 }
 
