@@ -178,7 +178,7 @@ mod tests {
 
     fn fleet(devices: usize) -> Desired {
         let device = |number: usize| {
-            let role = if number % 2 == 0 { "web" } else { "db" };
+            let role = if number.is_multiple_of(2) { "web" } else { "db" };
             object(crds::Kind::Device, &format!("d-{number:04}"), &json!({"role": role}), &json!({"type": "Server", "address": "10.0.0.1"}))
         };
         let spec =

@@ -28,7 +28,7 @@ fn device() -> Device {
     }
 }
 
-fn rule(spec: Value) -> Rule {
+fn rule(spec: &Value) -> Rule {
     let mut full = json!({"severity": "warning"});
     full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let (rule, findings) = Rule::read(&Name::parse("memory"), &serde_json::from_value(full).unwrap());
@@ -48,7 +48,7 @@ fn play(rule: &Rule, readings: &Readings, during: &[(i64, i64)], end: i64) -> Co
 
 #[test]
 fn how_often_and_for_how_long() {
-    let rule = rule(json!({"expr": "usage.memory.ratio > 0.9 && device.labels.role == \"web\"", "for": "5m"}));
+    let rule = rule(&json!({"expr": "usage.memory.ratio > 0.9 && device.labels.role == \"web\"", "for": "5m"}));
     // High from 10 to 30, and for 3 minutes from 60 on, which is too short; then from 100 to the end.
     let high = |minute: i64| (10..30).contains(&minute) || (60..63).contains(&minute) || minute >= 100;
     let course = play(&rule, &memory(1, |minute| Some(if high(minute) { 0.95 } else { 0.5 }), 120), &[(20, 40), (110, 115)], 120);
@@ -67,21 +67,21 @@ fn hysteresis_and_missing_data_are_as_in_life() {
         _ => Some(0.5),
     };
     let readings = memory(1, value, 120);
-    let plain = play(&rule(json!({"expr": "usage.memory.ratio > 0.9"})), &readings, &[], 120);
+    let plain = play(&rule(&json!({"expr": "usage.memory.ratio > 0.9"})), &readings, &[], 120);
     assert_eq!(plain.fired, 10 * 60);
     // Readings count for five minutes, and what comes after that is not known.
     assert_eq!((plain.unknown / 60, plain.reason.contains("has not been read since")), (25, true), "{plain:?}");
-    let recover = play(&rule(json!({"expr": "usage.memory.ratio > 0.9", "recover": "usage.memory.ratio < 0.8"})), &readings, &[], 120);
+    let recover = play(&rule(&json!({"expr": "usage.memory.ratio > 0.9", "recover": "usage.memory.ratio < 0.8"})), &readings, &[], 120);
     assert_eq!(recover.fired, 30 * 60);
-    let fire = play(&rule(json!({"expr": "usage.memory.ratio > 0.9", "noData": "Fire"})), &readings, &[], 120);
+    let fire = play(&rule(&json!({"expr": "usage.memory.ratio > 0.9", "noData": "Fire"})), &readings, &[], 120);
     assert_eq!((fire.firings.len(), fire.fired / 60), (2, 35));
-    let longer = play(&rule(json!({"expr": "usage.memory.ratio > 0.9", "keepFiringFor": "10m"})), &readings, &[], 120);
+    let longer = play(&rule(&json!({"expr": "usage.memory.ratio > 0.9", "keepFiringFor": "10m"})), &readings, &[], 120);
     assert_eq!(longer.fired, 20 * 60);
 }
 
 #[test]
 fn means_of_five_minutes_do_for_windows_too() {
-    let rule = rule(json!({"expr": "avg(usage.memory.ratio, \"15m\") > 0.9"}));
+    let rule = rule(&json!({"expr": "avg(usage.memory.ratio, \"15m\") > 0.9"}));
     let course = play(&rule, &memory(5, |minute| Some(if minute >= 60 { 1.0 } else { 0.8 }), 300), &[], 300);
     assert_eq!(course.firings.len(), 1, "{course:?}");
     assert!(course.fired > 200 * 60 && course.unknown <= 10 * 60, "{course:?}");
@@ -89,7 +89,7 @@ fn means_of_five_minutes_do_for_windows_too() {
 
 #[test]
 fn counts_of_logs_are_readings_too() {
-    let rule = rule(json!({"expr": "sum(logs[\"Failed password\"].matches, \"5m\") > 5"}));
+    let rule = rule(&json!({"expr": "sum(logs[\"Failed password\"].matches, \"5m\") > 5"}));
     let points = (0..60).map(|minute| (at(minute), if (20..23).contains(&minute) { 2.0 } else { 0.0 })).collect();
     let course = play(&rule, &[(Series::item(Metric::LogMatches, "Failed password"), points)].into(), &[], 59);
     assert_eq!((course.firings.len(), course.firings[0].from, course.firings[0].value), (1, at(22), Some(6.0)));
@@ -99,7 +99,7 @@ fn counts_of_logs_are_readings_too() {
 #[test]
 fn what_samples_can_not_say_is_unknown_and_named() {
     let rule = rule(
-        json!({"expr": "probes[\"web\"].state == \"fail\" || usage.memory.ratio > 0.9 && deployments[\"app\"].phase == \"Complete\" && device.vars.x == 1.0"}),
+        &json!({"expr": "probes[\"web\"].state == \"fail\" || usage.memory.ratio > 0.9 && deployments[\"app\"].phase == \"Complete\" && device.vars.x == 1.0"}),
     );
     let not_kept: Vec<String> = rule.expressions().flat_map(|expr| expr.not_kept()).collect();
     assert_eq!(not_kept, ["deployments[\"app\"].phase", "probes[\"web\"].state"]);
@@ -110,7 +110,7 @@ fn what_samples_can_not_say_is_unknown_and_named() {
 
 #[test]
 fn it_has_limits() {
-    let rule = rule(json!({"expr": "usage.memory.ratio > 0.9"}));
+    let rule = rule(&json!({"expr": "usage.memory.ratio > 0.9"}));
     // Every other minute: far more often than is told one by one.
     let course = play(&rule, &memory(1, |minute| Some(if minute % 2 == 0 { 0.95 } else { 0.5 }), 1000), &[], 1000);
     assert_eq!((course.firings.len(), course.more > 0), (FIRINGS, true));

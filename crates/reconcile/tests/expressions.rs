@@ -506,7 +506,7 @@ proptest! {
     ) {
         let mut desired = Desired::default();
         for (number, text) in texts.iter().enumerate() {
-            let selector = if number % 2 == 0 { serde_json::json!({}) } else { serde_json::json!({"matchLabels": {"role": "web"}}) };
+            let selector = if number.is_multiple_of(2) { serde_json::json!({}) } else { serde_json::json!({"matchLabels": {"role": "web"}}) };
             let spec = serde_json::json!({"expr": text, "selector": selector, "severity": "warning"});
             let name = Name::parse(&format!("r{number}"));
             if let (Some(rule), _) = Rule::read(&name, &serde_json::from_value(spec).unwrap()) {

@@ -46,7 +46,7 @@ fn prometheus(folder: &Path) -> anyhow::Result<f64> {
     let mut rules = "groups:\n- name: memory\n  rules:\n".to_owned();
     for rule in 0..RULES {
         let limit = 0.9 + rule as f64 * 0.005;
-        let _ = write!(rules, "  - {{alert: Memory{rule:02}, expr: 'memory_ratio{{role=\"web\"}} > {limit:.3}', for: 5m}}\n");
+        let _ = writeln!(rules, "  - {{alert: Memory{rule:02}, expr: 'memory_ratio{{role=\"web\"}} > {limit:.3}', for: 5m}}");
     }
     std::fs::write(folder.join("rules.yml"), rules)?;
     let mut command = Command::new("prometheus");

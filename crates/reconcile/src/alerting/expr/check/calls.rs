@@ -95,7 +95,8 @@ impl Check {
                     _ => None,
                 };
                 if let (None, Low::Word(word)) = (part, &arg.low) {
-                    return self.matches(call, of, word.clone(), arg);
+                    let word = word.clone();
+                    return self.matches(call, of, &word, arg);
                 }
                 let low = match (&of.low, &arg.low, part) {
                     (Low::Text(at), Low::Word(word), Some(part)) => Low::Test(Test::Text(*at, part, word.clone())),
@@ -112,8 +113,8 @@ impl Check {
     }
 
     /// A pattern that is written out has to be one, and is compiled once.
-    fn matches(&mut self, call: &CallExpr, of: Seen, word: String, arg: Seen) -> Seen {
-        let pattern = match regex::RegexBuilder::new(&word).size_limit(PATTERN).build() {
+    fn matches(&mut self, call: &CallExpr, of: Seen, word: &str, arg: Seen) -> Seen {
+        let pattern = match regex::RegexBuilder::new(word).size_limit(PATTERN).build() {
             Ok(pattern) => pattern,
             Err(error) => {
                 let why = error.to_string();
