@@ -154,7 +154,8 @@ pub struct EscalationSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertTest {
     /// Series by name, in promtool's notation, such as `device.usage.memory.ratio: 0.5+0.1x5`; of a probe `ok`, `fail` and `_` for unknown,
-    /// such as `probes["web"].state: okx2 failx5`; of a label its value.
+    /// such as `probes["web"].state: okx2 failx5`; of a Deployment its phase, such as `deployments["web"].phase: Progressingx5 Complete`; of a
+    /// label its value.
     #[schemars(extend("maxProperties" = 32))]
     pub given: BTreeMap<String, String>,
     /// Time between two of the values; 1m if none.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what work costs, as ratios against a peer or a smaller size in the same run. It asserts nothing.
 
 mod cluster;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -22,7 +23,7 @@ const LISTENS: usize = 13;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these: pass, commit, ssh, audit, cluster, latency
+    /// Only these: pass, commit, ssh, audit, rules, cluster, latency
     #[arg(value_name = "WHAT")]
     only: Vec<String>,
 }
@@ -34,8 +35,8 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     install::ensure();
     eprintln!("building with optimisation: the first time takes some minutes");
     let wanted = |what: &str| args.only.is_empty() || args.only.iter().any(|only| only == what);
-    let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit"].map(|name| ["--example", name]).concat();
-    if ["pass", "commit", "ssh", "audit"].into_iter().any(wanted) {
+    let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit", "bench_rules"].map(|name| ["--example", name]).concat();
+    if ["pass", "commit", "ssh", "audit", "rules"].into_iter().any(wanted) {
         run(cargo()
             .args(["build", "--quiet", "--profile", "measure", "-p", "simfleet", "-p", "manifests", "-p", "devices", "-p", "store"])
             .args(examples))?;
@@ -56,6 +57,9 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     }
     if wanted("audit") {
         take(&mut figures, "bench_audit", &[])?;
+    }
+    if wanted("rules") {
+        rules::measure(&mut figures)?;
     }
     if wanted("cluster") {
         cluster::measure(&mut figures)?;
@@ -124,6 +128,11 @@ fn show(figures: &Figures) {
             "",
         );
     }
+    let prometheus = Some("rules_prometheus");
+    row("20 rules over 50 000 devices, comparisons, a core", "rules_together", "/s", "Prometheus", prometheus, ">= 10x");
+    row("the same, each rule by itself", "rules_one_by_one", "/s", "Prometheus", prometheus, "");
+    row("the same with a choice, by CEL's interpreter", "rules_cel", "/s", "Prometheus", prometheus, ">= 0.3x");
+    row("the same where nothing changed", "rules_nothing_changed", "ns", "", None, "0 devices");
     row("5 000 new Devices from Git into a cluster", "cluster_git_new", "ms", "floor", Some("cluster_floor_new"), "<= 1.2x");
     row("the same, the plain client too in the name of an account", "cluster_git_new", "ms", "floor", Some("cluster_floor_account"), "");
     row("the same against kubectl apply --server-side", "cluster_git_new", "ms", "kubectl", Some("cluster_kubectl_new"), "");

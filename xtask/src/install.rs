@@ -18,6 +18,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("dnsmasq", "dnsmasq-base"),
     ("snmpd", "snmpd"),
+    ("prometheus", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("rsyslogd", "rsyslog"),
     // The module with its TLS; it has no program.

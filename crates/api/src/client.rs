@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::backtest;
 use crate::can::{Answer, Question};
 use crate::problem::Problem;
 use crate::view::Ask;
@@ -101,6 +102,12 @@ impl Client {
     /// Asks whether somebody may do something.
     pub async fn can(&self, question: &Question) -> Result<Answer, Error> {
         let answer = self.send(self.http.post(format!("{}/v1/can", self.base)).json(question)).await?;
+        answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))
+    }
+
+    /// Asks for a page of what a rule would have done.
+    pub async fn backtest(&self, question: &backtest::Question) -> Result<backtest::Answer, Error> {
+        let answer = self.send(self.http.post(format!("{}/v1/backtest", self.base)).json(question)).await?;
         answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))
     }
 

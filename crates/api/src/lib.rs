@@ -1,5 +1,6 @@
 //! The HTTP interface of a running engine: health, metrics, and what the command line asks.
 
+pub mod backtest;
 pub mod can;
 pub mod client;
 pub mod explain;

@@ -23,6 +23,7 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::backtest;
 use crate::can::Question;
 use crate::hooks::{self, Hooks};
 use crate::logs;
@@ -141,6 +142,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/logs", get(logs::lines))
         .route("/v1/alerts", get(alerts))
         .route("/v1/notices", get(notices))
+        .route("/v1/backtest", post(backtest::run))
         .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))
@@ -199,7 +201,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 
-fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
+pub(crate) fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
     look(&shared.view.read().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 

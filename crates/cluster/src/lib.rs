@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod ask;
+mod by_hand;
 pub mod core_object;
 pub mod events;
 pub mod grants;

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod alerts;
+pub mod backtest;
 pub mod expr;
 pub mod flap;
 pub mod groups;
@@ -13,6 +14,7 @@ pub mod history;
 mod notice;
 pub mod receiver;
 pub mod rule;
+pub mod sheet;
 pub mod state;
 pub mod success;
 pub mod suppress;

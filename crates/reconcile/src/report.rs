@@ -28,15 +28,10 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
         facts: (!seen.facts.os.is_empty()).then(|| facts(&seen)),
         ..DeviceStatus::default()
     };
-    let mut update = Update::UpToDate;
-    for unit in desired.selected_by.get(name).into_iter().flatten() {
-        let Some(deployment) = desired.deployments.get(unit) else { continue };
-        let rollout = observed.rollouts.get(unit).map_or(&*rollout::NEVER, |rollout| &**rollout);
-        update = update.max(on_device(deployment, rollout, &seen, name, &mut status));
-    }
+    let update = updated(desired, observed, name, &seen, &mut status);
     status.packages.truncate(LIST);
     status.deviations.truncate(LIST);
-    status.update = format!("{update:?}");
+    update.word().clone_into(&mut status.update);
     let ready = health == Health::Healthy && update == Update::UpToDate;
     // What keeps it from being ready.
     let reason = if health == Health::Healthy { status.update.clone() } else { status.health.clone() };
@@ -48,6 +43,23 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     status
 }
 
+/// Whether a device is what Git says, in a word: `UpToDate`, `OutOfDate`, `Updating`, `Blocked` or `Unknown`.
+pub fn update(desired: &Desired, observed: &Observed, name: &Name) -> &'static str {
+    let nothing = DeviceSeen::default();
+    let seen = observed.devices.get(name).map_or(&nothing, |seen| &**seen);
+    updated(desired, observed, name, seen, &mut DeviceStatus::default()).word()
+}
+
+fn updated(desired: &Desired, observed: &Observed, name: &Name, seen: &DeviceSeen, status: &mut DeviceStatus) -> Update {
+    let mut update = Update::UpToDate;
+    for unit in desired.selected_by.get(name).into_iter().flatten() {
+        let Some(deployment) = desired.deployments.get(unit) else { continue };
+        let rollout = observed.rollouts.get(unit).map_or(&*rollout::NEVER, |rollout| &**rollout);
+        update = update.max(on_device(deployment, rollout, seen, name, status));
+    }
+    update
+}
+
 /// Is it what Git says; the worst of its Deployments counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Update {
@@ -56,6 +68,18 @@ enum Update {
     OutOfDate,
     Updating,
     Blocked,
+}
+
+impl Update {
+    fn word(self) -> &'static str {
+        match self {
+            Self::UpToDate => "UpToDate",
+            Self::Unknown => "Unknown",
+            Self::OutOfDate => "OutOfDate",
+            Self::Updating => "Updating",
+            Self::Blocked => "Blocked",
+        }
+    }
 }
 
 fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name: &Name, status: &mut DeviceStatus) -> Update {
@@ -177,6 +201,14 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         waiting_on,
         history,
     }
+}
+
+/// How far a Deployment is, in a word; none: it is not in force.
+pub fn phase_of(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &Name) -> Option<&'static str> {
+    let deployment = desired.deployments.get(name)?;
+    let rollout = observed.rollouts.get(name).map_or(&*rollout::NEVER, |rollout| &**rollout);
+    let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit.name() == name).collect();
+    Some(phase(deployment, rollout, &own))
 }
 
 /// What a thing that is ready, or not for a reason, shows: kstatus's conditions.

@@ -50,6 +50,9 @@ struct Timeline {
     /// Devices beyond a, b and c: so many of them.
     #[serde(default)]
     fleet: usize,
+    /// Whether what is said of each is shown.
+    #[serde(default)]
+    summaries: bool,
     events: Vec<BTreeMap<String, String>>,
 }
 
@@ -91,6 +94,7 @@ struct World {
     /// What each receiver believes to fire, from its notices alone.
     believed: BTreeMap<Name, BTreeSet<String>>,
     names: BTreeMap<String, String>,
+    summaries: bool,
     text: String,
 }
 
@@ -124,6 +128,7 @@ impl World {
             ids: BTreeSet::new(),
             believed: BTreeMap::new(),
             names: BTreeMap::new(),
+            summaries: timeline.summaries,
             text: String::new(),
         }
     }
@@ -201,6 +206,9 @@ impl World {
         }
         if !notice.resolved.is_empty() {
             let _ = write!(line, ", resolved {}", alerts(&notice.resolved));
+        }
+        for said in notice.firing.iter().filter(|_| self.summaries) {
+            let _ = write!(line, " ({})", said.summary);
         }
         self.say(&line);
     }
@@ -466,7 +474,7 @@ proptest! {
     fn every_resolve_arrives(happenings in collection::vec((happening(), any::<bool>()), 1..25), minutes in 0..3u8, no_data in select(vec!["Keep", "Fire", "Resolve"])) {
         let rule = json!({"for": format!("{minutes}m"), "keepFiringFor": format!("{minutes}m"), "noData": no_data, "notify": {"escalate": [{"after": "15m", "receivers": ["boss"]}]}});
         let story = Story { about: String::new(), rule: rule.as_object().unwrap().clone(), timelines: Vec::new() };
-        let timeline = Timeline { name: "random".into(), rule: Default::default(), rules: Default::default(), quiet: false, fleet: 0, events: Vec::new() };
+        let timeline = Timeline { name: "random".into(), rule: Default::default(), rules: Default::default(), quiet: false, fleet: 0, summaries: false, events: Vec::new() };
         let mut world = World::new(&story, &timeline);
         for ((pause, event), silenced) in happenings {
             let at = world.now.checked_add(duration(pause)).unwrap();

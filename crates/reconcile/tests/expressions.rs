@@ -1,14 +1,17 @@
 //! Expressions: what they mean, that both ways of evaluating them give the same, and what is said of those that can't be meant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::{collection, option, prop_assert_eq, proptest};
+use proptest::{collection, option, prop_assert, prop_assert_eq, proptest};
 use reconcile::alerting::Truth;
-use reconcile::alerting::expr::{Compiled, DEPTH, Inputs, LENGTH, STALE, TERMS};
+use reconcile::alerting::expr::{Compiled, DEPTH, Inputs, LENGTH, Rollouts, STALE, TERMS};
 use reconcile::alerting::history::History;
-use reconcile::{Access, Check, Contact, Device, DeviceSeen, Metric, Name, Probe, ProbeSeen, ProbeState, Series, Usage, Way};
+use reconcile::alerting::rule::Rule;
+use reconcile::alerting::sheet::{FALSE, OPEN, Sheet, TRUE};
+use reconcile::{Access, Check, Contact, Desired, Device, DeviceSeen, Metric, Name, Probe, ProbeSeen, ProbeState, Series, Usage, Way};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -72,7 +75,14 @@ impl World {
     }
 
     fn inputs(&self) -> Inputs<'_> {
-        Inputs { device: &self.device, seen: Some(&self.seen), usage: self.usage.as_ref(), history: &self.history, now: now() }
+        Inputs {
+            device: &self.device,
+            seen: Some(&self.seen),
+            usage: self.usage.as_ref(),
+            history: &self.history,
+            rollouts: Rollouts::Unknown,
+            now: now(),
+        }
     }
 
     /// What an expression comes to, by both ways.
@@ -133,6 +143,84 @@ fn what_expressions_mean() {
         "device.address != \"\"",
     ] {
         assert_eq!(world.truth(text), Truth::True, "{text}");
+    }
+}
+
+#[test]
+fn readings_of_logs_are_readings() {
+    let mut world = World::new();
+    let failed = Series::item(Metric::LogMatches, "Failed password");
+    let usage = world.usage.as_mut().unwrap();
+    usage.values.extend([(Series::of(Metric::LogErrors), 3.0), (Series::of(Metric::LogSeverityShift), 0.25), (failed.clone(), 2.0)]);
+    for minutes in 0..8 {
+        world.history.point(&failed, ago(60 * (7 - minutes) + 10), 2.0);
+    }
+    for text in [
+        "logs.errors > 2",
+        "device.logs.errors == 3",
+        "logs.severityShift >= 0.25",
+        "logs[\"Failed password\"].matches == 2",
+        "device.logs[\"Failed password\"].matches == 2",
+        "sum(logs[\"Failed password\"].matches, \"5m\") == 10",
+        "sum(logs[\"Failed password\"].matches, duration(\"1m\")) == 2",
+        "max(logs[\"Failed password\"].matches, \"5m\") < 3",
+        "!known(logs.lines)",
+        "!known(logs[\"other\"].matches)",
+    ] {
+        assert_eq!(world.truth(text), Truth::True, "{text}");
+    }
+    assert!(matches!(world.truth("sum(logs[\"Failed password\"].matches, \"30m\") > 1"), Truth::Unknown(_)), "less than half of it");
+    let asked = Compiled::new(
+        "logs[\"a\"].matches > 0 || sum(logs[r\"b\\d\"].matches, \"5m\") > 1 || known(logs[\"c\"].matches) || logs.errors > 9",
+    );
+    assert_eq!(asked.unwrap().patterns().into_iter().collect::<Vec<_>>(), ["a", "b\\d", "c"]);
+}
+
+#[test]
+fn what_is_asked_of_rollouts_where_nobody_knows_of_them_is_unknown() {
+    let world = World::new();
+    for text in [
+        "deployments[\"web\"].phase == \"Complete\"",
+        "deployments[\"web\"].revision > 1",
+        "deployments.exists(d, deployments[d].phase == \"Failed\")",
+        "age(deployments[\"web\"].changedAt) < duration(\"15m\")",
+        "age(device.changedAt) < duration(\"30m\")",
+        "device.update == \"Blocked\"",
+    ] {
+        assert!(matches!(world.truth(text), Truth::Unknown(_)), "{text}");
+        assert!(Compiled::new(text).unwrap().asks_for_rollouts(), "{text}");
+    }
+    assert_eq!(world.truth("known(deployments[\"web\"].phase)"), Truth::False);
+}
+
+#[test]
+fn what_is_so_always_or_never_is_warned_of() {
+    let said = |text: &str| -> Vec<String> { Compiled::new(text).unwrap().warnings().iter().map(|wrong| wrong.message.clone()).collect() };
+    for text in [
+        "usage.memory.ratio > 90",
+        "usage.memory.ratio > 1",
+        "usage.memory.ratio < 0",
+        "usage.memory.ratio >= 0",
+        "percent(usage.memory.ratio) > 100",
+        "usage.memory.ratio + usage.swap.ratio > 2",
+        "avg(usage.cpu.ratio, \"5m\") < 0",
+        "logs.errors < 0",
+        "usage.disks[\"/\"].available == -1",
+    ] {
+        assert_eq!(said(text).len(), 1, "{text}: {:?}", said(text));
+    }
+    assert_eq!(said("usage.swap.used < 0"), ["a comparison is never so: one side is 0 or more, the other 0"]);
+    for text in [
+        "usage.memory.ratio >= 1",
+        "percent(usage.memory.ratio) > 99",
+        "rate(usage.memory.ratio, \"5m\") < 0",
+        "predict(usage.disks[\"/\"].available, \"1h\", \"1d\") < 0",
+        "sum(logs.severityShift, \"5m\") > 2",
+        "usage.memory.ratio - usage.swap.ratio < 0",
+        "usage.memory.available / usage.memory.total > 4",
+        "usage.cpu.count == 0",
+    ] {
+        assert_eq!(said(text), [""; 0], "{text}");
     }
 }
 
@@ -217,10 +305,11 @@ fn what_comes_down_to_comparisons_is_lowered() {
         "avg(usage.cpu.ratio, \"10m\") > 0.9",
         "age(probes[\"web\"].since) > duration(\"5m\")",
         "known(usage.swap.ratio)",
+        "device.name.matches(\"^web-[0-9]+$\")",
     ] {
         assert!(Compiled::new(text).unwrap().is_lowered(), "{text}");
     }
-    for text in ["usage.disks.exists(d, usage.disks[d].ratio > 0.9)", "device.name.matches(\"a\")", "device.vars.limit > 1"] {
+    for text in ["usage.disks.exists(d, usage.disks[d].ratio > 0.9)", "device.name.matches(device.labels.role)", "device.vars.limit > 1"] {
         assert!(!Compiled::new(text).unwrap().is_lowered(), "{text}");
     }
 }
@@ -266,7 +355,22 @@ fn what_can_never_be_meant_is_refused() {
         ("usage.memory.ratio > null", "null", "known"),
         ("{\"a\": 1}.a == usage.cpu.count", "written out", "single"),
         ("Foo{a: 1} == usage.cpu.count", "written out", "single"),
-        ("logs.size() > 1", "not evaluated by this version", "usage"),
+        ("logs.size() > 1", "no single value", "matches"),
+        ("logs.error > 1", "`logs.error` is not known", "did you mean `errors`"),
+        ("logs[\"a\"].lines > 1", "of a pattern `lines` is not known", "matches"),
+        ("logs[\"a(\"].matches > 1", "not a regular expression: unclosed group", "look-around"),
+        ("logs[\"(?=a)\"].matches > 1", "look-around", "regex"),
+        ("logs[\"(a{1,999}){1,999}\"].matches > 1", "size limit", "regex"),
+        ("device.name.matches(\"a(\")", "unclosed group", "look-around"),
+        ("logs[\"\"].matches > 1", "1 to 128 bytes", "brackets"),
+        ("usage.logs.errors > 1", "`usage.logs` is not known", "logs.errors"),
+        ("sum(usage.cpu.ratio) > 1", "no function `sum` of 1", "sum"),
+        ("deployments[\"web\"].phase == \"Done\"", "never `Done`", "Complete"),
+        ("deployments.exists(d, deployments[d].phase == \"Done\")", "never `Done`", "Complete"),
+        ("probes.exists(p, \"down\" == probes[p].state)", "never `down`", "ok, fail"),
+        ("deployments[\"web\"].phse == \"Done\"", "is not known", "did you mean `phase`"),
+        ("deployments[\"web\"].changedAt > 5", "an instant is compared", "age("),
+        ("device.update == \"Stale\"", "never `Stale`", "OutOfDate"),
         ("size(usage.disks) / usage.cpu.count > 1", "measured number and a counted one", "double"),
         ("usage.memory.ratio.exists(x, x > 1)", "can't be gone through", "disks"),
         ("usage.disks.exists(a, usage.disks.exists(b, usage.disks.exists(c, a == c && b == c)))", "more than 2 loops", "two rules"),
@@ -391,6 +495,59 @@ proptest! {
         if let Ok(compiled) = Compiled::new(&text) {
             let (own, cel) = (compiled.truth(&world.inputs()), compiled.truth_by_cel(&world.inputs()));
             prop_assert_eq!(alike(&own, &cel), true, "{}: {}, by CEL {}", text, own, cel);
+        }
+    }
+
+    /// Rules that are asked together of many devices say what each says of each, and when to look again.
+    #[test]
+    fn together_they_give_the_same(
+        texts in collection::vec(prop_oneof![9 => expression(), 1 => Just("usage.disks.exists(d, usage.disks[d].ratio > 0.5)".to_owned())], 1..6),
+        devices in collection::vec((collection::vec(option::of(-4..5i32), 4), option::of(prop_oneof![Just("web"), Just("db")]), 0..600i64), 1..5),
+    ) {
+        let mut desired = Desired::default();
+        for (number, text) in texts.iter().enumerate() {
+            let selector = if number.is_multiple_of(2) { serde_json::json!({}) } else { serde_json::json!({"matchLabels": {"role": "web"}}) };
+            let spec = serde_json::json!({"expr": text, "selector": selector, "severity": "warning"});
+            let name = Name::parse(&format!("r{number}"));
+            if let (Some(rule), _) = Rule::read(&name, &serde_json::from_value(spec).unwrap()) {
+                desired.rules.insert_mut(name, Arc::new(rule));
+            }
+        }
+        let worlds: Vec<World> = devices.into_iter().map(|(values, role, age)| {
+            let mut world = World::new();
+            let series = [Series::of(Metric::MemoryRatio), Series::of(Metric::CpuRatio), Series::item(Metric::DiskRatio, "/"), Series::of(Metric::CpuCount)];
+            let values = series.into_iter().zip(values).filter_map(|(series, value)| Some((series, f64::from(value?) / 4.0)));
+            world.usage = (age < 550).then(|| Usage { at: ago(age), values: values.collect() });
+            world.device.labels = role.map(|role| ("role".to_owned(), role.to_owned())).into_iter().collect();
+            world
+        }).collect();
+        let inputs: Vec<Inputs<'_>> = worlds.iter().map(World::inputs).collect();
+        let mut told = BTreeMap::new();
+        let times = Sheet::new(&desired).ask(&inputs, |answers| {
+            for lane in 0..inputs.len() {
+                told.insert((answers.rule.name.clone(), lane), (answers.applies[lane], answers.holds[lane]));
+            }
+        });
+        for (name, rule) in &desired.rules {
+            for (lane, inputs) in inputs.iter().enumerate() {
+                let (applies, holds) = told.get(&(name.clone(), lane)).copied().unwrap_or_default();
+                prop_assert_eq!(applies == 1, rule.applies_to(inputs.device));
+                if applies == 0 {
+                    prop_assert_eq!(holds, FALSE);
+                    continue;
+                }
+                let (verdict, again) = rule.verdict(inputs);
+                match verdict.wrong {
+                    _ if !rule.expr.is_lowered() => prop_assert_eq!(holds, OPEN),
+                    Truth::True => prop_assert_eq!(holds, TRUE, "{}", rule.expr.text()),
+                    Truth::False => prop_assert_eq!(holds, FALSE, "{}", rule.expr.text()),
+                    Truth::Unknown(_) => prop_assert_eq!(holds, OPEN, "{}", rule.expr.text()),
+                }
+                // Never later than the rule itself says.
+                if let Some(again) = again {
+                    prop_assert!(times[lane].is_some_and(|at| at <= again), "{}", rule.expr.text());
+                }
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 mod keep;
 pub(crate) mod partitions;
 mod range;
+mod replay;
 mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

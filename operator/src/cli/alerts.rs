@@ -1,5 +1,8 @@
 //! `evenkeel alerts`
 
+mod backtest;
+mod silence;
+
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -53,6 +56,10 @@ enum AlertsCommand {
         #[command(flatten)]
         engine: Where,
     },
+    /// Say how often, where and for how long a rule would have fired, over what is stored
+    Backtest(backtest::BacktestArgs),
+    /// Make a Silence: what is not to be said, and until when. It is printed for Git, or applied to a cluster
+    Silence(silence::SilenceArgs),
     /// List notifications, the newest first, and what became of them
     Notices {
         /// At most so many
@@ -76,6 +83,8 @@ pub(crate) async fn run(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
             println!("{}", show::clean(&engine.client()?.ask(&ask).await?));
             Ok(ExitCode::SUCCESS)
         }
+        Some(AlertsCommand::Backtest(args)) => backtest::run(args).await,
+        Some(AlertsCommand::Silence(args)) => silence::run(args).await,
         Some(AlertsCommand::Notices { limit, output, engine }) => notices(*limit, *output, engine).await,
     }
 }

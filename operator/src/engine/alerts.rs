@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use api::usage::News;
+use api::view::View;
 use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
-use reconcile::alerting::expr::Inputs;
+use reconcile::alerting::expr::{Inputs, Rollouts};
 use reconcile::alerting::history::History;
+use reconcile::alerting::sheet::{FALSE, LANES, Sheet};
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
 use reconcile::record::Actor;
-use reconcile::{Desired, Name, Series};
+use reconcile::{Desired, Device, Name, Series, report};
 use store::Remembered;
 
 use super::{Engine, audit};
@@ -22,6 +24,8 @@ use super::{Engine, audit};
 const ALIVE: SignedDuration = SignedDuration::from_secs(30);
 /// A clock that differs by more than this from the time that passed was set.
 const JUMP: SignedDuration = SignedDuration::from_secs(5);
+/// Values of what fires are shown anew no more often than this.
+const SHOWN: SignedDuration = SignedDuration::from_secs(5);
 /// The longest time for which an alert is looked after by a word: nobody remembers for longer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// Bytes of what somebody says.
@@ -42,6 +46,14 @@ pub(super) struct Watch {
     again: BTreeMap<Name, Timestamp>,
     /// Another revision is in force.
     other_rules: bool,
+    /// The rules in force, put together.
+    sheet: Sheet,
+    /// When alerts were last shown.
+    shown_at: Option<Timestamp>,
+    /// Some rule asks for something of rollouts.
+    asks_for_rollouts: bool,
+    /// How far each Deployment was when rules were last asked.
+    phases: BTreeMap<Name, &'static str>,
     /// What the store has not taken yet.
     unwritten: Changes,
     alive_at: Option<Timestamp>,
@@ -58,6 +70,31 @@ impl Watch {
     /// Something changed on a device.
     pub(super) fn touch(&mut self, device: &Name) {
         self.touched.insert(device.clone());
+    }
+
+    /// A rollout does something on a device.
+    pub(super) fn moved<'a>(&mut self, devices: impl IntoIterator<Item = &'a Name>) {
+        if self.asks_for_rollouts {
+            self.touched.extend(devices.into_iter().cloned());
+        }
+    }
+
+    /// Deployments were planned anew: where one is otherwise than it was, its devices are.
+    pub(super) fn planned(&mut self, view: &View, units: &BTreeSet<Name>) {
+        if !self.asks_for_rollouts {
+            return;
+        }
+        for unit in units {
+            let deferred = view.deferred.get(unit).map(Vec::as_slice).unwrap_or_default();
+            let phase = report::phase_of(&view.desired, &view.observed, deferred, unit);
+            let before = match phase {
+                Some(phase) => self.phases.insert(unit.clone(), phase),
+                None => self.phases.remove(unit),
+            };
+            if before != phase {
+                self.touched.extend(view.desired.deployments.get(unit).into_iter().flat_map(|unit| unit.members.clone()));
+            }
+        }
     }
 
     /// A device was read.
@@ -86,6 +123,9 @@ impl Watch {
             && old.rules.iter().zip(new.rules.iter()).all(|((_, old), (_, new))| Arc::ptr_eq(old, new));
         if !same {
             self.touched.extend(new.devices.keys().cloned());
+            self.asks_for_rollouts = new.rules.values().any(|rule| rule.asks_for_rollouts());
+            self.phases.clear();
+            self.sheet = Sheet::new(new);
             self.looked_back_at = new.rules.values().flat_map(|rule| rule.looks_back_at()).collect();
         }
     }
@@ -142,22 +182,42 @@ impl Engine {
         if std::mem::take(&mut watch.other_rules) {
             watch.alerts.in_force(around, now);
         }
+        let Watch { alerts, history, again, sheet, touched, .. } = watch;
         let none = History::default();
-        for name in std::mem::take(&mut watch.touched) {
-            watch.again.remove(&name);
-            let Some(device) = desired.devices.get(&name) else { continue };
-            let seen = view.observed.devices.get(&name).map(|seen| &**seen);
-            let usage = view.usages.latest(&name);
-            let history = watch.history.get(&name).unwrap_or(&none);
-            let inputs = Inputs { device, seen, usage: usage.as_deref(), history, now };
-            for rule in desired.rules.values().filter(|rule| rule.applies_to(device)) {
-                let (verdict, again): (Verdict, _) = rule.verdict(&inputs);
-                watch.alerts.verdict(around, &rule.name, &name, &verdict, now);
-                if let Some(at) = again {
-                    let at = watch.again.get(&name).map_or(at, |before| at.min(*before));
-                    watch.again.insert(name.clone(), at);
-                }
+        let rollouts = Rollouts::Known { desired, observed: &view.observed, deferred: &view.deferred };
+        let touched: Vec<Name> = std::mem::take(touched).into_iter().collect();
+        for names in touched.chunks(LANES) {
+            for name in names {
+                again.remove(name);
             }
+            let there = || names.iter().filter_map(|name| desired.devices.get(name));
+            let usages: Vec<_> = there().map(|device| view.usages.latest(&device.name)).collect();
+            let known = |(device, usage)| {
+                let device: &Device = device;
+                let seen = view.observed.devices.get(&device.name).map(|seen| &**seen);
+                Inputs { device, seen, usage, history: history.get(&device.name).unwrap_or(&none), rollouts, now }
+            };
+            let inputs: Vec<Inputs<'_>> =
+                there().map(|device| &**device).zip(usages.iter().map(std::option::Option::as_deref)).map(known).collect();
+            let mut asked = Vec::new();
+            let mut times = sheet.ask(&inputs, |answers| {
+                let is_about = alerts.is_about_any(&answers.rule.name);
+                if !is_about && answers.holds.iter().all(|holds| *holds == FALSE) {
+                    return;
+                }
+                let lanes = inputs.iter().zip(answers.applies).zip(answers.holds).enumerate();
+                let matters = lanes.filter(|(_, ((inputs, applies), holds))| {
+                    **holds != FALSE || (is_about && **applies == 1 && alerts.is_about(&answers.rule.name, &inputs.device.name))
+                });
+                asked.extend(matters.map(|(lane, _)| (lane, answers.rule)));
+            });
+            for (lane, rule) in asked {
+                let (verdict, at): (Verdict, _) = rule.verdict(&inputs[lane]);
+                alerts.verdict(around, &rule.name, &inputs[lane].device.name, &verdict, now);
+                times[lane] = times[lane].into_iter().chain(at).min();
+            }
+            let times = inputs.iter().zip(times).filter_map(|(inputs, at)| Some((inputs.device.name.clone(), at?)));
+            again.extend(times);
         }
         watch.alerts.pass(around, now);
     }
@@ -182,12 +242,23 @@ impl Engine {
                 self.said.notify_one();
             }
         }
+        self.show_values(now);
         let waits = self.alerts.alerts.waits();
         if waits && self.alerts.alive_at.is_none_or(|at| now.duration_since(at).abs() >= ALIVE) {
             self.alerts.alive_at = Some(now);
             if let Err(error) = self.store.alive(now).await {
                 self.store_failed(&error);
             }
+        }
+    }
+
+    /// Values go on changing while an alert fires: the list shows those of now, and nothing is written down for it.
+    fn show_values(&mut self, now: Timestamp) {
+        let is_time = self.alerts.shown_at.is_none_or(|at| now.duration_since(at).abs() >= SHOWN);
+        if is_time && self.alerts.alerts.take_refreshed() {
+            self.alerts.shown_at = Some(now);
+            let all = Arc::new(self.alerts.alerts.all().cloned().collect::<Vec<_>>());
+            self.write().alerts = all;
         }
     }
 
@@ -281,6 +352,50 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn object(kind: Kind, name: &str, spec: &serde_json::Value) -> Arc<Object> {
+        let labels = serde_json::json!({"role": "web"});
+        let value = serde_json::json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
+        Arc::new(Object::from_value(kind, value).unwrap())
+    }
+
+    /// A rule over a Deployment is asked again where that came further, and only there; rules that ask for none cost nothing.
+    #[test]
+    fn rules_over_deployments_are_asked_when_those_move() {
+        let selector = serde_json::json!({"matchLabels": {"role": "web"}});
+        let objects = |expr: &str| {
+            let package = serde_json::json!({"apt": {"name": "nginx", "version": "1"}});
+            [
+                object(Kind::Device, "web-01", &serde_json::json!({"type": "Server", "address": "10.0.0.1"})),
+                object(Kind::Deployment, "web", &serde_json::json!({"selector": selector, "package": package})),
+                object(Kind::AlertRule, "r", &serde_json::json!({"expr": expr, "severity": "warning"})),
+            ]
+        };
+        let revision = reconcile::Revision { commit: "1".into(), ..Default::default() };
+        let touched = |expr: &str| {
+            let (desired, _) = Desired::build(objects(expr), revision.clone());
+            let (mut watch, mut view) = (Watch::default(), View { desired: Arc::new(desired), ..View::default() });
+            watch.in_force(&Desired::default(), &view.desired, &BTreeSet::new());
+            let unit = BTreeSet::from([Name::parse("web")]);
+            let mut look = |view: &View| {
+                watch.touched.clear();
+                watch.planned(view, &unit);
+                watch.touched.len()
+            };
+            let first = (look(&view), look(&view));
+            let record = serde_json::json!({"number": 1, "digest": view.desired.deployments[&Name::parse("web")].digest, "content": *view.desired.deployments[&Name::parse("web")].content,
+                "commit": "1", "startedAt": "2026-01-01T00:00:00Z", "result": "progressing"});
+            let rollout = reconcile::Rollout { history: vec![serde_json::from_value(record).unwrap()], ..Default::default() };
+            view.observed.rollouts.insert(Name::parse("web"), Arc::new(rollout));
+            let then = (look(&view), look(&view));
+            watch.touched.clear();
+            watch.moved([&Name::parse("web-01")]);
+            (first, then, watch.touched.len())
+        };
+        assert_eq!(touched("deployments[\"web\"].phase == \"Failed\""), ((1, 0), (1, 0), 1));
+        assert_eq!(touched("age(device.changedAt) < duration(\"5m\")"), ((1, 0), (1, 0), 1));
+        assert_eq!(touched("usage.memory.ratio > 0.9"), ((0, 0), (0, 0), 0));
+    }
 
     #[test]
     fn a_clock_that_is_set_is_noticed() {

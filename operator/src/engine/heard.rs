@@ -137,6 +137,7 @@ impl Engine {
             told.units([&unit]);
             told.happened(reports::ended(step, outcome));
         });
+        self.alerts.moved([step.device()]);
         self.actors.ended(step);
         self.hands.ended(step);
         self.look_now(step.device());

@@ -143,6 +143,7 @@ impl Engine {
         }
         drop(view);
         self.look_at(&other_content);
+        self.alerts.moved(&other_state);
         self.tell(|told| {
             told.devices(other_content.iter().chain(&other_state));
             told.units(&touched);
@@ -167,6 +168,7 @@ impl Engine {
                 self.look_again.insert(unit.clone(), at);
             }
         }
+        self.alerts.planned(&view, units);
     }
 
     /// What a person asks of a rollout.

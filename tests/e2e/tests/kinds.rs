@@ -224,6 +224,31 @@ fn the_examples_are_taken_there_and_back() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// A Silence from the command line: applied as a person would, refused where the server refuses it, and left to whoever manages it.
+#[test]
+fn a_silence_is_applied_from_the_command_line() {
+    let Some(plane) = plane() else { return };
+    let silence = |more: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["alerts", "silence", "--label", "role=web", "--for", "2h", "--reason", "load test", "--no-preview", "--apply"]);
+        command.arg("--kubeconfig").arg(plane.kubeconfig()).args(["--name", "quiet"]).args(more).output().unwrap()
+    };
+    let done = silence(&[]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let there: Value = serde_json::from_str(&plane.must(&["get", "silence", "quiet", "-o", "json"]).unwrap()).unwrap();
+    assert_eq!((&there["spec"]["matchLabels"]["role"], &there["spec"]["reason"]), (&"web".into(), &"load test".into()));
+    assert!(there["spec"]["until"].as_str().is_some_and(|until| !until.is_empty()), "{there}");
+    let nowhere = silence(&["--namespace", "nowhere"]);
+    let said = String::from_utf8_lossy(&nowhere.stderr);
+    assert!(!nowhere.status.success() && said.contains("nowhere"), "{said}");
+    // Somebody else's Silence of that name stays as it is.
+    let theirs = "apiVersion: evenkeel.dev/v1alpha1\nkind: Silence\nmetadata: {name: quiet}\nspec: {matchLabels: {role: web}, until: '2030-01-01T00:00:00Z', reason: theirs}\n";
+    plane.with(&["apply", "--server-side", "--force-conflicts"], theirs).unwrap();
+    let taken = silence(&[]);
+    assert!(!taken.status.success(), "{}", String::from_utf8_lossy(&taken.stdout));
+    assert!(plane.must(&["get", "silence", "quiet", "-o", "yaml"]).unwrap().contains("reason: theirs"));
+}
+
 /// What kubectl shows and explains: every field has a text, and a table says whether it is well.
 #[test]
 fn kubectl_shows_and_explains() {

@@ -62,6 +62,8 @@ pub struct Alerts {
     /// What was missing until then.
     missing: BTreeMap<Key, Verdict>,
     changes: Changes,
+    /// A value is otherwise than it was, and nothing followed from that.
+    refreshed: bool,
 }
 
 /// What changed since it was last asked for.
@@ -291,6 +293,8 @@ impl Alerts {
             self.join(rule, instance, now);
         }
         let changed = !advanced.transitions.is_empty() || !same_but_for_looks(advanced.instance.as_ref(), self.instances.get(&key));
+        let said = |instance: Option<&Instance>| instance.map(|instance| (instance.value, instance.subject.summary.clone()));
+        self.refreshed |= !changed && said(advanced.instance.as_ref()) != said(self.instances.get(&key));
         for transition in &advanced.transitions {
             let text = advanced.instance.as_ref().map(|instance| instance.subject.summary.clone()).unwrap_or_default();
             self.changes.happenings.push(Happening { key: key.clone(), id: id.clone(), transition: *transition, text });

@@ -12,7 +12,9 @@
 mod check;
 mod fallback;
 mod lower;
+mod needs;
 mod paths;
+mod rollouts;
 mod term;
 
 use std::collections::BTreeSet;
@@ -20,10 +22,11 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::truth::Truth;
-use crate::usage::Series;
+use crate::usage::{Metric, Series};
 
-pub use lower::{Arithmetic, Comparison, Number, Part, Test};
-pub use paths::Wrong;
+pub use lower::{Arithmetic, Comparison, Number, Part, Pattern, Test};
+pub use paths::{Wrong, pattern};
+pub use rollouts::{DeploymentField, Given, PHASES, Rollouts};
 pub use term::{Field, Function, Inputs, ProbeField, STALE, Scalar, Term};
 
 /// Bytes of an expression, as the kind's schema has it.
@@ -50,6 +53,12 @@ pub struct Compiled {
     fallback: fallback::Fallback,
     value: Option<Number>,
     warnings: Vec<Wrong>,
+}
+
+/// The value that a text names as an expression would, such as `logs["Failed password"].matches`.
+pub(super) fn named(text: &str) -> Option<Term> {
+    let parsed = (text.len() <= LENGTH).then(|| fallback::parse(text).ok()).flatten()?;
+    check::term(&parsed)
 }
 
 /// What is the same text is the same expression.
@@ -92,6 +101,21 @@ impl Compiled {
         self.test.is_some()
     }
 
+    /// The small form that it comes down to, over these values.
+    pub fn lowered(&self) -> Option<(&Test, &[Term])> {
+        Some((self.test.as_ref()?, &self.terms))
+    }
+
+    /// Whether time alone changes something in it.
+    pub fn is_timed(&self) -> bool {
+        self.terms.iter().any(Term::is_timed)
+    }
+
+    /// Whether it asks for readings.
+    pub fn reads(&self) -> bool {
+        self.terms.iter().any(Term::is_read) || self.fallback.reads()
+    }
+
     /// Whether it holds.
     pub fn truth(&self, inputs: &Inputs<'_>) -> Truth {
         match &self.test {
@@ -110,6 +134,22 @@ impl Compiled {
         self.value.as_ref()?.value(&self.terms, inputs).ok().filter(|value| value.is_finite())
     }
 
+    /// The patterns of log lines that it asks for.
+    pub fn patterns(&self) -> BTreeSet<String> {
+        let of = |series: &Series| (series.metric == Metric::LogMatches).then(|| series.item.clone());
+        self.terms.iter().filter_map(Term::series).filter_map(of).collect()
+    }
+
+    /// The Deployments that it names.
+    pub fn deployments(&self) -> BTreeSet<String> {
+        self.terms.iter().filter_map(Term::deployment).map(str::to_owned).collect()
+    }
+
+    /// Whether it asks for something of rollouts: only whoever plans knows of them.
+    pub fn asks_for_rollouts(&self) -> bool {
+        self.terms.iter().any(Term::is_of_rollouts) || self.fallback.asks_for_rollouts()
+    }
+
     /// The series that it looks back at.
     pub fn looks_back_at(&self) -> BTreeSet<Series> {
         self.terms.iter().filter_map(Term::looks_back_at).cloned().collect()
@@ -117,9 +157,8 @@ impl Compiled {
 
     /// When time alone could change what it says.
     pub fn look_again(&self, inputs: &Inputs<'_>) -> Option<Timestamp> {
-        let tick = self.terms.iter().any(Term::is_timed).then(|| inputs.now.checked_add(TICK).ok()).flatten();
-        let reads = self.terms.iter().any(Term::is_read) || self.fallback.reads();
-        let stale = inputs.usage.filter(|_| reads).and_then(|usage| usage.at.checked_add(STALE).ok()).filter(|at| *at >= inputs.now);
+        let tick = self.is_timed().then(|| inputs.now.checked_add(TICK).ok()).flatten();
+        let stale = inputs.usage.filter(|_| self.reads()).and_then(|usage| usage.at.checked_add(STALE).ok()).filter(|at| *at >= inputs.now);
         // The instant itself is not too long ago yet.
         let stale = stale.and_then(|at| at.checked_add(SignedDuration::from_millis(1)).ok());
         tick.into_iter().chain(stale).min()

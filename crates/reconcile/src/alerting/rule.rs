@@ -13,6 +13,7 @@ use super::notice::LastChange;
 use super::state::{Subject, Timing, Verdict};
 use super::trial;
 use crate::desired::{Device, Findings};
+use crate::finding::Finding;
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::parents;
@@ -20,6 +21,10 @@ use crate::usage::Series;
 
 /// Alerts that one rule may have at once, if it says nothing else. More of them is no alert but a mistake.
 pub const LIMIT: usize = 1000;
+/// Patterns of log lines that one rule may ask for: each is tried on each line of each device.
+pub const PATTERNS: usize = 8;
+/// Patterns that all rules may ask for: so many are one automaton of some megabytes at most.
+pub const ALL_PATTERNS: usize = 256;
 /// Bytes of a summary; a text message has 160.
 pub const SUMMARY: usize = 300;
 /// Work that one template may cause.
@@ -105,6 +110,12 @@ impl Rule {
                 .collect(),
             suspend: spec.suspend.unwrap_or(false),
         };
+        let patterns = rule.patterns().len();
+        if patterns > PATTERNS {
+            let message = format!("{patterns} patterns of log lines: a rule may ask for {PATTERNS}");
+            findings.error(&target, "alert-patterns", "spec.expr", message, "make several rules of it, or join patterns by `|`");
+            return None;
+        }
         for (at, test) in spec.tests.iter().enumerate() {
             if let Err(wrong) = trial::run(&rule, test) {
                 findings.warn(&target, "alert-test", &format!("spec.tests[{at}]"), wrong, "change the rule, or the test");
@@ -130,10 +141,51 @@ impl Rule {
         (verdict, self.expr.look_again(inputs).into_iter().chain(recover).min())
     }
 
+    /// The Deployments that it names, of its own namespace.
+    pub fn deployments(&self) -> BTreeSet<String> {
+        self.expressions().flat_map(Compiled::deployments).collect()
+    }
+
+    /// Whether it asks for something of rollouts: only whoever plans knows of them.
+    pub fn asks_for_rollouts(&self) -> bool {
+        self.expressions().any(Compiled::asks_for_rollouts)
+    }
+
+    /// The patterns of log lines that it asks for: regular expressions for [`super::expr::pattern`].
+    pub fn patterns(&self) -> BTreeSet<String> {
+        self.expressions().flat_map(Compiled::patterns).collect()
+    }
+
     /// The series that it looks back at.
     pub fn looks_back_at(&self) -> BTreeSet<Series> {
-        let recover = self.recover.iter().flat_map(Compiled::looks_back_at);
-        self.expr.looks_back_at().into_iter().chain(recover).collect()
+        self.expressions().flat_map(Compiled::looks_back_at).collect()
+    }
+
+    /// What its expressions are.
+    pub fn expressions(&self) -> impl Iterator<Item = &Compiled> {
+        [&self.expr].into_iter().chain(&self.recover)
+    }
+
+    /// Reads a rule that is not in force, with what is wrong with it.
+    pub fn read(name: &Name, spec: &AlertRuleSpec) -> (Option<Self>, Vec<Finding>) {
+        let mut findings = Findings::default();
+        let rule = Self::new(name, spec, &mut findings);
+        (rule, findings.take())
+    }
+
+    /// The same without what is known around the device.
+    pub(super) fn plain_subject(&self, device: &Device) -> Subject {
+        let mut labels = device.labels.clone();
+        labels.extend(self.labels.clone());
+        Subject {
+            rule: self.name.clone(),
+            device: device.name.clone(),
+            severity: self.severity,
+            labels,
+            summary: String::new(),
+            last_change: None,
+            behind: 0,
+        }
     }
 
     /// What an alert of this rule is about.

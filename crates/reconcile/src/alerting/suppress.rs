@@ -94,10 +94,17 @@ impl Silence {
 
     /// Whether it mutes an alert with these labels about this device.
     pub fn mutes(&self, device: &Device, labels: &BTreeMap<String, String>, now: Timestamp) -> bool {
+        self.mutes_with((&device.name, &device.labels), labels, now)
+    }
+}
+
+impl Silence {
+    /// The same of a device of which no more is at hand than its name and labels.
+    pub fn mutes_with(&self, (device, own): (&Name, &BTreeMap<String, String>), labels: &BTreeMap<String, String>, now: Timestamp) -> bool {
         now < self.until
-            && self.name.namespace() == device.name.namespace()
+            && self.name.namespace() == device.namespace()
             && self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.devices.as_ref().is_none_or(|devices| devices.matches(&device.labels))
+            && self.devices.as_ref().is_none_or(|devices| devices.matches(own))
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use crds::{AlertState, AlertTest, Duration};
 use jiff::{SignedDuration, Timestamp};
 
-use super::expr::Inputs;
+use super::expr;
+use super::expr::{DeploymentField, Inputs, Rollouts, Term, named};
 use super::history::History;
 use super::rule::Rule;
 use super::state::{Instance, Subject, Verdict, advance};
@@ -30,6 +31,7 @@ const START: i64 = 1_767_225_600;
 struct Given {
     series: BTreeMap<Series, Vec<Value>>,
     probes: BTreeMap<String, Vec<Value>>,
+    deployments: BTreeMap<String, Vec<Value>>,
     labels: BTreeMap<String, String>,
 }
 
@@ -56,6 +58,18 @@ pub fn run(rule: &Rule, test: &AlertTest) -> Result<(), String> {
 fn read(test: &AlertTest) -> Result<Given, String> {
     let mut given = Given::default();
     for (name, text) in &test.given {
+        let read = || values(text).map_err(|wrong| format!("given `{name}`: {wrong}"));
+        match named(name) {
+            Some(Term::Series(series)) => {
+                given.series.insert(series, read()?);
+                continue;
+            }
+            Some(Term::Deployment(unit, DeploymentField::Phase)) => {
+                given.deployments.insert(unit, read()?);
+                continue;
+            }
+            _ => {}
+        }
         let path = name.strip_prefix("device.").filter(|rest| rest.starts_with("usage.")).unwrap_or(name);
         if let Some(label) = path.strip_prefix("device.labels.") {
             given.labels.insert(label.to_owned(), text.clone());
@@ -63,8 +77,9 @@ fn read(test: &AlertTest) -> Result<Given, String> {
             given.probes.insert(probe.to_owned(), values(text).map_err(|wrong| format!("given `{name}`: {wrong}"))?);
         } else {
             let series = path.strip_prefix("usage.").unwrap_or(path).replace("[\"", "[").replace("\"]", "]");
-            let series: Series =
-                series.parse().map_err(|error| format!("given `{name}`: {error}; or probes[\"web\"].state, device.labels.role"))?;
+            let series: Series = series.parse().map_err(|error| {
+                format!("given `{name}`: {error}; or probes[\"web\"].state, logs[\"Failed password\"].matches, device.labels.role")
+            })?;
             given.series.insert(series, values(text).map_err(|wrong| format!("given `{name}`: {wrong}"))?);
         }
     }
@@ -82,6 +97,7 @@ struct World {
     device: Device,
     seen: DeviceSeen,
     usage: Option<Usage>,
+    deployments: BTreeMap<String, expr::Given>,
     history: History,
     instance: Option<Instance>,
     subject: Subject,
@@ -124,7 +140,16 @@ impl World {
             behind: 0,
         };
         let seen = DeviceSeen { contact: Contact::Known, ..DeviceSeen::default() };
-        Self { device, seen, usage: None, history: History::default(), instance: None, subject, story: Vec::new() }
+        Self {
+            device,
+            seen,
+            usage: None,
+            deployments: BTreeMap::new(),
+            history: History::default(),
+            instance: None,
+            subject,
+            story: Vec::new(),
+        }
     }
 
     /// Lets time go on, value by value, and from timer to timer between them.
@@ -164,6 +189,14 @@ impl World {
             self.history.push(&usage, &rule.looks_back_at());
             self.usage = Some(usage);
         }
+        for (unit, values) in &given.deployments {
+            if let Some(Value::Phase(phase)) = values.get(step).or(values.last()) {
+                let since = self.deployments.get(unit).filter(|before| before.phase == *phase).map_or(now, |before| before.since);
+                self.deployments.insert(unit.clone(), expr::Given { phase, since });
+            } else {
+                self.deployments.remove(unit);
+            }
+        }
         for (name, values) in &given.probes {
             let state = match values.get(step).or(values.last()) {
                 Some(Value::Ok) => ProbeState::Ok,
@@ -177,7 +210,14 @@ impl World {
     }
 
     fn look(&mut self, rule: &Rule, start: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let inputs = Inputs { device: &self.device, seen: Some(&self.seen), usage: self.usage.as_ref(), history: &self.history, now };
+        let inputs = Inputs {
+            device: &self.device,
+            seen: Some(&self.seen),
+            usage: self.usage.as_ref(),
+            history: &self.history,
+            rollouts: Rollouts::Given(&self.deployments),
+            now,
+        };
         let (verdict, again): (Verdict, _) = rule.verdict(&inputs);
         let advanced = advance(&rule.timing, self.instance.as_ref(), &self.subject, &verdict, &[], now);
         let since = Duration::from(now.duration_since(start));

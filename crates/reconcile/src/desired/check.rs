@@ -237,6 +237,20 @@ pub(super) fn receiver(name: &Name, spec: &crds::ReceiverSpec, findings: &mut Fi
     }
 }
 
+/// Deployments that a rule names should exist: of one that does not, nothing is ever known.
+pub(super) fn named_deployments(desired: &Desired, name: &Name, findings: &mut Findings) {
+    let target = Target::Object(Kind::AlertRule, name.clone());
+    for unit in desired.rules.get(name).map(|rule| rule.deployments()).unwrap_or_default() {
+        let other = name.sibling(&unit);
+        if !desired.objects.contains_key(&(Kind::Deployment, other.clone())) {
+            let known = desired.objects.keys().filter(|(kind, _)| *kind == Kind::Deployment).map(|(_, name)| name);
+            let help = findings.nearest(&other, name, known);
+            let message = format!("there is no Deployment `{other}`: what is asked of it is unknown always");
+            findings.warn(&target, "unknown-deployment", "spec.expr", message, help);
+        }
+    }
+}
+
 /// Receivers that a rule names must exist.
 pub(super) fn receivers(desired: &Desired, (kind, name): &Key, object: &Object, findings: &mut Findings) {
     let Object::AlertRule(rule) = object else { return };

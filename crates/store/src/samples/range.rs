@@ -92,7 +92,7 @@ impl Store {
         Ok(found)
     }
 
-    async fn stored(&self, id: i64, from: i64, to: i64, now: i64) -> Result<Vec<Point>, Error> {
+    pub(super) async fn stored(&self, id: i64, from: i64, to: i64, now: i64) -> Result<Vec<Point>, Error> {
         if from >= now - RAW_KEPT {
             return self.raw(id, from, to).await;
         }

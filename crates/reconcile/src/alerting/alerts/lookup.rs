@@ -3,6 +3,7 @@
 use super::{Alerts, Key};
 use crate::alerting::groups::Group;
 use crate::alerting::state::Instance;
+use crate::name::Name;
 
 /// An alert that nothing can be done about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,28 @@ impl Alerts {
             (Some(one), Some(_)) if one.1.id == id => Ok(one),
             _ => Err(Refused::Ambiguous(id.to_owned())),
         }
+    }
+
+    /// Whether anything is remembered of a rule, on whichever device.
+    pub fn is_about_any(&self, rule: &Name) -> bool {
+        let from = || (rule.clone(), Name::new("", ""));
+        let is_of = |key: Option<&Key>| key.is_some_and(|(of, _)| of == rule);
+        is_of(self.instances.range(from()..).next().map(|(key, _)| key))
+            || is_of(self.missing.range(from()..).next().map(|(key, _)| key))
+            || self.over_limit.contains_key(rule)
+    }
+
+    /// Whether anything is remembered of a rule on a device, so that it matters also that nothing is wrong.
+    pub fn is_about(&self, rule: &Name, device: &Name) -> bool {
+        let key = (rule.clone(), device.clone());
+        self.instances.contains_key(&key)
+            || self.missing.contains_key(&key)
+            || self.over_limit.get(rule).is_some_and(|refused| refused.contains_key(device))
+    }
+
+    /// Whether a value changed since this was last asked, and nothing followed from that: what is shown is to be shown anew.
+    pub fn take_refreshed(&mut self) -> bool {
+        std::mem::take(&mut self.refreshed)
     }
 
     /// The alert of a rule on a device.

@@ -7,6 +7,7 @@ use cel::{Context, Env, IdedExpr, Value};
 
 use super::SQUARED;
 use super::paths::{Many, Wrong};
+use super::rollouts::FIELDS;
 use super::term::{Inputs, ProbeField, Scalar, Term, fresh, probe_field};
 use crate::alerting::truth::Truth;
 use crate::usage::Of;
@@ -51,6 +52,16 @@ pub(super) fn variable(at: usize) -> String {
 impl Fallback {
     pub(super) fn new(expr: IdedExpr, maps: BTreeSet<Many>, loops: usize) -> Self {
         Self { expr, maps, loops }
+    }
+
+    /// What it goes through.
+    pub(super) fn maps(&self) -> impl Iterator<Item = &Many> {
+        self.maps.iter()
+    }
+
+    /// Whether it goes through Deployments.
+    pub(super) fn asks_for_rollouts(&self) -> bool {
+        self.maps.contains(&Many::Deployments)
     }
 
     /// Whether it goes through readings.
@@ -114,6 +125,7 @@ fn whole(map: Many, inputs: &Inputs<'_>, loops: usize) -> Result<Value, String> 
         Many::Disks => readings(Of::Disk, inputs)?,
         Many::Interfaces => readings(Of::Interface, inputs)?,
         Many::Probes => probes(inputs),
+        Many::Deployments => deployments(inputs)?,
     };
     if loops > 1 && entries.len() > SQUARED {
         return Err(format!("{} are too many for a loop in a loop: {SQUARED} at most", entries.len()));
@@ -128,6 +140,18 @@ fn readings(of: Of, inputs: &Inputs<'_>) -> Result<Vec<(String, Value)>, String>
         items.entry(&series.item).or_default().insert(field.to_owned(), Value::Float(*value));
     }
     Ok(items.into_iter().map(|(item, fields)| (item.to_owned(), fields.into())).collect())
+}
+
+fn deployments(inputs: &Inputs<'_>) -> Result<Vec<(String, Value)>, String> {
+    let one = |unit: String| {
+        let known = FIELDS.iter().filter_map(|(word, field)| {
+            let value = inputs.rollouts.value(inputs.device, &unit, *field).and_then(cel_value).ok()?;
+            Some(((*word).to_owned(), value))
+        });
+        let fields: std::collections::HashMap<String, Value> = known.collect();
+        (unit, fields.into())
+    };
+    Ok(inputs.rollouts.units(inputs.device)?.into_iter().map(one).collect())
 }
 
 /// A field that is not known is not there: asking for it is an error, and so unknown.

@@ -57,6 +57,8 @@ pub enum Test {
     OneOf(usize, Vec<String>),
     /// A text that begins, ends, or goes on somewhere with this.
     Text(usize, Part, String),
+    /// A text in which something matches this.
+    Matches(usize, Pattern),
     /// A term that is yes or no.
     Flag(usize),
     /// A constant.
@@ -67,6 +69,17 @@ pub enum Test {
     And(Box<Test>, Box<Test>),
     /// One of them.
     Or(Box<Test>, Box<Test>),
+}
+
+/// A regular expression, compiled once.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub regex::Regex);
+
+/// What is the same text is the same pattern.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 /// Where in a text something is.
@@ -127,6 +140,7 @@ impl Test {
                 Part::End => text.ends_with(other.as_str()),
                 Part::Anywhere => text.contains(other.as_str()),
             }),
+            Self::Matches(at, pattern) => text(&terms[*at], inputs, |text| pattern.0.is_match(text)),
             Self::Flag(at) => match terms[*at].value(inputs) {
                 Ok(Scalar::Flag(flag)) => Truth::of(flag),
                 Ok(_) => Truth::unknown("neither yes nor no"),

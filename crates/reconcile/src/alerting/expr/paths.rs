@@ -1,6 +1,8 @@
 //! What the names in an expression mean: `device.labels.role`, `usage.disks["/"].ratio`, `probes["web"].state`.
 
+use super::rollouts::{DeploymentField, FIELDS, PHASES};
 use super::term::{Field, ProbeField, Term};
+use crate::desired::PATTERN;
 use crate::usage::{ITEM, Metric, Of, Series};
 
 /// What a value is.
@@ -46,6 +48,7 @@ pub(super) enum Many {
     Disks,
     Interfaces,
     Probes,
+    Deployments,
     Labels,
     Vars,
 }
@@ -57,6 +60,7 @@ impl Many {
             Self::Disks => "@disks",
             Self::Interfaces => "@interfaces",
             Self::Probes => "@probes",
+            Self::Deployments => "@deployments",
             Self::Labels => "@labels",
             Self::Vars => "@vars",
         }
@@ -67,7 +71,16 @@ impl Many {
         match self {
             Self::Labels => Kind::Text,
             Self::Vars => Kind::Any,
-            Self::Disks | Self::Interfaces | Self::Probes => Kind::One(self),
+            Self::Disks | Self::Interfaces | Self::Probes | Self::Deployments => Kind::One(self),
+        }
+    }
+
+    /// What a field of one of it can be, where that is a closed list.
+    pub(super) fn values(self, field: &str) -> Option<&'static [&'static str]> {
+        match (self, field) {
+            (Self::Probes, "state") => Some(&STATES),
+            (Self::Deployments, "phase") => Some(&PHASES),
+            _ => None,
         }
     }
 
@@ -81,6 +94,11 @@ impl Many {
                 None if field == "seconds" => return Ok(Kind::Number),
                 None => return Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
             },
+            Self::Deployments => {
+                return deployment(field)
+                    .map(|(_, kind)| kind)
+                    .ok_or_else(|| Wrong::unknown(&format!("deployments[…].{field}"), &DEPLOYMENT));
+            }
             Self::Labels | Self::Vars => return Err(Wrong::new("it has no fields", "leave the field away")),
         };
         let known: Vec<&str> = fields(of).collect();
@@ -134,8 +152,11 @@ pub(super) enum Path {
 }
 
 /// The names that an expression may begin with.
-pub(super) const ROOTS: [&str; 4] = ["device", "usage", "probes", "now"];
-const DEVICE: [&str; 10] = ["name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "usage"];
+pub(super) const ROOTS: [&str; 6] = ["device", "usage", "probes", "logs", "deployments", "now"];
+const DEVICE: [&str; 13] =
+    ["name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "update", "changedAt", "usage", "logs"];
+const DEPLOYMENT: [&str; 4] = ["phase", "revision", "version", "changedAt"];
+const STATES: [&str; 2] = ["ok", "fail"];
 const PROBE: [&str; 5] = ["state", "since", "reason", "lastOk", "seconds"];
 
 /// What a path means; it begins with one of [`ROOTS`].
@@ -143,6 +164,7 @@ pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
     match path {
         ["now"] => Ok(Path::Term(Term::Now, Kind::Time)),
         ["device", "usage", rest @ ..] | ["usage", rest @ ..] => usage(rest),
+        ["device", "logs", rest @ ..] | ["logs", rest @ ..] => logs(rest),
         ["device", rest @ ..] => device(rest),
         ["probes"] => Ok(Path::Map(Many::Probes)),
         ["probes", _] => Ok(Path::Record("state, since, reason, lastOk, seconds")),
@@ -151,8 +173,24 @@ pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
             Some((field, kind)) => Ok(Path::Term(Term::Probe((*name).to_owned(), field), kind)),
             None => Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
         },
+        ["deployments"] => Ok(Path::Map(Many::Deployments)),
+        ["deployments", _] => Ok(Path::Record("phase, revision, version, changedAt")),
+        ["deployments", name, field] => match deployment(field) {
+            Some((field, kind)) => Ok(Path::Term(Term::Deployment((*name).to_owned(), field), kind)),
+            None => Err(Wrong::unknown(&format!("deployments[…].{field}"), &DEPLOYMENT)),
+        },
         _ => Err(Wrong::new(format!("`{}` has no fields", path[..path.len() - 1].join(".")), "leave the last one away")),
     }
+}
+
+fn deployment(field: &str) -> Option<(DeploymentField, Kind)> {
+    let (_, field) = FIELDS.iter().find(|(name, _)| *name == field)?;
+    let kind = match field {
+        DeploymentField::Phase | DeploymentField::Version => Kind::Text,
+        DeploymentField::Revision => Kind::Number,
+        DeploymentField::ChangedAt => Kind::Time,
+    };
+    Some((*field, kind))
 }
 
 fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
@@ -168,7 +206,7 @@ fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
 fn device(path: &[&str]) -> Result<Path, Wrong> {
     let text = |field| Ok(Path::Term(Term::Device(field), Kind::Text));
     match path {
-        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, usage")),
+        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, update, changedAt, usage, logs")),
         ["name"] => text(Field::Name),
         ["namespace"] => text(Field::Namespace),
         ["type"] => text(Field::Type),
@@ -176,6 +214,8 @@ fn device(path: &[&str]) -> Result<Path, Wrong> {
         ["health"] => text(Field::Health),
         ["contact"] => text(Field::Contact),
         ["awaySince"] => Ok(Path::Term(Term::Device(Field::AwaySince), Kind::Time)),
+        ["update"] => text(Field::Update),
+        ["changedAt"] => Ok(Path::Term(Term::Device(Field::ChangedAt), Kind::Time)),
         ["labels"] => Ok(Path::Map(Many::Labels)),
         ["labels", label] => Ok(Path::Term(Term::Label((*label).to_owned()), Kind::Text)),
         ["labels", ..] => {
@@ -189,11 +229,44 @@ fn device(path: &[&str]) -> Result<Path, Wrong> {
     }
 }
 
+/// Readings of logs; what is none of their names is a pattern.
+fn logs(path: &[&str]) -> Result<Path, Wrong> {
+    match path {
+        [] => Ok(Path::Record(
+            "lines, errors, warnings, newTemplates, unusual, vanished, severityShift; or logs[\"Failed password\"].matches",
+        )),
+        [field] => match Metric::ALL.iter().find(|metric| metric.name() == format!("logs.{field}") && metric.of() == Of::Device) {
+            Some(metric) => Ok(Path::Term(Term::Series(Series::of(*metric)), Kind::Number)),
+            None => {
+                let mut wrong = Wrong::unknown(&format!("logs.{field}"), &group("logs"));
+                wrong.help.push_str("; lines that match a pattern are counted by logs[\"Failed password\"].matches");
+                Err(wrong)
+            }
+        },
+        [text, "matches"] => {
+            let path = series(Metric::LogMatches, text)?;
+            let help = "write it in the syntax of Rust's `regex`, which has no look-around";
+            pattern(text).map_err(|wrong| Wrong::new(format!("`{text}` is not a regular expression: {wrong}"), help))?;
+            Ok(path)
+        }
+        [_, rest @ ..] => {
+            Err(Wrong::new(format!("of a pattern `{}` is not known", rest.join(".")), "write logs[\"Failed password\"].matches"))
+        }
+    }
+}
+
+/// Compiles a pattern of log lines, with the bounds that it is checked against: whoever runs it does it by this.
+pub fn pattern(text: &str) -> Result<regex::bytes::Regex, String> {
+    let compiled = regex::bytes::RegexBuilder::new(text).size_limit(PATTERN).build();
+    compiled.map_err(|error| error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+}
+
 fn usage(path: &[&str]) -> Result<Path, Wrong> {
     match path {
         [] => Ok(Path::Record("cpu, load, memory, swap, disks, interfaces, uptime")),
         ["disks"] => Ok(Path::Map(Many::Disks)),
         ["interfaces"] => Ok(Path::Map(Many::Interfaces)),
+        ["logs", ..] => Err(Wrong::new("`usage.logs` is not known", "write for example logs.errors")),
         ["disks", _] => Ok(Path::Record("total, available, ratio, inodesRatio")),
         ["interfaces", _] => Ok(Path::Record("up, speed, received, sent, receiveErrors, sendErrors, receiveDrops, sendDrops")),
         [of @ ("disks" | "interfaces" | "probes"), item, field] => {
@@ -255,7 +328,9 @@ fn group(of: &str) -> Vec<&'static str> {
 /// What a text can be, where that is a closed list.
 pub(super) fn values(term: &Term) -> Option<&'static [&'static str]> {
     Some(match term {
-        Term::Probe(_, ProbeField::State) => &["ok", "fail"],
+        Term::Probe(_, ProbeField::State) => &STATES,
+        Term::Deployment(_, DeploymentField::Phase) => &PHASES,
+        Term::Device(Field::Update) => &["UpToDate", "OutOfDate", "Updating", "Blocked"],
         Term::Device(Field::Health) => &["Healthy", "Degraded", "Unreachable"],
         Term::Device(Field::Contact) => &["Reachable", "Unreachable"],
         Term::Device(Field::Type) => &["Server", "Network", "Storage"],

@@ -5,12 +5,16 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::history::History;
+use super::rollouts::{DeploymentField, Rollouts};
 use crate::desired::Device;
 use crate::observed::{Contact, DeviceSeen, Health, ProbeSeen, ProbeState};
 use crate::usage::{Series, Usage};
 
 /// A reading that is older than this says nothing about now (Prometheus: lookback delta).
 pub const STALE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What one value of a count stands for.
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is known of one device.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +27,8 @@ pub struct Inputs<'a> {
     pub usage: Option<&'a Usage>,
     /// What it used before.
     pub history: &'a History,
+    /// What is known of its Deployments.
+    pub rollouts: Rollouts<'a>,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -49,6 +55,8 @@ pub enum Term {
     Var(String),
     /// Of a probe.
     Probe(String, ProbeField),
+    /// Of a Deployment, as it stands on the device.
+    Deployment(String, DeploymentField),
     /// Time since an instant, in seconds.
     Age(Box<Term>),
     /// What time it is.
@@ -74,6 +82,8 @@ pub enum Function {
     Predict(f64),
     /// Whether a point differs from the one before it.
     Changed,
+    /// All of them added up, each as what came in the minute before it.
+    Sum,
 }
 
 /// Of the device itself.
@@ -93,6 +103,10 @@ pub enum Field {
     Contact,
     /// Since when it is out of reach.
     AwaySince,
+    /// Whether it is what its Deployments want: UpToDate, OutOfDate, Updating or Blocked.
+    Update,
+    /// When any Deployment last changed it.
+    ChangedAt,
 }
 
 /// Of a probe.
@@ -131,6 +145,7 @@ impl Term {
             Self::Label(label) => Ok(text(inputs.device.labels.get(label).map_or("", String::as_str))),
             Self::Var(var) => inputs.device.vars.get(var).map(Scalar::Json).ok_or_else(|| format!("the device has no var `{var}`")),
             Self::Probe(name, field) => probe(name, *field, inputs),
+            Self::Deployment(unit, field) => inputs.rollouts.value(inputs.device, unit, *field),
             Self::Age(of) => match of.value(inputs)? {
                 Scalar::Number(at) => Ok(Scalar::Number(seconds(inputs.now) - at)),
                 _ => Err("no instant".into()),
@@ -141,6 +156,33 @@ impl Term {
                 Self::Label(label) => inputs.device.labels.contains_key(label),
                 other => other.value(inputs).is_ok(),
             })),
+        }
+    }
+
+    /// The series that it asks for.
+    pub fn series(&self) -> Option<&Series> {
+        match self {
+            Self::Series(series) | Self::Window { series, .. } => Some(series),
+            Self::Known(of) | Self::Age(of) => of.series(),
+            _ => None,
+        }
+    }
+
+    /// The Deployment that it asks of.
+    pub fn deployment(&self) -> Option<&str> {
+        match self {
+            Self::Deployment(unit, _) => Some(unit),
+            Self::Known(of) | Self::Age(of) => of.deployment(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is something of rollouts.
+    pub fn is_of_rollouts(&self) -> bool {
+        match self {
+            Self::Deployment(..) | Self::Device(Field::Update | Field::ChangedAt) => true,
+            Self::Known(of) | Self::Age(of) => of.is_of_rollouts(),
+            _ => false,
         }
     }
 
@@ -214,6 +256,8 @@ fn device<'a>(field: Field, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
             Contact::Unreachable { since, .. } => Scalar::Number(seconds(*since)),
             _ => return Err("it is not away".into()),
         },
+        Field::Update => return inputs.rollouts.update(device),
+        Field::ChangedAt => return inputs.rollouts.changed_at(device),
     })
 }
 
@@ -240,12 +284,17 @@ pub(super) fn probe_field<'a>(name: &str, field: ProbeField, seen: &'a ProbeSeen
 }
 
 fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
-    let points = inputs.history.window(series, window, inputs.now);
+    let mut points = inputs.history.window(series, window, inputs.now);
+    if function == Function::Sum {
+        // What came in the minute before the window does not belong to it.
+        points.retain(|(at, _)| inputs.now.duration_since(*at) < window);
+    }
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Err(format!("{series} was not read within {window:#}")) };
     let spans = last.0.duration_since(first.0);
     // Half a window at least: what is known of the last seconds after a restart is no average over ten minutes.
-    if spans.as_secs_f64() * 2.0 < window.as_secs_f64() {
-        return Err(format!("{series} is known for {spans:#} of {window:#}"));
+    let known = if function == Function::Sum { spans + MINUTE } else { spans };
+    if known.as_secs_f64() * 2.0 < window.as_secs_f64() {
+        return Err(format!("{series} is known for {known:#} of {window:#}"));
     }
     if inputs.now.duration_since(last.0) > STALE {
         return Err(format!("{series} has not been read since {:.0}", last.0));
@@ -254,6 +303,7 @@ fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs:
     let count = values().count() as f64;
     Ok(Scalar::Number(match function {
         Function::Avg => values().sum::<f64>() / count,
+        Function::Sum => values().sum(),
         Function::Max => values().fold(f64::NEG_INFINITY, f64::max),
         Function::Min => values().fold(f64::INFINITY, f64::min),
         Function::Quantile(share) => quantile(values().collect(), share),

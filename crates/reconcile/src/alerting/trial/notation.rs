@@ -1,7 +1,8 @@
 //! promtool's notation of a series (`docs/configuration/unit_testing_rules.md`): `1 2 3`, `1+2x3`, `1-2x3`, `1x3`, `_`, `_x3`; and for
-//! probes `ok`, `failx3`.
+//! probes `ok`, `failx3`; for Deployments `Progressingx5 Complete`.
 
 use super::VALUES;
+use crate::alerting::expr::PHASES;
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,6 +13,8 @@ pub enum Value {
     Ok,
     /// A probe failed.
     Fail,
+    /// A Deployment is in this phase.
+    Phase(&'static str),
     /// Nothing was seen.
     Missing,
 }
@@ -20,8 +23,9 @@ pub enum Value {
 pub fn values(text: &str) -> Result<Vec<Value>, String> {
     let mut all = Vec::new();
     for word in text.split_whitespace() {
-        let wrong =
-            || format!("`{}` is no value such as 0.5, 0.5+0.1x5, 1x3, _x2, ok or failx3", word.chars().take(40).collect::<String>());
+        let wrong = || {
+            format!("`{}` is no value such as 0.5, 0.5+0.1x5, 1x3, _x2, ok, failx3 or Complete", word.chars().take(40).collect::<String>())
+        };
         let (value, times) = match word.rsplit_once('x') {
             Some((value, times)) => (value, times.parse::<usize>().map_err(|_| wrong())?),
             None => (word, 0),
@@ -37,6 +41,9 @@ pub fn values(text: &str) -> Result<Vec<Value>, String> {
             }
             "ok" => (Value::Ok, 0.0),
             "fail" => (Value::Fail, 0.0),
+            word if PHASES.contains(&word) => {
+                (PHASES.iter().find(|phase| **phase == word).map_or(Value::Missing, |phase| Value::Phase(phase)), 0.0)
+            }
             number => {
                 let (first, step) = expansion(number).ok_or_else(wrong)?;
                 (Value::Number(first), step)

@@ -5,14 +5,15 @@ use crds::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Check, Low, Seen, double};
-use crate::alerting::expr::lower::{Arithmetic, Number, Part, Test};
+use crate::alerting::expr::lower::{Arithmetic, Number, Part, Pattern, Test};
 use crate::alerting::expr::paths::{Kind, Wrong};
 use crate::alerting::expr::term::{Function, Term};
 use crate::alerting::history::KEPT;
+use crate::desired::PATTERN;
 use crate::usage::Series;
 
 /// Everything that can be called, for whoever mistypes it.
-const FUNCTIONS: &str = "avg, max, min, quantile, rate, predict, changed, age, percent, known, has, duration, timestamp, size, double, int, string; after a dot: startsWith, endsWith, contains, matches, size, exists, all, exists_one, filter, map";
+const FUNCTIONS: &str = "avg, max, min, sum, quantile, rate, predict, changed, age, percent, known, has, duration, timestamp, size, double, int, string; after a dot: startsWith, endsWith, contains, matches, size, exists, all, exists_one, filter, map";
 
 impl Check {
     pub(super) fn function(&mut self, call: &CallExpr, depth: usize) -> Seen {
@@ -20,7 +21,7 @@ impl Check {
             return self.method(call, depth);
         }
         match (call.func_name.as_str(), call.args.len()) {
-            ("avg" | "max" | "min" | "rate" | "changed", 2) | ("quantile" | "predict", 3) => self.window(call, depth),
+            ("avg" | "max" | "min" | "sum" | "rate" | "changed", 2) | ("quantile" | "predict", 3) => self.window(call, depth),
             ("age", 1) => self.age(call, depth),
             ("known", 1) => self.known(call, depth),
             ("percent", 1) => self.percent(call, depth),
@@ -93,6 +94,10 @@ impl Check {
                     "contains" => Some(Part::Anywhere),
                     _ => None,
                 };
+                if let (None, Low::Word(word)) = (part, &arg.low) {
+                    let word = word.clone();
+                    return self.matches(call, of, &word, arg);
+                }
                 let low = match (&of.low, &arg.low, part) {
                     (Low::Text(at), Low::Word(word), Some(part)) => Low::Test(Test::Text(*at, part, word.clone())),
                     _ => Low::No,
@@ -105,6 +110,24 @@ impl Check {
                 self.refuse(Wrong::new(message, format!("there are {FUNCTIONS}")))
             }
         }
+    }
+
+    /// A pattern that is written out has to be one, and is compiled once.
+    fn matches(&mut self, call: &CallExpr, of: Seen, word: &str, arg: Seen) -> Seen {
+        let pattern = match regex::RegexBuilder::new(word).size_limit(PATTERN).build() {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                let why = error.to_string();
+                let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let help = "write it in the syntax of Rust's `regex`, which has no look-around";
+                return self.refuse(Wrong::new(format!("matches() takes a regular expression: {why}"), help));
+            }
+        };
+        let low = match of.low {
+            Low::Text(at) => Low::Test(Test::Matches(at, Pattern(pattern))),
+            _ => Low::No,
+        };
+        self.called(call, Some(of), vec![arg], Kind::Bool, low)
     }
 
     fn age(&mut self, call: &CallExpr, depth: usize) -> Seen {
@@ -173,6 +196,7 @@ impl Check {
             "avg" => Function::Avg,
             "max" => Function::Max,
             "min" => Function::Min,
+            "sum" => Function::Sum,
             "rate" => Function::Rate,
             "changed" => Function::Changed,
             "quantile" => match self.see(&call.args[1], depth + 1).low {

@@ -5,7 +5,7 @@ use cel::common::ast::{CallExpr, Expr, operators as op};
 use super::{Check, Low, Seen, double};
 use crate::alerting::expr::lower::{Arithmetic, Comparison, Number, Test};
 use crate::alerting::expr::paths::{Kind, Wrong, values};
-use crate::alerting::expr::term::Term;
+use crate::alerting::expr::term::{Function, Term};
 use crate::usage::Unit;
 
 impl Check {
@@ -107,7 +107,9 @@ impl Check {
         }
         let low = match (&a.low, &b.low) {
             (Low::Number(x), Low::Number(y)) => {
-                self.out_of_range(x, comparison, y);
+                if !self.out_of_range(x, comparison, y) {
+                    self.decided(x, comparison, y);
+                }
                 self.note_value(x, y);
                 Low::Test(Test::Compare(x.clone(), comparison, y.clone()))
             }
@@ -115,6 +117,10 @@ impl Check {
                 self.never_so(*at, word);
                 let one_of = Test::OneOf(*at, vec![word.clone()]);
                 Low::Test(if comparison == Comparison::Is { one_of } else { Test::Not(Box::new(one_of)) })
+            }
+            (Low::Choice(known), Low::Word(word)) | (Low::Word(word), Low::Choice(known)) if equality => {
+                self.one_of(known, word);
+                Low::No
             }
             (Low::Number(x), _) | (_, Low::Number(x)) => {
                 self.note_value(x, x);
@@ -135,25 +141,84 @@ impl Check {
     }
 
     /// A share that is compared with more than all of it.
-    fn out_of_range(&mut self, a: &Number, comparison: Comparison, b: &Number) {
+    fn out_of_range(&mut self, a: &Number, comparison: Comparison, b: &Number) -> bool {
         let (at, limit) = match (a, b) {
             (Number::Term(at), Number::Const(limit)) | (Number::Const(limit), Number::Term(at)) => (*at, *limit),
-            _ => return,
+            _ => return false,
         };
+        let is_sum = matches!(self.terms.get(at), Some(Term::Window { function: Function::Sum, .. }));
         if let Some(Term::Series(series) | Term::Window { series, .. }) = self.terms.get(at)
             && series.metric.unit() == Unit::Ratio
             && limit > 1.0
             && comparison != Comparison::IsNot
+            && !is_sum
         {
             let message = format!("{series} is a share between 0 and 1, and never comes to {limit}");
             let help = format!("write {} for {limit} percent", limit / 100.0);
             self.warnings.push(Wrong::new(message, help));
+            return true;
+        }
+        false
+    }
+
+    /// Numbers of which one is larger always.
+    fn decided(&mut self, a: &Number, comparison: Comparison, b: &Number) {
+        if a.is_constant() && b.is_constant() {
+            return;
+        }
+        let (low_a, high_a) = self.bounds(a);
+        let (low_b, high_b) = self.bounds(b);
+        let (never, always) = match comparison {
+            Comparison::Less => (low_a >= high_b, high_a < low_b),
+            Comparison::AtMost => (low_a > high_b, high_a <= low_b),
+            Comparison::More => (high_a <= low_b, low_a > high_b),
+            Comparison::AtLeast => (high_a < low_b, low_a >= high_b),
+            Comparison::Is => (low_a > high_b || high_a < low_b, false),
+            Comparison::IsNot => (false, low_a > high_b || high_a < low_b),
+        };
+        if never || always {
+            let word = if never { "never" } else { "always" };
+            let message = format!("a comparison is {word} so: one side is {}, the other {}", span(low_a, high_a), span(low_b, high_b));
+            self.warnings.push(Wrong::new(message, "compare it with something that it can come to"));
+        }
+    }
+
+    /// What a number can be.
+    fn bounds(&self, number: &Number) -> (f64, f64) {
+        let any = (f64::NEG_INFINITY, f64::INFINITY);
+        match number {
+            Number::Const(value) => (*value, *value),
+            Number::Term(at) => match self.terms.get(*at) {
+                Some(Term::Window { function: Function::Rate | Function::Predict(_), .. }) => any,
+                Some(Term::Window { function: Function::Sum, .. }) => (0.0, f64::INFINITY),
+                Some(Term::Series(series) | Term::Window { series, .. }) if series.metric.unit() == Unit::Ratio => (0.0, 1.0),
+                Some(Term::Series(_) | Term::Window { .. }) => (0.0, f64::INFINITY),
+                _ => any,
+            },
+            Number::Minus(of) => {
+                let (low, high) = self.bounds(of);
+                (-high, -low)
+            }
+            Number::Of(arithmetic, a, b) => {
+                let ((low_a, high_a), (low_b, high_b)) = (self.bounds(a), self.bounds(b));
+                match arithmetic {
+                    Arithmetic::Add => (low_a + low_b, high_a + high_b),
+                    Arithmetic::Subtract => (low_a - high_b, high_a - low_b),
+                    Arithmetic::Multiply if low_a >= 0.0 && low_b > 0.0 && high_b.is_finite() => (low_a * low_b, high_a * high_b),
+                    Arithmetic::Multiply | Arithmetic::Divide => any,
+                }
+            }
         }
     }
 
     /// A text that something never is.
     fn never_so(&mut self, at: usize, word: &str) {
-        let Some(known) = self.terms.get(at).and_then(values) else { return };
+        if let Some(known) = self.terms.get(at).and_then(values) {
+            self.one_of(known, word);
+        }
+    }
+
+    fn one_of(&mut self, known: &[&str], word: &str) {
         if !known.contains(&word) {
             let shown: String = word.chars().take(60).collect();
             let mut help = format!("it is one of {}", known.join(", "));
@@ -218,6 +283,16 @@ impl Check {
             }
         };
         self.called(call, None, vec![of, key], kind, Low::No)
+    }
+}
+
+fn span(low: f64, high: f64) -> String {
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) if low < high => format!("{low} to {high}"),
+        (true, true) => format!("{low}"),
+        (true, false) => format!("{low} or more"),
+        (false, true) => format!("{high} or less"),
+        (false, false) => "any number".into(),
     }
 }
 
