@@ -129,7 +129,7 @@ impl Store {
 }
 
 /// A text's words, with a space between them. Only ASCII's letters become small: of others the databases have their own idea.
-pub(super) fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     let parts = text.split(|character: char| character.is_ascii() && !character.is_ascii_alphanumeric());
     let words: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_ascii_lowercase).collect();
     words.join(" ")

@@ -4,9 +4,9 @@ use store::{LogCount, LogLine, LogTemplate, Search, Store};
 
 use crate::places::places;
 
-const DAY: i64 = 86_400_000_000;
+pub const DAY: i64 = 86_400_000_000;
 
-fn line(received: i64, device: &str, severity: u32, message: &str) -> LogLine {
+pub fn line(received: i64, device: &str, severity: u32, message: &str) -> LogLine {
     LogLine {
         received,
         device: device.into(),
@@ -20,7 +20,7 @@ fn line(received: i64, device: &str, severity: u32, message: &str) -> LogLine {
     }
 }
 
-async fn found(store: &Store, search: Search) -> Vec<String> {
+pub async fn found(store: &Store, search: Search) -> Vec<String> {
     let lines = store.search_logs(&Search { limit: 100, ..search }).await.unwrap();
     lines.into_iter().map(|line| line.message).collect()
 }
@@ -84,28 +84,6 @@ async fn lines_are_found_by_what_they_say() {
         assert_eq!(one.len(), 1, "{name}: a page has at least one line");
         store.close().await;
         assert_eq!(found(&place.open().await, words("alice")).await, [accepted], "{name}: opened again");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_goes_and_can_not_be_found() {
-    for place in places().await {
-        let (store, name) = (place.open().await, place.name);
-        let lines: Vec<LogLine> =
-            (0..5000).map(|number| line(number / 1000 * DAY + number, "web-01", 6, &format!("word n{number}"))).collect();
-        store.write_logs(&lines).await.unwrap();
-        assert!(!store.forget_logs(2 * DAY, 1_000_000).await.unwrap(), "{name}");
-        let words = |words: &str| Search { words: words.into(), ..Search::default() };
-        assert_eq!(found(&store, words("n1999")).await, Vec::<String>::new(), "{name}");
-        assert_eq!(found(&store, words("n2000")).await, ["word n2000"], "{name}");
-        // By their number: those of two days more.
-        assert!(!store.forget_logs(0, 1000).await.unwrap(), "{name}");
-        assert_eq!(found(&store, words("n3999")).await, Vec::<String>::new(), "{name}");
-        assert_eq!(found(&store, words("n4000")).await, ["word n4000"], "{name}");
-        // A day that went can come again.
-        store.write_logs(&[line(5, "web-01", 6, "late")]).await.unwrap();
-        assert_eq!(found(&store, words("late")).await, ["late"], "{name}");
-        assert_eq!(found(&store, Search { after: Some(5000), ..Search::default() }).await, ["late"], "{name}");
     }
 }
 
