@@ -87,6 +87,9 @@ pub struct LogCount {
 
 const COLUMNS: &str = "log_line (number, received, sent, device, address, host, facility, severity, program, process, kind, template, flags, fields, message)";
 
+/// In PostgreSQL the words are given with a line, and made what its index takes: to find them there costs more than all else.
+const WITH_WORDS: &str = "SELECT column1, column2, column3::bigint, column4, column5, column6, column7, column8, column9, column10, column11, column12, column13, column14, column15, array_to_tsvector(string_to_array(column16, ' ')) FROM";
+
 impl Store {
     /// Writes lines, all or none, and returns the number of the last one.
     pub async fn write_logs(&self, lines: &[LogLine]) -> Result<u64, Error> {
@@ -119,10 +122,16 @@ impl Store {
             return Err(crate::open::full());
         }
         let first = last + 1 - lines.len() as u64;
-        insert(&mut tx, COLUMNS, (first..).zip(lines).map(|(number, line)| row_of(number, line)), "").await?;
-        if matches!(self.backend, Backend::Sqlite { .. }) {
-            let words = (first..).zip(lines).map(|(number, line)| [number.into(), search::words(&line.message).into()]);
-            insert(&mut tx, "log_text (rowid, message)", words, "").await?;
+        match self.backend {
+            Backend::Sqlite { .. } => {
+                insert(&mut tx, COLUMNS, (first..).zip(lines).map(|(number, line)| row_of(number, line)), "").await?;
+                let words = (first..).zip(lines).map(|(number, line)| [number.into(), search::words(&line.message).into()]);
+                insert(&mut tx, "log_text (rowid, message)", words, "").await?;
+            }
+            Backend::Postgres => {
+                let rows = (first..).zip(lines).map(|(number, line)| with_words(row_of(number, line), &line.message));
+                insert(&mut tx, &format!("{} {WITH_WORDS} (", COLUMNS.replace(')', ", words)")), rows, ") AS line").await?;
+            }
         }
         journal::keep(&mut tx, journals).await?;
         tx.commit().await?;
@@ -221,6 +230,12 @@ fn row_of(number: u64, line: &LogLine) -> [Value; 15] {
         fields.as_str().into(),
         message.as_str().into(),
     ]
+}
+
+/// The words of its message in the place after the others.
+fn with_words(row: [Value; 15], message: &str) -> [Value; 16] {
+    let mut row = row.into_iter();
+    std::array::from_fn(|_| row.next().unwrap_or_else(|| search::words(message).into()))
 }
 
 /// About what a line takes in SQLite, with its places in four indices and half of its words once more: what `0009_log_archive.sql` takes too.

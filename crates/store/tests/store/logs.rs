@@ -65,6 +65,8 @@ async fn lines_are_found_by_what_they_say() {
             (words("Über"), vec![full]),
             (words("/var/log/x_1"), vec![full]),
             (words("assword"), vec![]),
+            (words("failed it s 10"), vec![full]),
+            (words(&"w".repeat(300)), vec![]),
             // Nothing of these is a word of the database's own language.
             (words("root' OR NOT \" * : & | ! ( root"), vec![]),
             (words("\"*:&|!()'"), vec![last, full, stranger, accepted, failed]),
@@ -85,6 +87,35 @@ async fn lines_are_found_by_what_they_say() {
         store.close().await;
         assert_eq!(found(&place.open().await, words("alice")).await, [accepted], "{name}: opened again");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_any_length_and_lines_without_any_can_be_stored() {
+    for place in places().await {
+        let (store, name) = (place.open().await, place.name);
+        let long = format!("begin {} end", "é".repeat(4000));
+        let many = "a1 b2 ".repeat(1300);
+        store.write_logs(&[line(1, "a", 6, &long), line(2, "a", 6, ""), line(3, "a", 6, "!?"), line(4, "a", 6, &many)]).await.unwrap();
+        let words = |words: &str| Search { words: words.into(), ..Search::default() };
+        assert_eq!(found(&store, words(&"é".repeat(3000))).await, [long.as_str()], "{name}");
+        assert_eq!(found(&store, words("end BEGIN")).await, [long.as_str()], "{name}");
+        assert_eq!(found(&store, words("b2")).await, [many.as_str()], "{name}");
+        assert_eq!(found(&store, words("?")).await.len(), 4, "{name}");
+    }
+}
+
+/// A database of before had the words in an index over an expression.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_before_are_found_by_their_words_too() {
+    let Some(place) = crate::places::postgres().await else { return };
+    let store = place.open().await;
+    store.write_logs(&[line(1, "a", 6, "Failed password, 10.0.0.7")]).await.unwrap();
+    store.close().await;
+    place.execute("ALTER TABLE log_line DROP COLUMN words").await;
+    let store = place.open().await;
+    store.write_logs(&[line(2, "a", 6, "another password")]).await.unwrap();
+    let words = Search { words: "PASSWORD".into(), ..Search::default() };
+    assert_eq!(found(&store, words).await, ["another password", "Failed password, 10.0.0.7"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
