@@ -5,6 +5,7 @@
 //! found as small or capital ones depends on the database and its locale.
 
 mod archived;
+mod columns;
 mod forget;
 mod journal;
 pub(crate) mod search;
@@ -18,7 +19,7 @@ use crate::rows::{Value, insert, number, query, text};
 use crate::{Backend, Error, Store};
 
 pub use archived::LogTail;
-pub use forget::{Forgotten, Keep};
+pub use forget::{Forgotten, Keep, Unarchived};
 pub use journal::JournalPlace;
 pub use search::{Place, Search};
 
@@ -87,9 +88,6 @@ pub struct LogCount {
 
 const COLUMNS: &str = "log_line (number, received, sent, device, address, host, facility, severity, program, process, kind, template, flags, fields, message)";
 
-/// In PostgreSQL the words are given with a line, and made what its index takes: to find them there costs more than all else.
-const WITH_WORDS: &str = "SELECT column1, column2, column3::bigint, column4, column5, column6, column7, column8, column9, column10, column11, column12, column13, column14, column15, array_to_tsvector(string_to_array(column16, ' ')) FROM";
-
 impl Store {
     /// Writes lines, all or none, and returns the number of the last one.
     pub async fn write_logs(&self, lines: &[LogLine]) -> Result<u64, Error> {
@@ -128,10 +126,7 @@ impl Store {
                 let words = (first..).zip(lines).map(|(number, line)| [number.into(), search::words(&line.message).into()]);
                 insert(&mut tx, "log_text (rowid, message)", words, "").await?;
             }
-            Backend::Postgres => {
-                let rows = (first..).zip(lines).map(|(number, line)| with_words(row_of(number, line), &line.message));
-                insert(&mut tx, &format!("{} {WITH_WORDS} (", COLUMNS.replace(')', ", words)")), rows, ") AS line").await?;
-            }
+            Backend::Postgres => columns::write(&mut tx, first, lines).await?,
         }
         journal::keep(&mut tx, journals).await?;
         tx.commit().await?;
@@ -230,12 +225,6 @@ fn row_of(number: u64, line: &LogLine) -> [Value; 15] {
         fields.as_str().into(),
         message.as_str().into(),
     ]
-}
-
-/// The words of its message in the place after the others.
-fn with_words(row: [Value; 15], message: &str) -> [Value; 16] {
-    let mut row = row.into_iter();
-    std::array::from_fn(|_| row.next().unwrap_or_else(|| search::words(message).into()))
 }
 
 /// About what a line takes in SQLite, with its places in four indices and half of its words once more: what `0009_log_archive.sql` takes too.

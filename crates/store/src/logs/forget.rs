@@ -29,8 +29,19 @@ pub struct Keep {
     pub age: i64,
     /// Beyond so many bytes the oldest go.
     pub bytes: u64,
-    /// Lines that are not archived stay, until they are a quarter beyond the size or the disk has no room.
-    pub archive: bool,
+    /// Whether lines that are not archived stay.
+    pub unarchived: Unarchived,
+}
+
+/// What becomes of lines that are not archived; where the disk has no room, they go in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unarchived {
+    /// They go as all others do: nothing is archived.
+    Go,
+    /// They stay, and that is told.
+    Stay,
+    /// They stay until lines take a quarter more than they may.
+    StayWhile,
 }
 
 /// What one call removed, and how it stands.
@@ -57,9 +68,13 @@ impl Keep {
         self.now.saturating_sub(self.age)
     }
 
-    /// Beyond that, lines go that are not archived.
-    fn utmost(&self) -> u64 {
-        self.bytes.saturating_add(self.bytes / 4)
+    /// Whether a line that is not archived stays although it would have to go.
+    fn holds(&self, bytes: u64) -> bool {
+        match self.unarchived {
+            Unarchived::Go => false,
+            Unarchived::Stay => true,
+            Unarchived::StayWhile => bytes <= self.bytes.saturating_add(self.bytes / 4),
+        }
     }
 }
 
@@ -109,8 +124,9 @@ impl Store {
                 break;
             }
             let (first, last) = numbers(&mut connection, partition).await?;
-            let unarchived = if keep.archive { last.saturating_sub(archived.max(first.saturating_sub(1))) } else { 0 };
-            if unarchived > 0 && done.bytes <= keep.utmost() {
+            let is_archived = keep.unarchived == Unarchived::Go;
+            let unarchived = if is_archived { 0 } else { last.saturating_sub(archived.max(first.saturating_sub(1))) };
+            if unarchived > 0 && keep.holds(done.bytes) {
                 done.held = true;
                 break;
             }
@@ -149,8 +165,8 @@ impl Store {
             if !is_old && !is_beyond && !no_room {
                 break;
             }
-            let is_unarchived = keep.archive && line > archived;
-            if is_unarchived && done.bytes <= keep.utmost() && !no_room {
+            let is_unarchived = keep.unarchived != Unarchived::Go && line > archived;
+            if is_unarchived && keep.holds(done.bytes) && !no_room {
                 done.held = true;
                 break;
             }

@@ -132,10 +132,16 @@ impl Store {
 
 /// A text's words, with a space between them. Only ASCII's letters become small: of others the databases have their own idea.
 pub(crate) fn words(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
     let parts = text.split(|character: char| character.is_ascii() && !character.is_ascii_alphanumeric());
-    let cut = |part: &str| part[..part.floor_char_boundary(WORD)].to_ascii_lowercase();
-    let words: Vec<String> = parts.filter(|part| !part.is_empty()).map(cut).collect();
-    words.join(" ")
+    for part in parts.filter(|part| !part.is_empty()) {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(&part[..part.floor_char_boundary(WORD)]);
+    }
+    words.make_ascii_lowercase();
+    words
 }
 
 fn line(row: &AnyRow) -> Result<LogLine, Error> {

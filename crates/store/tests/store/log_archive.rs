@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use store::archive::{Proof, Segment, Writer, lines, segments, sweep, verify};
-use store::{Keep, LogLine, Search, Store};
+use store::{Keep, LogLine, Search, Store, Unarchived};
 use tempfile::TempDir;
 
 use crate::logs::{DAY, line};
@@ -86,7 +86,7 @@ async fn lines_are_archived_once_whatever_is_killed_when() {
         assert_eq!((proof.proven, proof.lines, proof.wrong, proof.notes), (1, 15, vec![], vec![]), "{name}");
         assert_eq!(verified(&store).await, 1, "{name}");
         // What was archived may go.
-        let keep = Keep { now: 90 * DAY, age: DAY, bytes: 1 << 40, archive: true };
+        let keep = Keep { now: 90 * DAY, age: DAY, bytes: 1 << 40, unarchived: Unarchived::StayWhile };
         let done = store.forget_logs(&keep).await.unwrap();
         assert_eq!((done.aged, done.held, done.unarchived), (15, false, 0), "{name}");
     }

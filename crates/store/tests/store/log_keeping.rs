@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use store::{Forgotten, JournalPlace, Keep, LogLine, Search, Store};
+use store::{Forgotten, JournalPlace, Keep, LogLine, Search, Store, Unarchived};
 
 use crate::logs::{DAY, found, line};
 use crate::places::{entry, places, sqlite, verified};
@@ -31,7 +31,7 @@ async fn forget(store: &Store, keep: &Keep) -> Forgotten {
 }
 
 fn keep(now: i64, age: i64, bytes: u64) -> Keep {
-    Keep { now, age, bytes, archive: false }
+    Keep { now, age, bytes, unarchived: Unarchived::Go }
 }
 
 const PLENTY: u64 = 1 << 40;
@@ -120,8 +120,10 @@ async fn what_is_not_archived_stays_as_long_as_it_can() {
         let (store, name) = (place.open().await, place.name);
         let lines: Vec<LogLine> = (0..1000).map(|number| line(number, "a", 6, "x")).collect();
         store.write_logs(&lines).await.unwrap();
-        let old = Keep { archive: true, ..keep(9 * DAY, DAY, PLENTY) };
+        let old = Keep { unarchived: Unarchived::StayWhile, ..keep(9 * DAY, DAY, PLENTY) };
         let done = forget(&store, &old).await;
+        assert_eq!((done.aged, done.held), (0, true), "{name}");
+        let done = forget(&store, &Keep { bytes: 1, unarchived: Unarchived::Stay, ..old }).await;
         assert_eq!((done.aged, done.held), (0, true), "{name}");
         // Beyond the size by more than a quarter.
         let done = forget(&store, &Keep { bytes: 1, ..old }).await;
@@ -155,7 +157,7 @@ async fn a_disk_that_fills_takes_lines_and_not_the_audit() {
     for _ in 0..24 {
         store.write_logs(&lines).await.unwrap();
     }
-    let keep = Keep { archive: true, ..keep(1, DAY, PLENTY) };
+    let keep = Keep { unarchived: Unarchived::StayWhile, ..keep(1, DAY, PLENTY) };
     assert_eq!(forget(&store, &keep).await.shed, 0);
     let ballast = disk.path().join("ballast");
     // Leaves so many megabytes free beside what is there.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::view::{LogKeeping, SharedView};
 use jiff::{SignedDuration, Timestamp};
 use store::archive::{self, Segment, Writer};
-use store::{Filter, Forgotten, Keep, Search, Store};
+use store::{Filter, Forgotten, Keep, Search, Store, Unarchived};
 use tokio_util::sync::CancellationToken;
 
 /// Time between two looks.
@@ -40,8 +40,6 @@ struct Keeping {
     options: Options,
     store: Arc<Store>,
     state: LogKeeping,
-    /// Something would have to go and was not archived yet: it is archived now, however little it is.
-    held: bool,
 }
 
 /// Archives and removes, until it is stopped.
@@ -56,7 +54,7 @@ pub(crate) async fn keep(options: Options, store: Arc<Store>, view: SharedView, 
     {
         tracing::warn!(%error, "what a kill left in the archive can't be removed");
     }
-    let mut keeping = Keeping { options, store, state, held: false };
+    let mut keeping = Keeping { options, store, state };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for looks in 0_u64.. {
@@ -75,9 +73,7 @@ pub(crate) async fn keep(options: Options, store: Arc<Store>, view: SharedView, 
 
 impl Keeping {
     async fn look(&mut self, counts: bool) {
-        let archived = self.archive().await;
-        let removed = self.remove().await;
-        let mut problem = archived.and(removed).err();
+        let mut problem = self.archive_and_remove().await.err();
         if counts && let Err(error) = self.store.forget_log_counts(Timestamp::now().as_second() - COUNTS_KEPT).await {
             problem.get_or_insert(error.to_string());
         }
@@ -91,12 +87,26 @@ impl Keeping {
         self.state.problem = problem;
     }
 
-    /// Removes what has to go, however much that is; each part is a turn of its own.
-    async fn remove(&mut self) -> Result<(), String> {
+    async fn archive_and_remove(&mut self) -> Result<(), String> {
+        if self.options.archive.is_none() {
+            return self.remove(Unarchived::Go).await.map(drop);
+        }
+        let mut archived = self.archive(false).await;
+        if self.remove(Unarchived::Stay).await? {
+            // More came than was expected to: however little is left, it is archived now.
+            archived = archived.and(self.archive(true).await);
+            if self.remove(Unarchived::StayWhile).await? {
+                archived = archived.and(Err("old lines of logs stay, as they are not archived yet".into()));
+            }
+        }
+        archived
+    }
+
+    /// Removes what has to go, however much that is; each part is a turn of its own. Returns whether something stays that is not archived.
+    async fn remove(&mut self, unarchived: Unarchived) -> Result<bool, String> {
         loop {
             let age = i64::try_from(self.options.age.as_micros()).unwrap_or(i64::MAX);
-            let archive = self.options.archive.is_some();
-            let keep = Keep { now: Timestamp::now().as_microsecond(), age, bytes: self.state.limit, archive };
+            let keep = Keep { now: Timestamp::now().as_microsecond(), age, bytes: self.state.limit, unarchived };
             let Forgotten { aged, oversize, shed, unarchived, bytes, held, more } =
                 self.store.forget_logs(&keep).await.map_err(|error| error.to_string())?;
             for (why, lines) in [("age", aged), ("size", oversize), ("room", shed), ("unarchived", unarchived)] {
@@ -109,27 +119,23 @@ impl Keeping {
             if unarchived > 0 {
                 tracing::error!(lines = unarchived, "lines of logs were removed that are not archived");
             }
-            // Once is no harm: what is at hand is archived with the next look.
-            if std::mem::replace(&mut self.held, held) && held {
-                return Err("old lines of logs stay, as they are not archived yet".into());
-            }
-            if !more {
-                return Ok(());
+            if held || !more {
+                return Ok(held);
             }
             tokio::task::yield_now().await;
         }
     }
 
-    async fn archive(&mut self) -> Result<(), String> {
+    /// Archives segments that are due; or all that is there.
+    async fn archive(&mut self, all: bool) -> Result<(), String> {
         let Some(folder) = self.options.archive.clone() else { return Ok(()) };
-        let mut now = self.held;
         for _ in 0..SEGMENTS {
             let tail = self.store.log_tail().await.map_err(|error| error.to_string())?;
             let behind = tail.number.saturating_sub(tail.archived);
             self.state.behind = Some(behind);
             let first = self.page(tail.archived, 1).await?;
             let is_old = |received: i64| Timestamp::now().as_microsecond().saturating_sub(received) >= SEGMENT.as_micros() as i64;
-            if behind < archive::LINES && !std::mem::take(&mut now) && !first.first().is_some_and(|line| is_old(line.received)) {
+            if behind < archive::LINES && !all && !first.first().is_some_and(|line| is_old(line.received)) {
                 return Ok(());
             }
             let Some(segment) = self.write(&folder, tail.archived).await? else { return Ok(()) };
