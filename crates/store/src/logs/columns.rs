@@ -3,11 +3,13 @@
 //!
 //! Texts are escaped by the control character 1A with a digit after it, which leaves other digits free to stand between them.
 
+use std::fmt::Write as _;
+
 use sqlx::AnyConnection;
 
-use super::{LogLine, row_of, search};
+use super::{LogLine, search};
 use crate::Error;
-use crate::rows::{Value, query};
+use crate::rows::{Value, escape, query};
 
 /// Lines of one statement at most.
 const ROWS: usize = 1000;
@@ -15,7 +17,7 @@ const ROWS: usize = 1000;
 const BETWEEN: &str = "\u{1a}2";
 /// Stands for a value that is not there, or an empty text where a text has to be.
 const NOTHING: &str = "\u{1a}3";
-/// As many columns as [`row_of`] gives, and the words, which are made what their index takes.
+/// The words are made what their index takes.
 const STATEMENT: &str = r"INSERT INTO log_line
     (number, received, sent, device, address, host, facility, severity, program, process, kind, template, flags, fields, message, words)
 SELECT number, received, sent, COALESCE(device, ''), COALESCE(address, ''), COALESCE(host, ''), facility, severity, COALESCE(program, ''),
@@ -40,21 +42,65 @@ pub(super) async fn write(tx: &mut AnyConnection, first: u64, lines: &[LogLine])
     Ok(())
 }
 
+/// The columns in the order of the statement's parameters.
 fn columns(first: u64, lines: &[LogLine]) -> [String; 16] {
     let mut columns: [String; 16] = Default::default();
-    for (place, (number, line)) in (first..).zip(lines).enumerate() {
-        let words = [search::words(&line.message).into()];
-        for (column, value) in columns.iter_mut().zip(row_of(number, line).into_iter().chain(words)) {
-            if place > 0 {
+    for (number, line) in (first..).zip(lines) {
+        let LogLine { number: _, received, sent, device, address, host, facility, severity, .. } = line;
+        let LogLine { program, process, kind, template, flags, fields, message, .. } = line;
+        let words = search::words(message);
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let is_first = columns[0].is_empty();
+        for (column, value) in columns.iter_mut().zip([
+            Cell::Number(Some(number)),
+            Cell::Number(Some(*received)),
+            Cell::Number(*sent),
+            Cell::Text(device),
+            Cell::Text(address),
+            Cell::Text(host),
+            Cell::Number(Some((*facility).into())),
+            Cell::Number(Some((*severity).into())),
+            Cell::Text(program),
+            Cell::Text(process),
+            Cell::Text(kind),
+            Cell::Text(template.as_deref().unwrap_or_default()),
+            Cell::Number(Some((*flags).into())),
+            Cell::Text(fields),
+            Cell::Text(message),
+            Cell::Text(&words),
+        ]) {
+            if !is_first {
                 column.push_str(BETWEEN);
             }
             match value {
-                Value::Text(Some(text)) if !text.is_empty() => column.push_str(&text),
-                Value::Number(Some(number)) => column.push_str(&number.to_string()),
-                Value::Real(number) => column.push_str(&number.to_string()),
-                Value::Text(_) | Value::Number(None) => column.push_str(NOTHING),
+                Cell::Text("") | Cell::Number(None) => column.push_str(NOTHING),
+                Cell::Text(text) => column.push_str(&escape(text)),
+                // Writing into a text never fails.
+                Cell::Number(Some(number)) => drop(write!(column, "{number}")),
             }
         }
     }
     columns
+}
+
+/// One value of a line.
+enum Cell<'l> {
+    Text(&'l str),
+    Number(Option<i64>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_line_says_can_be_taken_for_what_stands_between() {
+        let line = LogLine { message: "a\u{1a}2b\u{1a}3\0".into(), device: "d".into(), ..LogLine::default() };
+        let columns = columns(7, &[line.clone(), LogLine { sent: Some(-1), ..line }]);
+        assert_eq!(columns[0], "7\u{1a}28");
+        assert_eq!(columns[2], "\u{1a}3\u{1a}2-1");
+        assert_eq!(columns[11], "\u{1a}3\u{1a}2\u{1a}3");
+        assert_eq!(columns[14], ["a\u{1a}12b\u{1a}13\u{1a}0"; 2].join(BETWEEN));
+        assert_eq!(columns[15], ["a 2b 3"; 2].join(BETWEEN));
+    }
 }

@@ -188,15 +188,22 @@ async fn a_journal_is_read_as_far_as_its_lines_are_written() {
     for place in places().await {
         let (store, name) = (place.open().await, place.name);
         assert_eq!(store.journal_place("web-01").await.unwrap(), None, "{name}");
-        let read = |cursor: &str, at| JournalPlace { device: "web-01".into(), cursor: cursor.into(), at };
-        store.write_logs_of(&[line(1, "web-01", 6, "one")], &[read("s=1;i=2", 5)]).await.unwrap();
-        assert_eq!(store.journal_place("web-01").await.unwrap(), Some(read("s=1;i=2", 5)), "{name}");
+        let read = |after: &str, cursor: &str, at| JournalPlace { device: "web-01".into(), cursor: cursor.into(), at, after: after.into() };
+        let kept = |cursor: &str, at| Some(read(cursor, cursor, at));
+        store.write_logs_of(&[line(1, "web-01", 6, "one")], &[read("", "s=1;i=2", 5)]).await.unwrap();
+        assert_eq!(store.journal_place("web-01").await.unwrap(), kept("s=1;i=2", 5), "{name}");
         // A line that can't be written takes the place with it.
         let wrong = LogLine { severity: 9, ..line(1, "web-01", 6, "two") };
-        assert!(store.write_logs_of(&[wrong], &[read("s=1;i=3", 6)]).await.is_err(), "{name}");
-        assert_eq!(store.journal_place("web-01").await.unwrap(), Some(read("s=1;i=2", 5)), "{name}");
-        store.write_logs_of(&[], &[read("s=1;i=4", 7)]).await.unwrap();
-        assert_eq!(store.journal_place("web-01").await.unwrap(), Some(read("s=1;i=4", 7)), "{name}");
+        assert!(store.write_logs_of(&[wrong], &[read("s=1;i=2", "s=1;i=3", 6)]).await.is_err(), "{name}");
+        assert_eq!(store.journal_place("web-01").await.unwrap(), kept("s=1;i=2", 5), "{name}");
+        // Somebody else read on: a line that both have read is there once.
+        store.write_logs_of(&[line(2, "web-01", 6, "two")], &[read("s=1;i=2", "s=1;i=4", 7)]).await.unwrap();
+        for late in [read("s=1;i=2", "s=1;i=4", 7), read("", "s=1;i=4", 7)] {
+            let refused = store.write_logs_of(&[line(3, "web-01", 6, "two")], &[late]).await.unwrap_err();
+            assert_eq!(refused.category(), "replaced", "{name}");
+        }
+        assert_eq!(found(&store, words("two")).await, ["two"], "{name}");
+        assert_eq!(store.journal_place("web-01").await.unwrap(), kept("s=1;i=4", 7), "{name}");
         assert_eq!(store.journal_place("web-02").await.unwrap(), None, "{name}");
     }
 }

@@ -90,6 +90,16 @@ impl Journals {
     }
 }
 
+/// Somebody else reads them from now on.
+impl Drop for Journals {
+    fn drop(&mut self) {
+        if let Some(way) = &self.way {
+            let mut view = way.view.write().unwrap_or_else(PoisonError::into_inner);
+            self.running.keys().for_each(|name| drop(view.journals.remove(name)));
+        }
+    }
+}
+
 /// The journal of one device.
 struct Journal {
     devices: Arc<Devices>,
@@ -140,10 +150,17 @@ impl Journal {
         }
         let Some(place) = read.place.clone() else { return hint.map(|()| false) };
         let (stored, answer) = oneshot::channel();
-        let kept = JournalPlace { device: self.device.name.full().to_owned(), cursor: place.cursor.clone(), at: place.at };
+        let kept = JournalPlace {
+            device: self.device.name.full().to_owned(),
+            cursor: place.cursor.clone(),
+            at: place.at,
+            after: from.map(|from| from.cursor).unwrap_or_default(),
+        };
         let arrived = Arrived { batch: batch(&self.device, &read), place: kept, stored };
         self.way.out.send(arrived).await.map_err(|_| "the engine is stopping")?;
         if !answer.await.unwrap_or(false) {
+            // If another replica read on meanwhile, from there.
+            self.place = None;
             return Err("its lines can't be stored, and will be read again".into());
         }
         self.known.lines += lines;

@@ -79,7 +79,7 @@ impl Keeping {
         }
         match (&self.state.problem, &problem) {
             (before, Some(problem)) if before.as_ref() != Some(problem) => {
-                tracing::error!(problem, "lines of logs are not kept as they should be")
+                tracing::error!(problem, "lines of logs are not kept as they should be");
             }
             (Some(_), None) => tracing::info!("lines of logs are kept as they should be again"),
             _ => {}
