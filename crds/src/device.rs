@@ -201,9 +201,22 @@ pub enum SnmpVersion {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogsSpec {
-    /// It sends syslog to us.
+    /// It sends syslog to us; if none, true, or false where its journal is read. What comes from its address nevertheless is kept apart, as what
+    /// unknown senders send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syslog: Option<bool>,
+    /// Its systemd journal is read over its access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journald: Option<JournaldSpec>,
+}
+
+/// How a device's journal is read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JournaldSpec {
+    /// Time between two readings; 30s if none, and not less than 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
 }
 
 /// What we know of a device; written by the engine, on transitions only.

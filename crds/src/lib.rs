@@ -22,7 +22,7 @@ pub use deployment::{
 };
 pub use device::{
     AccessSpec, Become, DeviationStatus, Device, DeviceClass, DeviceClassSpec, DeviceSpec, DeviceStatus, DeviceType, FactsStatus,
-    LocalSpec, LogsSpec, MetricsSpec, NodeExporterSpec, PackageStatus, ProbeStatus, SnmpSpec, SnmpVersion, SshSpec,
+    JournaldSpec, LocalSpec, LogsSpec, MetricsSpec, NodeExporterSpec, PackageStatus, ProbeStatus, SnmpSpec, SnmpVersion, SshSpec,
 };
 pub use governing::{
     CommitStatusSpec, Forge, GitRef, Grant, HookProvider, HookSpec, LimitsSpec, LoginSpec, Repository, RepositorySpec, RepositoryStatus,

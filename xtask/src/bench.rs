@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: what work costs, as ratios against a peer or a smaller size in the same run. It asserts nothing.
 
 mod cluster;
+mod mining;
 mod rules;
+mod syslog;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -23,7 +25,7 @@ const LISTENS: usize = 13;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these: pass, commit, ssh, audit, rules, cluster, latency
+    /// Only these: pass, commit, ssh, audit, rules, cluster, latency, syslog, mining
     #[arg(value_name = "WHAT")]
     only: Vec<String>,
 }
@@ -66,6 +68,12 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     }
     if wanted("latency") {
         cluster::latency(&mut figures)?;
+    }
+    if wanted("syslog") {
+        syslog::measure(&mut figures)?;
+    }
+    if wanted("mining") {
+        mining::measure(&mut figures)?;
     }
     show(&figures);
     Ok(())
@@ -151,6 +159,15 @@ fn show(figures: &Figures) {
     row("of that until the cluster has it, median", "cluster_commit_applied_median", "ms", "", None, "");
     row("a start, until all is read", "cluster_start", "ms", "", None, "");
     row("memory after it", "cluster_start_resident", "MiB", "", None, "< 150 MiB");
+    for (with, peer) in [("with", "rsyslog, PostgreSQL's too"), ("without", "rsyslog")] {
+        let work = format!("syslog to PostgreSQL, lines a CPU second, {with} PostgreSQL's");
+        row(&work, &format!("syslog_{with}"), "lines/s", peer, Some(&format!("rsyslog_{with}")), ">= 3x");
+    }
+    row("of those lost", "syslog_lost", "lines", "rsyslog", Some("rsyslog_lost"), "0");
+    for (peer, name) in [("drain3, one miner", "one"), ("drain3, one for each program", "per_program")] {
+        row("template mining, a CPU second", "mining_lines", "lines/s", peer, Some(&format!("drain3_{name}_lines")), ">= 50x");
+        row("its grouping accuracy, percent", "mining_accuracy", "%", peer, Some(&format!("drain3_{name}_accuracy")), ">= 1x");
+    }
     for (name, value) in figures.iter().filter(|(name, _)| name.starts_with("audit")) {
         let (unit, goal) = if name.contains("verify") { ("ms", "1 million < 2000 ms") } else { ("entries/s", "batched >= 10000/s") };
         rows.push([name.replace('_', " "), format!("{value:.0} {unit}"), "-".into(), "-".into(), goal.into()]);

@@ -23,6 +23,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("rsyslogd", "rsyslog"),
     // The module with its TLS; it has no program.
     ("../share/doc/rsyslog-gnutls", "rsyslog-gnutls"),
+    // Makes journals of what is given to it.
+    ("../lib/systemd/systemd-journal-remote", "systemd-journal-remote"),
 ];
 
 /// Debian packages that are missing.

@@ -19,6 +19,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("async-snmp", &["devices"]),
     ("age", &["manifests"]),
     ("lettre", &["notify"]),
+    ("flate2", &["store"]),
     ("cel", &["reconcile", "notify"]),
     // The kinds' schemas, and the API server.
     ("kube", &["crds", "cluster"]),

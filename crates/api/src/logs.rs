@@ -5,6 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use serde_json::json;
 use store::{Place, Search};
 
 use crate::problem::problem;
@@ -51,6 +52,16 @@ pub(crate) async fn lines(State(shared): State<Shared>, Query(query): Query<Line
         Ok(lines) => Json(lines).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
+}
+
+/// `/v1/logs/senders`: who sent lines and is no device, and how it stands with the journals that are read.
+pub(crate) async fn senders(State(shared): State<Shared>) -> Response {
+    let (senders, journals) = {
+        let view = shared.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (view.senders.clone(), view.journals.clone())
+    };
+    let journals: std::collections::BTreeMap<String, _> = journals.into_iter().map(|(name, journal)| (name.to_string(), journal)).collect();
+    Json(json!({"senders": senders.senders, "forgotten": senders.forgotten, "journals": journals})).into_response()
 }
 
 fn place(text: &str) -> Option<Place> {

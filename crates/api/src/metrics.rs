@@ -84,12 +84,36 @@ pub(crate) fn render(view: &View) -> String {
         shards.get_or_create(&Shard { shard: *shard }).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
     logs(&mut registry, view);
+    log_keeping(&mut registry, view);
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
     usage(&mut registry, view);
     let mut text = String::new();
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// How lines of logs are kept, archived and read.
+fn log_keeping(registry: &mut Registry, view: &View) {
+    let keeping = &view.log_keeping;
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    gauge("log_bytes", "What lines of logs take in the store, about", keeping.bytes);
+    gauge("log_problem", "1 if old lines of logs can't be removed or archived", keeping.problem.is_some().into());
+    gauge("log_archive_behind", "Lines of logs that are not archived yet", keeping.behind.unwrap_or(0));
+    let failing = view.journals.values().filter(|journal| journal.problem.is_some()).count();
+    gauge("log_journals_failing", "Devices whose journal can't be read", failing as u64);
+    let removed = Family::<Word, Counter>::default();
+    registry.register("log_removed", "Lines of logs that were removed from the store, by why", removed.clone());
+    for (why, lines) in &keeping.removed {
+        removed.get_or_create(&Word { state: (*why).into() }).inc_by(*lines);
+    }
+    let archived = Counter::<u64>::default();
+    archived.inc_by(keeping.archived);
+    registry.register("log_lines_archived", "Lines of logs that were archived", archived);
 }
 
 /// What the intake of logs counted, where there is one.

@@ -140,6 +140,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
         .route("/v1/logs", get(logs::lines))
+        .route("/v1/logs/senders", get(logs::senders))
         .route("/v1/alerts", get(alerts))
         .route("/v1/notices", get(notices))
         .route("/v1/backtest", post(backtest::run))
@@ -221,7 +222,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn status(State(shared): State<Shared>) -> Response {
     let value = read(
         &shared,
-        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down}),
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down, "logs": view.log_keeping}),
     );
     Json(value).into_response()
 }

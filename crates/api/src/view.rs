@@ -51,6 +51,12 @@ pub struct View {
     /// What the intake of logs counted since the start: `taken`, `cut`, `mended`, and what was refused by why; how many `templates` and
     /// `strangers` are known. Empty where no logs are taken.
     pub logs: BTreeMap<&'static str, u64>,
+    /// Who sent lines and is no device, or more than it may.
+    pub senders: Arc<Senders>,
+    /// How it stands with the journals that this replica reads.
+    pub journals: BTreeMap<Name, JournalView>,
+    /// How lines of logs are kept.
+    pub log_keeping: LogKeeping,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.
@@ -83,6 +89,71 @@ impl View {
     pub fn waits_since(&self, deferred: &Deferred) -> Option<Timestamp> {
         self.waiting.get(deferred.unit.name())?.get(&(deferred.target.clone(), deferred.waiting_on.word())).copied()
     }
+}
+
+/// Who sent lines of logs since the start and is no device, or sent more than it may.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Senders {
+    /// They, those that were heard last first.
+    pub senders: Vec<SenderView>,
+    /// How many more there were, and are forgotten.
+    pub forgotten: u64,
+}
+
+/// A sender of lines of logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SenderView {
+    /// Its address.
+    pub address: String,
+    /// The device of this address, if there is one: it sends too much, or should send nothing.
+    pub device: Option<Name>,
+    /// The hosts that its lines claim to be of; some of them.
+    pub hosts: Vec<String>,
+    /// Its lines that were kept apart.
+    pub lines: u64,
+    /// Its lines that were refused, as it sent too many at once.
+    pub refused: u64,
+    /// When the first of its lines came.
+    pub first: Option<Timestamp>,
+    /// When the newest one came.
+    pub last: Option<Timestamp>,
+}
+
+/// How it stands with the journal of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalView {
+    /// When it was last read.
+    pub read_at: Option<Timestamp>,
+    /// Its lines since the start.
+    pub lines: u64,
+    /// How often a part of it was gone before it was read.
+    pub gaps: u64,
+    /// Why it can't be read, or not all of it.
+    pub problem: Option<String>,
+}
+
+/// How lines of logs are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogKeeping {
+    /// What they take, about.
+    pub bytes: u64,
+    /// What they may take.
+    pub limit: u64,
+    /// Lines that were removed since the start: `age`, `size`, and `room` where the disk had none; `unarchived` are those of them that should have been
+    /// archived first.
+    pub removed: BTreeMap<&'static str, u64>,
+    /// Segments that were archived since the start.
+    pub segments: u64,
+    /// Their lines.
+    pub archived: u64,
+    /// Lines that are not archived yet; none: they are not archived at all.
+    pub behind: Option<u64>,
+    /// What is wrong with it, if anything.
+    pub problem: Option<String>,
 }
 
 /// Where desired state comes from in a cluster, in place of a URL.

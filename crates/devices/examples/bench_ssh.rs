@@ -78,6 +78,7 @@ fn device(number: u8, port: u16, secret: &str, host_key: &str, user: &str) -> De
         access: Access::Ssh(access),
         probes: Vec::new(),
         metrics: None,
+        logs: Default::default(),
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

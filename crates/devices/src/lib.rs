@@ -7,6 +7,7 @@ mod detached;
 mod devices;
 mod drivers;
 mod fetch;
+pub mod journal;
 mod local;
 mod pool;
 pub mod probe;

@@ -191,6 +191,7 @@ mod tests {
             access: Access::Ssh(access),
             probes: Vec::new(),
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),

@@ -40,6 +40,7 @@ fn device(source: MetricsSource) -> Device {
         access: Access::None,
         probes: Vec::new(),
         metrics: Some(Metrics { source, interval: SignedDuration::from_secs(5) }),
+        logs: Default::default(),
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

@@ -36,6 +36,7 @@ struct Entry {
     flags: Flags,
     received: Timestamp,
     peer: Peer,
+    read_on: Option<Arc<str>>,
 }
 
 /// A line with who sent it and when it came.
@@ -45,6 +46,8 @@ pub struct Received<'b> {
     pub peer: &'b Peer,
     /// When it came.
     pub received: Timestamp,
+    /// The device on which we read it ourselves; none: it was sent.
+    pub read_on: Option<&'b Arc<str>>,
     /// What it says.
     pub line: Line<'b>,
 }
@@ -52,8 +55,17 @@ pub struct Received<'b> {
 impl Batch {
     /// Adds a line's bytes, and says what was done to them.
     pub fn push(&mut self, bytes: &[u8], peer: &Peer, received: Timestamp) -> Flags {
+        self.take(bytes, peer, received, None)
+    }
+
+    /// Adds a line that we read on a device ourselves: whose it is needs no proof.
+    pub fn push_read(&mut self, bytes: &[u8], device: &Arc<str>, address: IpAddr, received: Timestamp) -> Flags {
+        self.take(bytes, &Peer { address, certificate: None }, received, Some(device.clone()))
+    }
+
+    fn take(&mut self, bytes: &[u8], peer: &Peer, received: Timestamp, read_on: Option<Arc<str>>) -> Flags {
         let flags = clean::append(bytes, &mut self.text);
-        self.entries.push(Entry { end: self.text.len(), flags, received, peer: peer.clone() });
+        self.entries.push(Entry { end: self.text.len(), flags, received, peer: peer.clone(), read_on });
         flags
     }
 
@@ -78,7 +90,11 @@ impl Batch {
         starts.zip(&self.entries).map(move |(start, entry)| {
             let mut line = parse(&self.text[start..entry.end], &Around { received: entry.received, offset });
             line.flags |= entry.flags;
-            Received { peer: &entry.peer, received: entry.received, line }
+            if entry.read_on.is_some() {
+                // It was not under way since then, it waited to be read.
+                line.flags = line.flags.without(Flags::CLOCK_OFF);
+            }
+            Received { peer: &entry.peer, received: entry.received, read_on: entry.read_on.as_ref(), line }
         })
     }
 }

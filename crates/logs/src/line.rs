@@ -207,6 +207,11 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
+    /// Without these.
+    pub fn without(self, flags: Self) -> Self {
+        Self(self.0 & !flags.0)
+    }
+
     /// As a number, to be stored.
     pub fn bits(self) -> u16 {
         self.0

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::batch::{Batch, Received};
 use crate::line::Line;
 use crate::mining::{Change, Miner, TemplateId};
-use crate::senders::{By, Devices, Strangers};
+use crate::senders::{By, Devices, Match, Strangers};
 
 /// Seconds that are counted together.
 pub const SLOT: i64 = 300;
@@ -87,14 +87,16 @@ impl Reading {
     }
 
     fn record<'b>(&mut self, received: Received<'b>, ended: &mut Vec<Count>) -> Record<'b> {
-        let Received { peer, received, line } = received;
+        let Received { peer, received, read_on, line } = received;
         // By when it came: a sender's clock can't reopen what is over. Neither can ours, if it is put back.
         let slot = received.as_second().div_euclid(SLOT) * SLOT;
         if slot > self.slot {
             ended.extend(self.finish());
             self.slot = slot;
         }
-        let Some(found) = self.devices.find(peer, line.host) else {
+        let found = read_on.map(|device| Match { device: device.clone(), by: By::Read });
+        let found = found.or_else(|| self.devices.find(peer, line.host).filter(|found| !self.devices.is_kept_apart(&found.device)));
+        let Some(found) = found else {
             self.strangers.add(peer.address, line.host, received);
             return Record { device: None, by: None, address: peer.address, received, line, template: None, change: Change::None };
         };
@@ -128,6 +130,7 @@ impl Reading {
 mod tests {
     use super::*;
     use crate::batch::Peer;
+    use crate::line::Flags;
     use crate::mining::Options;
     use crate::senders::Known;
 
@@ -144,6 +147,24 @@ mod tests {
         let mut reading = Reading::new(Miner::new(Options::default()));
         reading.devices.set("web-01", Known { addresses: vec!["10.0.0.1".parse().unwrap()], ..Known::default() });
         reading
+    }
+
+    #[test]
+    fn what_is_read_is_the_devices_and_what_it_should_not_send_is_kept_apart() {
+        let mut reading = reading();
+        let address = "10.0.0.1".parse().unwrap();
+        reading.devices.set("web-01", Known { addresses: vec![address], is_kept_apart: true, ..Known::default() });
+        let mut batch = batch(&[("10.0.0.1", 1000, "<13>1 1970-01-01T00:00:00Z web-02 app - - - sent")]);
+        batch.push_read(
+            b"<13>1 1970-01-01T00:00:00Z other app 7 - - read",
+            &"web-01".into(),
+            address,
+            Timestamp::from_second(1000).unwrap(),
+        );
+        let (records, _) = reading.take(&batch);
+        let seen: Vec<_> = records.iter().map(|record| (record.device.as_deref(), record.by, record.line.flags)).collect();
+        assert_eq!(seen, [(None, None, Flags::CLOCK_OFF), (Some("web-01"), Some(By::Read), Flags::default())]);
+        assert_eq!(reading.strangers.list()[0].hosts, ["web-02"]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::batch::Peer;
 /// Unknown senders that are remembered; the one that was silent for longest goes first.
 pub const UNKNOWN: usize = 1000;
 
+/// Hosts that are remembered of one unknown sender: a relay has some, and who makes them up shall not fill our memory.
+pub const HOSTS: usize = 8;
+
 /// What a device may be known by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -24,6 +27,8 @@ pub struct Known {
     pub names: Vec<String>,
     /// It sends lines of others.
     pub is_relay: bool,
+    /// It should send nothing: what comes from it nevertheless is not taken for its own.
+    pub is_kept_apart: bool,
 }
 
 /// Devices by what they are known by. Changes with each device on its own.
@@ -43,6 +48,8 @@ pub enum By {
     Address,
     /// The name or address that the line claims.
     Host,
+    /// Nothing has to: we read it there ourselves.
+    Read,
 }
 
 /// Whose a line is, and what tells so.
@@ -91,6 +98,16 @@ impl Devices {
             });
         }
         self.claimed(host).or(sender)
+    }
+
+    /// Whether a device should send nothing.
+    pub fn is_kept_apart(&self, device: &str) -> bool {
+        self.known.get(device).is_some_and(|known| known.is_kept_apart)
+    }
+
+    /// The device of this address, if it is only one's.
+    pub fn at(&self, address: IpAddr) -> Option<Arc<str>> {
+        only(self.addresses.get(&address.to_canonical())?)
     }
 
     fn sender(&self, peer: &Peer) -> Option<Match> {
@@ -146,6 +163,8 @@ pub struct Stranger {
     pub address: IpAddr,
     /// The host that its newest line claims to be of.
     pub host: String,
+    /// The hosts that its lines claim to be of, in the order in which they came up, [`HOSTS`] at most.
+    pub hosts: Vec<String>,
     /// Its lines so far.
     pub lines: u64,
     /// When the first one came.
@@ -169,6 +188,9 @@ impl Strangers {
             stranger.last = at;
             if stranger.host != host {
                 host.clone_into(&mut stranger.host);
+                if !host.is_empty() && stranger.hosts.len() < HOSTS && !stranger.hosts.iter().any(|known| known == host) {
+                    stranger.hosts.push(host.to_owned());
+                }
             }
             return;
         }
@@ -181,7 +203,8 @@ impl Strangers {
                 self.forgotten += 1;
             }
         }
-        self.by_address.insert(address, Stranger { address, host: host.to_owned(), lines: 1, first: at, last: at });
+        let hosts = if host.is_empty() { Vec::new() } else { vec![host.to_owned()] };
+        self.by_address.insert(address, Stranger { address, host: host.to_owned(), hosts, lines: 1, first: at, last: at });
     }
 
     /// They, those that were heard last first.
@@ -210,6 +233,7 @@ mod tests {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             is_relay,
+            is_kept_apart: false,
         }
     }
 
@@ -279,10 +303,14 @@ mod tests {
             strangers.add(address(number), "x", at(number));
         }
         strangers.add(address(0), "y", at(UNKNOWN));
+        (0..20).for_each(|_| strangers.add(address(0), "x", at(UNKNOWN)));
+        (0..20).for_each(|number| strangers.add(address(0), &format!("h{number}"), at(UNKNOWN)));
+        strangers.add(address(0), "y", at(UNKNOWN));
+        assert_eq!(strangers.by_address[&address(0)].hosts, ["x", "y", "h0", "h1", "h2", "h3", "h4", "h5"]);
         strangers.add(address(UNKNOWN), "z", at(UNKNOWN + 1));
         let list = strangers.list();
         assert_eq!((list.len(), strangers.forgotten()), (UNKNOWN - 99, 100));
-        assert_eq!((&*list[0].host, &*list[1].host, list[1].lines, list[1].first), ("z", "y", 2, at(0)));
+        assert_eq!((&*list[0].host, &*list[1].host, list[1].lines, list[1].first), ("z", "y", 43, at(0)));
         assert!(!list.iter().any(|stranger| stranger.address == address(1)));
     }
 }

@@ -178,6 +178,8 @@ pub struct Device {
     pub probes: Vec<Probe>,
     /// How we know what it uses; not at all if none.
     pub metrics: Option<Metrics>,
+    /// How its lines of logs come to us.
+    pub logs: Logs,
     /// When people work on it.
     pub maintenance: Vec<Window>,
     /// Left alone entirely.
@@ -212,6 +214,21 @@ pub struct SshAccess {
     pub sudo: bool,
     /// The device to go through.
     pub via: Option<Name>,
+}
+
+/// How a device's lines of logs come to us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// It sends syslog. Where it does not, lines from its address are kept apart.
+    pub syslog: bool,
+    /// Its journal is read, so often.
+    pub journald: Option<SignedDuration>,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { syslog: true, journald: None }
+    }
 }
 
 /// How it is known what a device uses.

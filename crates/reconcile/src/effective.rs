@@ -7,7 +7,7 @@ use crds::{Kind, Object};
 use jiff::SignedDuration;
 
 use crate::desired::{
-    Access, Check, Desired, Device, DnsCheck, HttpCheck, Metrics, MetricsSource, Probe, Snmp, SshAccess, TlsCheck, Trust, Way,
+    Access, Check, Desired, Device, DnsCheck, HttpCheck, Logs, Metrics, MetricsSource, Probe, Snmp, SshAccess, TlsCheck, Trust, Way,
 };
 use crate::desired::{Findings, windows};
 use crate::name::{Name, Target};
@@ -16,6 +16,10 @@ use crate::name::{Name, Target};
 const READING: SignedDuration = SignedDuration::from_secs(30);
 /// The shortest time between two readings.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
+/// Time between two readings of a journal, where nothing is said.
+const JOURNAL: SignedDuration = SignedDuration::from_secs(30);
+/// The shortest time between two readings of a journal: each starts a program there.
+const SHORTEST_JOURNAL: SignedDuration = SignedDuration::from_secs(5);
 /// The port of SNMP agents (RFC 3417).
 const SNMP: u16 = 161;
 
@@ -58,6 +62,7 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
         access: access(name, spec.access.as_ref(), class.and_then(|class| class.access.as_ref())),
         probes: probes.values().map(|spec| for_device(probe(spec), agent.as_ref())).collect(),
         metrics,
+        logs: logs(spec.logs.as_ref(), class.and_then(|class| class.logs.as_ref())),
         maintenance: windows(&target, "spec.maintenance", maintenance, findings),
         suspend: spec.suspend.or(class.and_then(|class| class.suspend)).unwrap_or(false),
         vars,
@@ -130,6 +135,16 @@ fn metrics(own: Option<&crds::MetricsSpec>, class: Option<&crds::MetricsSpec>) -
     let interval = own.and_then(|spec| spec.interval).or(class.and_then(|spec| spec.interval)).map_or(READING, |interval| interval.0);
     // Asked more often than that, a small device would mostly be busy with answering.
     Some(Metrics { source, interval: interval.max(SHORTEST) })
+}
+
+/// The device's word wins over the class's, field by field. Lines that come by two ways would be there twice, so unless somebody says
+/// otherwise a device whose journal is read sends no syslog.
+fn logs(own: Option<&crds::LogsSpec>, class: Option<&crds::LogsSpec>) -> Logs {
+    let both = || own.into_iter().chain(class);
+    let is_read = both().any(|spec| spec.journald.is_some());
+    let interval = both().filter_map(|spec| spec.journald.as_ref()?.interval).next().map_or(JOURNAL, |interval| interval.0);
+    let syslog = both().find_map(|spec| spec.syslog).unwrap_or(!is_read);
+    Logs { syslog, journald: is_read.then(|| interval.max(SHORTEST_JOURNAL)) }
 }
 
 /// A probe as it is on a device: how its agent is asked stands with the metrics, if they are read by SNMP.
@@ -264,6 +279,29 @@ mod tests {
     }
 
     /// Where a device is read by SNMP, its probes ask the same agent in the same way, but for a secret of their own.
+    #[test]
+    fn lines_come_by_one_way_unless_somebody_says_otherwise() {
+        let spec = |text: &str| (!text.is_empty()).then(|| serde_json::from_str::<crds::LogsSpec>(text).unwrap());
+        let check = |own: &str, class: &str| {
+            let Logs { syslog, journald } = logs(spec(own).as_ref(), spec(class).as_ref());
+            format!("{syslog} {}", journald.map_or("-".into(), |interval| format!("{interval:#}")))
+        };
+        let journald = r#"{"journald":{"interval":"1m"}}"#;
+        for (own, class, want) in [
+            ("", "", "true -"),
+            ("{}", "{}", "true -"),
+            (r#"{"syslog":false}"#, "", "false -"),
+            (r#"{"syslog":true}"#, r#"{"syslog":false}"#, "true -"),
+            ("", journald, "false 1m"),
+            (r#"{"journald":{}}"#, "", "false 30s"),
+            (r#"{"journald":{}}"#, journald, "false 1m"),
+            (r#"{"journald":{"interval":"1s"}}"#, journald, "false 5s"),
+            (r#"{"syslog":true}"#, journald, "true 1m"),
+        ] {
+            assert_eq!(check(own, class), want, "{own} {class}");
+        }
+    }
+
     #[test]
     fn snmp_probes_ask_the_agent_of_the_metrics() {
         let agent = Snmp { port: 1161, version: crds::SnmpVersion::V3, secret: Some("ann".into()) };

@@ -34,8 +34,8 @@ pub mod window;
 
 pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
 pub use desired::{
-    Access, Changed, Check, Deployment, Desired, Device, DnsCheck, HttpCheck, Key, Map, Metrics, MetricsSource, Probe, Snmp, SshAccess,
-    TlsCheck, Trust, Way,
+    Access, Changed, Check, Deployment, Desired, Device, DnsCheck, HttpCheck, Key, Logs, Map, Metrics, MetricsSource, Probe, Snmp,
+    SshAccess, TlsCheck, Trust, Way,
 };
 pub use name::{Name, Target};
 pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeCode, ProbeSeen, ProbeState};

@@ -370,6 +370,7 @@ mod tests {
             access: crate::desired::Access::None,
             probes: probes.iter().map(probe).collect(),
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),

@@ -49,6 +49,7 @@ impl World {
             access: Access::None,
             probes: vec![probe("web"), probe("ping"), probe("dns")],
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::from([("limit".into(), 0.8.into()), ("ports".into(), serde_json::json!([80, 443]))]),

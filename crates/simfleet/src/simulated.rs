@@ -153,6 +153,7 @@ impl Simulated {
             access: Access::Ssh(access),
             probes: Vec::new(),
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),

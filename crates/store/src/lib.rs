@@ -6,6 +6,7 @@
 //! leaves nothing to take back. The tables are drawn in `docs/database.md`.
 
 mod alerts;
+pub mod archive;
 pub mod audit;
 mod contents;
 mod error;
@@ -33,7 +34,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 pub use alerts::{Delivery, NoticeRow, Remembered};
 pub use error::Error;
 pub use log::Filter;
-pub use logs::{LogCount, LogLine, LogTemplate, Place, Search};
+pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};
@@ -47,8 +48,8 @@ pub struct Store {
     backend: Backend,
     /// Partitions that are known to be there, by table and number.
     partitions: Mutex<HashSet<(&'static str, i64)>>,
-    /// Days of which PostgreSQL is known to have a partition for lines of logs.
-    log_days: Mutex<std::collections::BTreeSet<i64>>,
+    /// The partitions for lines of logs that PostgreSQL is known to have: from when until when.
+    log_partitions: Mutex<std::collections::BTreeMap<i64, i64>>,
 }
 
 /// Which database it is.

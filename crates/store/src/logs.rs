@@ -4,8 +4,11 @@
 //! that have all of them, or words that begin with them. Both databases are given the same words; whether letters beyond ASCII are also
 //! found as small or capital ones depends on the database and its locale.
 
+mod archived;
+mod columns;
 mod forget;
-mod search;
+mod journal;
+pub(crate) mod search;
 pub(crate) mod shape;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,9 @@ use crate::open::within;
 use crate::rows::{Value, insert, number, query, text};
 use crate::{Backend, Error, Store};
 
+pub use archived::LogTail;
+pub use forget::{Forgotten, Keep, Unarchived};
+pub use journal::JournalPlace;
 pub use search::{Place, Search};
 
 /// A line as it is stored.
@@ -85,22 +91,46 @@ const COLUMNS: &str = "log_line (number, received, sent, device, address, host, 
 impl Store {
     /// Writes lines, all or none, and returns the number of the last one.
     pub async fn write_logs(&self, lines: &[LogLine]) -> Result<u64, Error> {
+        self.write_logs_of(lines, &[]).await
+    }
+
+    /// The same, and how far the journals are read that the lines came from.
+    pub async fn write_logs_of(&self, lines: &[LogLine], journals: &[JournalPlace]) -> Result<u64, Error> {
         within(lines.len(), async {
             self.make_log_room(lines.iter().map(|line| line.received)).await?;
-            let mut tx = self.pool.begin().await?;
-            let statement = "UPDATE log_tail SET number = number + $1 WHERE one = 1 RETURNING number";
-            let row = query(statement, [lines.len().into()]).fetch_optional(&mut *tx).await?;
-            let last: u64 = number(&row.ok_or_else(|| Error::Damaged("log_tail".into()))?, "number")?;
-            let first = last + 1 - lines.len() as u64;
-            insert(&mut tx, COLUMNS, (first..).zip(lines).map(|(number, line)| row_of(number, line)), "").await?;
-            if matches!(self.backend, Backend::Sqlite { .. }) {
+            let written = self.write_lines(lines, journals).await;
+            if !written.as_ref().is_err_and(has_no_partition) {
+                return written;
+            }
+            // Another process dropped or split one meanwhile.
+            self.forget_log_partitions();
+            self.make_log_room(lines.iter().map(|line| line.received)).await?;
+            self.write_lines(lines, journals).await
+        })
+        .await
+    }
+
+    async fn write_lines(&self, lines: &[LogLine], journals: &[JournalPlace]) -> Result<u64, Error> {
+        let mut tx = self.pool.begin().await?;
+        let bytes: u64 = lines.iter().map(|line| line_cost(line.message.len() as u64, line.fields.len() as u64)).sum();
+        let statement = "UPDATE log_tail SET number = number + $1, bytes = bytes + $2 WHERE one = 1 RETURNING number";
+        let row = query(statement, [lines.len().into(), bytes.into()]).fetch_optional(&mut *tx).await?;
+        let last: u64 = number(&row.ok_or_else(|| Error::Damaged("log_tail".into()))?, "number")?;
+        if !lines.is_empty() && !self.has_room_for_lines(&mut tx).await? {
+            return Err(crate::open::full());
+        }
+        let first = last + 1 - lines.len() as u64;
+        match self.backend {
+            Backend::Sqlite { .. } => {
+                insert(&mut tx, COLUMNS, (first..).zip(lines).map(|(number, line)| row_of(number, line)), "").await?;
                 let words = (first..).zip(lines).map(|(number, line)| [number.into(), search::words(&line.message).into()]);
                 insert(&mut tx, "log_text (rowid, message)", words, "").await?;
             }
-            tx.commit().await?;
-            Ok(last)
-        })
-        .await
+            Backend::Postgres => columns::write(&mut tx, first, lines).await?,
+        }
+        journal::keep(&mut tx, journals).await?;
+        tx.commit().await?;
+        Ok(last)
     }
 
     /// Adds counts to what is counted already.
@@ -195,6 +225,16 @@ fn row_of(number: u64, line: &LogLine) -> [Value; 15] {
         fields.as_str().into(),
         message.as_str().into(),
     ]
+}
+
+/// About what a line takes in SQLite, with its places in four indices and half of its words once more: what `0009_log_archive.sql` takes too.
+fn line_cost(message: u64, fields: u64) -> u64 {
+    300 + fields + message + message / 2
+}
+
+/// PostgreSQL has no partition for a line: a check that fails.
+fn has_no_partition(error: &Error) -> bool {
+    matches!(error, Error::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("23514"))
 }
 
 /// Nobody else changes the shape of these tables while this transaction goes on; any number that nobody else takes.

@@ -135,14 +135,20 @@ impl Backend {
 impl Backend {
     /// A write that is too large for what is left fails as a whole; one that changes nothing would not show that.
     fn has_room(&self) -> Result<(), Error> {
-        let Self::Sqlite { path, .. } = self else { return Ok(()) };
-        let disk = rustix::fs::statvfs(path).map_err(|error| Error::Away(sqlx::Error::Io(error.into())))?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM {
-            Ok(())
-        } else {
-            Err(Error::Full(sqlx::Error::Io(ErrorKind::StorageFull.into())))
-        }
+        if self.disk()?.is_none_or(|(free, _)| free >= ROOM) { Ok(()) } else { Err(full()) }
     }
+
+    /// Bytes that are free on the disk of a file, and how many it has in all.
+    pub(crate) fn disk(&self) -> Result<Option<(u64, u64)>, Error> {
+        let Self::Sqlite { path, .. } = self else { return Ok(None) };
+        let disk = rustix::fs::statvfs(path).map_err(|error| Error::Away(sqlx::Error::Io(error.into())))?;
+        Ok(Some((disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize))))
+    }
+}
+
+/// The disk has less room than what is asked for needs.
+pub(crate) fn full() -> Error {
+    Error::Full(sqlx::Error::Io(ErrorKind::StorageFull.into()))
 }
 
 /// Bounds the time of a call that has to do with so many rows.
@@ -197,7 +203,7 @@ async fn open(data: &Path, pool: AnyPool, backend: Backend) -> Result<Store, Err
     let after = sqlx::query(signer).fetch_optional(&pool).await?;
     let after = after.map(|row| text(&row, "signer")).transpose()?;
     key::is_signer(data, &key, after.as_deref())?;
-    let store = Store { pool, key, backend, partitions: Mutex::default(), log_days: Mutex::default() };
+    let store = Store { pool, key, backend, partitions: Mutex::default(), log_partitions: Mutex::default() };
     store.check_log().await?;
     Ok(store)
 }

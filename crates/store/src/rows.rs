@@ -238,7 +238,8 @@ fn instant(at: Timestamp) -> String {
     format!("{at:.9}")
 }
 
-fn escape(text: &str) -> Cow<'_, str> {
+/// A text as PostgreSQL can hold it.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return Cow::Borrowed(text);
     }

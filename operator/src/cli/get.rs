@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use reconcile::{Name, Target};
 use serde_json::Value;
 
-use super::{Output, Where, show};
+use super::{Output, Where, log_archive, show};
 
 /// Looks in a row at which nothing moves before a watch ends.
 const STILL: u32 = 3;
@@ -254,6 +254,9 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         let devices = shards.values().filter_map(Value::as_u64).sum::<u64>();
         let names: Vec<&str> = shards.keys().map(String::as_str).collect();
         println!("shards     {} of this replica, with {}", names.join(", "), show::count(usize::try_from(devices).unwrap_or(0), "device"));
+    }
+    for line in log_archive::status(&status["logs"]) {
+        println!("logs       {}", show::clean(&line));
     }
     for finding in status["source"]["findings"].as_array().into_iter().flatten().take(10) {
         println!("finding    {}", text(finding));

@@ -1,28 +1,39 @@
 //! `evenkeel logs`
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use logs::Severity;
 use reconcile::Target;
-use store::LogLine;
+use store::archive::Select;
+use store::{LogLine, Search};
 
-use super::{Output, Where, show};
+use super::{Output, Where, log_archive, log_senders, show};
 
 /// Time between two looks for new lines.
 const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Which lines.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct LogsArgs {
+    #[command(subcommand)]
+    command: Option<LogsCommand>,
     /// Only those of this device: device/NAME; without it, all
     target: Option<String>,
-    /// Only those that came in this time
-    #[arg(long, default_value = "1h", value_name = "DURATION")]
-    since: crds::Duration,
+    /// Only those that came in this time [default: 1h; of an archive, all of it]
+    #[arg(long, value_name = "DURATION")]
+    since: Option<crds::Duration>,
+    /// Read them from the archive in this directory instead of asking the engine
+    #[arg(long, value_name = "DIR", conflicts_with = "follow")]
+    archive: Option<PathBuf>,
+    /// Of an archive, only those that came before this time
+    #[arg(long, value_name = "DURATION", requires = "archive")]
+    until: Option<crds::Duration>,
     /// Only those with all of these words, or with words that begin with them
     #[arg(long, default_value = "", hide_default_value = true, value_name = "WORDS")]
     grep: String,
@@ -51,7 +62,23 @@ pub(crate) struct LogsArgs {
     engine: Where,
 }
 
+#[derive(Subcommand)]
+enum LogsCommand {
+    /// Prove an archive of lines, or print what is in it
+    Archive(log_archive::ArchiveArgs),
+    /// List who sends lines and is no device, and the journals that are read
+    Senders(log_senders::SendersArgs),
+}
+
 pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Some(LogsCommand::Archive(args)) => return log_archive::run(args),
+        Some(LogsCommand::Senders(args)) => return log_senders::run(args).await,
+        None => {}
+    }
+    if let Some(folder) = &args.archive {
+        return from_archive(args, folder);
+    }
     let client = args.engine.client()?;
     let path = path(args)?;
     let mut lines: Vec<LogLine> = serde_json::from_value(client.get(&path).await?)?;
@@ -68,7 +95,10 @@ pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
         }
         if !args.follow {
             if newest == 0 {
-                eprintln!("no line of that kind within {}: is the device's syslog sent here (evenkeel run --syslog-udp)?", args.since);
+                eprintln!(
+                    "no line of that kind within {}: is the device's syslog sent here (evenkeel run --syslog-udp), or its journal read (spec.logs.journald)?",
+                    since(args)
+                );
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -77,19 +107,55 @@ pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Lines of an archive, chosen and shown as those of an engine.
+fn from_archive(args: &LogsArgs, folder: &Path) -> anyhow::Result<ExitCode> {
+    let search = Search {
+        device: device(args)?,
+        since: args.since.map(log_archive::ago).transpose()?,
+        words: args.grep.clone(),
+        severity: severity(args)?.map(|severity| severity.number().into()),
+        program: args.program.clone(),
+        template: args.template.clone(),
+        ..Search::default()
+    };
+    let select = Select { search, until: args.until.map(log_archive::ago).transpose()? };
+    let mut lines = log_archive::search(folder, &select, args.limit.into())?;
+    lines.reverse();
+    if matches!(args.output, Output::Json | Output::Yaml) {
+        show::document(&lines, args.output)?;
+    } else {
+        lines.iter().for_each(|line| println!("{}", show::clean(&text(line)).replace('\n', " ")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn since(args: &LogsArgs) -> crds::Duration {
+    args.since.unwrap_or_else(|| jiff::SignedDuration::from_hours(1).into())
+}
+
+/// The device that is asked for; the empty name has the lines of senders that are not known.
+fn device(args: &LogsArgs) -> anyhow::Result<Option<String>> {
+    Ok(match args.target.as_deref().map(Target::parse) {
+        Some(Some(Target::Device(name))) => Some(name.full().to_owned()),
+        Some(_) => bail!("{}: write device/NAME", args.target.as_deref().unwrap_or_default()),
+        None => args.unknown.then(String::new),
+    })
+}
+
+fn severity(args: &LogsArgs) -> anyhow::Result<Option<Severity>> {
+    let Some(severity) = &args.severity else { return Ok(None) };
+    Severity::from_name(severity).map(Some).with_context(|| format!("--severity {severity}: there is no such severity"))
+}
+
 fn path(args: &LogsArgs) -> anyhow::Result<String> {
-    let since = Timestamp::now().checked_sub(args.since.0).context("--since: that is too long ago")?;
+    let since = Timestamp::now().checked_sub(since(args).0).context("--since: that is too long ago")?;
     let mut path = format!("/v1/logs?limit={}&since={}", args.limit, show::in_url(&since.to_string()));
     let mut add = |name: &str, value: &str| path.push_str(&format!("&{name}={}", show::in_url(value)));
-    match args.target.as_deref().map(Target::parse) {
-        Some(Some(Target::Device(name))) => add("device", name.full()),
-        Some(_) => bail!("{}: write device/NAME", args.target.as_deref().unwrap_or_default()),
-        None if args.unknown => add("device", ""),
-        None => {}
+    if let Some(device) = device(args)? {
+        add("device", &device);
     }
-    if let Some(severity) = &args.severity {
-        let Some(known) = Severity::from_name(severity) else { bail!("--severity {severity}: there is no such severity") };
-        add("severity", &known.number().to_string());
+    if let Some(severity) = severity(args)? {
+        add("severity", &severity.number().to_string());
     }
     for (name, value) in [("program", &args.program), ("template", &args.template)] {
         if let Some(value) = value {

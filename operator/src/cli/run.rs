@@ -21,11 +21,13 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::kubernetes::{self, KubernetesArgs};
+use super::log_keeping::KeepingArgs;
 use super::syslog::{self, SyslogArgs};
 use super::webhooks::{self, WebhookArgs};
 use crate::engine::governing::Governing;
 use crate::engine::hands::here::Watching;
 use crate::engine::hands::shard::Workplace;
+use crate::engine::logs::journal::Way;
 use crate::engine::remote_write;
 use crate::engine::reports::Reports;
 use crate::engine::{self, Parts, source::Origin};
@@ -103,6 +105,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(super) syslog: SyslogArgs,
     #[command(flatten)]
+    pub(super) keeping: KeepingArgs,
+    #[command(flatten)]
     pub(super) kubernetes: KubernetesArgs,
 }
 
@@ -120,6 +124,8 @@ pub(super) enum LogFormat {
 
 /// Devices that a commit may delete where nothing is said.
 const MAX_DELETIONS: usize = 5;
+/// Readings of journals that wait to be stored, each of them up to a megabyte.
+const JOURNALS: usize = 8;
 /// Open files that are enough for whatever runs at once.
 const FILES: u64 = 65_536;
 /// The size of a file with a token, with what is around it.
@@ -132,7 +138,8 @@ pub(super) struct Running {
     pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
     /// Writes samples, and at the end those that are left.
     samples: tokio::task::JoinHandle<()>,
-    logs: Option<tokio::task::JoinHandle<()>>,
+    /// Writes lines of logs, and at the end those that are left.
+    logs: tokio::task::JoinHandle<()>,
     _lock: std::fs::File,
 }
 
@@ -151,9 +158,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     running.stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(8), futures::future::join(task, running.samples)).await;
-    if let Some(logs) = running.logs {
-        let _ = tokio::time::timeout(Duration::from_secs(5), logs).await;
-    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), running.logs).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -178,7 +183,10 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let look_interval = interval("--look-interval", args.look_interval)?;
     let cache = args.data.join("cache");
     let view = engine::new_view();
-    let watching = Watching { interval: look_interval, references: args.references.clone() };
+    let keeping = args.keeping.options()?;
+    let (journals, arrived) = mpsc::channel(JOURNALS);
+    let journals = Some(Way { store: store.clone(), out: journals, view: view.clone() });
+    let watching = Watching { interval: look_interval, references: args.references.clone(), journals };
     let place =
         Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), watching: watching.clone(), view: view.clone() };
     let devices = Arc::new(Devices::new(secrets.clone(), &cache));
@@ -211,7 +219,8 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             }
         });
     }
-    let logs = syslog::start(&args.syslog, &store, &view, &stop).await?;
+    let logs = syslog::start(&args.syslog, arrived, &store, &view, &stop).await?;
+    tokio::spawn(engine::logs::keeping::keep(keeping, store.clone(), view.clone(), stop.clone()));
     let parts = Parts {
         store,
         devices,

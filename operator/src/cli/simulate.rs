@@ -227,7 +227,7 @@ impl Running {
             devices: Arc::new(Devices::new(Secrets::new(fleet.secrets()), &data.join("cache"))),
             origin: Origin::Folder(manifests.to_owned()),
             interval: Duration::from_millis(500),
-            watching: Watching { interval: Duration::from_secs(2), references: Vec::new() },
+            watching: Watching { interval: Duration::from_secs(2), references: Vec::new(), journals: None },
             // A rehearsal is there to show what a commit does, however far it goes.
             limits: Limits { deletions: usize::MAX, devices: reconcile::desired::Share::Percent(100) },
             requests: inbox,

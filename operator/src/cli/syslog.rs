@@ -10,13 +10,14 @@ use clap::Args;
 use logs::intake::{Intake, Limits, tls};
 use store::Store;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::logs as lines;
 
 /// Where syslog is taken.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Syslog")]
 pub(crate) struct SyslogArgs {
     /// Take syslog by UDP here
@@ -28,6 +29,9 @@ pub(crate) struct SyslogArgs {
     /// Take syslog by TLS here
     #[arg(long, requires_all = ["syslog_cert", "syslog_key"], value_name = "ADDRESS:PORT")]
     syslog_tls: Option<SocketAddr>,
+    /// Lines of one sender in a second, in the long run; what goes beyond is refused, and counted
+    #[arg(long, default_value_t = Limits::default().rate, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "LINES")]
+    syslog_rate: u32,
     /// The certificate for that, with those between it and a root (PEM)
     #[arg(long, value_name = "FILE")]
     syslog_cert: Option<PathBuf>,
@@ -39,17 +43,21 @@ pub(crate) struct SyslogArgs {
     syslog_ca: Option<PathBuf>,
 }
 
-/// Listens where it is wanted; a place that can't be had is an error at once. The task that it returns ends when all that came is stored.
+/// Lines of one sender at once, in seconds of its rate: what a switch says when it starts.
+const BURST: u32 = 10;
+
+/// Listens where it is wanted; a place that can't be had is an error at once. The task that it returns ends when all that came, by syslog or
+/// from journals, is stored.
 pub(super) async fn start(
     args: &SyslogArgs,
+    journals: Receiver<lines::journal::Arrived>,
     store: &Arc<Store>,
     view: &SharedView,
     stop: &CancellationToken,
-) -> anyhow::Result<Option<JoinHandle<()>>> {
-    if args.syslog_udp.is_none() && args.syslog_tcp.is_none() && args.syslog_tls.is_none() {
-        return Ok(None);
-    }
-    let (intake, queue) = Intake::new(Limits::default());
+) -> anyhow::Result<JoinHandle<()>> {
+    let listens = args.syslog_udp.is_some() || args.syslog_tcp.is_some() || args.syslog_tls.is_some();
+    let limits = Limits { rate: args.syslog_rate, burst: args.syslog_rate.saturating_mul(BURST), ..Limits::default() };
+    let (intake, sent) = Intake::new(limits);
     let failed = |address: SocketAddr| move || format!("{address} can't be listened on for syslog");
     if let Some(address) = args.syslog_udp {
         let socket = UdpSocket::bind(address).with_context(failed(address))?;
@@ -70,5 +78,6 @@ pub(super) async fn start(
         let listener = TcpListener::bind(address).await.with_context(failed(address))?;
         tokio::spawn(intake.clone().tcp(listener, Some(acceptor), stop.clone()));
     }
-    Ok(Some(tokio::spawn(lines::run(intake, queue, store.clone(), view.clone(), stop.clone()))))
+    let sources = lines::Sources { intake, sent, journals, listens };
+    Ok(tokio::spawn(lines::run(sources, store.clone(), view.clone(), stop.clone())))
 }

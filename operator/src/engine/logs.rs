@@ -2,6 +2,10 @@
 //!
 //! A task of its own beside the loop: it reads what is desired, for the devices' addresses, and writes what is counted into the view.
 
+pub(crate) mod journal;
+pub(crate) mod keeping;
+mod senders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -12,22 +16,16 @@ use logs::batch::Batch;
 use logs::intake::{Intake, Refused};
 use logs::mining::{Change, Kept, Miner, Options, Snapshot, TemplateId};
 use logs::reading::{Count, Reading, Record};
-use logs::senders::Known;
-use reconcile::{Desired, Name};
-use store::{LogCount, LogLine, LogTemplate, Store};
+use logs::senders::{By, Known};
+use reconcile::{Desired, Device, Name};
+use store::{JournalPlace, LogCount, LogLine, LogTemplate, Store};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-/// How often templates are kept, old lines go, and counters are shown.
+/// How often templates are kept, and counters are shown.
 const TICK: Duration = Duration::from_secs(10);
-/// Ticks between two removals of what is old.
-const FORGET: u64 = 60;
-/// How long lines are kept, in microseconds: 30 days.
-const KEPT: i64 = 30 * 86_400 * 1_000_000;
-/// Lines that are kept at most.
-const MOST: u64 = 50_000_000;
-/// How long counts and templates are kept after they were last seen, in seconds: 400 days, so that a year can be compared.
-const COUNTS_KEPT: i64 = 400 * 86_400;
+/// Ticks after which all templates are kept that were seen.
+const ALL: u64 = 60;
 
 /// What is remembered between batches.
 struct Lines {
@@ -43,8 +41,18 @@ struct Lines {
     is_away: bool,
 }
 
+/// Where lines come from.
+pub(crate) struct Sources {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) sent: Receiver<Batch>,
+    pub(crate) journals: Receiver<journal::Arrived>,
+    /// Something listens: what it counts is shown from the beginning.
+    pub(crate) listens: bool,
+}
+
 /// Stores what comes, until it is stopped and nothing is left in the queue.
-pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
+pub(crate) async fn run(sources: Sources, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
+    let Sources { intake, sent: mut queue, mut journals, listens } = sources;
     let miner = match store.log_templates().await {
         Ok(kept) => Miner::restore(Options::default(), &snapshot(&kept)),
         Err(error) => {
@@ -73,18 +81,26 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
                 }
                 None => break,
             },
+            Some(arrived) = journals.recv() => {
+                lines.know(&view);
+                let stored = lines.store_read(&arrived.batch, &[arrived.place]).await;
+                // Who read it may be gone.
+                let _ = arrived.stored.send(stored);
+            }
             _ = tick.tick() => {
                 ticks += 1;
                 lines.keep(false).await;
-                if ticks % FORGET == 1 {
+                if ticks % ALL == 1 {
                     lines.keep(true).await;
-                    lines.forget().await;
                 }
+                view.write().unwrap_or_else(PoisonError::into_inner).senders = senders::list(&intake, &lines.reading);
             }
             () = stop.cancelled() => break,
         }
-        let counters = counters(&intake, &lines);
-        view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
+        if listens {
+            let counters = counters(&intake, &lines);
+            view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
+        }
     }
     while let Ok(batch) = queue.try_recv() {
         lines.store(&batch).await;
@@ -102,10 +118,11 @@ impl Lines {
             return;
         }
         let before = self.desired.take();
-        let address = |desired: &Desired, name: &Name| desired.devices.get(name).map(|device| device.address.clone());
+        let known_by = |device: &Device| (device.address.clone(), device.logs.syslog);
         for (name, device) in &desired.devices {
-            if before.as_ref().and_then(|before| address(before, name)).as_ref() != Some(&device.address) {
-                self.reading.devices.set(name.full(), known(name, &device.address));
+            let then = before.as_ref().and_then(|before| before.devices.get(name));
+            if then.map(|device| known_by(device)) != Some(known_by(device)) {
+                self.reading.devices.set(name.full(), Known { is_kept_apart: !device.logs.syslog, ..known(name, &device.address) });
             }
         }
         for name in before.iter().flat_map(|before| before.devices.keys()).filter(|name| desired.devices.get(name).is_none()) {
@@ -115,19 +132,26 @@ impl Lines {
     }
 
     async fn store(&mut self, batch: &Batch) {
+        if !self.store_read(batch, &[]).await {
+            self.lost += batch.len() as u64;
+        }
+    }
+
+    /// Stores lines, and how far the journals are read that they came from. Returns whether that was done.
+    async fn store_read(&mut self, batch: &Batch, journals: &[JournalPlace]) -> bool {
         let (records, ended) = self.reading.take(batch);
         self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
         self.seen.extend(records.iter().filter_map(|record| record.template));
         let rows: Vec<LogLine> = records.iter().map(row).collect();
-        let written = self.store.write_logs(&rows).await;
-        if let Err(error) = &written {
-            self.lost += rows.len() as u64;
-            if !self.is_away {
-                tracing::error!(%error, "lines of logs can't be stored, and are lost until they can");
-            }
+        let written = self.store.write_logs_of(&rows, journals).await;
+        if let Err(error) = &written
+            && !self.is_away
+        {
+            tracing::error!(%error, "lines of logs can't be stored, and those that were sent are lost until they can");
         }
         self.is_away = written.is_err();
         self.count(ended).await;
+        written.is_ok()
     }
 
     async fn count(&self, counts: Vec<Count>) {
@@ -163,15 +187,6 @@ impl Lines {
             Err(error) => tracing::warn!(%error, "templates of logs could not be stored, and will be tried again"),
         }
     }
-
-    async fn forget(&self) {
-        let now = Timestamp::now();
-        let lines = self.store.forget_logs(now.as_microsecond() - KEPT, MOST).await.map(drop);
-        let counts = self.store.forget_log_counts(now.as_second() - COUNTS_KEPT).await;
-        if let Err(error) = lines.and(counts) {
-            tracing::warn!(%error, "old lines of logs could not be removed, and will be tried again");
-        }
-    }
 }
 
 /// A device's address is an IP address or a DNS name.
@@ -192,7 +207,8 @@ fn row(record: &Record<'_>) -> LogLine {
         received: record.received.as_microsecond(),
         sent: line.sent.map(Timestamp::as_microsecond),
         device: record.device.as_deref().unwrap_or_default().to_owned(),
-        address: record.address.to_string(),
+        // A line that was read on the device says so.
+        address: if record.by == Some(By::Read) { "journald".into() } else { record.address.to_string() },
         host: line.host.to_owned(),
         facility: line.facility.number().into(),
         severity: line.severity.number().into(),

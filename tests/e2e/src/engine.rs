@@ -23,6 +23,8 @@ pub struct Engine {
     pub interval: &'static str,
     /// Further arguments of `evenkeel run`.
     pub arguments: Vec<String>,
+    /// Further environment variables of it.
+    pub environment: Vec<(&'static str, String)>,
     /// The `postgres://` URL of its store; SQLite without.
     pub database: Option<String>,
     /// The kubeconfig of the cluster whose objects it serves; the repository without.
@@ -47,6 +49,7 @@ impl Engine {
             secrets: folder.join("secrets"),
             interval: "1s",
             arguments: Vec::new(),
+            environment: Vec::new(),
             database: None,
             kubeconfig: None,
             process: None,
@@ -119,6 +122,7 @@ impl Engine {
             .args(["--look-interval", "5s"])
             .args(&self.arguments)
             .env("NO_COLOR", "1")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("DATABASE_URL");
         if let Some(url) = &self.database {
             command.env("DATABASE_URL", url);

@@ -109,6 +109,7 @@ mod tests {
             access: reconcile::Access::None,
             probes: Vec::new(),
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),

@@ -264,6 +264,7 @@ mod tests {
             access: Access::None,
             probes: vec![probe],
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),

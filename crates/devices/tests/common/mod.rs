@@ -127,6 +127,7 @@ impl Machine {
             access: Access::Ssh(access),
             probes: Vec::new(),
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),

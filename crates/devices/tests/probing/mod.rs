@@ -26,6 +26,7 @@ pub fn device(probes: Vec<Probe>) -> Device {
         access: Access::None,
         probes,
         metrics: None,
+        logs: Default::default(),
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

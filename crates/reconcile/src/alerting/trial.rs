@@ -126,6 +126,7 @@ impl World {
             access: Access::None,
             probes: given.probes.keys().map(probe).collect(),
             metrics: None,
+            logs: Default::default(),
             maintenance: Vec::new(),
             suspend: false,
             vars: BTreeMap::new(),

@@ -82,6 +82,10 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
         probe(&target, "spec.probes", at, Some(&device.address), findings);
     }
     metrics(&target, device, findings);
+    if device.logs.journald.is_some() && device.access == Access::None {
+        let help = "give the device an `access`, or let it send syslog";
+        findings.warn(&target, "logs-access", "spec.logs.journald", "the device has no access, so its journal can't be read", help);
+    }
     let Access::Ssh(ssh) = &device.access else { return true };
     if ssh.host_keys.is_empty() {
         let help = format!("run `evenkeel scan {}` and paste what it prints, after comparing the fingerprint", device.address);

@@ -1,28 +1,90 @@
-//! What is old goes: by its age, and when there is too much of it.
+//! What is old goes: by its age, when there is too much of it, and when the disk has no room.
+//!
+//! SQLite deletes in small parts, each a turn at the one connection; a part removes twice what a turn of the intake brings, so whoever
+//! calls this again until nothing is left keeps up with whatever comes in. PostgreSQL drops partitions.
 
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
-use super::lock_shape;
-use super::shape::DAY;
+use super::shape::{Partition, partitions};
+use super::{line_cost, lock_shape};
 use crate::open::within;
-use crate::rows::{Value, number, query};
+use crate::rows::{Value, maybe_number, number, query};
 use crate::{Backend, Error, Store};
 
-/// Lines of one delete in SQLite, so that nobody waits long for the lock.
-const AT_ONCE: i64 = 2000;
-/// Deletes of one call at most; the next call goes on.
-const TURNS: usize = 50;
+/// Lines of one delete in SQLite: twice those of one write.
+const AT_ONCE: u64 = 2000;
+/// Partitions that the size is made of, so that dropping one does not take much more than has to go.
+const PARTS: u64 = 16;
+/// Free room, on the disk and in the file, below which the oldest lines go in SQLite: a twentieth of the disk, within these.
+const LOW: std::ops::RangeInclusive<u64> = (64 << 20)..=(1 << 30);
+/// Free room below which no line is written in SQLite: what is left is for plans, outcomes and their audit.
+const FLOOR: u64 = 32 << 20;
+
+/// How much of the lines is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Now, in microseconds since 1970.
+    pub now: i64,
+    /// Lines that came so many microseconds ago go.
+    pub age: i64,
+    /// Beyond so many bytes the oldest go.
+    pub bytes: u64,
+    /// Whether lines that are not archived stay.
+    pub unarchived: Unarchived,
+}
+
+/// What becomes of lines that are not archived; where the disk has no room, they go in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unarchived {
+    /// They go as all others do: nothing is archived.
+    Go,
+    /// They stay, and that is told.
+    Stay,
+    /// They stay until lines take a quarter more than they may.
+    StayWhile,
+}
+
+/// What one call removed, and how it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Lines that were too old.
+    pub aged: u64,
+    /// Lines that were too many.
+    pub oversize: u64,
+    /// Lines that went as the disk had no room.
+    pub shed: u64,
+    /// Of all these, those that should have been archived first.
+    pub unarchived: u64,
+    /// Bytes that are left, about.
+    pub bytes: u64,
+    /// Something would have to go and is not archived yet.
+    pub held: bool,
+    /// There is more to remove.
+    pub more: bool,
+}
+
+impl Keep {
+    fn before(&self) -> i64 {
+        self.now.saturating_sub(self.age)
+    }
+
+    /// Whether a line that is not archived stays although it would have to go.
+    fn holds(&self, bytes: u64) -> bool {
+        match self.unarchived {
+            Unarchived::Go => false,
+            Unarchived::Stay => true,
+            Unarchived::StayWhile => bytes <= self.bytes.saturating_add(self.bytes / 4),
+        }
+    }
+}
 
 impl Store {
-    /// Removes lines that came before this instant (microseconds since 1970), and those beyond so many newest ones. In PostgreSQL whole
-    /// days go, once nothing in them is to stay. Returns whether there is more to remove.
-    pub async fn forget_logs(&self, before: i64, most: u64) -> Result<bool, Error> {
+    /// Removes what is not to be kept, a part of it: where there is more, that is said.
+    pub async fn forget_logs(&self, keep: &Keep) -> Result<Forgotten, Error> {
         within(100_000, async {
-            let row = sqlx::query("SELECT number FROM log_tail WHERE one = 1").fetch_one(&self.pool).await?;
-            let through = number::<u64>(&row, "number")?.saturating_sub(most);
             match self.backend {
-                Backend::Postgres => self.drop_days(before, through).await.map(|()| false),
-                Backend::Sqlite { .. } => self.delete_lines(before, through).await,
+                Backend::Postgres => self.drop_partitions_of_lines(keep).await,
+                Backend::Sqlite { .. } => self.delete_lines(keep).await,
             }
         })
         .await
@@ -38,42 +100,119 @@ impl Store {
         .await
     }
 
-    async fn drop_days(&self, before: i64, through: u64) -> Result<(), Error> {
-        let children = "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'log_line'::regclass";
-        for row in sqlx::query(children).fetch_all(&self.pool).await? {
-            let name: String = row.try_get("name")?;
-            let Some(day) = name.strip_prefix("log_line_d").and_then(|day| day.parse::<i64>().ok()) else { continue };
-            let newest = format!("SELECT COALESCE(MAX(number), 0) AS number FROM log_line_d{day}");
-            let newest: u64 = number(&sqlx::query(AssertSqlSafe(newest)).fetch_one(&self.pool).await?, "number")?;
-            if (day + 1) * DAY > before && newest > through {
-                continue;
-            }
-            let mut tx = self.pool.begin().await?;
-            lock_shape(&mut tx).await?;
-            sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS log_line_d{day}"))).execute(&mut *tx).await?;
-            tx.commit().await?;
-            self.log_days.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&day);
-        }
-        Ok(())
+    /// The size that is kept where nothing is said: 20 GiB, and of the disk of a SQLite file no more than a quarter.
+    pub fn log_size(&self) -> Result<u64, Error> {
+        const MOST: u64 = 20 << 30;
+        Ok(self.backend.disk()?.map_or(MOST, |(_, all)| MOST.min(all / 4)))
     }
 
-    async fn delete_lines(&self, before: i64, through: u64) -> Result<bool, Error> {
-        let old = "SELECT received, number FROM log_line WHERE received < $1 OR number <= $2 ORDER BY received, number LIMIT $3";
-        for _ in 0..TURNS {
-            let mut tx = self.pool.begin().await?;
-            let rows = query(old, [Value::Number(Some(before)), through.into(), Value::Number(Some(AT_ONCE))]).fetch_all(&mut *tx).await?;
-            for row in &rows {
-                let (received, line): (i64, u64) = (number(row, "received")?, number(row, "number")?);
-                query("DELETE FROM log_text WHERE rowid = $1", [line.into()]).execute(&mut *tx).await?;
-                query("DELETE FROM log_line WHERE received = $1 AND number = $2", [Value::Number(Some(received)), line.into()])
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            tx.commit().await?;
-            if i64::try_from(rows.len()).is_ok_and(|many| many < AT_ONCE) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// Whether lines may be written: what room is left may be for what is more important.
+    pub(super) async fn has_room_for_lines(&self, connection: &mut AnyConnection) -> Result<bool, Error> {
+        let Some((free, _)) = self.backend.disk()? else { return Ok(true) };
+        Ok(free >= FLOOR || free + inside(connection).await? >= FLOOR)
     }
+
+    async fn drop_partitions_of_lines(&self, keep: &Keep) -> Result<Forgotten, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let all = partitions(&mut connection).await?;
+        let archived = tail(&mut connection).await?.1;
+        let mut done = Forgotten { bytes: all.iter().map(|partition| partition.bytes).sum(), ..Forgotten::default() };
+        for (place, partition) in all.iter().enumerate() {
+            let is_old = partition.to <= keep.before();
+            let is_last = place + 1 == all.len();
+            if !is_old && (done.bytes <= keep.bytes || is_last) {
+                break;
+            }
+            let (first, last) = numbers(&mut connection, partition).await?;
+            let is_archived = keep.unarchived == Unarchived::Go;
+            let unarchived = if is_archived { 0 } else { last.saturating_sub(archived.max(first.saturating_sub(1))) };
+            if unarchived > 0 && keep.holds(done.bytes) {
+                done.held = true;
+                break;
+            }
+            let mut tx = connection.begin().await?;
+            lock_shape(&mut tx).await?;
+            sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", partition.name))).execute(&mut *tx).await?;
+            tx.commit().await?;
+            self.forget_log_partitions();
+            let lines = if last == 0 { 0 } else { last - first + 1 };
+            *(if is_old { &mut done.aged } else { &mut done.oversize }) += lines;
+            done.unarchived += unarchived;
+            done.bytes = done.bytes.saturating_sub(partition.bytes);
+        }
+        let current = all.iter().find(|partition| partition.from <= keep.now && keep.now < partition.to);
+        if let Some(large) = current.filter(|partition| partition.bytes > keep.bytes / PARTS) {
+            drop(connection);
+            self.split(large, keep.now).await?;
+        }
+        Ok(done)
+    }
+
+    async fn delete_lines(&self, keep: &Keep) -> Result<Forgotten, Error> {
+        let mut tx = self.pool.begin().await?;
+        let (bytes, archived) = tail(&mut tx).await?;
+        let low = self.backend.disk()?.map_or(0, |(_, all)| (all / 20).clamp(*LOW.start(), *LOW.end()));
+        let free = self.backend.disk()?.map_or(u64::MAX, |(free, _)| free);
+        let no_room = free < low && free + inside(&mut tx).await? < low;
+        let mut done = Forgotten { bytes, ..Forgotten::default() };
+        let oldest = "SELECT received, number, octet_length(message) AS message, octet_length(fields) AS fields
+            FROM log_line ORDER BY received, number LIMIT $1";
+        let mut end = None;
+        let rows = query(oldest, [AT_ONCE.into()]).fetch_all(&mut *tx).await?;
+        for row in &rows {
+            let (received, line): (i64, u64) = (number(row, "received")?, number(row, "number")?);
+            let (is_old, is_beyond) = (received < keep.before(), done.bytes > keep.bytes);
+            if !is_old && !is_beyond && !no_room {
+                break;
+            }
+            let is_unarchived = keep.unarchived != Unarchived::Go && line > archived;
+            if is_unarchived && keep.holds(done.bytes) && !no_room {
+                done.held = true;
+                break;
+            }
+            end = Some((received, line));
+            done.unarchived += u64::from(is_unarchived);
+            *(if is_old {
+                &mut done.aged
+            } else if is_beyond {
+                &mut done.oversize
+            } else {
+                &mut done.shed
+            }) += 1;
+            done.bytes = done.bytes.saturating_sub(line_cost(number(row, "message")?, number(row, "fields")?));
+        }
+        let Some((received, line)) = end else { return Ok(done) };
+        for statement in [
+            "DELETE FROM log_text WHERE rowid IN (SELECT number FROM log_line WHERE (received, number) <= ($1, $2))",
+            "DELETE FROM log_line WHERE (received, number) <= ($1, $2)",
+        ] {
+            query(statement, [Value::Number(Some(received)), line.into()]).execute(&mut *tx).await?;
+        }
+        query("UPDATE log_tail SET bytes = $1 WHERE one = 1", [done.bytes.into()]).execute(&mut *tx).await?;
+        tx.commit().await?;
+        done.more = done.aged + done.oversize + done.shed == AT_ONCE;
+        Ok(done)
+    }
+}
+
+/// What the lines take, and how far they are archived.
+async fn tail(connection: &mut AnyConnection) -> Result<(u64, u64), Error> {
+    // The first statement writes: SQLite would refuse to turn a read that is behind into a write.
+    let statement = "UPDATE log_tail SET bytes = bytes WHERE one = 1 RETURNING bytes, archived";
+    let row = sqlx::query(statement).fetch_one(connection).await?;
+    Ok((number(&row, "bytes")?, number(&row, "archived")?))
+}
+
+/// The first and the last number in a partition; zeros if it is empty.
+async fn numbers(connection: &mut AnyConnection, partition: &Partition) -> Result<(u64, u64), Error> {
+    let statement = format!("SELECT MIN(number) AS first, MAX(number) AS last FROM {}", partition.name);
+    let row = sqlx::query(AssertSqlSafe(statement)).fetch_one(connection).await?;
+    Ok((maybe_number(&row, "first")?.unwrap_or(0), maybe_number(&row, "last")?.unwrap_or(0)))
+}
+
+/// Bytes in a SQLite file that nothing uses.
+async fn inside(connection: &mut AnyConnection) -> Result<u64, Error> {
+    let pages: u64 = number(&sqlx::query("PRAGMA freelist_count").fetch_one(&mut *connection).await?, "freelist_count")?;
+    let size: u64 = number(&sqlx::query("PRAGMA page_size").fetch_one(connection).await?, "page_size")?;
+    Ok(pages.saturating_mul(size))
 }

@@ -3,7 +3,6 @@
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::shape::WORDS;
 use super::{COLUMNS, LogLine};
 use crate::open::within;
 use crate::rows::{Value, maybe_number, maybe_text, number, text};
@@ -11,6 +10,8 @@ use crate::{Backend, Error, Store};
 
 /// Words of a search at most; more narrow nothing down that these don't.
 const MOST_WORDS: usize = 16;
+/// Bytes of a word that count; PostgreSQL takes no more than 2046.
+const WORD: usize = 255;
 /// Lines of one answer at most.
 const MOST_LINES: usize = 1000;
 
@@ -117,8 +118,9 @@ impl Store {
         }
         match self.backend {
             Backend::Postgres => {
-                let all: Vec<String> = words.iter().map(|word| format!("{word}:*")).collect();
-                statement.and(&format!("{WORDS} @@ to_tsquery('simple', $)"), all.join(" & ").into());
+                // No mark of ASCII is in a word, so none ends the quotes.
+                let all: Vec<String> = words.iter().map(|word| format!("'{word}':*")).collect();
+                statement.and("words @@ CAST($ AS tsquery)", all.join(" & ").into());
             }
             Backend::Sqlite { .. } => {
                 let all: Vec<String> = words.iter().map(|word| format!("\"{word}\"*")).collect();
@@ -129,10 +131,17 @@ impl Store {
 }
 
 /// A text's words, with a space between them. Only ASCII's letters become small: of others the databases have their own idea.
-pub(super) fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
     let parts = text.split(|character: char| character.is_ascii() && !character.is_ascii_alphanumeric());
-    let words: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_ascii_lowercase).collect();
-    words.join(" ")
+    for part in parts.filter(|part| !part.is_empty()) {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(&part[..part.floor_char_boundary(WORD)]);
+    }
+    words.make_ascii_lowercase();
+    words
 }
 
 fn line(row: &AnyRow) -> Result<LogLine, Error> {

@@ -1,18 +1,37 @@
-//! What only one of the databases has: partitions by day and an index of words in PostgreSQL, a table of words in SQLite.
+//! What only one of the databases has: partitions by time and an index of words in PostgreSQL, a table of words in SQLite.
+//!
+//! A partition is a day, or less where a day is too much: one that has grown too large ends a minute from then, and the rest of its day
+//! gets another one. So what has to go by its size goes in small parts too, however much comes in.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
 use super::lock_shape;
+use crate::rows::number;
 use crate::{Backend, Error, Store};
 
-/// Microseconds of one partition.
+/// Microseconds of the longest partition.
 pub(super) const DAY: i64 = 86_400_000_000;
-/// The words of a message: its index in PostgreSQL is over this expression. ASCII's marks end a word, and no class of characters is named,
-/// as what belongs to one depends on the database's locale.
-pub(super) const WORDS: &str =
-    r"to_tsvector('simple', regexp_replace(message, '[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f]+', ' ', 'g'))";
+/// A partition that was too large ends so many microseconds later: by then nobody writes into what lies behind that.
+const SOON: i64 = 60_000_000;
+/// The words of a message as PostgreSQL itself would find them: for lines that were written before they had a column for them. Finding them
+/// there costs more than all else that is done with a line.
+const WORDS: &str = r"to_tsvector('simple', regexp_replace(message, '[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f]+', ' ', 'g'))";
+/// The index of words. New words wait in a list, 16 MB of it, before they are sorted in all at once; a search reads the list too.
+const INDEX: &str = "CREATE INDEX log_line_words ON log_line USING GIN (words) WITH (gin_pending_list_limit = 16384)";
+
+/// A partition in PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Partition {
+    pub(super) name: String,
+    /// Its first instant, in microseconds.
+    pub(super) from: i64,
+    /// The first instant after it.
+    pub(super) to: i64,
+    /// What it takes on the disk, with its indices.
+    pub(super) bytes: u64,
+}
 
 /// Brings the tables into the shape that they have in PostgreSQL. Done again, it does nothing.
 pub(crate) async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), Error> {
@@ -25,7 +44,19 @@ pub(crate) async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(
             "DROP TABLE log_line".into(),
             "ALTER TABLE log_line_new RENAME TO log_line".into(),
             "CREATE INDEX log_line_device ON log_line (device, received, number)".into(),
-            format!("CREATE INDEX log_line_words ON log_line USING GIN ({WORDS})"),
+            "CREATE INDEX log_line_number ON log_line (number)".into(),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        }
+    }
+    let words = "SELECT attname::text AS name FROM pg_attribute WHERE attrelid = 'log_line'::regclass AND attname = 'words'";
+    if sqlx::query(words).fetch_optional(&mut *tx).await?.is_none() {
+        for statement in [
+            "SET LOCAL statement_timeout = 0".to_owned(),
+            "DROP INDEX IF EXISTS log_line_words".into(),
+            "ALTER TABLE log_line ADD COLUMN words tsvector".into(),
+            format!("UPDATE log_line SET words = {WORDS}"),
+            INDEX.into(),
         ] {
             sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
         }
@@ -40,27 +71,129 @@ pub(crate) async fn prepare_sqlite(connection: &mut AnyConnection) -> Result<(),
     Ok(())
 }
 
+/// The partitions, the oldest first.
+pub(super) async fn partitions(connection: &mut AnyConnection) -> Result<Vec<Partition>, Error> {
+    let statement =
+        "SELECT c.oid::regclass::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bound, pg_total_relation_size(c.oid) AS bytes
+        FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'log_line'::regclass";
+    let mut partitions = Vec::new();
+    for row in sqlx::query(statement).fetch_all(connection).await? {
+        let bound: String = row.try_get("bound")?;
+        let (from, to) = bounds(&bound).ok_or_else(|| Error::Damaged(format!("a partition of log_line {bound}")))?;
+        partitions.push(Partition { name: row.try_get("name")?, from, to, bytes: number(&row, "bytes")? });
+    }
+    partitions.sort_by_key(|partition| partition.from);
+    Ok(partitions)
+}
+
+/// `FOR VALUES FROM ('1') TO ('2')`.
+fn bounds(text: &str) -> Option<(i64, i64)> {
+    let numbers: Vec<i64> = text.split('\'').filter_map(|part| part.parse().ok()).collect();
+    <[i64; 2]>::try_from(numbers).ok().map(|[from, to]| (from, to))
+}
+
+/// The partition that an instant gets: its day, as far as others leave it free.
+fn room_for(at: i64, made: &BTreeMap<i64, i64>) -> (i64, i64) {
+    let day = at.div_euclid(DAY) * DAY;
+    let before = made.range(..=at).next_back().map_or(i64::MIN, |(_, to)| *to);
+    let after = made.range(at..).next().map_or(i64::MAX, |(from, _)| *from);
+    (day.max(before), (day + DAY).min(after))
+}
+
+fn is_made(at: i64, made: &BTreeMap<i64, i64>) -> bool {
+    made.range(..=at).next_back().is_some_and(|(_, to)| at < *to)
+}
+
 impl Store {
     /// Makes the partitions for these instants, where there are any.
     pub(super) async fn make_log_room(&self, instants: impl Iterator<Item = i64>) -> Result<(), Error> {
         let Backend::Postgres = self.backend else { return Ok(()) };
-        let days: BTreeSet<i64> = instants.map(|at| at.div_euclid(DAY)).collect();
         let missing: Vec<i64> = {
-            let made = self.log_days.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            days.into_iter().filter(|day| !made.contains(day)).collect()
+            let made = self.known_log_partitions();
+            instants.filter(|at| !is_made(*at, &made)).collect()
         };
         if missing.is_empty() {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;
         lock_shape(&mut tx).await?;
-        for day in &missing {
-            let (from, to) = (day * DAY, (day + 1) * DAY);
-            let make = format!("CREATE TABLE IF NOT EXISTS log_line_d{day} PARTITION OF log_line FOR VALUES FROM ({from}) TO ({to})");
-            sqlx::query(AssertSqlSafe(make)).execute(&mut *tx).await?;
+        let mut made: BTreeMap<i64, i64> = partitions(&mut tx).await?.into_iter().map(|partition| (partition.from, partition.to)).collect();
+        for at in missing {
+            if !is_made(at, &made) {
+                let (from, to) = room_for(at, &made);
+                // A name with a sign would have to be quoted.
+                let name = format!("log_line_f{from}").replace('-', "m");
+                let make = format!("CREATE TABLE {name} PARTITION OF log_line FOR VALUES FROM ({from}) TO ({to})");
+                sqlx::query(AssertSqlSafe(make)).execute(&mut *tx).await?;
+                made.insert(from, to);
+            }
         }
         tx.commit().await?;
-        self.log_days.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(missing);
+        *self.known_log_partitions() = made;
         Ok(())
+    }
+
+    /// Another process may have dropped or split them.
+    pub(super) fn forget_log_partitions(&self) {
+        self.known_log_partitions().clear();
+    }
+
+    fn known_log_partitions(&self) -> std::sync::MutexGuard<'_, BTreeMap<i64, i64>> {
+        self.log_partitions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Ends a partition soon after now. What is in it is looked through while others write on; the rest takes no time.
+    pub(super) async fn split(&self, partition: &Partition, now: i64) -> Result<(), Error> {
+        let Partition { name, from, to, .. } = partition;
+        let end = now + SOON;
+        if end >= *to || end <= *from {
+            return Ok(());
+        }
+        let check = format!("{name}_until");
+        let mut connection = self.pool.acquire().await?;
+        for statement in [
+            format!("ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {check}"),
+            format!("ALTER TABLE {name} ADD CONSTRAINT {check} CHECK (received >= {from} AND received < {end}) NOT VALID"),
+            // With some gigabytes in it that takes longer than a statement usually may.
+            "SET statement_timeout = '300s'".into(),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+        }
+        let valid = sqlx::query(AssertSqlSafe(format!("ALTER TABLE {name} VALIDATE CONSTRAINT {check}"))).execute(&mut *connection).await;
+        sqlx::query("SET statement_timeout = '15s'").execute(&mut *connection).await?;
+        if let Err(error) = valid {
+            // Lines that came after that: a clock was put forward. It is tried again.
+            sqlx::query(AssertSqlSafe(format!("ALTER TABLE {name} DROP CONSTRAINT {check}"))).execute(&mut *connection).await?;
+            return Err(error.into());
+        }
+        let mut tx = connection.begin().await?;
+        lock_shape(&mut tx).await?;
+        for statement in [
+            format!("ALTER TABLE log_line DETACH PARTITION {name}"),
+            format!("ALTER TABLE log_line ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({end})"),
+            format!("ALTER TABLE {name} DROP CONSTRAINT {check}"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        self.forget_log_partitions();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_leave_no_gap_and_never_overlap() {
+        let made = BTreeMap::from([(0, DAY), (2 * DAY, 2 * DAY + 5), (3 * DAY + 7, 4 * DAY)]);
+        assert!(is_made(DAY - 1, &made) && !is_made(DAY, &made) && is_made(2 * DAY + 4, &made) && !is_made(2 * DAY + 5, &made));
+        assert_eq!(room_for(-1, &made), (-DAY, 0));
+        assert_eq!(room_for(DAY + 3, &made), (DAY, 2 * DAY));
+        assert_eq!(room_for(2 * DAY + 5, &made), (2 * DAY + 5, 3 * DAY));
+        assert_eq!(room_for(3 * DAY, &made), (3 * DAY, 3 * DAY + 7));
+        assert_eq!(bounds("FOR VALUES FROM ('-5') TO ('86400000000')"), Some((-5, DAY)));
+        assert_eq!(bounds("DEFAULT"), None);
     }
 }

@@ -4,9 +4,9 @@ use store::{LogCount, LogLine, LogTemplate, Search, Store};
 
 use crate::places::places;
 
-const DAY: i64 = 86_400_000_000;
+pub const DAY: i64 = 86_400_000_000;
 
-fn line(received: i64, device: &str, severity: u32, message: &str) -> LogLine {
+pub fn line(received: i64, device: &str, severity: u32, message: &str) -> LogLine {
     LogLine {
         received,
         device: device.into(),
@@ -20,7 +20,7 @@ fn line(received: i64, device: &str, severity: u32, message: &str) -> LogLine {
     }
 }
 
-async fn found(store: &Store, search: Search) -> Vec<String> {
+pub async fn found(store: &Store, search: Search) -> Vec<String> {
     let lines = store.search_logs(&Search { limit: 100, ..search }).await.unwrap();
     lines.into_iter().map(|line| line.message).collect()
 }
@@ -65,6 +65,8 @@ async fn lines_are_found_by_what_they_say() {
             (words("Über"), vec![full]),
             (words("/var/log/x_1"), vec![full]),
             (words("assword"), vec![]),
+            (words("failed it s 10"), vec![full]),
+            (words(&"w".repeat(300)), vec![]),
             // Nothing of these is a word of the database's own language.
             (words("root' OR NOT \" * : & | ! ( root"), vec![]),
             (words("\"*:&|!()'"), vec![last, full, stranger, accepted, failed]),
@@ -88,25 +90,32 @@ async fn lines_are_found_by_what_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_goes_and_can_not_be_found() {
+async fn words_of_any_length_and_lines_without_any_can_be_stored() {
     for place in places().await {
         let (store, name) = (place.open().await, place.name);
-        let lines: Vec<LogLine> =
-            (0..5000).map(|number| line(number / 1000 * DAY + number, "web-01", 6, &format!("word n{number}"))).collect();
-        store.write_logs(&lines).await.unwrap();
-        assert!(!store.forget_logs(2 * DAY, 1_000_000).await.unwrap(), "{name}");
+        let long = format!("begin {} end", "é".repeat(4000));
+        let many = "a1 b2 ".repeat(1300);
+        store.write_logs(&[line(1, "a", 6, &long), line(2, "a", 6, ""), line(3, "a", 6, "!?"), line(4, "a", 6, &many)]).await.unwrap();
         let words = |words: &str| Search { words: words.into(), ..Search::default() };
-        assert_eq!(found(&store, words("n1999")).await, Vec::<String>::new(), "{name}");
-        assert_eq!(found(&store, words("n2000")).await, ["word n2000"], "{name}");
-        // By their number: those of two days more.
-        assert!(!store.forget_logs(0, 1000).await.unwrap(), "{name}");
-        assert_eq!(found(&store, words("n3999")).await, Vec::<String>::new(), "{name}");
-        assert_eq!(found(&store, words("n4000")).await, ["word n4000"], "{name}");
-        // A day that went can come again.
-        store.write_logs(&[line(5, "web-01", 6, "late")]).await.unwrap();
-        assert_eq!(found(&store, words("late")).await, ["late"], "{name}");
-        assert_eq!(found(&store, Search { after: Some(5000), ..Search::default() }).await, ["late"], "{name}");
+        assert_eq!(found(&store, words(&"é".repeat(3000))).await, [long.as_str()], "{name}");
+        assert_eq!(found(&store, words("end BEGIN")).await, [long.as_str()], "{name}");
+        assert_eq!(found(&store, words("b2")).await, [many.as_str()], "{name}");
+        assert_eq!(found(&store, words("?")).await.len(), 4, "{name}");
     }
+}
+
+/// A database of before had the words in an index over an expression.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_before_are_found_by_their_words_too() {
+    let Some(place) = crate::places::postgres().await else { return };
+    let store = place.open().await;
+    store.write_logs(&[line(1, "a", 6, "Failed password, 10.0.0.7")]).await.unwrap();
+    store.close().await;
+    place.execute("ALTER TABLE log_line DROP COLUMN words").await;
+    let store = place.open().await;
+    store.write_logs(&[line(2, "a", 6, "another password")]).await.unwrap();
+    let words = Search { words: "PASSWORD".into(), ..Search::default() };
+    assert_eq!(found(&store, words).await, ["another password", "Failed password, 10.0.0.7"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

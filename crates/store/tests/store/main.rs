@@ -6,6 +6,8 @@ mod diagram;
 mod faults;
 mod keys;
 mod log;
+mod log_archive;
+mod log_keeping;
 mod logs;
 mod mailbox;
 mod model;

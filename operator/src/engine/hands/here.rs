@@ -12,6 +12,7 @@ use reconcile::{Access, Device, ItemKey, Name};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::logs::journal::{Journals, Way};
 use super::super::looks::Looks;
 use super::super::{Event, usage};
 use super::attention::Attention;
@@ -23,6 +24,7 @@ pub(crate) struct Here {
     probes: Scheduler,
     attention: Attention,
     readings: devices::usage::Scheduler,
+    journals: Journals,
     usages: Arc<Usages>,
     _taking_in: [AbortOnDropHandle<()>; 2],
 }
@@ -34,6 +36,8 @@ pub(crate) struct Watching {
     pub(crate) interval: Duration,
     /// What answers if our own network is up.
     pub(crate) references: Vec<Reference>,
+    /// Where lines of journals go, if any are read.
+    pub(crate) journals: Option<Way>,
 }
 
 impl Here {
@@ -52,13 +56,15 @@ impl Here {
             AbortOnDropHandle::new(tokio::spawn(usage::take_in(taken, usages.clone()))),
             AbortOnDropHandle::new(tokio::spawn(usage::take_in_probes(probes.measurements(), usages.clone()))),
         ];
-        Self { probes, looks, readings, usages, _taking_in: taking_in, devices, attention: Attention::default() }
+        let journals = Journals::new(devices.clone(), watching.journals.clone());
+        Self { probes, looks, readings, journals, usages, _taking_in: taking_in, devices, attention: Attention::default() }
     }
 
     /// A device as it is now, if it is there: a probe or a reading of it that is otherwise begins anew.
     pub(crate) fn probe(&mut self, name: &Name, device: Option<&Arc<Device>>) {
         let read = device.filter(|device| !device.suspend && device.metrics.is_some());
         self.readings.set(name, read);
+        self.journals.set(name, device.filter(|device| !device.suspend && device.logs.journald.is_some()));
         if device.is_none_or(|device| device.suspend || (device.metrics.is_none() && device.probes.is_empty())) {
             self.usages.forget(name);
         }

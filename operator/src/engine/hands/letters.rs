@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reconcile::{Access, Device, ItemKey, Metrics, Name, Probe, StepId};
+use reconcile::{Access, Device, ItemKey, Logs, Metrics, Name, Probe, StepId};
 use serde::{Deserialize, Serialize};
 
 /// The planner's mailbox.
@@ -63,6 +63,8 @@ pub(crate) struct Place {
     probes: Vec<Probe>,
     #[serde(default)]
     metrics: Option<Metrics>,
+    #[serde(default)]
+    logs: Logs,
 }
 
 impl Place {
@@ -73,12 +75,13 @@ impl Place {
             access: device.access.clone(),
             probes: device.probes.clone(),
             metrics: device.metrics.clone(),
+            logs: device.logs.clone(),
         }
     }
 
     /// The same without its probes and readings: a jump host.
     pub(crate) fn hop(device: &Device) -> Self {
-        Self { probes: Vec::new(), metrics: None, ..Self::of(device) }
+        Self { probes: Vec::new(), metrics: None, logs: Logs::default(), ..Self::of(device) }
     }
 
     /// The names of its probes.
@@ -96,6 +99,7 @@ impl Place {
             access: self.access.clone(),
             probes: self.probes.clone(),
             metrics: self.metrics.clone(),
+            logs: self.logs.clone(),
             maintenance: Vec::new(),
             suspend: false,
             vars: Default::default(),

@@ -21,6 +21,7 @@ fn device(name: &str, seconds: i64) -> Arc<Device> {
         access: Access::None,
         probes: vec![probe],
         metrics: None,
+        logs: Default::default(),
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),
