@@ -84,12 +84,37 @@ pub(crate) fn render(view: &View) -> String {
         shards.get_or_create(&Shard { shard: *shard }).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
     logs(&mut registry, view);
+    outbox(&mut registry, view);
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
     usage(&mut registry, view);
     let mut text = String::new();
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// What is to be said, and what became of it.
+fn outbox(registry: &mut Registry, view: &View) {
+    let counted = |registry: &mut Registry, name: &str, help: &str, counts: &BTreeMap<&'static str, u64>| {
+        let family = Family::<Word, Counter>::default();
+        registry.register(name, help, family.clone());
+        for (word, count) in counts {
+            family.get_or_create(&Word { state: (*word).into() }).inc_by(*count);
+        }
+    };
+    counted(registry, "notice_tries", "Tries to deliver a notification, by what came of them", &view.outbox.tries);
+    counted(registry, "heartbeats", "Beats of the heartbeat, by what came of them", &view.outbox.beats);
+    let standing = &view.outbox.standing;
+    let mut plain = |name: &str, help: &str, value: i64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    plain("notices_waiting", "Notifications that are not delivered yet", i64::try_from(standing.waiting).unwrap_or(i64::MAX));
+    let oldest = standing.oldest.map_or(0, |at| at.as_second());
+    plain("notices_oldest_timestamp_seconds", "When the oldest of them was written; 0 if none waits", oldest);
+    let lost = i64::try_from(standing.lost.len()).unwrap_or(i64::MAX);
+    plain("receivers_undelivered", "Receivers for which something was given up, and nothing arrived since", lost);
 }
 
 /// What the intake of logs counted, where there is one.
