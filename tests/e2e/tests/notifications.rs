@@ -33,19 +33,21 @@ enum Mode {
     Mute,
 }
 
+/// How often each event was taken, by alert and action, and how often its answer was lost.
+type Events = Mutex<BTreeMap<(String, String), [usize; 2]>>;
+
 /// PagerDuty's place: an event for each alert.
 struct Gateway {
     port: u16,
     mode: Arc<AtomicU8>,
-    /// How often each event was taken, and how often its answer was lost.
-    events: Arc<Mutex<BTreeMap<(String, String), [usize; 2]>>>,
+    events: Arc<Events>,
 }
 
 impl Gateway {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (mode, events) = (Arc::new(AtomicU8::new(Mode::Ill as u8)), Arc::<Mutex<BTreeMap<_, [usize; 2]>>>::default());
+        let (mode, events) = (Arc::new(AtomicU8::new(Mode::Ill as u8)), Arc::<Events>::default());
         let gateway = Self { port, mode: mode.clone(), events: events.clone() };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -66,7 +68,7 @@ impl Gateway {
     }
 }
 
-fn serve(mut stream: &TcpStream, mode: &AtomicU8, events: &Mutex<BTreeMap<(String, String), [usize; 2]>>) -> Option<()> {
+fn serve(mut stream: &TcpStream, mode: &AtomicU8, events: &Events) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let mut reader = BufReader::new(stream);
     loop {
