@@ -108,7 +108,7 @@ pub(crate) struct Parts {
     pub(crate) secrets: Secrets,
     /// Where they may be.
     pub(crate) places: notify::Places,
-    /// Tells somebody elsewhere that all is well here, if anybody.
+    /// Tells somebody elsewhere that all is well.
     pub(crate) heartbeat: Option<notify::Heartbeat>,
     /// Shards into which the fleet is spread over replicas; with none, this process does it all.
     pub(crate) shards: u32,
@@ -206,8 +206,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let mut readings = usage::Readings::new(engine.read().usages.on_usage());
     let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone(), places: parts.places };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
-    let beat = parts.heartbeat.map(|heart| heartbeat::beat(heart, events.clone(), engine.view.clone()));
-    let _beating = beat.map(|beat| AbortOnDropHandle::new(tokio::spawn(beat)));
+    let _beating = parts.heartbeat.map(|heart| heartbeat::start(heart, events.clone(), engine.view.clone()));
     loop {
         let wake = engine.next_look();
         tokio::select! {
@@ -350,7 +349,6 @@ impl Engine {
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
             Some(Event::Replaced) => self.replaced = true,
-            // Who asks and waits no more has gone.
             Some(Event::Pulse(reply)) => drop(reply.send(!self.store_away)),
         }
     }

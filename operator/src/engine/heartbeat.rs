@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use notify::Heartbeat;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Event;
 
@@ -20,8 +21,12 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// The outbox was looked into within this time, or it hangs: it is each half minute.
 const LOOKED: SignedDuration = SignedDuration::from_mins(2);
 
-/// Beats for ever.
-pub(super) async fn beat(heart: Heartbeat, events: mpsc::Sender<Event>, view: SharedView) {
+/// Beats until it is dropped.
+pub(super) fn start(heart: Heartbeat, events: mpsc::Sender<Event>, view: SharedView) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(beat(heart, events, view)))
+}
+
+async fn beat(heart: Heartbeat, events: mpsc::Sender<Event>, view: SharedView) {
     let mut turns = interval_at(tokio::time::Instant::now() + FIRST, EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
