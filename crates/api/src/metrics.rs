@@ -95,15 +95,22 @@ pub(crate) fn render(view: &View) -> String {
 
 /// What is to be said, and what became of it.
 fn outbox(registry: &mut Registry, view: &View) {
-    let counted = |registry: &mut Registry, name: &str, help: &str, counts: &BTreeMap<&'static str, u64>| {
+    let counted = |registry: &mut Registry, name: &str, help: &str, words: [&str; 3], counts: &BTreeMap<&'static str, u64>| {
         let family = Family::<Word, Counter>::default();
         registry.register(name, help, family.clone());
-        for (word, count) in counts {
-            family.get_or_create(&Word { state: (*word).into() }).inc_by(*count);
+        // Also what never was: a rate of what is not there is none.
+        for word in words {
+            family.get_or_create(&Word { state: word.into() }).inc_by(counts.get(word).copied().unwrap_or_default());
         }
     };
-    counted(registry, "notice_tries", "Tries to deliver a notification, by what came of them", &view.outbox.tries);
-    counted(registry, "heartbeats", "Beats of the heartbeat, by what came of them", &view.outbox.beats);
+    counted(
+        registry,
+        "notice_tries",
+        "Tries to deliver a notification, by what came of them",
+        ["said", "failed", "given-up"],
+        &view.outbox.tries,
+    );
+    counted(registry, "heartbeats", "Beats of the heartbeat, by what came of them", ["sent", "failed", "withheld"], &view.outbox.beats);
     let standing = &view.outbox.standing;
     let mut plain = |name: &str, help: &str, value: i64| {
         let gauge = Gauge::<i64>::default();
@@ -197,6 +204,8 @@ mod tests {
             "evenkeel_device_memory_ratio{device=\"web-01\",item=\"\"} 0.5\n",
             "evenkeel_device_interfaces_receive_errors{device=\"web-01\",item=\"e\\\"0\"} 2.0\n",
             "evenkeel_samples_dropped_total 0\n",
+            "evenkeel_notice_tries_total{state=\"given-up\"} 0\n",
+            "evenkeel_heartbeats_total{state=\"sent\"} 0\n",
             "evenkeel_device_values_left_out 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
