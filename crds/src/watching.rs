@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{PlainStatus, SecretRef, Selector};
+use crate::meta::{PlainStatus, SecretRef, Selector, WindowSpec};
 use crate::quantity::Duration;
 
 /// A condition over devices that is worth telling somebody.
@@ -116,9 +116,13 @@ pub enum Severity {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NotifySpec {
-    /// Receivers by name.
+    /// Receivers by name, of what no route takes.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
     pub receivers: Vec<String>,
+    /// Who is told instead of some alerts: the first route that matches an alert takes it, and others after that only if it says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub routes: Vec<RouteSpec>,
     /// Alerts with the same values of these labels come in one message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
@@ -136,6 +140,26 @@ pub struct NotifySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub escalate: Vec<EscalationSpec>,
+}
+
+/// Who is told of some of a rule's alerts, and when.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteSpec {
+    /// Labels that the alerts have; all of them if none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub match_labels: BTreeMap<String, String>,
+    /// When these receivers are told; always if none. What fires, or is well again, at other times is said when the hours begin, if it still is so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub hours: Vec<WindowSpec>,
+    /// Receivers by name.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
+    pub receivers: Vec<String>,
+    /// Look at the routes after this one too.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub goes_on: Option<bool>,
 }
 
 /// Whom else to tell, as long as nobody acknowledges an alert.
@@ -209,6 +233,10 @@ pub struct ReceiverSpec {
     /// By an HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookSpec>,
+    /// The Receiver that is told instead of what is given up here, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub fallback: Option<String>,
     /// Send nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,

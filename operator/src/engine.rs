@@ -13,6 +13,7 @@ mod cluster;
 pub(crate) mod governing;
 pub(crate) mod hands;
 mod heard;
+mod heartbeat;
 pub(crate) mod hooks;
 pub(crate) mod logs;
 mod looks;
@@ -42,7 +43,7 @@ use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
 use store::Store;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -95,6 +96,8 @@ pub(crate) enum Event {
     Ask(Request),
     /// Another replica plans.
     Replaced,
+    /// Whether the loop turns, and the store takes writes.
+    Pulse(oneshot::Sender<bool>),
 }
 
 /// What the engine is made of.
@@ -103,6 +106,10 @@ pub(crate) struct Parts {
     pub(crate) devices: Arc<Devices>,
     /// What receivers need to be told something.
     pub(crate) secrets: Secrets,
+    /// Where they may be.
+    pub(crate) places: notify::Places,
+    /// Tells somebody elsewhere that all is well.
+    pub(crate) heartbeat: Option<notify::Heartbeat>,
     /// Shards into which the fleet is spread over replicas; with none, this process does it all.
     pub(crate) shards: u32,
     pub(crate) origin: source::Origin,
@@ -197,8 +204,9 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     }));
     let mut requests = parts.requests;
     let mut readings = usage::Readings::new(engine.read().usages.on_usage());
-    let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone() };
+    let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone(), places: parts.places };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
+    let _beating = parts.heartbeat.map(|heart| heartbeat::start(heart, events.clone(), engine.view.clone()));
     loop {
         let wake = engine.next_look();
         tokio::select! {
@@ -341,6 +349,7 @@ impl Engine {
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
             Some(Event::Replaced) => self.replaced = true,
+            Some(Event::Pulse(reply)) => drop(reply.send(!self.store_away)),
         }
     }
 

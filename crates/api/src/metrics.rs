@@ -85,6 +85,7 @@ pub(crate) fn render(view: &View) -> String {
     }
     logs(&mut registry, view);
     log_keeping(&mut registry, view);
+    outbox(&mut registry, view);
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
     usage(&mut registry, view);
@@ -114,6 +115,37 @@ fn log_keeping(registry: &mut Registry, view: &View) {
     let archived = Counter::<u64>::default();
     archived.inc_by(keeping.archived);
     registry.register("log_lines_archived", "Lines of logs that were archived", archived);
+}
+
+/// What is to be said, and what became of it.
+fn outbox(registry: &mut Registry, view: &View) {
+    let counted = |registry: &mut Registry, name: &str, help: &str, words: [&str; 3], counts: &BTreeMap<&'static str, u64>| {
+        let family = Family::<Word, Counter>::default();
+        registry.register(name, help, family.clone());
+        // Also what never was: a rate of what is not there is none.
+        for word in words {
+            family.get_or_create(&Word { state: word.into() }).inc_by(counts.get(word).copied().unwrap_or_default());
+        }
+    };
+    counted(
+        registry,
+        "notice_tries",
+        "Tries to deliver a notification, by what came of them",
+        ["said", "failed", "given-up"],
+        &view.outbox.tries,
+    );
+    counted(registry, "heartbeats", "Beats of the heartbeat, by what came of them", ["sent", "failed", "withheld"], &view.outbox.beats);
+    let standing = &view.outbox.standing;
+    let mut plain = |name: &str, help: &str, value: i64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    plain("notices_waiting", "Notifications that are not delivered yet", i64::try_from(standing.waiting).unwrap_or(i64::MAX));
+    let oldest = standing.oldest.map_or(0, |at| at.as_second());
+    plain("notices_oldest_timestamp_seconds", "When the oldest of them was written; 0 if none waits", oldest);
+    let lost = i64::try_from(standing.lost.len()).unwrap_or(i64::MAX);
+    plain("receivers_undelivered", "Receivers for which something was given up, and nothing arrived since", lost);
 }
 
 /// What the intake of logs counted, where there is one.
@@ -196,6 +228,8 @@ mod tests {
             "evenkeel_device_memory_ratio{device=\"web-01\",item=\"\"} 0.5\n",
             "evenkeel_device_interfaces_receive_errors{device=\"web-01\",item=\"e\\\"0\"} 2.0\n",
             "evenkeel_samples_dropped_total 0\n",
+            "evenkeel_notice_tries_total{state=\"given-up\"} 0\n",
+            "evenkeel_heartbeats_total{state=\"sent\"} 0\n",
             "evenkeel_device_values_left_out 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");

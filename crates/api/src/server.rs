@@ -388,9 +388,11 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 
 /// Alerts are bounded by the limits of their rules; what is beyond a page is counted.
 async fn alerts(State(shared): State<Shared>) -> Response {
-    let (alerts, beyond_limit) = read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone()));
+    let (alerts, beyond_limit, lost) =
+        read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone(), view.outbox.standing.lost.clone()));
     let left_off = alerts.len().saturating_sub(ALERTS);
-    Json(json!({"items": &alerts[..alerts.len() - left_off], "leftOff": left_off, "beyondLimit": beyond_limit})).into_response()
+    Json(json!({"items": &alerts[..alerts.len() - left_off], "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost}))
+        .into_response()
 }
 
 /// Notifications, the newest first.

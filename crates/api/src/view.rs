@@ -57,10 +57,25 @@ pub struct View {
     pub journals: BTreeMap<Name, JournalView>,
     /// How lines of logs are kept.
     pub log_keeping: LogKeeping,
+    /// How it stands with what is to be said.
+    pub outbox: Outbox,
     /// Passes of the loop since the start.
     pub passes: u64,
     /// Steps under way, by id, with the instant they were started here.
     pub in_flight: usize,
+}
+
+/// How it stands with what is to be said.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    /// Tries since the start, by what came of them: `said`, `failed`, `given-up`.
+    pub tries: BTreeMap<&'static str, u64>,
+    /// What waits, and who could not be told.
+    pub standing: store::Standing,
+    /// When it was last looked into.
+    pub looked_at: Option<Timestamp>,
+    /// Beats of the heartbeat since the start, where there is one: `sent`, `failed`, and `withheld` where not all was well.
+    pub beats: BTreeMap<&'static str, u64>,
 }
 
 impl View {

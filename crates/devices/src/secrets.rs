@@ -23,6 +23,8 @@ pub type Secret = BTreeMap<String, Zeroizing<Vec<u8>>>;
 pub trait SecretSource: Send + Sync {
     /// One secret as it is now. The error says why it can't be had, and never what is in it.
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>>;
+    /// The same, of one that says itself that it is for receivers of notifications; of another one an error that says what to do.
+    fn for_receiver<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>>;
 }
 
 /// Where secrets are read.
@@ -73,14 +75,15 @@ impl Secrets {
         }
     }
 
-    /// All values of one secret. The error names the secret and never what is in it.
-    pub async fn whole(&self, namespace: &str, name: &str) -> Result<Secret, String> {
+    /// All values of a secret that a receiver of notifications needs. Whoever writes a Receiver chooses where they go, so a source has only
+    /// those that say themselves that they are for that. The error names the secret and never what is in it.
+    pub async fn for_receiver(&self, namespace: &str, name: &str) -> Result<Secret, String> {
         if !is_name(name) {
             return Err(format!("`{name}` is not the name of a secret"));
         }
         let directory = match &self.0 {
             Place::Directory(directory) => directory.join(name),
-            Place::Source(source) => return Ok((*source.secret(namespace, name).await?).clone()),
+            Place::Source(source) => return Ok((*source.for_receiver(namespace, name).await?).clone()),
         };
         let entries = std::fs::read_dir(&directory).map_err(|error| format!("secret {}: {error}", directory.display()))?;
         let mut values = Secret::new();
@@ -160,11 +163,11 @@ mod tests {
         std::fs::write(directory.path().join("mail/username"), "keel").unwrap();
         std::fs::write(directory.path().join("mail/password"), "hush").unwrap();
         let secrets = Secrets::new(directory.path());
-        let whole = secrets.whole("default", "mail").await.unwrap();
+        let whole = secrets.for_receiver("default", "mail").await.unwrap();
         assert_eq!(whole.keys().collect::<Vec<_>>(), ["password", "username"]);
         assert_eq!(**whole["password"], *b"hush");
-        assert!(secrets.whole("default", "..").await.unwrap_err().contains("not the name"));
-        assert!(secrets.whole("default", "gone").await.unwrap_err().contains("gone"));
+        assert!(secrets.for_receiver("default", "..").await.unwrap_err().contains("not the name"));
+        assert!(secrets.for_receiver("default", "gone").await.unwrap_err().contains("gone"));
     }
 
     #[tokio::test]
@@ -185,6 +188,10 @@ mod tests {
             let found = (namespace, name) == ("ours", "db");
             Box::pin(async move { if found { Ok(self.0.clone()) } else { Err(format!("there is no secret {namespace}/{name}")) } })
         }
+
+        fn for_receiver<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
+            Box::pin(async { Err("it is not for receivers".to_owned()) })
+        }
     }
 
     #[tokio::test]
@@ -194,6 +201,11 @@ mod tests {
         assert_eq!(secrets.read("ours", "db", "password").await.unwrap().as_slice(), b"hush");
         assert_eq!(secrets.read("ours", "db", "user").await.unwrap_err(), "secret ours/db has no key user");
         assert_eq!(secrets.read("theirs", "db", "password").await.unwrap_err(), "there is no secret theirs/db");
+        assert_eq!(
+            secrets.for_receiver("ours", "db").await.unwrap_err(),
+            "it is not for receivers",
+            "what devices need is not what receivers may have"
+        );
         // Its only value is tried as a key, and what is wrong with it does not say what it is.
         let error = secrets.private_key("ours", "db").await.unwrap_err();
         assert!(error.starts_with("secret db/password can't be used as a private key") && !error.contains("hush"), "{error}");

@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reconcile::alerting::Notice;
 use reconcile::alerting::receiver::{Channel, Receiver};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::{Category, Error};
+use crate::guard::Places;
 use crate::http::Clients;
 use crate::mail::Servers;
 use crate::secret::Secret;
@@ -32,17 +34,55 @@ pub struct Delivered {
     pub notes: Vec<String>,
 }
 
+/// Whom a notice has reached, of those whom it is for.
+#[derive(Debug, Default)]
+pub struct Reached {
+    before: Vec<String>,
+    tell: Option<UnboundedSender<String>>,
+}
+
+impl Reached {
+    /// By tries before this one.
+    pub fn new(before: Vec<String>) -> Self {
+        Self { before, tell: None }
+    }
+
+    /// One more has it.
+    pub fn took(&self, to: &str) {
+        if let Some(tell) = &self.tell {
+            // Who listens no more has nobody to keep it for.
+            let _ = tell.send(to.to_owned());
+        }
+    }
+
+    /// By tries before this one; of each further one `tell` hears at once, also where the try does not come to its end.
+    pub fn telling(before: Vec<String>, tell: UnboundedSender<String>) -> Self {
+        Self { before, tell: Some(tell) }
+    }
+}
+
 /// What came of telling one recipient after the other.
-#[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Told<'a> {
+    known: &'a Reached,
     reached: Vec<String>,
     failed: Option<Error>,
 }
 
-impl Told {
+impl<'a> Told<'a> {
+    /// These have it already.
+    pub(crate) fn new(known: &'a Reached) -> Self {
+        Self { known, reached: Vec::new(), failed: None }
+    }
+
+    /// Whether this one has it from a try before.
+    pub(crate) fn has(&self, to: &str) -> bool {
+        self.known.before.iter().any(|before| before == to)
+    }
+
     /// It reached this one.
     pub(crate) fn took(&mut self, to: &str) {
         self.reached.push(to.to_owned());
+        self.known.took(to);
     }
 
     /// It did not reach one. What may still help decides whether it is tried again, and the first of these is what is told.
@@ -76,7 +116,13 @@ impl Channels {
 
     /// With another time limit of one request.
     pub fn with_limit(origin: Origin, limit: Duration) -> Self {
-        Self { origin, http: Clients::new(limit), mail: Servers::new(limit) }
+        Self { origin, http: Clients::new(limit, Places::Any), mail: Servers::new(limit) }
+    }
+
+    /// Webhooks and gateways only where these are.
+    #[must_use]
+    pub fn only_to(self, places: Places) -> Self {
+        Self { http: Clients::new(self.http.limit(), places), ..self }
     }
 
     /// Tries once to deliver a notice. `secret` is the one that the receiver names, read a moment ago. `reached` are recipients that have it
@@ -86,7 +132,7 @@ impl Channels {
         notice: &Notice,
         receiver: &Receiver,
         secret: &Secret,
-        reached: &[String],
+        reached: &Reached,
         now: Timestamp,
     ) -> Result<Delivered, Error> {
         if receiver.suspend {
@@ -96,7 +142,9 @@ impl Channels {
         match &receiver.channel {
             Channel::Email(email) => mail::deliver(self, notice, &view, email, secret, reached).await,
             Channel::Sms(sms) => sms::deliver(self, &view, sms, secret, reached, now).await,
-            Channel::Webhook(webhook) => webhook::deliver(self, notice, &view, webhook, (secret, receiver.key.as_deref()), now).await,
+            Channel::Webhook(webhook) => {
+                webhook::deliver(self, notice, &view, webhook, (secret, receiver.key.as_deref()), reached, now).await
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use crate::error::{Category, Error};
+use crate::guard::{Guarded, Places, Refused};
 use crate::retry::PATIENCE;
 use crate::secret::Secret;
 
@@ -81,13 +82,18 @@ pub(crate) fn sensitive(value: &str) -> Result<HeaderValue, Error> {
 /// Clients, each with its connections: one that trusts the system's authorities, and others for those that trust their own.
 pub(crate) struct Clients {
     limit: Duration,
+    places: Places,
     by_authorities: Mutex<BTreeMap<Vec<u8>, Client>>,
 }
 
 impl Clients {
-    /// A whole request may take `limit`.
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, by_authorities: Mutex::default() }
+    /// A whole request may take `limit`, and goes to these places only.
+    pub(crate) fn new(limit: Duration, places: Places) -> Self {
+        Self { limit, places, by_authorities: Mutex::default() }
+    }
+
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     fn get(&self, secret: &Secret) -> Result<Client, Error> {
@@ -96,7 +102,7 @@ impl Clients {
         if let Some(client) = clients.get(authorities) {
             return Ok(client.clone());
         }
-        let client = client(authorities, self.limit)?;
+        let client = client(authorities, self.limit, self.places)?;
         if clients.len() >= CLIENTS {
             clients.clear();
         }
@@ -106,6 +112,7 @@ impl Clients {
 
     /// Sends a request and reads the beginning of its answer. Where `needs_body` is false, an answer of 2xx is one whatever its body does.
     pub(crate) async fn send(&self, request: Request, secret: &Secret, needs_body: bool, now: Timestamp) -> Result<Answer, Error> {
+        self.places.allows(&request.url)?;
         let client = self.get(secret)?;
         let server = request.server();
         let sending = async {
@@ -154,15 +161,19 @@ impl Clients {
             return self.late(server);
         }
         // The innermost cause is mostly the reason. The URL, which may be a secret, stands only in the outermost.
-        let mut cause: &dyn std::error::Error = error;
-        let (mut is_tls, mut is_outermost) = (false, true);
+        let mut cause: &(dyn std::error::Error + 'static) = error;
+        let (mut is_tls, mut is_refused, mut is_outermost) = (false, false, true);
         for _ in 0..8 {
             let Some(next) = cause.source() else { break };
             cause = next;
             is_outermost = false;
+            is_refused |= cause.is::<Refused>();
             is_tls |= cause.to_string().contains("certificate");
         }
         let words = if is_outermost { "no connection".to_owned() } else { cause.to_string() };
+        if is_refused {
+            return Error::new(Category::Receiver, format!("{server}: {words}"));
+        }
         let category = match (is_tls, error.is_connect(), error.is_timeout()) {
             (true, ..) => Category::Tls,
             (_, true, true) => Category::Timeout,
@@ -175,9 +186,10 @@ impl Clients {
     }
 }
 
-fn client(authorities: &[u8], limit: Duration) -> Result<Client, Error> {
+fn client(authorities: &[u8], limit: Duration, places: Places) -> Result<Client, Error> {
     let configured = || {
-        Client::builder()
+        let builder = if places == Places::Any { Client::builder() } else { Client::builder().dns_resolver(Guarded(places)) };
+        builder
             .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .referer(false)

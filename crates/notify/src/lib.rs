@@ -12,6 +12,8 @@
 
 mod channels;
 mod error;
+mod guard;
+mod heartbeat;
 mod http;
 mod mail;
 pub mod retry;
@@ -21,8 +23,10 @@ mod trial;
 mod webhook;
 mod words;
 
-pub use channels::{Channels, Delivered, Origin};
+pub use channels::{Channels, Delivered, Origin, Reached};
 pub use error::{Category, Error};
+pub use guard::Places;
+pub use heartbeat::Heartbeat;
 pub use secret::Secret;
 pub use sms::segments;
 pub use trial::trial;

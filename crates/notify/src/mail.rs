@@ -9,7 +9,7 @@ mod text;
 use reconcile::alerting::Notice;
 use reconcile::alerting::receiver::Email;
 
-use crate::channels::{Channels, Delivered, Told};
+use crate::channels::{Channels, Delivered, Reached, Told};
 use crate::error::{Category, Error};
 use crate::secret::Secret;
 use crate::words::View;
@@ -23,14 +23,17 @@ pub(crate) async fn deliver(
     view: &View,
     email: &Email,
     secret: &Secret,
-    reached: &[String],
+    reached: &Reached,
 ) -> Result<Delivered, Error> {
     let (subject, broken) = view.subject(email.subject.as_deref());
     let notes: Vec<String> = broken.into_iter().collect();
     let message = message::compose(notice, view, email, &subject, &notes)?;
     let from = message::address(&email.from)?;
-    let mut told = Told::default();
-    for to in email.to.iter().filter(|to| !reached.contains(to)) {
+    let mut told = Told::new(reached);
+    for to in &email.to {
+        if told.has(to) {
+            continue;
+        }
         match channels.mail.send(email, secret, &from, message::address(to)?, &message).await {
             Ok(()) => told.took(to),
             Err(error) => {

@@ -111,13 +111,16 @@ impl Bucket {
         Self { tokens: f64::from(rate.burst), at: now }
     }
 
+    /// Whether all of it is there, as if nothing had ever been taken.
+    pub fn is_full(&self, rate: Rate, now: Timestamp) -> bool {
+        let mut after = *self;
+        after.fill(rate, now);
+        after.tokens >= f64::from(rate.burst.max(1))
+    }
+
     /// Takes one; else says when there is one again.
     pub fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), Timestamp> {
-        let per_second = f64::from(rate.per_minute.max(1)) / 60.0;
-        // A clock that was set back gives nothing and takes nothing.
-        let passed = now.duration_since(self.at).as_secs_f64().max(0.0);
-        self.tokens = (self.tokens + passed * per_second).min(f64::from(rate.burst.max(1)));
-        self.at = now;
+        let per_second = self.fill(rate, now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());
@@ -125,6 +128,16 @@ impl Bucket {
         let wait = SignedDuration::try_from_secs_f64((1.0 - self.tokens) / per_second).unwrap_or(SignedDuration::MAX);
         // A little later than computed, so that what was rounded does not make it come twice for one.
         Err(now.saturating_add(wait + SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX))
+    }
+
+    /// With what came since; returns how much comes in a second.
+    fn fill(&mut self, rate: Rate, now: Timestamp) -> f64 {
+        let per_second = f64::from(rate.per_minute.max(1)) / 60.0;
+        // A clock that was set back gives nothing and takes nothing.
+        let passed = now.duration_since(self.at).as_secs_f64().max(0.0);
+        self.tokens = (self.tokens + passed * per_second).min(f64::from(rate.burst.max(1)));
+        self.at = now;
+        per_second
     }
 }
 
@@ -169,6 +182,7 @@ mod tests {
         assert_eq!(bucket.take(rate, again), Ok(()));
         assert!(bucket.take(rate, at(-100)).is_err(), "a clock set back gives nothing");
         let mut idle = Bucket::full(rate, at(0));
+        assert!(bucket.is_full(rate, at(86_400)) && !bucket.is_full(rate, at(-95)));
         assert_eq!((0..5).filter(|_| idle.take(rate, at(86_400)).is_ok()).count(), 2, "it holds no more than a burst");
     }
 

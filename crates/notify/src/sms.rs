@@ -14,7 +14,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::channels::{Channels, Delivered, Told};
+use crate::channels::{Channels, Delivered, Reached, Told};
 use crate::error::{Category, Error};
 use crate::http::{self, Request};
 use crate::secret::Secret;
@@ -41,14 +41,17 @@ pub(crate) async fn deliver(
     view: &View,
     sms: &Sms,
     secret: &Secret,
-    reached: &[String],
+    reached: &Reached,
     now: Timestamp,
 ) -> Result<Delivered, Error> {
     let success = sms.success.as_deref().map(Success::parse).transpose();
     let success = success.map_err(|error| Error::new(Category::Receiver, format!("`success` can't be used: {error}")))?;
     let (text, notes) = text(view, sms);
-    let mut told = Told::default();
-    for to in sms.to.iter().filter(|to| !reached.contains(to)) {
+    let mut told = Told::new(reached);
+    for to in &sms.to {
+        if told.has(to) {
+            continue;
+        }
         match one(channels, view, sms, secret, success.as_ref(), (to, &text), now).await {
             Ok(()) => told.took(to),
             Err(error) => {

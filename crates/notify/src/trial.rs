@@ -29,5 +29,6 @@ pub fn trial(receiver: &Name, id: &str, by: &str, now: Timestamp) -> Notice {
         firing: vec![said],
         resolved: Vec::new(),
         left_off: (0, 0),
+        instead: None,
     }
 }

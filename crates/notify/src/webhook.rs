@@ -14,7 +14,7 @@ use reconcile::alerting::receiver::Webhook;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use crate::channels::{Channels, Delivered};
+use crate::channels::{Channels, Delivered, Reached};
 use crate::error::{Category, Error};
 use crate::http::{self, Request};
 use crate::secret::Secret;
@@ -28,6 +28,7 @@ pub(crate) async fn deliver(
     view: &View,
     webhook: &Webhook,
     (secret, key): (&Secret, Option<&str>),
+    reached: &Reached,
     now: Timestamp,
 ) -> Result<Delivered, Error> {
     let url = match &webhook.url {
@@ -39,7 +40,10 @@ pub(crate) async fn deliver(
         WebhookFormat::Slack => (url, slack::body(view)),
         WebhookFormat::Teams => (url, teams::body(view)),
         WebhookFormat::Alertmanager => (alertmanager::place(url), alertmanager::body(notice, view)),
-        WebhookFormat::PagerDuty => (url, pagerduty::body(notice, view, secret.needed(key.unwrap_or("routingKey"))?)),
+        WebhookFormat::PagerDuty => {
+            let key = secret.needed(key.unwrap_or("routingKey"))?;
+            return pagerduty::deliver(channels, notice, view, (&url, key, secret), reached, now).await;
+        }
     };
     let mut request = Request::post(url, "application/json", body.to_string().into_bytes());
     headers(&mut request, notice, webhook.format, (secret, key), now)?;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use reconcile::alerting::text::{self, Sink, duration, neutral, render};
-use reconcile::alerting::{LastChange, Notice, Reason, Said};
+use reconcile::alerting::{Instead, LastChange, Notice, Reason, Said};
 use serde::Serialize;
 
 /// Characters of a summary that are shown: a rule's template is for one line.
 const SUMMARY: usize = 500;
 /// Characters of a label's value, a revision and the like.
 const VALUE: usize = 120;
+/// Characters of why another receiver could not be told.
+const PROBLEM: usize = 300;
 /// Labels of one alert that are shown.
 const LABELS: usize = 12;
 /// Characters of a subject: what a list of mails shows, and far less than a line of a mail may have.
@@ -26,7 +28,7 @@ pub(crate) struct View {
     pub(crate) headline: String,
     /// What it is about: `memory-high (site=ams1)`.
     pub(crate) title: String,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: String,
     pub(crate) receiver: String,
     pub(crate) id: String,
     pub(crate) at: Timestamp,
@@ -77,9 +79,9 @@ impl View {
         let status = if count.firing > 0 { "firing" } else { "resolved" };
         Self {
             status,
-            headline: headline(notice.reason, count),
+            headline: headline(notice, count),
             title: title(notice, count),
-            reason: reason(notice.reason),
+            reason: reason(notice),
             receiver: notice.receiver.to_string(),
             id: neutral(&notice.id),
             at: notice.at,
@@ -121,7 +123,7 @@ impl View {
     }
 }
 
-fn headline(why: Reason, count: Count) -> String {
+fn headline(notice: &Notice, count: Count) -> String {
     let state = match (count.firing, count.resolved) {
         (0, 0 | 1) => "RESOLVED".to_owned(),
         (0, resolved) => format!("RESOLVED {resolved}"),
@@ -129,7 +131,11 @@ fn headline(why: Reason, count: Count) -> String {
         (firing, 0) => format!("FIRING {firing}"),
         (firing, resolved) => format!("FIRING {firing}, RESOLVED {resolved}"),
     };
-    match why {
+    let state = match &notice.instead {
+        Some(Instead { of, .. }) => format!("INSTEAD OF {of}, {state}"),
+        None => state,
+    };
+    match notice.reason {
         Reason::Test => "TRIAL".to_owned(),
         Reason::Escalated => format!("ESCALATED, {state}"),
         Reason::Storm => format!("STORM, {state}"),
@@ -138,8 +144,12 @@ fn headline(why: Reason, count: Count) -> String {
 }
 
 /// Why something is said now.
-fn reason(reason: Reason) -> &'static str {
-    match reason {
+fn reason(notice: &Notice) -> String {
+    if let Some(Instead { of, problem }) = &notice.instead {
+        let problem = text::cut(neutral(problem).trim(), PROBLEM);
+        return format!("Receiver {of} could not be told, and names this one instead: {problem}");
+    }
+    let reason = match notice.reason {
         Reason::First => "Nothing of this group was said before.",
         Reason::NewAlerts => "Something fires that was not said yet.",
         Reason::NewResolved => "Something is well again, something else still fires.",
@@ -148,7 +158,8 @@ fn reason(reason: Reason) -> &'static str {
         Reason::Escalated => "Nobody acknowledged it in time.",
         Reason::Storm => "So much fires at once that it is said in one summary.",
         Reason::Test => "Somebody tries out this receiver.",
-    }
+    };
+    reason.to_owned()
 }
 
 fn title(notice: &Notice, count: Count) -> String {

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use common::{Running, at, firing, grouped, hostile, is_missing, receiver, said};
-use notify::{Channels, Origin, Secret};
+use notify::{Channels, Origin, Reached, Secret};
 use reconcile::Name;
 use reconcile::alerting::{LastChange, Notice, Reason, Said};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ impl Alertmanager {
     async fn tell(&self, notice: &Notice) {
         let receiver = receiver(json!({"webhook": {"url": self.url, "format": "Alertmanager"}}));
         let channels = Channels::new(Origin { url: Some("https://evenkeel.example.com".into()) });
-        channels.deliver(notice, &receiver, &Secret::default(), &[], notice.at).await.unwrap();
+        channels.deliver(notice, &receiver, &Secret::default(), &Reached::default(), notice.at).await.unwrap();
     }
 }
 

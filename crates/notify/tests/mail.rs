@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{HOSTILE, Running, at, firing, grouped, hostile, is_missing, receiver, resolved, secret};
-use notify::{Category, Channels, Origin, Secret};
+use notify::{Category, Channels, Origin, Reached, Secret};
 use reconcile::alerting::{Notice, Receiver};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ fn channels() -> Channels {
 }
 
 async fn send(channels: &Channels, notice: &Notice, receiver: &Receiver, secret: &Secret) -> Result<notify::Delivered, notify::Error> {
-    channels.deliver(notice, receiver, secret, &[], at("12:05:01")).await
+    channels.deliver(notice, receiver, secret, &Reached::default(), at("12:05:01")).await
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn each_recipient_is_told_whatever_becomes_of_the_others() {
     assert!(error.is_transient(), "one of them may still take it: {error}");
     let all = to(&["a@example.com", "b@example.com", "d@example.com"]);
     let reached = ["a@example.com".to_owned(), "b@example.com".to_owned()];
-    let again = channels.deliver(&firing(), &all, &Secret::default(), &reached, at("12:06:00")).await.unwrap();
+    let again = channels.deliver(&firing(), &all, &Secret::default(), &Reached::new(reached.into()), at("12:06:00")).await.unwrap();
     assert_eq!(again.reached, ["d@example.com"], "who has it is not told again");
     let told: Vec<Vec<String>> = server.mails().into_iter().map(|mail| mail.to).collect();
     assert_eq!(told, [["a@example.com"], ["b@example.com"], ["d@example.com"]]);

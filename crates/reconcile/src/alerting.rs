@@ -22,6 +22,6 @@ pub mod text;
 pub mod trial;
 mod truth;
 
-pub use notice::{LISTED, LastChange, Notice, Reason, Said};
+pub use notice::{Instead, LISTED, LastChange, Notice, Reason, Said};
 pub use receiver::Receiver;
 pub use truth::Truth;

@@ -11,6 +11,7 @@
 //! and hands back as part of [`Observed`].
 
 pub mod access;
+pub mod address;
 pub mod alerting;
 pub mod command;
 pub mod content;

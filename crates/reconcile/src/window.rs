@@ -1,5 +1,6 @@
 //! Windows in time: when something may happen, or when people are at work.
 
+use std::fmt;
 use std::str::FromStr;
 
 use croner::Cron;
@@ -25,9 +26,40 @@ impl PartialEq for Window {
     }
 }
 
+impl Eq for Window {}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {:#}", self.text, self.duration)
+    }
+}
+
 impl Serialize for Window {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{} for {:#}", self.text, self.duration))
+        serializer.collect_str(self)
+    }
+}
+
+/// Windows as they are kept, so that they can be read again.
+pub(crate) mod stored {
+    use jiff::SignedDuration;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Window;
+
+    pub(crate) fn serialize<S: Serializer>(windows: &[Window], serializer: S) -> Result<S::Ok, S::Error> {
+        let parts = |window: &Window| (window.text.clone(), window.duration, window.reason.clone());
+        windows.iter().map(parts).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Window>, D::Error> {
+        let all = Vec::<(String, SignedDuration, String)>::deserialize(deserializer)?;
+        let window = |(text, duration, reason): (String, SignedDuration, String)| {
+            let (schedule, zone) = text.rsplit_once(' ').unwrap_or((&text, "UTC"));
+            Window::new(schedule, Some(zone), duration, &reason).map_err(|(_, error)| D::Error::custom(error))
+        };
+        all.into_iter().map(window).collect()
     }
 }
 

@@ -95,6 +95,8 @@ struct World {
     believed: BTreeMap<Name, BTreeSet<String>>,
     names: BTreeMap<String, String>,
     summaries: bool,
+    /// What so many devices do is not told one by one.
+    crowd: bool,
     text: String,
 }
 
@@ -110,6 +112,10 @@ impl World {
         objects.extend((0..timeline.fleet).map(|number| device(&format!("f{number:02}"), &format!("s{number:02}"), json!([]))));
         for receiver in ["oncall", "boss", "chat"] {
             objects.push(object(Kind::Receiver, receiver, json!({}), json!({"webhook": {"url": "https://example.com"}})));
+        }
+        for (receiver, format) in [("am", "Alertmanager"), ("pager", "PagerDuty")] {
+            let spec = json!({"webhook": {"url": "https://example.com", "format": format, "secretRef": {"name": "hook"}}});
+            objects.push(object(Kind::Receiver, receiver, json!({}), spec));
         }
         objects.push(rule("web", &[&story.rule, &timeline.rule], timeline.quiet));
         objects.extend(timeline.rules.iter().map(|(name, spec)| rule(name, &[&story.rule, spec], timeline.quiet)));
@@ -129,6 +135,7 @@ impl World {
             believed: BTreeMap::new(),
             names: BTreeMap::new(),
             summaries: timeline.summaries,
+            crowd: timeline.fleet > 100,
             text: String::new(),
         }
     }
@@ -170,7 +177,9 @@ impl World {
                 _ => String::new(),
             };
             let line = format!("{of} {}{}", words(happening.transition), self.shown(&why));
-            self.say(&line);
+            if !self.crowd {
+                self.say(&line);
+            }
         }
         for (key, instance) in changes.instances {
             match instance {
@@ -248,6 +257,14 @@ impl World {
             ["dead", device] => self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into() }),
             ["alive", device] => self.contact(device, Contact::Known),
             ["rollout", device, phase] => self.rollout(device, phase),
+            ["why", device] => {
+                let alert = self.alerts.get(&(Name::parse("web"), Name::parse(device)));
+                let decisions = alert.map(|alert| alert.decisions.clone()).unwrap_or_default();
+                for decision in decisions.iter().filter(|decision| !decision.receiver.is_empty()) {
+                    let text = self.shown(&decision.text);
+                    self.say(&format!("   {device} to {}: {text}", decision.receiver));
+                }
+            }
             ["ack", device, span] => self.acknowledge(device, span),
             ["restart"] => self.restart(SignedDuration::ZERO, true),
             ["restart", span] => self.restart(duration(span), true),
@@ -459,6 +476,7 @@ fn happening() -> impl Strategy<Value = (&'static str, &'static str)> {
             "rule {for: 1m, notify: {escalate: [{after: 15m, receivers: [boss]}]}}",
             "rule {for: 0s, limit: 1, notify: {escalate: [{after: 15m, receivers: [boss]}]}}",
             "rule {notify: {groupBy: [], escalate: [{after: 15m, receivers: [boss]}]}}",
+            "rule {notify: {routes: [{matchLabels: {site: ams}, hours: [{schedule: 0 2 * * *, duration: 1h}], receivers: [oncall]}], escalate: [{after: 15m, receivers: [boss]}]}}",
             "rule {expr: usage.memry.ratio > 1}",
         ]),
     ];

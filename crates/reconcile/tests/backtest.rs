@@ -22,6 +22,7 @@ fn device() -> Device {
         access: Access::None,
         probes: Vec::new(),
         metrics: None,
+        logs: Default::default(),
         maintenance: Vec::new(),
         suspend: false,
         vars: BTreeMap::new(),

@@ -1,11 +1,13 @@
 //! Alerts, what was said of them, and the outbox.
 
 use jiff::{SignedDuration, Timestamp};
+use reconcile::Name;
 use reconcile::alerting::Notice;
 use reconcile::alerting::alerts::Changes;
 use reconcile::alerting::groups::Group;
 use reconcile::alerting::state::Instance;
 use serde::Serialize;
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use crate::audit::{Entry, cut};
@@ -23,14 +25,34 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const PRUNED: u32 = 200;
 /// Bytes of what went wrong with a delivery.
 const PROBLEM: usize = 1 << 10;
-/// What is due, the longest first. What was said later in a thread waits for what was said before: nobody is told that something is well
-/// before they were told that it was not.
-pub(crate) const DUE: &str = "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice WHERE due_at <= $1
-    AND NOT EXISTS (SELECT 1 FROM notice AS older WHERE older.thread = notice.thread AND older.recorded_at < notice.recorded_at AND older.finished_at IS NULL)
-    ORDER BY due_at LIMIT $2";
+/// What is due, so many of each receiver, the longest first. Receivers are found one after the other in the index, however much waits for
+/// one of them. What was said later in a thread waits for what was said before: nobody is told
+/// that something is well before they were told that it was not.
+pub(crate) const DUE: &str = "WITH RECURSIVE waiting (receiver) AS (
+        SELECT MIN(receiver) FROM notice WHERE finished_at IS NULL
+        UNION ALL
+        SELECT (SELECT MIN(notice.receiver) FROM notice WHERE notice.receiver > waiting.receiver AND notice.finished_at IS NULL)
+        FROM waiting WHERE waiting.receiver IS NOT NULL
+    )
+    SELECT notice.id, notice.receiver FROM waiting JOIN notice ON notice.id IN (
+        SELECT due.id FROM notice AS due WHERE due.receiver = waiting.receiver AND due.finished_at IS NULL AND due.due_at <= $1
+        AND NOT EXISTS (SELECT 1 FROM notice AS older WHERE older.thread = due.thread AND older.recorded_at < due.recorded_at AND older.finished_at IS NULL)
+        ORDER BY due.due_at LIMIT $2)
+    ORDER BY notice.due_at";
+/// One of them.
+const ONE: &str = "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem, reached FROM notice WHERE id = $1";
+/// How it stands with the outbox as a whole.
+pub(crate) const STANDING: &str = "SELECT COUNT(*) AS waiting, MIN(recorded_at) AS oldest FROM notice WHERE finished_at IS NULL";
+/// What was given up of each receiver since something arrived there last. A trial that fails is no lost word.
+pub(crate) const LOST: &str = "SELECT receiver, COUNT(*) AS lost, MIN(finished_at) AS since, MAX(finished_at) AS last FROM notice AS lost
+    WHERE is_dead = 1 AND id NOT LIKE 'trial-%'
+    AND NOT EXISTS (SELECT 1 FROM notice AS done WHERE done.receiver = lost.receiver AND done.finished_at > lost.finished_at AND done.is_dead = 0)
+    GROUP BY receiver ORDER BY receiver LIMIT $1";
+/// What went wrong with the last of them.
+const WRONG: &str = "SELECT problem FROM notice WHERE receiver = $1 AND is_dead = 1 AND finished_at = $2 LIMIT 1";
 /// The log of notifications.
 pub(crate) const LISTED: &str =
-    "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem FROM notice ORDER BY recorded_at DESC LIMIT $1";
+    "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem, reached FROM notice ORDER BY recorded_at DESC LIMIT $1";
 /// What is too old.
 pub(crate) const OLD: &str = "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE finished_at < $1 ORDER BY finished_at LIMIT $2)";
 /// When the next one is due.
@@ -64,6 +86,45 @@ pub struct NoticeRow {
     /// It was given up.
     pub is_dead: bool,
     /// What went wrong last.
+    pub problem: String,
+    /// Whom it has reached so far, where it is for more than one.
+    pub reached: Vec<String>,
+}
+
+/// A notification that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The notice.
+    pub id: String,
+    /// For whom.
+    pub receiver: Name,
+}
+
+/// How it stands with the outbox.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Notifications that wait.
+    pub waiting: u64,
+    /// When the oldest of them was written.
+    pub oldest: Option<Timestamp>,
+    /// Receivers that what was last for them did not reach.
+    pub lost: Vec<Lost>,
+}
+
+/// A receiver that was not told what it should have been.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// The Receiver.
+    pub receiver: Name,
+    /// Notifications that were given up since one arrived there last.
+    pub count: u64,
+    /// When the first of them was.
+    pub since: Timestamp,
+    /// When the last of them was.
+    pub last: Timestamp,
+    /// What went wrong with that.
     pub problem: String,
 }
 
@@ -125,24 +186,7 @@ impl Store {
             });
             let replace = "ON CONFLICT (digest) DO UPDATE SET rule = excluded.rule, document = excluded.document";
             insert(tx, "alert_group (digest, rule, document)", rows, replace).await?;
-            // In their order, also where many are written at once: of a thread the older one goes first.
-            let rows = (0..).zip(&changes.notices).map(|(number, notice)| {
-                let at = now.checked_add(SignedDuration::from_nanos(number)).unwrap_or(now);
-                [
-                    notice.id.as_str().into(),
-                    notice.receiver.full().into(),
-                    notice.thread.as_str().into(),
-                    to_json(notice).into(),
-                    at.into(),
-                    0_u32.into(),
-                    now.into(),
-                    false.into(),
-                    "".into(),
-                ]
-            });
-            let columns = "notice (id, receiver, thread, document, recorded_at, attempts, due_at, is_dead, problem)";
-            // A transaction whose answer was lost is written again.
-            insert(tx, columns, rows, "ON CONFLICT (id) DO NOTHING").await?;
+            write_notices(tx, &changes.notices, now).await?;
             let old = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
             query(OLD, [old.into(), PRUNED.into()]).execute(&mut *tx).await?;
             self.append(&mut writing, &mut entries).await?;
@@ -161,11 +205,39 @@ impl Store {
         .await
     }
 
-    /// Notifications that are due, those that have waited longest first.
-    pub async fn due_notices(&self, now: Timestamp, limit: u32) -> Result<Vec<NoticeRow>, Error> {
-        let query = query(DUE, [now.into(), limit.min(PAGE).into()]);
+    /// Notifications that are due, `each` of every receiver at most, those that have waited longest first.
+    pub async fn due_notices(&self, now: Timestamp, each: u32) -> Result<Vec<Due>, Error> {
+        let query = query(DUE, [now.into(), each.min(PAGE).into()]);
         let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
-        rows.iter().map(notice).collect()
+        rows.iter().map(|row| Ok(Due { id: text(row, "id")?, receiver: Name::parse(&text(row, "receiver")?) })).collect()
+    }
+
+    /// One notification, if it is there.
+    pub async fn notice(&self, id: &str) -> Result<Option<NoticeRow>, Error> {
+        let query = query(ONE, [id.into()]);
+        let row = within(0, async { Ok(query.fetch_optional(&self.pool).await?) }).await?;
+        row.as_ref().map(notice).transpose()
+    }
+
+    /// How it stands with the outbox as a whole.
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        within(0, async {
+            let row = sqlx::query(STANDING).fetch_one(&self.pool).await?;
+            let mut standing = Standing { waiting: number(&row, "waiting")?, oldest: maybe_time(&row, "oldest")?, lost: Vec::new() };
+            for row in query(LOST, [PAGE.into()]).fetch_all(&self.pool).await? {
+                let (receiver, last) = (text(&row, "receiver")?, time(&row, "last")?);
+                let wrong = query(WRONG, [receiver.as_str().into(), last.into()]).fetch_optional(&self.pool).await?;
+                standing.lost.push(Lost {
+                    receiver: Name::parse(&receiver),
+                    count: number(&row, "lost")?,
+                    since: time(&row, "since")?,
+                    last,
+                    problem: wrong.map(|row| text(&row, "problem")).transpose()?.unwrap_or_default(),
+                });
+            }
+            Ok(standing)
+        })
+        .await
     }
 
     /// When the next notification is due.
@@ -174,8 +246,26 @@ impl Store {
         maybe_time(&row, "due_at")
     }
 
-    /// What came of a try. One that was finished meanwhile stays so.
-    pub async fn tried(&self, id: &str, delivery: &Delivery, now: Timestamp) -> Result<(), Error> {
+    /// Whom a notification has reached so far. One that was finished meanwhile stays as it is.
+    pub async fn reached(&self, id: &str, reached: &[String]) -> Result<(), Error> {
+        let query = query("UPDATE notice SET reached = $2 WHERE id = $1 AND finished_at IS NULL", [id.into(), to_json(&reached).into()]);
+        within(0, async {
+            query.execute(&self.pool).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What came of a try, and whom it has reached by now; with it what is said instead, where it is given up. One that was finished
+    /// meanwhile stays so.
+    pub async fn tried(
+        &self,
+        id: &str,
+        delivery: &Delivery,
+        reached: &[String],
+        instead: Option<&Notice>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let (due, problem) = match delivery {
             Delivery::Done => (None, ""),
             Delivery::Later(due, problem) => (Some(*due), problem.as_str()),
@@ -183,11 +273,16 @@ impl Store {
         };
         let finished = due.is_none().then_some(now);
         let is_dead = matches!(delivery, Delivery::Dead(_));
-        let tried = "UPDATE notice SET attempts = attempts + 1, due_at = $2, finished_at = $3, is_dead = $4, problem = $5 WHERE id = $1 AND finished_at IS NULL";
-        let query = query(tried, [id.into(), due.into(), finished.into(), is_dead.into(), cut(problem, PROBLEM).into()]);
+        let tried = "UPDATE notice SET attempts = attempts + 1, due_at = $2, finished_at = $3, is_dead = $4, problem = $5, reached = $6
+            WHERE id = $1 AND finished_at IS NULL";
+        let values = [id.into(), due.into(), finished.into(), is_dead.into(), cut(problem, PROBLEM).into(), to_json(&reached).into()];
         within(0, async {
-            query.execute(&self.pool).await?;
-            Ok(())
+            let mut tx = self.pool.begin().await?;
+            let done = query(tried, values).execute(&mut *tx).await?;
+            if done.rows_affected() > 0 {
+                write_notices(&mut tx, instead, now).await?;
+            }
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -200,6 +295,27 @@ impl Store {
     }
 }
 
+/// In their order, also where many are written at once: of a thread the older one goes first.
+async fn write_notices(tx: &mut AnyConnection, notices: impl IntoIterator<Item = &Notice>, now: Timestamp) -> Result<(), Error> {
+    let rows = (0..).zip(notices).map(|(number, notice)| {
+        let at = now.checked_add(SignedDuration::from_nanos(number)).unwrap_or(now);
+        [
+            notice.id.as_str().into(),
+            notice.receiver.full().into(),
+            notice.thread.as_str().into(),
+            to_json(notice).into(),
+            at.into(),
+            0_u32.into(),
+            now.into(),
+            false.into(),
+            "".into(),
+        ]
+    });
+    let columns = "notice (id, receiver, thread, document, recorded_at, attempts, due_at, is_dead, problem)";
+    // A transaction whose answer was lost is written again.
+    insert(tx, columns, rows, "ON CONFLICT (id) DO NOTHING").await
+}
+
 fn notice(row: &AnyRow) -> Result<NoticeRow, Error> {
     Ok(NoticeRow {
         notice: json(row, "document")?,
@@ -209,5 +325,6 @@ fn notice(row: &AnyRow) -> Result<NoticeRow, Error> {
         finished_at: maybe_time(row, "finished_at")?,
         is_dead: flag(row, "is_dead")?,
         problem: text(row, "problem")?,
+        reached: json(row, "reached")?,
     })
 }

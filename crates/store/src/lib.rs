@@ -31,7 +31,7 @@ use sqlx::AnyPool;
 
 use audit::checkpoint::{PublicKey, SigningKey};
 
-pub use alerts::{Delivery, NoticeRow, Remembered};
+pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use error::Error;
 pub use log::Filter;
 pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};

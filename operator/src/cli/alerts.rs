@@ -114,11 +114,14 @@ async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
             alert.subject.summary.clone(),
         ]
     };
-    if alerts.is_empty() {
+    let undelivered: Vec<_> = answer["undelivered"].as_array().into_iter().flatten().map(undelivered).collect();
+    if alerts.is_empty() && undelivered.is_empty() {
         let more = if args.all { "" } else { "; evenkeel alerts --all also has what is pending, and what was resolved just now" };
         eprintln!("nothing fires{more}");
     }
-    show::table(&["ID", "STATE", "SEVERITY", "RULE", "DEVICE", "AGE", "SUMMARY"], &alerts.iter().map(row).collect::<Vec<_>>());
+    // That somebody could not be told is an alert of its own, and worse than any that one knows of.
+    let rows: Vec<_> = undelivered.into_iter().chain(alerts.iter().map(row)).collect();
+    show::table(&["ID", "STATE", "SEVERITY", "RULE", "DEVICE", "AGE", "SUMMARY"], &rows);
     for (rule, beyond) in answer["beyondLimit"].as_object().into_iter().flatten() {
         eprintln!("alertrule/{}: its limit is reached; {beyond} more devices are not alerted on", show::clean(rule));
     }
@@ -126,6 +129,23 @@ async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
         eprintln!("{left} more are not listed");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A receiver that could not be told, in the place of an alert.
+fn undelivered(lost: &Value) -> Vec<String> {
+    let text = |key: &str| lost[key].as_str().unwrap_or_default().to_owned();
+    let receiver = reconcile::Name::parse(&text("receiver"));
+    let count = lost["count"].as_u64().unwrap_or_default();
+    let many = if count == 1 { "1 notification was given up".to_owned() } else { format!("{count} notifications were given up") };
+    vec![
+        "-".into(),
+        "firing".into(),
+        "critical".into(),
+        "undelivered".into(),
+        format!("receiver/{receiver}"),
+        show::age(&text("since")),
+        format!("{many}: {}", text("problem")),
+    ]
 }
 
 fn word(alert: &Instance) -> String {

@@ -188,4 +188,8 @@ impl SecretSource for Read {
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
         self.0.get(namespace, name).boxed()
     }
+
+    fn for_receiver<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
+        self.0.for_receiver(namespace, name).boxed()
+    }
 }

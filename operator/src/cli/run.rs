@@ -97,6 +97,14 @@ pub(crate) struct RunArgs {
     /// File with the token for it
     #[arg(long, requires = "remote_write", value_name = "FILE")]
     remote_write_token: Option<PathBuf>,
+    /// Where webhooks and SMS gateways may be: `any`, `remote`, which is neither this machine nor its link, or `public`, which is no private
+    /// network either [default: any; in a cluster remote]
+    #[arg(long, value_enum, hide_default_value = true, value_name = "PLACES")]
+    receiver_places: Option<Placed>,
+    /// File with a URL that is asked each minute as long as all is well here, such as https://hc-ping.com/UUID: who hears nothing more tells
+    /// somebody. $EVENKEEL_HEARTBEAT_URL is another way to say it
+    #[arg(long, value_name = "FILE")]
+    heartbeat_file: Option<PathBuf>,
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
@@ -114,6 +122,13 @@ pub(crate) struct RunArgs {
 enum Verified {
     Head,
     Ancestors,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Placed {
+    Any,
+    Remote,
+    Public,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -241,6 +256,14 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         reports: cluster.as_ref().map(|_| Arc::new(Reports::default())),
         asides: Arc::default(),
         secrets,
+        places: match args.receiver_places {
+            Some(Placed::Any) => notify::Places::Any,
+            Some(Placed::Public) => notify::Places::Public,
+            // Whoever may write objects in a cluster is not whoever runs the engine.
+            None if cluster.is_none() => notify::Places::Any,
+            Some(Placed::Remote) | None => notify::Places::Remote,
+        },
+        heartbeat: heartbeat(args.heartbeat_file.as_deref())?,
     };
     let task = match cluster {
         Some(cluster) => {
@@ -252,6 +275,18 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
     Ok(Running { view, stop, task, samples, logs, _lock: lock })
+}
+
+/// The URL is mostly a secret itself: it is in a file or in the environment, and in no message.
+fn heartbeat(file: Option<&Path>) -> anyhow::Result<Option<notify::Heartbeat>> {
+    let (place, url) = match file {
+        Some(file) => (format!("--heartbeat-file {}", file.display()), token(file)?),
+        None => match std::env::var("EVENKEEL_HEARTBEAT_URL").ok().filter(|url| !url.is_empty()) {
+            Some(url) => ("EVENKEEL_HEARTBEAT_URL".to_owned(), url.trim().to_owned()),
+            None => return Ok(None),
+        },
+    };
+    notify::Heartbeat::new(&url).map(Some).map_err(|_| anyhow::anyhow!("{place}: it is no URL of http or https without a password"))
 }
 
 fn remote_write_to(url: &reqwest::Url, token: Option<&Path>) -> anyhow::Result<remote_write::Receiver> {

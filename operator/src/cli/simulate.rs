@@ -235,6 +235,8 @@ impl Running {
             reports: None,
             asides: Arc::default(),
             secrets: Secrets::new(fleet.secrets()),
+            places: notify::Places::Any,
+            heartbeat: None,
         };
         let task = tokio::spawn(engine::run(parts, stop.clone()));
         Ok(Self { view, store, stop, task, _requests: requests })

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use e2e::control_plane::{ControlPlane, Request};
-use e2e::fleet::{Fleet, NAMESPACE, skipped};
+use e2e::fleet::{Fleet, LIMIT, NAMESPACE, skipped};
+use e2e::wait_until;
 use serde_json::{Value, json};
 
 /// Roles of the chart, and where they are. What is held to be handed out would stand in for some of it, so that this is without: that each
@@ -115,4 +116,40 @@ fn each_rule_that_is_taken_away_is_missed() {
     world.fleet.deploy("1.0-1", "  onDelete: Remove\n");
     world.fleet.wait("Complete", "1.0-1", 1);
     assert_eq!(world.refused().len(), before, "{:?}", &world.refused()[before..]);
+}
+
+/// Whoever may write Receivers sends neither the fleet's key to a place of their own, nor anything to what only the operator reaches.
+#[test]
+fn a_receiver_gets_only_a_secret_that_says_so_and_reaches_only_what_others_reach() {
+    if skipped() {
+        return;
+    }
+    let fleet = Fleet::new(ControlPlane::start().unwrap(), 1, &[], |_| {}).unwrap();
+    let receiver = |url: &str| {
+        let spec = format!("{{webhook: {{url: '{url}', secretRef: {{name: fleet-key, key: ssh-privatekey}}}}}}");
+        fleet
+            .plane
+            .apply(&format!(
+                "apiVersion: evenkeel.dev/v1alpha1\nkind: Receiver\nmetadata: {{name: mine, namespace: default}}\nspec: {spec}\n"
+            ))
+            .unwrap();
+    };
+    receiver("http://127.0.0.1:9/take");
+    let mut engine = fleet.engine("engine", None).unwrap();
+    engine.start().unwrap();
+    let says = |what: &str, text: &str| {
+        wait_until(what, LIMIT, || {
+            let output = engine.cli(&["receivers", "test", "mine"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if said.contains(text) { Ok(()) } else { Err(said) }
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", engine.tail()));
+    };
+    says("the key is not for receivers", "kubectl label secret -n default fleet-key evenkeel.dev/receiver=true");
+    fleet.plane.must(&["label", "secret", "fleet-key", "evenkeel.dev/receiver=true"]).unwrap();
+    says("the operator's own ports are nobody else's", "nothing is sent to 127.0.0.1");
+    receiver("http://localhost:9/take");
+    says("whatever their name is", "nothing is sent to 127.0.0.1");
+    receiver("http://169.254.169.254/latest");
+    says("nor is a cloud's metadata", "nothing is sent to 169.254.169.254");
 }

@@ -11,6 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use reconcile::address::is_near;
 use reconcile::{Device, HttpCheck, ProbeCode, Way};
 use reqwest::Url;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -85,17 +86,6 @@ async fn elsewhere(url: &Url, home: IpAddr, way: &Way, phases: &mut Phases) -> R
     match address == home || !is_near(address) {
         true => Ok(address),
         false => Err(Reason::new(ProbeCode::BadRedirect, format!("a redirect to {address}, which is only for this machine"))),
-    }
-}
-
-fn is_near(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            address.is_loopback() || address.is_link_local() || address.is_unspecified() || address.is_multicast() || address.is_broadcast()
-        }
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast()
-        }
     }
 }
 
@@ -223,16 +213,6 @@ mod tests {
         assert_eq!(from("http://a/", "file:///etc/passwd").unwrap_err(), "a redirect to what is neither HTTP nor HTTPS");
         assert_eq!(from("http://a/", "http://[").unwrap_err(), "a redirect to what is no address");
         assert_eq!(from("http://a/", &"x".repeat(LOCATION + 1)).unwrap_err(), "a redirect to what is no address");
-    }
-
-    #[test]
-    fn what_is_near_is_not_asked() {
-        for near in ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "::1", "fe80::1", "::ffff:127.0.0.1", "224.0.0.1", "::"] {
-            assert!(is_near(near.parse().unwrap()), "{near}");
-        }
-        for far in ["10.0.0.1", "192.0.2.1", "2001:db8::1", "fd00::1"] {
-            assert!(!is_near(far.parse().unwrap()), "{far}");
-        }
     }
 
     #[test]

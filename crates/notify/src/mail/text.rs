@@ -11,7 +11,7 @@ const COLUMNS: usize = 72;
 pub(super) fn text(view: &View, notes: &[String]) -> String {
     let mut text = String::new();
     wrap(&mut text, "", &format!("{}: {}", view.headline, view.title));
-    wrap(&mut text, "", view.reason);
+    wrap(&mut text, "", &view.reason);
     for note in notes {
         wrap(&mut text, "", note);
     }

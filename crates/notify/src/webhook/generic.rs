@@ -24,6 +24,7 @@ pub(super) fn body(notice: &Notice, view: &View) -> Value {
         "firing": notice.firing.iter().map(alert).collect::<Vec<_>>(),
         "resolved": notice.resolved.iter().map(alert).collect::<Vec<_>>(),
         "url": view.url,
+        "instead": notice.instead.as_ref().map(|instead| json!({"of": instead.of.full(), "problem": reconcile::alerting::text::neutral(&instead.problem)})),
     })
 }
 

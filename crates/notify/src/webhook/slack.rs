@@ -25,7 +25,7 @@ pub(super) fn body(view: &View) -> Value {
             blocks.push(json!({"type": "section", "text": plain(&format!("{}: {}", line.device, line.summary), TEXT)}));
             blocks.push(json!({"type": "context", "elements": [plain(&details(word, line), TEXT)]}));
         }
-        let mut last = view.reason.to_owned();
+        let mut last = view.reason.clone();
         if left > 0 {
             last = format!("{}. {last}", more(left));
         }

@@ -31,7 +31,7 @@ pub(super) fn body(view: &View) -> Value {
             items.extend(details(line).iter().map(|text| rich(&[run(text, json!({"isSubtle": true, "size": "Small"}))])));
             body.push(json!({"type": "Container", "separator": true, "items": items}));
         }
-        let last = if left > 0 { format!("{}. {}", more(left), view.reason) } else { view.reason.to_owned() };
+        let last = if left > 0 { format!("{}. {}", more(left), view.reason) } else { view.reason.clone() };
         body.push(rich(&[run(&last, json!({"isSubtle": true, "size": "Small"}))]));
         let open = view.url.iter().map(|url| json!({"type": "Action.OpenUrl", "title": "Open Evenkeel", "url": url}));
         let card = json!({

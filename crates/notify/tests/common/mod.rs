@@ -48,6 +48,7 @@ pub fn firing() -> Notice {
         firing: vec![said("web-01", "web-01: memory at 91.3 %")],
         resolved: Vec::new(),
         left_off: (0, 0),
+        instead: None,
     }
 }
 

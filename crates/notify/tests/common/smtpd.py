@@ -1,12 +1,13 @@
 """A mail server for tests: aiosmtpd, which writes each mail that it takes as JSON, parsed by Python's own reader of mails.
 
-smtpd.py FOLDER plain|starttls|tls [CERTIFICATE KEY]; prints its port. A recipient `nobody@` is refused for good, `busy@` for now; `slow@` is answered never.
+smtpd.py FOLDER plain|starttls|tls [CERTIFICATE KEY]; listens on SMTPD_PORT, or where there is room, and prints its port. A recipient `nobody@` is refused for good, `busy@` for now; `slow@` is answered never.
 """
 
 import asyncio
 import email
 import email.policy
 import json
+import os
 import pathlib
 import ssl
 import sys
@@ -74,7 +75,7 @@ if mode != "plain":
 
 
 async def main():
-    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0, ssl=context if mode == "tls" else None)
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", int(os.environ.get("SMTPD_PORT", "0")), ssl=context if mode == "tls" else None)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

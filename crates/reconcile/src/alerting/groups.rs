@@ -6,6 +6,7 @@
 
 mod decide;
 mod pace;
+mod routes;
 
 use std::collections::BTreeMap;
 
@@ -19,13 +20,17 @@ use crate::name::Name;
 
 pub use decide::{Decided, decide};
 pub use pace::{Pace, STORM, WINDOW};
+pub use routes::Branch;
 
 /// Who is told of a rule's alerts, and how often.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Routing {
-    /// Receivers.
+    /// Receivers of what no route takes.
     pub receivers: Vec<Name>,
+    /// Who is told of some of them instead, in the order in which they are tried.
+    #[serde(default)]
+    pub routes: Vec<Branch>,
     /// Alerts with the same values of these labels come in one message.
     pub group_by: Vec<String>,
     /// Wait for others of the group before the first message.
@@ -51,10 +56,16 @@ pub struct Route {
 impl Routing {
     /// Everybody who may be told, with how long after it was first said.
     pub fn routes(&self) -> impl Iterator<Item = (Route, SignedDuration)> + '_ {
-        let levels = self.escalate.iter().map(|(after, receivers)| (*after, receivers));
-        let levels = std::iter::once((SignedDuration::ZERO, &self.receivers)).chain(levels).enumerate();
+        let mut first: Vec<&Name> = Vec::new();
+        for receiver in self.receivers.iter().chain(self.routes.iter().flat_map(|branch| &branch.receivers)) {
+            if !first.contains(&receiver) {
+                first.push(receiver);
+            }
+        }
+        let levels = self.escalate.iter().map(|(after, receivers)| (*after, receivers.iter().collect()));
+        let levels = std::iter::once((SignedDuration::ZERO, first)).chain(levels).enumerate();
         levels.flat_map(|(level, (after, receivers))| {
-            receivers.iter().map(move |receiver| (Route { level, receiver: receiver.clone() }, after))
+            receivers.into_iter().map(move |receiver| (Route { level, receiver: receiver.clone() }, after))
         })
     }
 }

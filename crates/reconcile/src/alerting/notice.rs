@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
 
-/// Alerts that one notice may list of each sort; `left_off` counts the others.
+/// Alerts that one notice may list of each sort. What people read counts the others in `left_off`; a program gets them in further notices.
 pub const LISTED: usize = 100;
 
 /// One notification to one receiver.
@@ -32,6 +32,36 @@ pub struct Notice {
     pub resolved: Vec<Said>,
     /// How many more fire, and are well again, than are listed.
     pub left_off: (u32, u32),
+    /// For whom it was, where it could not be said there; such a notice goes to no third one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
+}
+
+/// A receiver that could not be told, so that another one is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instead {
+    /// Who should have been told.
+    pub of: Name,
+    /// Why it could not be. From hostile text: to be escaped for where it goes.
+    pub problem: String,
+}
+
+impl Notice {
+    /// The same for whom the receiver names to be told when it can't be. None for what is said instead of something already, so that two
+    /// that name each other don't say it for ever, and for a trial, which is nobody's news.
+    pub fn instead(&self, to: &Name, problem: &str) -> Option<Self> {
+        if self.instead.is_some() || self.reason == Reason::Test || *to == self.receiver {
+            return None;
+        }
+        Some(Self {
+            id: format!("{}-instead", self.id),
+            receiver: to.clone(),
+            thread: format!("{}-instead", self.thread),
+            instead: Some(Instead { of: self.receiver.clone(), problem: problem.to_owned() }),
+            ..self.clone()
+        })
+    }
 }
 
 /// Why something is said now, by Alertmanager's table (`notify/dedup_stage.go`) and what goes beyond it.

@@ -24,6 +24,8 @@ pub struct Receiver {
     pub key: Option<String>,
     /// Nothing is sent.
     pub suspend: bool,
+    /// Who is told instead of what is given up.
+    pub fallback: Option<Name>,
 }
 
 /// How a notification is delivered.
@@ -127,9 +129,16 @@ impl Receiver {
             secret: secret.as_ref().map(|secret| secret.name.clone()),
             key: secret.as_ref().and_then(|secret| secret.key.clone()),
             suspend: spec.suspend.unwrap_or(false),
+            fallback: spec.fallback.as_ref().map(|fallback| name.sibling(fallback)),
         });
         (receiver, wrong)
     }
+}
+
+/// Whether the other side groups alerts by itself, so that it has to hear of each, and never of a summary.
+pub fn groups_by_itself(spec: &ReceiverSpec) -> bool {
+    let format = spec.webhook.as_ref().and_then(|webhook| webhook.format);
+    matches!(format, Some(WebhookFormat::Alertmanager | WebhookFormat::PagerDuty))
 }
 
 fn error(wrong: &mut Vec<Wrong>, code: &'static str, path: impl Into<String>, message: impl Into<String>, help: &'static str) {

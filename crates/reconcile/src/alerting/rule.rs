@@ -8,11 +8,11 @@ use minijinja::{Environment, UndefinedBehavior};
 
 use super::alerts::Around;
 use super::expr::{Compiled, Inputs, Wrong};
-use super::groups::Routing;
+use super::groups::{Branch, Routing};
 use super::notice::LastChange;
 use super::state::{Subject, Timing, Verdict};
 use super::trial;
-use crate::desired::{Device, Findings};
+use crate::desired::{Device, Findings, windows};
 use crate::finding::Finding;
 use crate::name::{Name, Target};
 use crate::observed::Observed;
@@ -101,7 +101,7 @@ impl Rule {
             severity: spec.severity,
             labels: spec.labels.clone(),
             summary,
-            routing: spec.notify.as_ref().map(|notify| routing(name, notify)),
+            routing: spec.notify.as_ref().map(|notify| routing(name, notify, findings)),
             limit: spec.limit.map_or(LIMIT, |limit| limit as usize),
             inhibited_by: spec
                 .inhibited_by
@@ -231,11 +231,21 @@ fn compile(target: &Target, path: &str, text: &str, findings: &mut Findings) -> 
     }
 }
 
-fn routing(name: &Name, notify: &crds::NotifySpec) -> Routing {
+fn routing(name: &Name, notify: &crds::NotifySpec, findings: &mut Findings) -> Routing {
+    let target = Target::Object(Kind::AlertRule, name.clone());
     let or = |given: Option<crds::Duration>, default: SignedDuration| given.map_or(default, |given| given.0);
     let siblings = |names: &[String]| names.iter().map(|receiver| name.sibling(receiver)).collect();
     Routing {
         receivers: siblings(&notify.receivers),
+        routes: (0..)
+            .zip(&notify.routes)
+            .map(|(at, route): (usize, _)| Branch {
+                match_labels: route.match_labels.clone(),
+                hours: windows(&target, &format!("spec.notify.routes[{at}].hours"), &route.hours, findings),
+                receivers: siblings(&route.receivers),
+                goes_on: route.goes_on.unwrap_or(false),
+            })
+            .collect(),
         group_by: notify.group_by.clone(),
         // Alertmanager's defaults.
         wait: or(notify.wait, SignedDuration::from_secs(30)),

@@ -232,9 +232,21 @@ pub(super) fn selectors(object: &Object) -> Vec<(String, &crds::Selector, &'stat
 }
 
 /// A Receiver must say where and how.
-pub(super) fn receiver(name: &Name, spec: &crds::ReceiverSpec, findings: &mut Findings) {
+pub(super) fn receiver(desired: &Desired, name: &Name, object: &Object, findings: &mut Findings) {
+    let Object::Receiver(object) = object else { return };
     let target = Target::Object(Kind::Receiver, name.clone());
-    for wrong in Receiver::of(name, spec).1 {
+    if let Some(fallback) = &object.spec.fallback {
+        let other = name.sibling(fallback);
+        if other == *name {
+            let help = "name another Receiver, best one that goes another way";
+            findings.warn(&target, "receiver-fallback", "spec.fallback", "it names itself: who can't be told is not told instead", help);
+        } else if !desired.objects.contains_key(&(Kind::Receiver, other.clone())) {
+            let known = desired.objects.keys().filter(|(kind, _)| *kind == Kind::Receiver).map(|(_, name)| name);
+            let help = findings.nearest(&other, name, known);
+            findings.warn(&target, "unknown-receiver", "spec.fallback", format!("there is no Receiver `{fallback}`"), help);
+        }
+    }
+    for wrong in Receiver::of(name, &object.spec).1 {
         let severity = if wrong.is_error { Severity::Error } else { Severity::Warning };
         findings.errors += usize::from(wrong.is_error);
         findings.add(severity, &target, wrong.code, &wrong.path, wrong.message, wrong.help.to_owned());
@@ -265,7 +277,13 @@ pub(super) fn receivers(desired: &Desired, (kind, name): &Key, object: &Object, 
     let notify = rule.spec.notify.iter();
     let escalated = |(at, step): (usize, &crds::EscalationSpec)| listed(&format!("spec.notify.escalate[{at}].receivers"), &step.receivers);
     let all = notify.flat_map(|notify| {
-        listed("spec.notify.receivers", &notify.receivers).into_iter().chain(notify.escalate.iter().enumerate().flat_map(escalated))
+        let routed = notify
+            .routes
+            .iter()
+            .enumerate()
+            .flat_map(|(at, route)| listed(&format!("spec.notify.routes[{at}].receivers"), &route.receivers));
+        let first = listed("spec.notify.receivers", &notify.receivers).into_iter().chain(routed);
+        first.chain(notify.escalate.iter().enumerate().flat_map(escalated)).collect::<Vec<_>>()
     });
     for (path, receiver) in all {
         let receiver = &receiver;

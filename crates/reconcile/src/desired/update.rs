@@ -294,12 +294,16 @@ impl Update<'_> {
             }
         }
         for key in touched.iter().filter(|(kind, _)| *kind == Kind::Receiver) {
-            if let Some(Object::Receiver(receiver)) = self.next.objects.get(key).map(|object| &**object) {
-                check::receiver(&key.1, &receiver.spec, &mut self.findings);
-            }
             self.found(&Target::Object(key.0, key.1.clone()), Part::Others);
         }
         let named = touched.iter().any(|(kind, _)| matches!(kind, Kind::Receiver | Kind::Deployment));
+        let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
+        // Each may name each: there are few.
+        let all = of_kind(&self.next, Kind::Receiver).filter(|_| receivers);
+        for (name, object) in all.map(|(name, object)| (name.clone(), object.clone())).collect::<Vec<_>>() {
+            check::receiver(&self.next, &name, &object, &mut self.findings);
+            self.found(&Target::Object(Kind::Receiver, name), Part::Others);
+        }
         for kind in [Kind::AlertRule, Kind::Role] {
             let objects: Vec<(Name, Arc<Object>)> =
                 of_kind(&self.next, kind).map(|(name, object)| (name.clone(), object.clone())).collect();

@@ -10,7 +10,7 @@ use reconcile::alerting::state::{Instance, Subject, Timing, Verdict, advance};
 use reconcile::alerting::{Notice, Reason, Truth};
 use reconcile::record::Actor;
 use store::audit::Entry;
-use store::{Delivery, Filter, Options, Store};
+use store::{Delivery, Filter, NoticeRow, Options, Store};
 
 use crate::places::places;
 
@@ -42,6 +42,7 @@ fn firing() -> Instance {
 fn group() -> Group {
     let routing = Routing {
         receivers: vec![Name::parse("oncall")],
+        routes: Vec::new(),
         group_by: vec!["site".into()],
         wait: SignedDuration::from_secs(30),
         interval: SignedDuration::from_mins(5),
@@ -62,6 +63,7 @@ fn notice(id: &str) -> Notice {
         firing: vec![firing().said()],
         resolved: Vec::new(),
         left_off: (0, 0),
+        instead: None,
     }
 }
 
@@ -96,6 +98,19 @@ async fn open(options: &Options) -> Store {
     Store::open(options).await.unwrap()
 }
 
+/// What is due, as it lies in the store.
+async fn lying(store: &Store, second: i64) -> Vec<NoticeRow> {
+    let mut rows = Vec::new();
+    for due in store.due_notices(at(second), 10).await.unwrap() {
+        rows.push(store.notice(&due.id).await.unwrap().unwrap());
+    }
+    rows
+}
+
+async fn tried(store: &Store, id: &str, delivery: Delivery, second: i64) {
+    store.tried(id, &delivery, &[], None, at(second)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fires_comes_back_with_what_was_said() {
     for place in places().await {
@@ -108,7 +123,7 @@ async fn what_fires_comes_back_with_what_was_said() {
         let remembered = store.alerts().await.unwrap();
         assert_eq!((&remembered.instances, &remembered.groups), (&vec![firing()], &vec![group()]), "{}", place.name);
         assert_eq!(remembered.alive_at, Some(at(2)), "{}", place.name);
-        let due = store.due_notices(at(0), 10).await.unwrap();
+        let due = lying(&store, 0).await;
         assert_eq!(due.iter().map(|row| &row.notice).collect::<Vec<_>>(), [&notice("n1")], "{}", place.name);
         let log = store.entries(&Filter { about: Some("alertrule/down".into()), limit: 10, ..Filter::default() }).await.unwrap();
         assert_eq!(log.iter().map(|entry| entry.verb.as_str()).collect::<Vec<_>>(), ["fire"], "{}", place.name);
@@ -122,7 +137,7 @@ async fn what_fires_comes_back_with_what_was_said() {
         store.record_alerts(&gone, Vec::new(), at(5)).await.unwrap();
         let remembered = store.alerts().await.unwrap();
         assert!(remembered.instances.is_empty() && remembered.groups.is_empty(), "{}", place.name);
-        assert_eq!(store.due_notices(at(9), 10).await.unwrap().len(), 1, "{}", place.name);
+        assert_eq!(lying(&store, 9).await.len(), 1, "{}", place.name);
     }
 }
 
@@ -132,9 +147,9 @@ async fn written_twice_it_is_said_once() {
     for place in places().await {
         let store = open(&place.options).await;
         store.record_alerts(&changes(), Vec::new(), at(0)).await.unwrap();
-        store.tried("n1", &Delivery::Done, at(1)).await.unwrap();
+        tried(&store, "n1", Delivery::Done, 1).await;
         store.record_alerts(&changes(), Vec::new(), at(2)).await.unwrap();
-        assert_eq!(store.due_notices(at(9), 10).await.unwrap(), [], "{}", place.name);
+        assert_eq!(lying(&store, 9).await, [], "{}", place.name);
     }
 }
 
@@ -145,10 +160,10 @@ async fn those_of_a_thread_are_delivered_in_their_order() {
         let one = |id: &str| Changes { notices: vec![notice(id)], ..Changes::default() };
         store.record_alerts(&one("firing"), Vec::new(), at(0)).await.unwrap();
         store.record_alerts(&one("resolved"), Vec::new(), at(300)).await.unwrap();
-        store.tried("firing", &Delivery::Later(at(900), "451 later".into()), at(1)).await.unwrap();
-        assert_eq!(store.due_notices(at(600), 10).await.unwrap(), [], "{}", place.name);
-        store.tried("firing", &Delivery::Done, at(900)).await.unwrap();
-        let due = store.due_notices(at(900), 10).await.unwrap();
+        tried(&store, "firing", Delivery::Later(at(900), "451 later".into()), 1).await;
+        assert_eq!(lying(&store, 600).await, [], "{}", place.name);
+        tried(&store, "firing", Delivery::Done, 900).await;
+        let due = lying(&store, 900).await;
         assert_eq!(due.iter().map(|row| row.notice.id.as_str()).collect::<Vec<_>>(), ["resolved"], "{}", place.name);
     }
 }
@@ -160,15 +175,15 @@ async fn a_notice_is_tried_until_it_is_delivered_or_given_up() {
         assert_eq!(store.next_notice().await.unwrap(), None, "{}", place.name);
         let many = Changes { notices: vec![notice("n1"), Notice { thread: "other".into(), ..notice("n2") }], ..Changes::default() };
         store.record_alerts(&many, Vec::new(), at(0)).await.unwrap();
-        store.tried("n1", &Delivery::Later(at(60), "451 later".into()), at(1)).await.unwrap();
-        store.tried("n2", &Delivery::Dead("550 no such user".into()), at(2)).await.unwrap();
+        tried(&store, "n1", Delivery::Later(at(60), "451 later".into()), 1).await;
+        tried(&store, "n2", Delivery::Dead("550 no such user".into()), 2).await;
         assert_eq!(store.next_notice().await.unwrap(), Some(at(60)), "{}", place.name);
-        assert_eq!(store.due_notices(at(59), 10).await.unwrap(), [], "{}", place.name);
-        let due = store.due_notices(at(60), 10).await.unwrap();
+        assert_eq!(lying(&store, 59).await, [], "{}", place.name);
+        let due = lying(&store, 60).await;
         assert_eq!(due.iter().map(|row| (row.attempts, row.problem.as_str())).collect::<Vec<_>>(), [(1, "451 later")], "{}", place.name);
-        store.tried("n1", &Delivery::Done, at(61)).await.unwrap();
+        tried(&store, "n1", Delivery::Done, 61).await;
         // Whoever was slow can't undo that.
-        store.tried("n1", &Delivery::Later(at(99), "late".into()), at(62)).await.unwrap();
+        tried(&store, "n1", Delivery::Later(at(99), "late".into()), 62).await;
         let log = store.notices(10).await.unwrap();
         let mut shown: Vec<_> = log.iter().map(|row| (row.notice.id.as_str(), row.attempts, row.is_dead, row.finished_at)).collect();
         shown.sort();
@@ -178,5 +193,76 @@ async fn a_notice_is_tried_until_it_is_delivered_or_given_up() {
         let month = at(31 * 24 * 3600);
         store.record_alerts(&Changes { notices: vec![notice("n3")], ..Changes::default() }, Vec::new(), month).await.unwrap();
         assert_eq!(store.notices(10).await.unwrap().len(), 1, "{}", place.name);
+    }
+}
+
+/// However much waits for one receiver, what is for another one comes at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_receiver_has_its_turn() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let many = (0..3000).map(|number| Notice { id: format!("n{number}"), thread: format!("t{number}"), ..notice("") }).collect();
+        store.record_alerts(&Changes { notices: many, ..Changes::default() }, Vec::new(), at(0)).await.unwrap();
+        let other = |name: &str| Notice { id: name.into(), thread: name.into(), receiver: Name::parse(name), ..notice("") };
+        let others = Changes { notices: vec![other("zoe"), other("ann"), other("later")], ..Changes::default() };
+        store.record_alerts(&others, Vec::new(), at(5)).await.unwrap();
+        tried(&store, "later", Delivery::Later(at(900), "451 later".into()), 6).await;
+        let due = store.due_notices(at(10), 2).await.unwrap();
+        let mut names: Vec<&str> = due.iter().map(|due| due.receiver.name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["ann", "oncall", "oncall", "zoe"], "{}", place.name);
+        assert_eq!(store.standing().await.unwrap().waiting, 3003, "{}", place.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_try_has_reached_is_kept() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        store.record_alerts(&changes(), Vec::new(), at(0)).await.unwrap();
+        store.reached("n1", &["+31611111111".into()]).await.unwrap();
+        store.close().await;
+        let store = open(&place.options).await;
+        assert_eq!(lying(&store, 1).await[0].reached, ["+31611111111"], "{}", place.name);
+        let both = ["+31611111111".to_owned(), "+31622222222".to_owned()];
+        store.tried("n1", &Delivery::Later(at(9), "429".into()), &both, None, at(1)).await.unwrap();
+        assert_eq!(lying(&store, 9).await[0].reached, both, "{}", place.name);
+        tried(&store, "n1", Delivery::Done, 10).await;
+        store.reached("n1", &["late".into()]).await.unwrap();
+        assert_eq!(store.notice("n1").await.unwrap().unwrap().reached, <[String; 0]>::default(), "{}", place.name);
+    }
+}
+
+/// What was given up is known of its receiver until something arrives there, and what is said instead is written with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_known_until_something_arrives() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let one = |id: &str| Notice { thread: id.into(), ..notice(id) };
+        let many = Changes { notices: vec![one("n1"), one("n2"), one("n3"), one("trial-1"), one("n4")], ..Changes::default() };
+        store.record_alerts(&many, Vec::new(), at(0)).await.unwrap();
+        tried(&store, "trial-1", Delivery::Dead("550 a trial".into()), 1).await;
+        assert_eq!(store.standing().await.unwrap().lost, [], "a trial is no lost word; {}", place.name);
+        tried(&store, "n1", Delivery::Done, 2).await;
+        tried(&store, "n2", Delivery::Dead("550 no such user".into()), 3).await;
+        let instead = Notice { receiver: Name::parse("boss"), ..one("n3-boss") };
+        let dead = Delivery::Dead("550 full".into());
+        store.tried("n3", &dead, &[], Some(&instead), at(4)).await.unwrap();
+        // An answer that was lost: it is said once.
+        store.tried("n3", &dead, &[], Some(&Notice { id: "n3-again".into(), ..instead.clone() }), at(5)).await.unwrap();
+        let standing = store.standing().await.unwrap();
+        let lost: Vec<_> =
+            standing.lost.iter().map(|lost| (lost.receiver.name(), lost.count, lost.since, lost.last, lost.problem.as_str())).collect();
+        assert_eq!(lost, [("oncall", 2, at(3), at(4), "550 full")], "{}", place.name);
+        assert_eq!(
+            (standing.waiting, standing.oldest),
+            (2, Some(at(0).checked_add(SignedDuration::from_nanos(4)).unwrap())),
+            "{}",
+            place.name
+        );
+        let names: Vec<String> = lying(&store, 9).await.into_iter().map(|row| row.notice.id).collect();
+        assert_eq!(names, ["n4", "n3-boss"], "{}", place.name);
+        tried(&store, "n4", Delivery::Done, 10).await;
+        assert_eq!(store.standing().await.unwrap().lost, [], "{}", place.name);
     }
 }

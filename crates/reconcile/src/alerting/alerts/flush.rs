@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::{Kind, Object};
 use jiff::Timestamp;
 
 use super::{Alerts, Around, Key};
 use crate::alerting::groups::{Decided, Group, decide};
 use crate::alerting::notice::Notice;
+use crate::alerting::receiver::groups_by_itself;
 use crate::alerting::state::Instance;
+use crate::desired::Desired;
 use crate::name::Name;
 
 impl Alerts {
@@ -28,7 +31,7 @@ impl Alerts {
             }
         }
         for (receiver, decided) in said {
-            self.say(&receiver, decided, now);
+            self.say(around.desired, &receiver, decided, now);
         }
     }
 
@@ -69,7 +72,12 @@ impl Alerts {
         group.told.retain(|(route, _)| routes.contains(route));
         let is_look = group.next_at <= now;
         let alerts: Vec<&Instance> = members.iter().filter_map(|member| self.instances.get(member)).collect();
-        let (decided, why) = decide(group, &alerts, is_look, now);
+        // When it was over is known now, and not when its hours begin.
+        for alert in alerts.iter().filter(|alert| alert.resolved_at.is_some()) {
+            let mentions = group.told.iter_mut().filter_map(|(_, told)| told.firing.get_mut(&alert.id));
+            mentions.for_each(|mention| mention.said.ended = alert.resolved_at);
+        }
+        let (decided, why) = decide(group, &alerts, is_look, |receiver| is_program(around.desired, receiver), now);
         if is_look {
             group.tick(now);
         }
@@ -115,9 +123,19 @@ impl Alerts {
         }
     }
 
-    fn say(&mut self, receiver: &Name, decided: Vec<Decided>, now: Timestamp) {
-        let notices: Vec<Notice> = decided.into_iter().map(|decided| decided.notice).collect();
+    fn say(&mut self, desired: &Desired, receiver: &Name, decided: Vec<Decided>, now: Timestamp) {
+        let notices: Vec<Notice> = decided.into_iter().flat_map(|decided| decided.notices).collect();
+        if is_program(desired, receiver) {
+            self.changes.notices.extend(notices);
+            return;
+        }
         let pace = self.paces.entry(receiver.clone()).or_default();
         self.changes.notices.extend(pace.put(notices, now));
     }
+}
+
+/// Whether a receiver has to hear of each alert, as it groups them by itself.
+fn is_program(desired: &Desired, receiver: &Name) -> bool {
+    let object = desired.objects.get(&(Kind::Receiver, receiver.clone())).map(|object| &**object);
+    matches!(object, Some(Object::Receiver(receiver)) if groups_by_itself(&receiver.spec))
 }

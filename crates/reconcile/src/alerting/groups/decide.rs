@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
+use super::routes::Way;
 use super::{Group, Mention, Route, Told};
 use crate::alerting::notice::{LISTED, Notice, Reason, Said};
 use crate::alerting::state::Instance;
@@ -15,8 +16,8 @@ use crate::name::Name;
 pub struct Decided {
     /// To whom.
     pub route: Route,
-    /// What is said.
-    pub notice: Notice,
+    /// What is said: in one notice, or for a program that has to hear of each alert in as many as it takes.
+    pub notices: Vec<Notice>,
     /// What was said to them once this is.
     pub told: Told,
 }
@@ -24,8 +25,15 @@ pub struct Decided {
 /// A decision about one alert, for whoever asks why.
 pub type Why = (String, Name, String);
 
-/// Decides over each receiver. `is_look`: it is time for a look at the group, and not only for an escalation.
-pub fn decide(group: &Group, alerts: &[&Instance], is_look: bool, now: Timestamp) -> (Vec<Decided>, Vec<Why>) {
+/// Decides over each receiver. `is_look`: it is time for a look at the group, and not only for an escalation. `is_program`: a receiver has to
+/// hear of each alert, since it groups them by itself.
+pub fn decide(
+    group: &Group,
+    alerts: &[&Instance],
+    is_look: bool,
+    is_program: impl Fn(&Name) -> bool,
+    now: Timestamp,
+) -> (Vec<Decided>, Vec<Why>) {
     let (mut decided, mut why) = (Vec::new(), Vec::new());
     for (route, after) in group.routing.routes() {
         if route.level == 0 && !is_look {
@@ -35,7 +43,7 @@ pub fn decide(group: &Group, alerts: &[&Instance], is_look: bool, now: Timestamp
         match view.reason(is_look) {
             Ok(reason) => {
                 view.explain(Some(reason), &mut why);
-                decided.push(view.say(reason));
+                decided.push(view.say(reason, is_program(&route.receiver)));
             }
             Err(Silent) => view.explain(None, &mut why),
         }
@@ -57,6 +65,8 @@ struct View<'a> {
     held: Vec<(&'a Instance, String)>,
     /// What was said to fire and does no more.
     over: Vec<(&'a Mention, Option<&'a Instance>)>,
+    /// What was said to fire, does no more, and can't be said to be over now.
+    waits: Vec<(&'a String, &'a Mention, String)>,
     /// What was said to fire and still does, whether or not it would be said by now.
     still: usize,
     now: Timestamp,
@@ -67,8 +77,19 @@ impl<'a> View<'a> {
         let told = group.told(route);
         let was_told = |alert: &Instance| told.is_some_and(|told| told.firing.contains_key(&alert.id));
         let (mut due, mut held) = (Vec::new(), Vec::new());
+        let way = |labels: &BTreeMap<String, String>| match route.level {
+            0 => group.routing.way(&route.receiver, labels, now),
+            _ => Way::Open(None),
+        };
         for alert in alerts.iter().copied().filter(|alert| alert.counts_as_firing()) {
-            if !alert.suppressed.is_empty() {
+            let way = way(&alert.subject.labels);
+            // What was said here is followed to its end, whatever the routes are by now.
+            if way == Way::None && !was_told(alert) {
+                continue;
+            }
+            if let Way::Closed(number, opens) = way {
+                held.push((alert, closed(group, number, opens)));
+            } else if !alert.suppressed.is_empty() {
                 let by: Vec<String> = alert.suppressed.iter().map(ToString::to_string).collect();
                 held.push((alert, format!("not said: {}", by.join(", "))));
             } else if route.level == 0 || was_told(alert) {
@@ -82,8 +103,15 @@ impl<'a> View<'a> {
         let fires = |id: &str| alerts.iter().any(|alert| alert.id == id && alert.counts_as_firing());
         let mentioned = told.iter().flat_map(|told| &told.firing);
         let (still, over): (Vec<_>, Vec<_>) = mentioned.partition(|(id, _)| fires(id));
-        let over = over.into_iter().map(|(id, mention)| (mention, alerts.iter().copied().find(|alert| alert.id == *id)));
-        Self { group, route, told, due, held, over: over.collect(), still: still.len(), now }
+        let (mut said, mut waits) = (Vec::new(), Vec::new());
+        for (id, mention) in over {
+            match way(&mention.said.labels) {
+                Way::Closed(number, opens) => waits.push((id, mention, closed(group, number, opens))),
+                Way::None | Way::Open(_) => said.push((mention, alerts.iter().copied().find(|alert| alert.id == *id))),
+            }
+        }
+        let still = still.len() + waits.len();
+        Self { group, route, told, due, held, over: said, waits, still, now }
     }
 
     /// Alertmanager's table, in its order.
@@ -116,6 +144,10 @@ impl<'a> View<'a> {
         for (alert, text) in &self.held {
             note(alert, text.clone());
         }
+        for (id, _, text) in &self.waits {
+            why.push(((*id).clone(), self.route.receiver.clone(), text.clone()));
+        }
+        let mut note = |alert: &Instance, text: String| why.push((alert.id.clone(), self.route.receiver.clone(), text));
         let Some(reason) = reason else {
             let is_due = |told: &Told| self.now.duration_since(told.at) >= self.group.routing.repeat;
             for alert in self.due.iter().filter(|_| self.told.is_some_and(is_due)) {
@@ -136,11 +168,14 @@ impl<'a> View<'a> {
         };
         let over = self.over.iter().filter_map(|(_, alert)| *alert);
         for alert in self.due.iter().copied().chain(over) {
-            note(alert, so.to_owned());
+            match self.group.routing.way(&self.route.receiver, &alert.subject.labels, self.now) {
+                Way::Open(Some(number)) if self.route.level == 0 => note(alert, format!("{so}; by {}", self.group.routing.called(number))),
+                _ => note(alert, so.to_owned()),
+            }
         }
     }
 
-    fn say(&self, reason: Reason) -> Decided {
+    fn say(&self, reason: Reason, is_program: bool) -> Decided {
         let goes_on = self.told.filter(|told| !told.firing.is_empty());
         let thread = goes_on.map_or_else(|| thread(self.group, self.route, self.now), |told| told.thread.clone());
         let number = goes_on.map_or(1, |told| told.number + 1);
@@ -149,24 +184,40 @@ impl<'a> View<'a> {
         let still = self.held.iter().map(|(alert, _)| *alert).filter(is_told);
         let mut firing: Vec<Said> = self.due.iter().copied().chain(still).map(Instance::said).collect();
         firing.sort_by_key(|said| (said.severity as u8, said.since));
-        let ended = |alert: Option<&Instance>| alert.and_then(|alert| alert.resolved_at).unwrap_or(self.now);
-        let resolved: Vec<Said> =
-            self.over.iter().map(|(mention, alert)| Said { ended: Some(ended(*alert)), ..mention.said.clone() }).collect();
-        let told = Told { thread: thread.clone(), number, at: self.now, firing: self.mentions(&firing) };
-        let count = |many: usize| u32::try_from(many.saturating_sub(LISTED)).unwrap_or(u32::MAX);
-        let left_off = (count(firing.len()), count(resolved.len()));
-        let notice = Notice {
-            id: hash(&[&thread, &number.to_string()]),
-            receiver: self.route.receiver.clone(),
-            thread,
-            reason,
-            at: self.now,
-            group: self.group.labels.clone(),
-            firing: firing.into_iter().take(LISTED).collect(),
-            resolved: resolved.into_iter().take(LISTED).collect(),
-            left_off,
+        let ended = |mention: &Mention, alert: Option<&Instance>| {
+            alert.and_then(|alert| alert.resolved_at).or(mention.said.ended).unwrap_or(self.now)
         };
-        Decided { route: self.route.clone(), notice, told }
+        let resolved: Vec<Said> =
+            self.over.iter().map(|(mention, alert)| Said { ended: Some(ended(mention, *alert)), ..mention.said.clone() }).collect();
+        let told = Told { thread: thread.clone(), number, at: self.now, firing: self.mentions(&firing) };
+        let notice = |part: usize, firing: &[Said], resolved: &[Said]| {
+            let number = if part == 0 { number.to_string() } else { format!("{number}.{part}") };
+            let listed = |all: &[Said]| all.iter().take(LISTED).cloned().collect();
+            let left = |all: &[Said]| u32::try_from(all.len().saturating_sub(LISTED)).unwrap_or(u32::MAX);
+            Notice {
+                id: hash(&[&thread, &number]),
+                receiver: self.route.receiver.clone(),
+                thread: thread.clone(),
+                reason,
+                at: self.now,
+                group: self.group.labels.clone(),
+                firing: listed(firing),
+                resolved: listed(resolved),
+                left_off: (left(firing), left(resolved)),
+                instead: None,
+            }
+        };
+        let notices = if is_program {
+            let (mut firing, mut resolved) = (firing.chunks(LISTED), resolved.chunks(LISTED));
+            let parts = std::iter::from_fn(|| match (firing.next(), resolved.next()) {
+                (None, None) => None,
+                (firing, resolved) => Some((firing.unwrap_or_default(), resolved.unwrap_or_default())),
+            });
+            parts.enumerate().map(|(part, (firing, resolved))| notice(part, firing, resolved)).collect()
+        } else {
+            vec![notice(0, &firing, &resolved)]
+        };
+        Decided { route: self.route.clone(), notices, told }
     }
 
     /// What they believe to fire from now on: what is said now, and what was said before and is only not said again.
@@ -177,8 +228,16 @@ impl<'a> View<'a> {
             let at = before(&said.id).map_or(self.now, |mention| mention.at);
             (said.id.clone(), Mention { at, said: said.clone() })
         });
-        held.chain(due).collect()
+        let waits = self.waits.iter().map(|(id, mention, _)| ((*id).clone(), (*mention).clone()));
+        held.chain(waits).chain(due).collect()
     }
+}
+
+/// Outside of a route's hours.
+fn closed(group: &Group, number: usize, opens: Option<Timestamp>) -> String {
+    let (called, hours) = (group.routing.called(number), group.routing.hours(number));
+    let next = opens.map(|opens| format!(", next from {opens}")).unwrap_or_default();
+    format!("not said: outside of the hours of {called}{next} ({hours})")
 }
 
 impl Instance {

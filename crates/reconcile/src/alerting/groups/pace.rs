@@ -79,7 +79,18 @@ mod tests {
     fn notice(number: usize) -> Notice {
         let (id, at) = (format!("n-{number}"), Timestamp::UNIX_EPOCH);
         let (thread, receiver) = (id.clone(), Name::parse("oncall"));
-        Notice { id, receiver, thread, reason: Reason::First, at, group: [].into(), firing: vec![], resolved: vec![], left_off: (0, 0) }
+        Notice {
+            id,
+            receiver,
+            thread,
+            reason: Reason::First,
+            at,
+            group: [].into(),
+            firing: vec![],
+            resolved: vec![],
+            left_off: (0, 0),
+            instead: None,
+        }
     }
 
     /// Groups mostly come one by one, each with its own delay: that is a storm too.
