@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
-use crate::alerting::rule::Rule;
+use crate::alerting::rule::{ALL_PATTERNS, Rule};
 use crate::content::{Content, Digest};
 use crate::finding::Finding;
 use crate::name::{Name, Target};
@@ -93,6 +93,8 @@ enum Part {
     Others,
     /// On others too: the tests of a Role.
     Tests,
+    /// On all rules: whether there is room for its patterns.
+    Patterns,
 }
 
 /// What one update changed, so that nobody has to compare two fleets.
@@ -136,6 +138,17 @@ impl Desired {
     pub fn children<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Name> {
         let is_parent = |child: &&Name| self.devices.get(*child).is_some_and(|child| child.parents.contains(name));
         self.index.referrers.get(name).into_iter().flatten().filter(is_parent)
+    }
+
+    /// The patterns of log lines that rules ask for, as far as there is room: those of the rules that come first by name.
+    pub fn log_patterns(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for pattern in self.rules.values().flat_map(|rule| rule.patterns()) {
+            if all.len() < ALL_PATTERNS {
+                all.insert(pattern);
+            }
+        }
+        all
     }
 
     /// What is wrong with its objects, by object and field.

@@ -20,10 +20,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::truth::Truth;
-use crate::usage::Series;
+use crate::usage::{Metric, Series};
 
 pub use lower::{Arithmetic, Comparison, Number, Part, Test};
-pub use paths::Wrong;
+pub use paths::{Wrong, pattern};
 pub use term::{Field, Function, Inputs, ProbeField, STALE, Scalar, Term};
 
 /// Bytes of an expression, as the kind's schema has it.
@@ -50,6 +50,12 @@ pub struct Compiled {
     fallback: fallback::Fallback,
     value: Option<Number>,
     warnings: Vec<Wrong>,
+}
+
+/// The value that a text names as an expression would, such as `logs["Failed password"].matches`.
+pub(super) fn named(text: &str) -> Option<Term> {
+    let parsed = (text.len() <= LENGTH).then(|| fallback::parse(text).ok()).flatten()?;
+    check::term(&parsed)
 }
 
 /// What is the same text is the same expression.
@@ -108,6 +114,12 @@ impl Compiled {
     /// The first number that it compares.
     pub fn value(&self, inputs: &Inputs<'_>) -> Option<f64> {
         self.value.as_ref()?.value(&self.terms, inputs).ok().filter(|value| value.is_finite())
+    }
+
+    /// The patterns of log lines that it asks for.
+    pub fn patterns(&self) -> BTreeSet<String> {
+        let of = |series: &Series| (series.metric == Metric::LogMatches).then(|| series.item.clone());
+        self.terms.iter().filter_map(Term::series).filter_map(of).collect()
     }
 
     /// The series that it looks back at.

@@ -20,6 +20,10 @@ use crate::usage::Series;
 
 /// Alerts that one rule may have at once, if it says nothing else. More of them is no alert but a mistake.
 pub const LIMIT: usize = 1000;
+/// Patterns of log lines that one rule may ask for: each is tried on each line of each device.
+pub const PATTERNS: usize = 8;
+/// Patterns that all rules may ask for: so many are one automaton of some megabytes at most.
+pub const ALL_PATTERNS: usize = 256;
 /// Bytes of a summary; a text message has 160.
 pub const SUMMARY: usize = 300;
 /// Work that one template may cause.
@@ -105,6 +109,12 @@ impl Rule {
                 .collect(),
             suspend: spec.suspend.unwrap_or(false),
         };
+        let patterns = rule.patterns().len();
+        if patterns > PATTERNS {
+            let message = format!("{patterns} patterns of log lines: a rule may ask for {PATTERNS}");
+            findings.error(&target, "alert-patterns", "spec.expr", message, "make several rules of it, or join patterns by `|`");
+            return None;
+        }
         for (at, test) in spec.tests.iter().enumerate() {
             if let Err(wrong) = trial::run(&rule, test) {
                 findings.warn(&target, "alert-test", &format!("spec.tests[{at}]"), wrong, "change the rule, or the test");
@@ -128,6 +138,12 @@ impl Rule {
         };
         let recover = self.recover.as_ref().and_then(|recover| recover.look_again(inputs));
         (verdict, self.expr.look_again(inputs).into_iter().chain(recover).min())
+    }
+
+    /// The patterns of log lines that it asks for: regular expressions for [`super::expr::pattern`].
+    pub fn patterns(&self) -> BTreeSet<String> {
+        let recover = self.recover.iter().flat_map(Compiled::patterns);
+        self.expr.patterns().into_iter().chain(recover).collect()
     }
 
     /// The series that it looks back at.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crds::{AlertState, AlertTest, Duration};
 use jiff::{SignedDuration, Timestamp};
 
-use super::expr::Inputs;
+use super::expr::{Inputs, Term, named};
 use super::history::History;
 use super::rule::Rule;
 use super::state::{Instance, Subject, Verdict, advance};
@@ -56,6 +56,10 @@ pub fn run(rule: &Rule, test: &AlertTest) -> Result<(), String> {
 fn read(test: &AlertTest) -> Result<Given, String> {
     let mut given = Given::default();
     for (name, text) in &test.given {
+        if let Some(Term::Series(series)) = named(name) {
+            given.series.insert(series, values(text).map_err(|wrong| format!("given `{name}`: {wrong}"))?);
+            continue;
+        }
         let path = name.strip_prefix("device.").filter(|rest| rest.starts_with("usage.")).unwrap_or(name);
         if let Some(label) = path.strip_prefix("device.labels.") {
             given.labels.insert(label.to_owned(), text.clone());
@@ -63,8 +67,9 @@ fn read(test: &AlertTest) -> Result<Given, String> {
             given.probes.insert(probe.to_owned(), values(text).map_err(|wrong| format!("given `{name}`: {wrong}"))?);
         } else {
             let series = path.strip_prefix("usage.").unwrap_or(path).replace("[\"", "[").replace("\"]", "]");
-            let series: Series =
-                series.parse().map_err(|error| format!("given `{name}`: {error}; or probes[\"web\"].state, device.labels.role"))?;
+            let series: Series = series.parse().map_err(|error| {
+                format!("given `{name}`: {error}; or probes[\"web\"].state, logs[\"Failed password\"].matches, device.labels.role")
+            })?;
             given.series.insert(series, values(text).map_err(|wrong| format!("given `{name}`: {wrong}"))?);
         }
     }

@@ -4,7 +4,7 @@
 //! objects ─► devices (classes merged) ─► circles, parents ─► Deployments (members) ─► claims, dependencies ─► selectors elsewhere
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::{Kind, Object};
@@ -12,7 +12,7 @@ use crds::{Kind, Object};
 use super::check::{self, Findings};
 use super::{Changed, Deployment, Desired, Device, Key, Map, Names, Part, build};
 use crate::access::trial;
-use crate::alerting::rule::Rule;
+use crate::alerting::rule::{ALL_PATTERNS, Rule};
 use crate::effective;
 use crate::finding::Finding;
 use crate::name::{Name, Target};
@@ -238,6 +238,7 @@ impl Update<'_> {
 
     /// AlertRules are read once, and depend on nothing else.
     fn rules(&mut self, touched: &BTreeSet<Key>) {
+        let mut others = false;
         for (_, name) in touched.iter().filter(|(kind, _)| *kind == Kind::AlertRule) {
             let object = self.next.objects.get(&(Kind::AlertRule, name.clone())).cloned();
             let rule = match object.as_deref() {
@@ -245,7 +246,31 @@ impl Update<'_> {
                 _ => None,
             };
             self.found(&Target::Object(Kind::AlertRule, name.clone()), Part::Own);
+            let asked = |rule: Option<&Arc<Rule>>| rule.map(|rule| rule.patterns()).unwrap_or_default();
+            others |= asked(self.next.rules.get(name)) != asked(rule.as_ref());
             replace(&mut self.next.rules, name, rule);
+        }
+        if others {
+            self.patterns(touched);
+        }
+    }
+
+    /// All rules together may ask for so many patterns: those that come first by name have them.
+    fn patterns(&mut self, touched: &BTreeSet<Key>) {
+        let kept = self.next.log_patterns();
+        let of = |(name, rule): (&Name, &Arc<Rule>)| (name.clone(), rule.patterns());
+        let gone = touched.iter().filter(|(kind, _)| *kind == Kind::AlertRule).map(|(_, name)| (name.clone(), BTreeSet::new()));
+        let rules: BTreeMap<Name, BTreeSet<String>> = gone.chain(self.next.rules.iter().map(of)).collect();
+        for (name, patterns) in rules {
+            let target = Target::Object(Kind::AlertRule, name);
+            let left_out: Vec<&String> = patterns.iter().filter(|pattern| !kept.contains(*pattern)).collect();
+            if let Some(first) = left_out.first() {
+                let message = format!(
+                    "all rules together ask for more than {ALL_PATTERNS} patterns of log lines: `{first}` and what else is new in it is not looked for"
+                );
+                self.findings.warn(&target, "alert-patterns", "spec.expr", message, "join patterns by `|`, or take a rule away");
+            }
+            self.found(&target, Part::Patterns);
         }
     }
 

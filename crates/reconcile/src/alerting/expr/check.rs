@@ -56,7 +56,7 @@ pub(super) fn check(parsed: &IdedExpr) -> Result<Checked, Vec<Wrong>> {
         check.wrong.push(Wrong::new(format!("it is {}, and has to be true or false", seen.kind.word()), help));
     }
     if check.wrong.is_empty() && check.terms.is_empty() && check.maps.is_empty() {
-        let help = "compare something of `device`, `usage` or `probes`, unless it is meant to fire always";
+        let help = "compare something of `device`, `usage`, `probes` or `logs`, unless it is meant to fire always";
         check.warnings.push(Wrong::new("it asks nothing of a device, so it is the same always", help));
     }
     if !check.wrong.is_empty() {
@@ -69,6 +69,16 @@ pub(super) fn check(parsed: &IdedExpr) -> Result<Checked, Vec<Wrong>> {
     let expr = IdedExpr { expr: seen.expr, ..parsed.clone() };
     let Check { terms, maps, deepest_loop: loops, value, warnings, .. } = check;
     Ok(Checked { expr, terms, maps, loops, test, value, warnings })
+}
+
+/// The single value that an expression is, if it is nothing but that: `probes["web"].state`.
+pub(super) fn term(parsed: &IdedExpr) -> Option<Term> {
+    let mut path = Vec::new();
+    let is_asked = flatten(parsed, &mut path)?;
+    match resolve(&path) {
+        Ok(Path::Term(term, _)) if !is_asked => Some(term),
+        _ => None,
+    }
 }
 
 #[derive(Default)]
@@ -184,12 +194,7 @@ impl Check {
             return Seen { kind: kind.clone(), expr: Expr::Ident(name.to_owned()), low: Low::No };
         }
         let shown: String = name.chars().take(60).collect();
-        match name {
-            "logs" | "deployments" => {
-                self.refuse(Wrong::new(format!("`{name}` is not evaluated by this version"), "use `device`, `usage` or `probes`"))
-            }
-            _ => self.refuse(Wrong::new(format!("`{shown}` is not known"), format!("there are {}", ROOTS.join(", ")))),
-        }
+        self.refuse(Wrong::new(format!("`{shown}` is not known"), format!("there are {}", ROOTS.join(", "))))
     }
 
     fn select(&mut self, select: &SelectExpr, depth: usize) -> Seen {

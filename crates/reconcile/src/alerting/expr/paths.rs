@@ -1,6 +1,7 @@
 //! What the names in an expression mean: `device.labels.role`, `usage.disks["/"].ratio`, `probes["web"].state`.
 
 use super::term::{Field, ProbeField, Term};
+use crate::desired::PATTERN;
 use crate::usage::{ITEM, Metric, Of, Series};
 
 /// What a value is.
@@ -134,8 +135,8 @@ pub(super) enum Path {
 }
 
 /// The names that an expression may begin with.
-pub(super) const ROOTS: [&str; 4] = ["device", "usage", "probes", "now"];
-const DEVICE: [&str; 10] = ["name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "usage"];
+pub(super) const ROOTS: [&str; 5] = ["device", "usage", "probes", "logs", "now"];
+const DEVICE: [&str; 11] = ["name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "usage", "logs"];
 const PROBE: [&str; 5] = ["state", "since", "reason", "lastOk", "seconds"];
 
 /// What a path means; it begins with one of [`ROOTS`].
@@ -143,6 +144,7 @@ pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
     match path {
         ["now"] => Ok(Path::Term(Term::Now, Kind::Time)),
         ["device", "usage", rest @ ..] | ["usage", rest @ ..] => usage(rest),
+        ["device", "logs", rest @ ..] | ["logs", rest @ ..] => logs(rest),
         ["device", rest @ ..] => device(rest),
         ["probes"] => Ok(Path::Map(Many::Probes)),
         ["probes", _] => Ok(Path::Record("state, since, reason, lastOk, seconds")),
@@ -168,7 +170,7 @@ fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
 fn device(path: &[&str]) -> Result<Path, Wrong> {
     let text = |field| Ok(Path::Term(Term::Device(field), Kind::Text));
     match path {
-        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, usage")),
+        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, usage, logs")),
         ["name"] => text(Field::Name),
         ["namespace"] => text(Field::Namespace),
         ["type"] => text(Field::Type),
@@ -189,11 +191,44 @@ fn device(path: &[&str]) -> Result<Path, Wrong> {
     }
 }
 
+/// Readings of logs; what is none of their names is a pattern.
+fn logs(path: &[&str]) -> Result<Path, Wrong> {
+    match path {
+        [] => Ok(Path::Record(
+            "lines, errors, warnings, newTemplates, unusual, vanished, severityShift; or logs[\"Failed password\"].matches",
+        )),
+        [field] => match Metric::ALL.iter().find(|metric| metric.name() == format!("logs.{field}") && metric.of() == Of::Device) {
+            Some(metric) => Ok(Path::Term(Term::Series(Series::of(*metric)), Kind::Number)),
+            None => {
+                let mut wrong = Wrong::unknown(&format!("logs.{field}"), &group("logs"));
+                wrong.help.push_str("; lines that match a pattern are counted by logs[\"Failed password\"].matches");
+                Err(wrong)
+            }
+        },
+        [text, "matches"] => {
+            let path = series(Metric::LogMatches, text)?;
+            let help = "write it in the syntax of Rust's `regex`, which has no look-around";
+            pattern(text).map_err(|wrong| Wrong::new(format!("`{text}` is not a regular expression: {wrong}"), help))?;
+            Ok(path)
+        }
+        [_, rest @ ..] => {
+            Err(Wrong::new(format!("of a pattern `{}` is not known", rest.join(".")), "write logs[\"Failed password\"].matches"))
+        }
+    }
+}
+
+/// Compiles a pattern of log lines, with the bounds that it is checked against: whoever runs it does it by this.
+pub fn pattern(text: &str) -> Result<regex::bytes::Regex, String> {
+    let compiled = regex::bytes::RegexBuilder::new(text).size_limit(PATTERN).build();
+    compiled.map_err(|error| error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+}
+
 fn usage(path: &[&str]) -> Result<Path, Wrong> {
     match path {
         [] => Ok(Path::Record("cpu, load, memory, swap, disks, interfaces, uptime")),
         ["disks"] => Ok(Path::Map(Many::Disks)),
         ["interfaces"] => Ok(Path::Map(Many::Interfaces)),
+        ["logs", ..] => Err(Wrong::new("`usage.logs` is not known", "write for example logs.errors")),
         ["disks", _] => Ok(Path::Record("total, available, ratio, inodesRatio")),
         ["interfaces", _] => Ok(Path::Record("up, speed, received, sent, receiveErrors, sendErrors, receiveDrops, sendDrops")),
         [of @ ("disks" | "interfaces" | "probes"), item, field] => {

@@ -12,6 +12,9 @@ use crate::usage::{Series, Usage};
 /// A reading that is older than this says nothing about now (Prometheus: lookback delta).
 pub const STALE: SignedDuration = SignedDuration::from_mins(5);
 
+/// What one value of a count stands for.
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
 /// What is known of one device.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -74,6 +77,8 @@ pub enum Function {
     Predict(f64),
     /// Whether a point differs from the one before it.
     Changed,
+    /// All of them added up, each as what came in the minute before it.
+    Sum,
 }
 
 /// Of the device itself.
@@ -141,6 +146,15 @@ impl Term {
                 Self::Label(label) => inputs.device.labels.contains_key(label),
                 other => other.value(inputs).is_ok(),
             })),
+        }
+    }
+
+    /// The series that it asks for.
+    pub fn series(&self) -> Option<&Series> {
+        match self {
+            Self::Series(series) | Self::Window { series, .. } => Some(series),
+            Self::Known(of) | Self::Age(of) => of.series(),
+            _ => None,
         }
     }
 
@@ -240,12 +254,17 @@ pub(super) fn probe_field<'a>(name: &str, field: ProbeField, seen: &'a ProbeSeen
 }
 
 fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
-    let points = inputs.history.window(series, window, inputs.now);
+    let mut points = inputs.history.window(series, window, inputs.now);
+    if function == Function::Sum {
+        // What came in the minute before the window does not belong to it.
+        points.retain(|(at, _)| inputs.now.duration_since(*at) < window);
+    }
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Err(format!("{series} was not read within {window:#}")) };
     let spans = last.0.duration_since(first.0);
     // Half a window at least: what is known of the last seconds after a restart is no average over ten minutes.
-    if spans.as_secs_f64() * 2.0 < window.as_secs_f64() {
-        return Err(format!("{series} is known for {spans:#} of {window:#}"));
+    let known = if function == Function::Sum { spans + MINUTE } else { spans };
+    if known.as_secs_f64() * 2.0 < window.as_secs_f64() {
+        return Err(format!("{series} is known for {known:#} of {window:#}"));
     }
     if inputs.now.duration_since(last.0) > STALE {
         return Err(format!("{series} has not been read since {:.0}", last.0));
@@ -254,6 +273,7 @@ fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs:
     let count = values().count() as f64;
     Ok(Scalar::Number(match function {
         Function::Avg => values().sum::<f64>() / count,
+        Function::Sum => values().sum(),
         Function::Max => values().fold(f64::NEG_INFINITY, f64::max),
         Function::Min => values().fold(f64::INFINITY, f64::min),
         Function::Quantile(share) => quantile(values().collect(), share),

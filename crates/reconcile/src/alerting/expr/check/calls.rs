@@ -12,7 +12,7 @@ use crate::alerting::history::KEPT;
 use crate::usage::Series;
 
 /// Everything that can be called, for whoever mistypes it.
-const FUNCTIONS: &str = "avg, max, min, quantile, rate, predict, changed, age, percent, known, has, duration, timestamp, size, double, int, string; after a dot: startsWith, endsWith, contains, matches, size, exists, all, exists_one, filter, map";
+const FUNCTIONS: &str = "avg, max, min, sum, quantile, rate, predict, changed, age, percent, known, has, duration, timestamp, size, double, int, string; after a dot: startsWith, endsWith, contains, matches, size, exists, all, exists_one, filter, map";
 
 impl Check {
     pub(super) fn function(&mut self, call: &CallExpr, depth: usize) -> Seen {
@@ -20,7 +20,7 @@ impl Check {
             return self.method(call, depth);
         }
         match (call.func_name.as_str(), call.args.len()) {
-            ("avg" | "max" | "min" | "rate" | "changed", 2) | ("quantile" | "predict", 3) => self.window(call, depth),
+            ("avg" | "max" | "min" | "sum" | "rate" | "changed", 2) | ("quantile" | "predict", 3) => self.window(call, depth),
             ("age", 1) => self.age(call, depth),
             ("known", 1) => self.known(call, depth),
             ("percent", 1) => self.percent(call, depth),
@@ -173,6 +173,7 @@ impl Check {
             "avg" => Function::Avg,
             "max" => Function::Max,
             "min" => Function::Min,
+            "sum" => Function::Sum,
             "rate" => Function::Rate,
             "changed" => Function::Changed,
             "quantile" => match self.see(&call.args[1], depth + 1).low {
