@@ -139,6 +139,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/export", get(export))
         .route("/v1/audit/{index}", get(audit_entry))
         .route("/v1/logs", get(logs::lines))
+        .route("/v1/logs/templates", get(logs::templates::templates))
         .route("/v1/alerts", get(alerts))
         .route("/v1/notices", get(notices))
         .route("/v1/can", post(can))
@@ -199,7 +200,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 
-fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
+pub(crate) fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
     look(&shared.view.read().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 

@@ -33,7 +33,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 pub use alerts::{Delivery, NoticeRow, Remembered};
 pub use error::Error;
 pub use log::Filter;
-pub use logs::{LogCount, LogLine, LogTemplate, Place, Search};
+pub use logs::{LogCount, LogKind, LogKnown, LogLine, LogTemplate, Place, Search};
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};

@@ -5,6 +5,7 @@
 //! found as small or capital ones depends on the database and its locale.
 
 mod forget;
+mod known;
 mod search;
 pub(crate) mod shape;
 
@@ -15,6 +16,7 @@ use crate::open::within;
 use crate::rows::{Value, insert, number, query, text};
 use crate::{Backend, Error, Store};
 
+pub use known::{LogKind, LogKnown};
 pub use search::{Place, Search};
 
 /// A line as it is stored.

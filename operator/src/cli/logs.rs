@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use logs::Severity;
 use reconcile::Target;
@@ -12,12 +12,21 @@ use store::LogLine;
 
 use super::{Output, Where, show};
 
+mod templates;
+
 /// Time between two looks for new lines.
 const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Which lines.
 #[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  evenkeel logs device/web-01 --since 15m --severity err\n  evenkeel logs device/web-01 -f --grep 'Failed password'\n  evenkeel logs \
+    templates device/web-01 --new"
+)]
 pub(crate) struct LogsArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Only those of this device: device/NAME; without it, all
     target: Option<String>,
     /// Only those that came in this time
@@ -51,7 +60,16 @@ pub(crate) struct LogsArgs {
     engine: Where,
 }
 
+#[derive(Subcommand)]
+enum What {
+    /// What kinds of lines there are, since when, and how often they come
+    Templates(templates::TemplatesArgs),
+}
+
 pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    if let Some(What::Templates(args)) = &args.what {
+        return templates::run(args).await;
+    }
     let client = args.engine.client()?;
     let path = path(args)?;
     let mut lines: Vec<LogLine> = serde_json::from_value(client.get(&path).await?)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use api::view::SharedView;
 use clap::Args;
+use logs::anomaly;
 use logs::intake::{Intake, Limits, tls};
 use store::Store;
 use tokio::net::TcpListener;
@@ -37,6 +38,9 @@ pub(crate) struct SyslogArgs {
     /// Only take TLS from senders with a certificate that one of these signed (PEM); its DNS name then says which device it is
     #[arg(long, requires = "syslog_tls", value_name = "FILE")]
     syslog_ca: Option<PathBuf>,
+    /// A device's lines are no new kinds of lines for this long after its first one
+    #[arg(long, default_value = "15m", value_name = "DURATION")]
+    log_learning: crds::Duration,
 }
 
 /// Listens where it is wanted; a place that can't be had is an error at once. The task that it returns ends when all that came is stored.
@@ -49,6 +53,7 @@ pub(super) async fn start(
     if args.syslog_udp.is_none() && args.syslog_tcp.is_none() && args.syslog_tls.is_none() {
         return Ok(None);
     }
+    let options = anomaly::Options { learning: args.log_learning.0.as_secs().max(0), ..anomaly::Options::default() };
     let (intake, queue) = Intake::new(Limits::default());
     let failed = |address: SocketAddr| move || format!("{address} can't be listened on for syslog");
     if let Some(address) = args.syslog_udp {
@@ -70,5 +75,5 @@ pub(super) async fn start(
         let listener = TcpListener::bind(address).await.with_context(failed(address))?;
         tokio::spawn(intake.clone().tcp(listener, Some(acceptor), stop.clone()));
     }
-    Ok(Some(tokio::spawn(lines::run(intake, queue, store.clone(), view.clone(), stop.clone()))))
+    Ok(Some(tokio::spawn(lines::run(intake, queue, store.clone(), view.clone(), options, stop.clone()))))
 }

@@ -2,12 +2,15 @@
 //!
 //! A task of its own beside the loop: it reads what is desired, for the devices' addresses, and writes what is counted into the view.
 
+mod readings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use api::view::SharedView;
 use jiff::Timestamp;
+use logs::anomaly;
 use logs::batch::Batch;
 use logs::intake::{Intake, Refused};
 use logs::mining::{Change, Kept, Miner, Options, Snapshot, TemplateId};
@@ -18,8 +21,14 @@ use store::{LogCount, LogLine, LogTemplate, Store};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use readings::Readings;
+
 /// How often templates are kept, old lines go, and counters are shown.
 const TICK: Duration = Duration::from_secs(10);
+/// How often it is looked whether a minute is over.
+const PASS: Duration = Duration::from_secs(1);
+/// Seconds after a minute's end at which it is over: what came in it is out of the queue by then.
+const LATE: i64 = 1;
 /// Ticks between two removals of what is old.
 const FORGET: u64 = 60;
 /// How long lines are kept, in microseconds: 30 days.
@@ -32,6 +41,8 @@ const COUNTS_KEPT: i64 = 400 * 86_400;
 /// What is remembered between batches.
 struct Lines {
     reading: Reading,
+    readings: Readings,
+    view: SharedView,
     desired: Option<Arc<Desired>>,
     store: Arc<Store>,
     /// Lines that the store did not take.
@@ -44,7 +55,14 @@ struct Lines {
 }
 
 /// Stores what comes, until it is stopped and nothing is left in the queue.
-pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
+pub(crate) async fn run(
+    intake: Arc<Intake>,
+    mut queue: Receiver<Batch>,
+    store: Arc<Store>,
+    view: SharedView,
+    options: anomaly::Options,
+    stop: CancellationToken,
+) {
     let miner = match store.log_templates().await {
         Ok(kept) => Miner::restore(Options::default(), &snapshot(&kept)),
         Err(error) => {
@@ -52,8 +70,11 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
             Miner::new(Options::default())
         }
     };
+    let readings = Readings::restore(&store, options, view.clone(), Timestamp::now().as_second()).await;
     let mut lines = Lines {
         reading: Reading::new(miner),
+        readings,
+        view,
         desired: None,
         store,
         lost: 0,
@@ -63,16 +84,26 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pass = tokio::time::interval(PASS);
+    pass.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
     loop {
         tokio::select! {
             batch = queue.recv() => match batch {
                 Some(batch) => {
-                    lines.know(&view);
+                    lines.know();
                     lines.store(&batch).await;
                 }
                 None => break,
             },
+            _ = pass.tick() => {
+                lines.know();
+                // What waits in the queue came before this.
+                if queue.is_empty() {
+                    lines.readings.pass(Timestamp::now().as_second() - LATE, &lines.reading.miner);
+                }
+                continue;
+            }
             _ = tick.tick() => {
                 ticks += 1;
                 lines.keep(false).await;
@@ -84,7 +115,7 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
             () = stop.cancelled() => break,
         }
         let counters = counters(&intake, &lines);
-        view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
+        lines.view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
     }
     while let Ok(batch) = queue.try_recv() {
         lines.store(&batch).await;
@@ -92,12 +123,13 @@ pub(crate) async fn run(intake: Arc<Intake>, mut queue: Receiver<Batch>, store: 
     let counts = lines.reading.finish();
     lines.count(counts).await;
     lines.keep(true).await;
+    lines.readings.keep(&lines.store, true).await;
 }
 
 impl Lines {
     /// Takes in which devices there are, if that changed.
-    fn know(&mut self, view: &SharedView) {
-        let desired = view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
+    fn know(&mut self) {
+        let desired = self.view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
         if self.desired.as_ref().is_some_and(|known| Arc::ptr_eq(known, &desired)) {
             return;
         }
@@ -111,6 +143,7 @@ impl Lines {
         for name in before.iter().flat_map(|before| before.devices.keys()).filter(|name| desired.devices.get(name).is_none()) {
             self.reading.devices.remove(name.full());
         }
+        self.readings.know(&desired);
         self.desired = Some(desired);
     }
 
@@ -118,6 +151,7 @@ impl Lines {
         let (records, ended) = self.reading.take(batch);
         self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
         self.seen.extend(records.iter().filter_map(|record| record.template));
+        self.readings.take(&records, &self.reading.miner);
         let rows: Vec<LogLine> = records.iter().map(row).collect();
         let written = self.store.write_logs(&rows).await;
         if let Err(error) = &written {
@@ -145,6 +179,7 @@ impl Lines {
 
     /// Keeps templates that changed, or all that were seen, so that they are not taken for old ones.
     async fn keep(&mut self, all: bool) {
+        self.readings.keep(&self.store, false).await;
         let which = if all { &self.seen } else { &self.changed };
         if which.is_empty() {
             return;
@@ -168,7 +203,8 @@ impl Lines {
         let now = Timestamp::now();
         let lines = self.store.forget_logs(now.as_microsecond() - KEPT, MOST).await.map(drop);
         let counts = self.store.forget_log_counts(now.as_second() - COUNTS_KEPT).await;
-        if let Err(error) = lines.and(counts) {
+        let known = self.store.forget_log_known(now.as_second() - COUNTS_KEPT).await;
+        if let Err(error) = lines.and(counts).and(known) {
             tracing::warn!(%error, "old lines of logs could not be removed, and will be tried again");
         }
     }

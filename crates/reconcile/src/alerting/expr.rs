@@ -122,6 +122,11 @@ impl Compiled {
         self.terms.iter().filter_map(Term::series).filter_map(of).collect()
     }
 
+    /// The series that it asks for.
+    pub fn series(&self) -> BTreeSet<Series> {
+        self.terms.iter().filter_map(Term::series).cloned().collect()
+    }
+
     /// The series that it looks back at.
     pub fn looks_back_at(&self) -> BTreeSet<Series> {
         self.terms.iter().filter_map(Term::looks_back_at).cloned().collect()

@@ -127,6 +127,7 @@ impl World {
             summary: String::new(),
             last_change: None,
             behind: 0,
+            lines: Vec::new(),
         };
         let seen = DeviceSeen { contact: Contact::Known, ..DeviceSeen::default() };
         Self { device, seen, usage: None, history: History::default(), instance: None, subject, story: Vec::new() }
