@@ -101,3 +101,47 @@ fn what_cannot_be_rehearsed_says_why() {
         assert!(text(&output.stderr).contains(why), "{why}: {}", text(&output.stderr));
     }
 }
+
+const LOGS: &str = "
+---
+apiVersion: evenkeel.dev/v1alpha1
+kind: AlertRule
+metadata: {name: never-seen-lines}
+spec:
+  selector: {matchLabels: {role: web}}
+  expr: logs.newTemplates > 0 || logs.errors > 50
+  keepFiringFor: 15m
+  severity: critical
+  summary: '{{ device.name }} says what it never said'
+";
+
+/// It installs, its probe passes, its unit runs: only its lines of log tell that it is bad.
+#[test]
+fn a_bad_release_is_found_by_its_new_log_lines_and_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_rule = |name, version| {
+        let path = fleet(folder.path(), name, version);
+        let text = std::fs::read_to_string(path.join("fleet.yaml")).unwrap();
+        std::fs::write(path.join("fleet.yaml"), text.trim_end().to_owned() + "\n  gate: {alerts: [critical]}" + LOGS).unwrap();
+        path
+    };
+    let (one, two) = (with_rule("one", "1.0-1"), with_rule("two", "2.0-1"));
+    let bad = "hello-keel=2.0-1:logs=cannot parse header of frame; upstream gave up after three tries";
+    let (good, bad) = std::thread::scope(|scope| {
+        let good = scope.spawn(|| simulate(&[&one, &"--then", &two, &"--soak", &"12s"]));
+        let bad = scope.spawn(|| simulate(&[&one, &"--then", &two, &"--soak", &"12s", &"--bad", &bad]));
+        (good.join().unwrap(), bad.join().unwrap())
+    });
+    let story = text(&good.stdout);
+    assert!(good.status.success(), "{story}{}", text(&good.stderr));
+    assert!(story.contains("complete: on 2 devices"), "{story}");
+    let story = text(&bad.stdout);
+    assert_eq!(bad.status.code(), Some(1), "{story}{}", text(&bad.stderr));
+    for words in
+        ["never-seen-lines is firing: web-", "2 new kinds of lines within 1 min of commit", "cannot parse header of frame", "RolledBack"]
+    {
+        assert!(story.contains(words), "{words} is missing in:\n{story}");
+    }
+    let touched = story.lines().filter(|line| line.contains("apply") && line.contains("-> 2.0-1")).count();
+    assert_eq!(touched, 1, "only the canary:\n{story}");
+}

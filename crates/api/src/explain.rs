@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crds::AlertState;
+use reconcile::alerting::text::{cut, neutral};
 use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Metric, Name, Series, Target, WaitingOn, parents, report};
 
@@ -11,6 +12,9 @@ use crate::view::{KUBERNETES, View};
 
 /// Alerts of one device that are shown.
 const ALERTS: usize = 20;
+/// Lines of each sort that are shown, and characters of one.
+const LINES: usize = 5;
+const WIDTH: usize = 120;
 
 /// Explains a device or a Deployment; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {
@@ -56,6 +60,7 @@ fn device(view: &View, name: &Name) -> Option<String> {
         }
     }
     usage(&mut text, view, name);
+    lines(&mut text, view, name);
     alerts(&mut text, view, name);
     for package in &status.packages {
         let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };
@@ -112,12 +117,33 @@ fn usage(text: &mut String, view: &View, name: &Name) {
     if !said.is_empty() {
         let _ = writeln!(text, "  uses {}", said.join(", "));
     }
+    let count = |metric: Metric| values?.get(&Series::of(metric)).copied();
+    if let Some(lines) = count(Metric::LogLines) {
+        let more = [
+            (Metric::LogErrors, "errors"),
+            (Metric::LogNewTemplates, "new kinds"),
+            (Metric::LogUnusual, "unusual kinds"),
+            (Metric::LogVanished, "vanished kinds"),
+        ];
+        let more = more.iter().filter_map(|(metric, what)| Some(format!(", {} {what}", count(*metric).filter(|count| *count > 0.0)?)));
+        let _ = writeln!(text, "  logs {lines} lines in the last minute{}", more.collect::<String>());
+    }
     if !last.problem.is_empty() {
         let since = last.failing_since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
         let _ = writeln!(text, "  usage is not known{since}: {}", last.problem);
     }
     if !last.note.is_empty() {
         let _ = writeln!(text, "  usage: {}", last.note);
+    }
+}
+
+/// What stands out in its logs.
+fn lines(text: &mut String, view: &View, name: &Name) {
+    let Some(logs) = view.observed.logs.get(name) else { return };
+    for (what, said) in [("new", &logs.new), ("unusual", &logs.unusual), ("vanished", &logs.vanished)] {
+        for line in said.iter().take(LINES) {
+            let _ = writeln!(text, "    {what} at {:.0}: {}", line.at, cut(&neutral(&line.text), WIDTH));
+        }
     }
 }
 

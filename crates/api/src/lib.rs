@@ -5,7 +5,7 @@ pub mod can;
 pub mod client;
 pub mod explain;
 pub mod hooks;
-mod logs;
+pub mod logs;
 mod metrics;
 mod places;
 mod problem;

@@ -1,5 +1,7 @@
 //! `/v1/logs`: lines of logs, the newest first.
 
+pub mod templates;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;

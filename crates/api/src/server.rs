@@ -141,6 +141,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/audit/{index}", get(audit_entry))
         .route("/v1/logs", get(logs::lines))
         .route("/v1/logs/senders", get(logs::senders))
+        .route("/v1/logs/templates", get(logs::templates::templates))
         .route("/v1/alerts", get(alerts))
         .route("/v1/notices", get(notices))
         .route("/v1/backtest", post(backtest::run))

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
+use reconcile::alerting::expr::STALE;
 use reconcile::usage::Unit;
 use reconcile::{Metric, Name, Series, Usage};
 use serde::{Deserialize, Serialize};
@@ -38,14 +39,49 @@ pub struct Last {
     /// How long each probe took when it last passed.
     #[serde(skip)]
     probes: BTreeMap<String, f64>,
+    /// What its lines of log came to in the last whole minute.
+    #[serde(skip)]
+    logs: Option<Arc<Usage>>,
 }
+
+impl Last {
+    /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
+    /// anything about now; once it does not, and lines still come, it makes room for them.
+    fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
+        let Some(logs) = &self.logs else { return Arc::new(reading.clone()) };
+        let is_log = |series: &Series| LOGS.contains(&series.metric);
+        let mut usage = reading.clone();
+        usage.values.retain(|series, _| !is_log(series));
+        let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
+        if !has_others || logs.at.duration_since(usage.at) > STALE {
+            usage.values.retain(|series, _| series.metric == Metric::ProbeSeconds);
+            usage.at = logs.at;
+        }
+        if usage.at.duration_since(logs.at) <= STALE {
+            usage.values.extend(logs.values.iter().map(|(series, value)| (series.clone(), *value)));
+        }
+        Arc::new(usage)
+    }
+}
+
+/// Readings of logs.
+const LOGS: [Metric; 8] = [
+    Metric::LogLines,
+    Metric::LogErrors,
+    Metric::LogWarnings,
+    Metric::LogNewTemplates,
+    Metric::LogUnusual,
+    Metric::LogVanished,
+    Metric::LogSeverityShift,
+    Metric::LogMatches,
+];
 
 /// A new value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct News {
     /// Of which device.
     pub device: Name,
-    /// What it uses.
+    /// What was read just now, and nothing that was read before: each value is told once, with its instant.
     pub usage: Arc<Usage>,
 }
 
@@ -123,17 +159,27 @@ impl Usages {
         if let Some(samples) = self.samples.get() {
             samples.push(device, usage);
         }
-        let told = self.write(device, |last| {
-            let mut usage = usage.clone();
-            if !last.probes.is_empty() {
-                let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
-                Arc::make_mut(&mut usage).values.extend(probes);
-            }
+        self.write(device, |last| {
+            let mut both = Usage::clone(usage);
+            let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
+            both.values.extend(probes);
             (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
-            last.usage = Some(usage.clone());
-            usage
+            last.usage = Some(last.with_logs(&both));
         });
-        self.tell(device, told.as_ref().unwrap_or(usage));
+        self.tell(device, usage);
+    }
+
+    /// A minute of its logs is over, and came to this. What else is known of the device stays.
+    pub fn logged(&self, device: &Name, logs: &Arc<Usage>) {
+        if let Some(samples) = self.samples.get() {
+            samples.push(device, logs);
+        }
+        self.write(device, |last| {
+            last.logs = Some(logs.clone());
+            let before = last.usage.take().unwrap_or_default();
+            last.usage = Some(last.with_logs(&before));
+        });
+        self.tell(device, logs);
     }
 
     /// A reading failed: that is a gap, and what was known before stays what was known before.
@@ -150,7 +196,8 @@ impl Usages {
         if let Some(samples) = self.samples.get() {
             samples.push_one(device, &series, at.as_second(), seconds);
         }
-        let told = self.write(device, |last| {
+        let told = Usage { at, values: BTreeMap::from([(series.clone(), seconds)]) };
+        self.write(device, |last| {
             if last.probes.len() < PROBES || last.probes.contains_key(probe) {
                 last.probes.insert(probe.to_owned(), seconds);
             }
@@ -161,11 +208,8 @@ impl Usages {
                 usage.at = at;
             }
             usage.values.insert(series, seconds);
-            Arc::new(usage.clone())
         });
-        if let Some(usage) = told {
-            self.tell(device, &usage);
-        }
+        self.tell(device, &Arc::new(told));
     }
 
     /// A device left, or is not read any more.
@@ -215,8 +259,17 @@ pub fn in_short(last: &Last) -> String {
     let share = |metric| usage.values.get(&Series::of(metric)).map(|value| format!("{:.0} %", value * 100.0));
     let disks = usage.values.iter().filter(|(series, _)| series.metric == Metric::DiskRatio);
     let fullest = disks.max_by(|a, b| a.1.total_cmp(b.1)).map(|(series, ratio)| format!("{} {:.0} %", series.item, ratio * 100.0));
-    let said =
-        [share(Metric::CpuRatio).map(|cpu| format!("cpu {cpu}")), share(Metric::MemoryRatio).map(|mem| format!("mem {mem}")), fullest];
+    let some = |metric, what: &str| {
+        let count = usage.values.get(&Series::of(metric)).filter(|count| **count > 0.0)?;
+        Some(format!("{count} {what}{} in a minute of log", if *count > 1.0 { "s" } else { "" }))
+    };
+    let said = [
+        share(Metric::CpuRatio).map(|cpu| format!("cpu {cpu}")),
+        share(Metric::MemoryRatio).map(|mem| format!("mem {mem}")),
+        fullest,
+        some(Metric::LogErrors, "error"),
+        some(Metric::LogNewTemplates, "new kind"),
+    ];
     said.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -292,6 +345,32 @@ mod tests {
         assert_eq!(latest.values[&Series::of(Metric::LoadOne)], 0.8);
         usages.forget(&web);
         assert!(usages.latest(&web).is_none());
+    }
+
+    /// One reading gives way to the other only when it says nothing about now any more.
+    #[test]
+    fn logs_and_readings_stand_beside_each_other() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let mut news = usages.on_usage();
+        let logs = |second: i64, lines: f64| {
+            let at = Timestamp::from_second(second).unwrap();
+            Arc::new(Usage { at, values: BTreeMap::from([(Series::of(Metric::LogLines), lines)]) })
+        };
+        let seen = |metric| usages.latest(&web).unwrap().values.get(&Series::of(metric)).copied();
+        let at = || usages.latest(&web).unwrap().at.as_second();
+        usages.logged(&web, &logs(60, 1.0));
+        assert_eq!((seen(Metric::LogLines), at()), (Some(1.0), 60), "a device that only sends lines");
+        usages.took(&web, &usage(70, 0.5), None);
+        assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(1.0), Some(0.5), 70));
+        usages.logged(&web, &logs(120, 2.0));
+        assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(2.0), Some(0.5), 70), "as old as it is");
+        usages.probe_took(&web, "http", Timestamp::from_second(125).unwrap(), 0.25);
+        usages.logged(&web, &logs(420, 3.0));
+        assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(3.0), None, 420), "it is not read any more");
+        usages.took(&web, &usage(800, 0.7), None);
+        assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (None, Some(0.7), 800), "lines come no more");
+        let told = std::iter::from_fn(|| news.try_recv().ok()).map(|news| (news.usage.at.as_second(), news.usage.values.len()));
+        assert_eq!(told.collect::<Vec<_>>(), [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1)], "each value once");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! All of it is hostile: a line has a length, a sender a rate, and each list a limit. Nothing is dropped without being counted.
 
+pub mod anomaly;
 pub mod batch;
 pub mod clean;
 pub mod intake;

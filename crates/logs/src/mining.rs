@@ -13,7 +13,7 @@
 
 pub mod accuracy;
 mod cluster;
-mod hash;
+pub(crate) mod hash;
 mod lru;
 mod mask;
 mod snapshot;
@@ -196,6 +196,12 @@ impl Miner {
     /// The templates, in no order.
     pub fn templates(&self) -> impl Iterator<Item = Template<'_>> {
         self.clusters.iter().map(Cluster::template)
+    }
+
+    /// One of them. It is looked for in each program: to be shown, and not for each line.
+    pub fn template(&self, id: TemplateId) -> Option<Template<'_>> {
+        let slot = self.programs.values().find_map(|tree| tree.by_id(id))?;
+        Some(self.clusters.get(slot).template())
     }
 
     /// How many there are.

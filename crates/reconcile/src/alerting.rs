@@ -11,6 +11,7 @@ pub mod expr;
 pub mod flap;
 pub mod groups;
 pub mod history;
+mod lines;
 mod notice;
 pub mod receiver;
 pub mod rule;

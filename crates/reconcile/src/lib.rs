@@ -39,7 +39,10 @@ pub use desired::{
     SshAccess, TlsCheck, Trust, Way,
 };
 pub use name::{Name, Target};
-pub use observed::{AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, Observed, ProbeCode, ProbeSeen, ProbeState};
+pub use observed::{
+    AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, KEPT as KEPT_LINES, LogSaid, LogsSeen, Observed, ProbeCode, ProbeSeen,
+    ProbeState,
+};
 pub use outcome::{Outcome, Verdict};
 pub use outlook::{Outlook, outlook};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};

@@ -12,8 +12,10 @@ use crate::desired::Desired;
 use crate::name::Name;
 use crate::rollout::Rollout;
 
+mod logs;
 mod probe;
 
+pub use logs::{KEPT, LogSaid, LogsSeen};
 pub use probe::{ProbeCode, ProbeSeen, ProbeState};
 
 /// What was seen, and when; each item known, absent or unreachable, never silently missing.
@@ -25,6 +27,8 @@ pub struct Observed {
     pub rollouts: BTreeMap<Name, Arc<Rollout>>,
     /// Alerts that fire now, by the device that they speak of.
     pub alerts: BTreeMap<Name, Vec<AlertSeen>>,
+    /// What stands out in the logs of devices, where anything does.
+    pub logs: HashMap<Name, Arc<LogsSeen>>,
 }
 
 impl Observed {
@@ -33,6 +37,7 @@ impl Observed {
         for name in changed {
             let Some(device) = desired.devices.get(name) else {
                 self.devices.remove(name);
+                self.logs.remove(name);
                 continue;
             };
             let is_there = |probe: &String| device.probes.iter().any(|there| there.name == *probe);
@@ -83,6 +88,9 @@ pub struct AlertSeen {
     pub severity: crds::Severity,
     /// When it began to fire.
     pub since: Timestamp,
+    /// What it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
 }
 
 /// What was last seen of one device.

@@ -304,7 +304,12 @@ impl Teller {
                 self.note(&format!("alert {rule} {} {device}", if *over { "is over on" } else { "begins to fire on" }));
                 let alerts = self.world.observed.alerts.entry(Name::parse(device)).or_default();
                 alerts.retain(|alert| alert.rule != Name::parse(rule));
-                alerts.extend((!over).then(|| AlertSeen { rule: Name::parse(rule), severity: *severity, since: now }));
+                alerts.extend((!over).then(|| AlertSeen {
+                    rule: Name::parse(rule),
+                    severity: *severity,
+                    since: now,
+                    summary: String::new(),
+                }));
             }
             Event::NeedsReboot(names) => self.machines(names).into_iter().for_each(|machine| machine.needs_reboot = true),
             _ => unreachable!("not outside"),

@@ -23,13 +23,15 @@ pub struct Package {
     pub dies_after: Option<u32>,
     /// Its maintainer script fails with these words: another kind of bad release.
     pub fails: Option<String>,
+    /// The device logs these words as errors while it is there, each sentence between `;` a line: a bad release that looks well.
+    pub logs: Option<String>,
     /// It can't be fetched any more, as from a repository that keeps only the newest.
     pub gone: bool,
 }
 
 /// The packages that can be had.
 ///
-/// As text, one line each: `nginx 1.24.0-1 depends=nginx-common=1.24.0-1 unit=nginx.service dies-after=5 fails=words_of_it`; lines that are
+/// As text, one line each: `nginx 1.24.0-1 depends=nginx-common=1.24.0-1 unit=nginx.service dies-after=5 fails=words_of_it logs=words_of_it`; lines that are
 /// empty or begin with `#` say nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
@@ -91,6 +93,9 @@ impl Package {
         if let Some(words) = &self.fails {
             let _ = writeln!(text, "Fails: {}", words.replace('\n', " "));
         }
+        if let Some(words) = &self.logs {
+            let _ = writeln!(text, "Logs: {}", words.replace('\n', " "));
+        }
         text
     }
 }
@@ -124,6 +129,7 @@ fn package(line: &str) -> Result<Package, String> {
             "unit" => package.units.push(value.to_owned()),
             "dies-after" => package.dies_after = Some(value.parse().map_err(|_| format!("`{word}`: write dies-after=SECONDS"))?),
             "fails" => package.fails = Some(value.replace('_', " ")),
+            "logs" => package.logs = Some(value.replace('_', " ")),
             "gone" => package.gone = true,
             _ => return Err(format!("`{word}` means nothing here")),
         }

@@ -24,13 +24,15 @@ pub enum Fault {
     DiskFills(Duration),
     /// Somebody else holds the lock of the package system for this long.
     LockHeld(Duration),
+    /// It logs these words as errors, each sentence between `;` a line.
+    Logs(String),
     /// It shows another host key than the one that is pinned.
     WrongHostKey,
 }
 
 /// What can be written after `DEVICE=`.
 pub(crate) const WORDS: &str =
-    "slow=200ms, away, drops=1, install-fails=WORDS, dies-after=5s, disk-full, disk-fills=10m, lock-held=20s or wrong-host-key";
+    "slow=200ms, away, drops=1, install-fails=WORDS, dies-after=5s, disk-full, disk-fills=10m, lock-held=20s, logs=WORDS or wrong-host-key";
 
 impl FromStr for Fault {
     type Err = String;
@@ -50,6 +52,7 @@ impl FromStr for Fault {
             "disk-full" => Self::DiskFull,
             "disk-fills" => Self::DiskFills(time("10m")?),
             "lock-held" => Self::LockHeld(time("20s")?),
+            "logs" => Self::Logs(value.unwrap_or("something is very wrong here").to_owned()),
             "wrong-host-key" => Self::WrongHostKey,
             _ => return Err(format!("there is no fault `{word}`: write {WORDS}")),
         })
@@ -67,6 +70,7 @@ impl fmt::Display for Fault {
             Self::DiskFull => f.write_str("disk-full"),
             Self::DiskFills(time) => write!(f, "disk-fills={time:?}"),
             Self::LockHeld(time) => write!(f, "lock-held={time:?}"),
+            Self::Logs(words) => write!(f, "logs={words}"),
             Self::WrongHostKey => f.write_str("wrong-host-key"),
         }
     }
@@ -100,6 +104,7 @@ mod tests {
             "disk-full",
             "disk-fills=30s",
             "lock-held=20s",
+            "logs=no way; none at all",
             "wrong-host-key",
         ] {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);

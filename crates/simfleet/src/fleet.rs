@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{self, Artifacts};
 use crate::simulated::{Setup, Simulated};
-use crate::{Catalogue, Error, io, ports, process, ssh, stand_ins};
+use crate::{Catalogue, Error, chatter, io, ports, process, ssh, stand_ins};
 
 /// The name of the Secret with the key that every device accepts.
 pub const KEY: &str = "fleet-key";
@@ -103,6 +103,9 @@ impl Fleet {
         let stop = &self.shared.stop;
         tokio::spawn(stop.clone().run_until_cancelled_owned(ssh::serve(device.clone(), listener)));
         tokio::spawn(stop.clone().run_until_cancelled_owned(ports::serve(device.clone(), setup.ports.clone())));
+        if let Some(to) = setup.syslog {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(chatter::send(device.clone(), to)));
+        }
         devices.insert(name.to_owned(), device.clone());
         Ok(device)
     }

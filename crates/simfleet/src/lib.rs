@@ -12,6 +12,7 @@
 
 mod artifacts;
 mod catalogue;
+mod chatter;
 pub mod conformance;
 mod fault;
 mod fleet;

@@ -1,7 +1,7 @@
 //! One simulated device.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -44,6 +44,8 @@ pub struct Setup {
     pub ports: Vec<Port>,
     /// Units that no package brings, active from the start.
     pub units: Vec<String>,
+    /// Where it sends lines of log by UDP, if anywhere.
+    pub syslog: Option<SocketAddr>,
 }
 
 /// One simulated device.
@@ -67,6 +69,8 @@ struct State {
     away: bool,
     rebooting: bool,
     disk_full: bool,
+    /// What it logs as errors.
+    complains: Option<String>,
     other_key: bool,
     /// Since when its disk fills up, and how long that takes.
     filling: Option<(Instant, Duration)>,
@@ -190,6 +194,7 @@ impl Simulated {
             Fault::Slow(time) => self.state().slow = *time,
             Fault::Drops(times) => self.state().drops = *times,
             Fault::DiskFull => self.state().disk_full = true,
+            Fault::Logs(words) => self.state().complains = Some(words.clone()),
             Fault::DiskFills(time) => self.state().filling = Some((Instant::now(), *time)),
             Fault::InstallFails(words) => self.write(".simulated/install-fails", &format!("{}\n", words.replace('\n', " ")))?,
             Fault::DiesAfter(time) => self.write(".simulated/dies", &format!("{}\n", time.as_secs()))?,
@@ -214,7 +219,7 @@ impl Simulated {
             if let Some(lock) = state.lock.take() {
                 let _ = flock(&*lock, FlockOperation::Unlock);
             }
-            (state.away, state.disk_full, state.filling) = (false, false, None);
+            (state.away, state.disk_full, state.filling, state.complains) = (false, false, None, None);
             std::mem::take(&mut state.other_key)
         };
         for file in ["install-fails", "dies"] {
@@ -306,6 +311,11 @@ impl Simulated {
         if let Some((_, wire)) = self.state().wires.iter().find(|(number, _)| *number == wire) {
             let _ = wire.shutdown(Shutdown::Both);
         }
+    }
+
+    /// What it logs as errors.
+    pub(crate) fn complains(&self) -> Option<String> {
+        self.state().complains.clone()
     }
 
     /// What the next command has to suffer.

@@ -34,7 +34,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use error::Error;
 pub use log::Filter;
-pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};
+pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};

@@ -8,6 +8,7 @@ mod archived;
 mod columns;
 mod forget;
 mod journal;
+mod known;
 pub(crate) mod search;
 pub(crate) mod shape;
 
@@ -21,6 +22,7 @@ use crate::{Backend, Error, Store};
 pub use archived::LogTail;
 pub use forget::{Forgotten, Keep, Unarchived};
 pub use journal::JournalPlace;
+pub use known::{LogKind, LogKnown};
 pub use search::{Place, Search};
 
 /// A line as it is stored.

@@ -168,6 +168,9 @@ async fn why(id: &str, engine: &Where) -> anyhow::Result<ExitCode> {
     };
     println!("{} {}: alertrule/{} on device/{}", alert.id, word(alert), alert.subject.rule, alert.subject.device);
     println!("  {}", show::clean(&alert.subject.summary).replace('\n', " "));
+    for line in &alert.subject.lines {
+        println!("    {}", show::clean(line).replace('\n', " "));
+    }
     if let Some(since) = alert.unknown_since {
         println!("  unknown since {since:.0}: {}", show::clean(&alert.unknown_reason));
     }

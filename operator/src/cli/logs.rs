@@ -14,12 +14,18 @@ use store::{LogLine, Search};
 
 use super::{Output, Where, log_archive, log_senders, show};
 
+mod templates;
+
 /// Time between two looks for new lines.
 const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Which lines.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  evenkeel logs device/web-01 --since 15m --severity err\n  evenkeel logs device/web-01 -f --grep 'Failed password'\n  evenkeel logs \
+    templates device/web-01 --new"
+)]
 pub(crate) struct LogsArgs {
     #[command(subcommand)]
     command: Option<LogsCommand>,
@@ -68,12 +74,15 @@ enum LogsCommand {
     Archive(log_archive::ArchiveArgs),
     /// List who sends lines and is no device, and the journals that are read
     Senders(log_senders::SendersArgs),
+    /// What kinds of lines there are, since when, and how often they come
+    Templates(templates::TemplatesArgs),
 }
 
 pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         Some(LogsCommand::Archive(args)) => return log_archive::run(args),
         Some(LogsCommand::Senders(args)) => return log_senders::run(args).await,
+        Some(LogsCommand::Templates(args)) => return templates::run(args).await,
         None => {}
     }
     if let Some(folder) = &args.archive {

@@ -1,9 +1,11 @@
 //! `evenkeel simulate`: a rehearsal on simulated devices, with the real engine.
 
+mod lines;
 mod rewrite;
 mod stage;
 mod story;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::hands::here::Watching;
 use crate::engine::{self, Parts, source::Origin};
+use lines::Lines;
 use rewrite::{Rehearsal, Rewrite};
 use story::{Story, Verdict};
 
@@ -39,10 +42,12 @@ Examples:
     evenkeel simulate fleet/ --then fleet-next/ --soak 5s --bad nginx=1.25.2-1:dies-after=6s
   And if devices misbehave?
     evenkeel simulate fleet/ --then fleet-next/ --fault web-02=away --fault db-01=lock-held=20s
+  Is a release caught that looks well, and logs what was never logged before? (with an AlertRule on logs.newTemplates and a gate on it)
+    evenkeel simulate fleet/ --then fleet-next/ --soak 20s --bad 'nginx=1.25.2-1:logs=cannot parse header; upstream gave up'
 
 Exit: 0 every Deployment is complete, 1 something failed or was taken back, 2 could not run.
 
-A rehearsal does not wait for windows, maintenance and approvals; it says where it would have to. Probes run every second, echo requests become TCP connections, and a port below 1024 is moved up by 8000."
+A rehearsal does not wait for windows, maintenance and approvals; it says where it would have to. Probes run every second, echo requests become TCP connections, and a port below 1024 is moved up by 8000. If an AlertRule asks for logs, devices send lines, and a minute of logs takes five seconds."
 )]
 pub(crate) struct SimulateArgs {
     /// A folder of manifests: the state to begin with if --then is given, else what is rolled out
@@ -50,10 +55,10 @@ pub(crate) struct SimulateArgs {
     /// A folder of manifests as the next commit would have them
     #[arg(long, value_name = "DIR")]
     then: Option<PathBuf>,
-    /// Let a device misbehave: away, slow=200ms, drops=1, install-fails=WORDS, dies-after=5s, disk-full, disk-fills=10m, lock-held=20s, wrong-host-key
+    /// Let a device misbehave: away, slow=200ms, drops=1, install-fails=WORDS, dies-after=5s, disk-full, disk-fills=10m, lock-held=20s, logs=WORDS, wrong-host-key
     #[arg(long = "fault", value_name = "DEVICE=FAULT", value_parser = parse_fault)]
     faults: Vec<(String, Fault)>,
-    /// Let a package version be bad: dies-after=5s or install-fails=WORDS
+    /// Let a package version be bad: dies-after=5s, install-fails=WORDS or logs=WORDS (errors that it logs, several with `;` between them)
     #[arg(long, value_name = "PACKAGE=VERSION:HOW", value_parser = rewrite::parse_bad)]
     bad: Vec<rewrite::Bad>,
     /// Watch each batch this long, instead of what the Deployments say
@@ -69,6 +74,9 @@ pub(crate) struct SimulateArgs {
     /// standard input ends; a line of it is DEVICE=FAULT, or DEVICE=well
     #[arg(long, hide = true)]
     serve: bool,
+    /// Where devices send lines of log, by UDP
+    #[arg(long, value_name = "ADDRESS:PORT", hide = true, requires = "serve")]
+    syslog: Option<SocketAddr>,
     /// Further versions that can be had
     #[arg(long = "package", value_name = "PACKAGE=VERSION", hide = true, requires = "serve")]
     packages: Vec<String>,
@@ -132,7 +140,8 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
     let folder = tempfile::Builder::new().prefix("evenkeel-simulate-").tempdir()?;
     let catalogue = rewrite::catalogue(&stages, &args.bad, &[])?;
     let fleet = Fleet::start(&folder.path().join("fleet"), &catalogue)?;
-    stage::people(&fleet, &stages)?;
+    let lines = stages.iter().any(|desired| lines::are_asked_for(desired)).then(Lines::new).transpose()?;
+    stage::people(&fleet, &stages, lines.as_ref().map(Lines::address))?;
     let mut story = Story::new(args.output, &folder.path().canonicalize()?.join("fleet/devices"));
     story.title(&format!("{} simulated devices", fleet.all().len()));
     let manifests = folder.path().join("manifests");
@@ -149,6 +158,10 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
             bail!("the state to begin with can't be reached");
         }
     }
+    let lines = match lines {
+        Some(lines) => Some(lines.take_in(&engine, before.is_some()).await?),
+        None => None,
+    };
     for (name, fault) in &args.faults {
         if let Some(device) = fleet.device(name) {
             story.note(&format!("{name} suffers: {fault}"));
@@ -163,6 +176,7 @@ async fn rehearse(args: &SimulateArgs) -> anyhow::Result<Verdict> {
     }
     let verdict = story.play(&engine, limit).await?;
     story.summary(&engine, verdict);
+    drop(lines);
     engine.stop().await;
     Ok(verdict)
 }
@@ -173,7 +187,7 @@ async fn serve(args: &SimulateArgs) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("evenkeel-demo-").tempdir()?;
     let catalogue = rewrite::catalogue(&[&desired], &args.bad, &args.packages)?;
     let fleet = Fleet::start(&folder.path().join("simulated"), &catalogue)?;
-    stage::people(&fleet, &[&desired])?;
+    stage::people(&fleet, &[&desired], args.syslog)?;
     for (name, fault) in &args.faults {
         fleet.device(name).with_context(|| format!("--fault {name}: there is no such device"))?.suffer(fault)?;
     }

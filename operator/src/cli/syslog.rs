@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use api::view::SharedView;
 use clap::Args;
+use logs::anomaly;
 use logs::intake::{Intake, Limits, tls};
 use store::Store;
 use tokio::net::TcpListener;
@@ -41,6 +42,9 @@ pub(crate) struct SyslogArgs {
     /// Only take TLS from senders with a certificate that one of these signed (PEM); its DNS name then says which device it is
     #[arg(long, requires = "syslog_tls", value_name = "FILE")]
     syslog_ca: Option<PathBuf>,
+    /// A device's lines are no new kinds of lines for this long after its first one
+    #[arg(long, default_value = "15m", value_name = "DURATION")]
+    log_learning: crds::Duration,
 }
 
 /// Lines of one sender at once, in seconds of its rate: what a switch says when it starts.
@@ -58,6 +62,7 @@ pub(super) async fn start(
     let listens = args.syslog_udp.is_some() || args.syslog_tcp.is_some() || args.syslog_tls.is_some();
     let limits = Limits { rate: args.syslog_rate, burst: args.syslog_rate.saturating_mul(BURST), ..Limits::default() };
     let (intake, sent) = Intake::new(limits);
+    let options = anomaly::Options { learning: args.log_learning.0.as_secs().max(0), ..anomaly::Options::default() };
     let failed = |address: SocketAddr| move || format!("{address} can't be listened on for syslog");
     if let Some(address) = args.syslog_udp {
         let socket = UdpSocket::bind(address).with_context(failed(address))?;
@@ -79,5 +84,5 @@ pub(super) async fn start(
         tokio::spawn(intake.clone().tcp(listener, Some(acceptor), stop.clone()));
     }
     let sources = lines::Sources { intake, sent, journals, listens };
-    Ok(tokio::spawn(lines::run(sources, store.clone(), view.clone(), stop.clone())))
+    Ok(tokio::spawn(lines::run(sources, options, store.clone(), view.clone(), stop.clone())))
 }

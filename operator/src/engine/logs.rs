@@ -4,6 +4,7 @@
 
 pub(crate) mod journal;
 pub(crate) mod keeping;
+mod readings;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use api::view::SharedView;
 use jiff::Timestamp;
+use logs::anomaly;
 use logs::batch::Batch;
 use logs::intake::{Intake, Refused};
 use logs::mining::{Change, Kept, Miner, Options, Snapshot, TemplateId};
@@ -22,14 +24,22 @@ use store::{JournalPlace, LogCount, LogLine, LogTemplate, Store};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use readings::Readings;
+
 /// How often templates are kept, and counters are shown.
 const TICK: Duration = Duration::from_secs(10);
 /// Ticks after which all templates are kept that were seen.
 const ALL: u64 = 60;
+/// How often it is looked whether a minute is over.
+const PASS: Duration = Duration::from_secs(1);
+/// Seconds after a minute's end at which it is over: what came in it is out of the queue by then.
+const LATE: i64 = 1;
 
 /// What is remembered between batches.
 struct Lines {
     reading: Reading,
+    readings: Readings,
+    view: SharedView,
     desired: Option<Arc<Desired>>,
     store: Arc<Store>,
     /// Lines that the store did not take.
@@ -51,7 +61,7 @@ pub(crate) struct Sources {
 }
 
 /// Stores what comes, until it is stopped and nothing is left in the queue.
-pub(crate) async fn run(sources: Sources, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
+pub(crate) async fn run(sources: Sources, options: anomaly::Options, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
     let Sources { intake, sent: mut queue, mut journals, listens } = sources;
     let miner = match store.log_templates().await {
         Ok(kept) => Miner::restore(Options::default(), &snapshot(&kept)),
@@ -60,8 +70,11 @@ pub(crate) async fn run(sources: Sources, store: Arc<Store>, view: SharedView, s
             Miner::new(Options::default())
         }
     };
+    let readings = Readings::restore(&store, options, view.clone(), Timestamp::now().as_second()).await;
     let mut lines = Lines {
         reading: Reading::new(miner),
+        readings,
+        view,
         desired: None,
         store,
         lost: 0,
@@ -71,21 +84,31 @@ pub(crate) async fn run(sources: Sources, store: Arc<Store>, view: SharedView, s
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pass = tokio::time::interval(PASS);
+    pass.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
     loop {
         tokio::select! {
             batch = queue.recv() => match batch {
                 Some(batch) => {
-                    lines.know(&view);
+                    lines.know();
                     lines.store(&batch).await;
                 }
                 None => break,
             },
             Some(arrived) = journals.recv() => {
-                lines.know(&view);
+                lines.know();
                 let stored = lines.store_read(&arrived.batch, &[arrived.place]).await;
                 // Who read it may be gone.
                 let _ = arrived.stored.send(stored);
+            }
+            _ = pass.tick() => {
+                lines.know();
+                // What waits in the queue came before this.
+                if queue.is_empty() {
+                    lines.readings.pass(Timestamp::now().as_second() - LATE, &lines.reading.miner);
+                }
+                continue;
             }
             _ = tick.tick() => {
                 ticks += 1;
@@ -93,13 +116,13 @@ pub(crate) async fn run(sources: Sources, store: Arc<Store>, view: SharedView, s
                 if ticks % ALL == 1 {
                     lines.keep(true).await;
                 }
-                view.write().unwrap_or_else(PoisonError::into_inner).senders = senders::list(&intake, &lines.reading);
+                lines.view.write().unwrap_or_else(PoisonError::into_inner).senders = senders::list(&intake, &lines.reading);
             }
             () = stop.cancelled() => break,
         }
         if listens {
             let counters = counters(&intake, &lines);
-            view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
+            lines.view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
         }
     }
     while let Ok(batch) = queue.try_recv() {
@@ -108,12 +131,13 @@ pub(crate) async fn run(sources: Sources, store: Arc<Store>, view: SharedView, s
     let counts = lines.reading.finish();
     lines.count(counts).await;
     lines.keep(true).await;
+    lines.readings.keep(&lines.store, true).await;
 }
 
 impl Lines {
     /// Takes in which devices there are, if that changed.
-    fn know(&mut self, view: &SharedView) {
-        let desired = view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
+    fn know(&mut self) {
+        let desired = self.view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
         if self.desired.as_ref().is_some_and(|known| Arc::ptr_eq(known, &desired)) {
             return;
         }
@@ -128,6 +152,7 @@ impl Lines {
         for name in before.iter().flat_map(|before| before.devices.keys()).filter(|name| desired.devices.get(name).is_none()) {
             self.reading.devices.remove(name.full());
         }
+        self.readings.know(&desired);
         self.desired = Some(desired);
     }
 
@@ -142,6 +167,7 @@ impl Lines {
         let (records, ended) = self.reading.take(batch);
         self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
         self.seen.extend(records.iter().filter_map(|record| record.template));
+        self.readings.take(&records, &self.reading.miner);
         let rows: Vec<LogLine> = records.iter().map(row).collect();
         let written = self.store.write_logs_of(&rows, journals).await;
         if let Err(error) = &written
@@ -169,6 +195,7 @@ impl Lines {
 
     /// Keeps templates that changed, or all that were seen, so that they are not taken for old ones.
     async fn keep(&mut self, all: bool) {
+        self.readings.keep(&self.store, false).await;
         let which = if all { &self.seen } else { &self.changed };
         if which.is_empty() {
             return;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use api::usage::{News, Usages};
 use jiff::Timestamp;
-use reconcile::Name;
+use reconcile::{Name, Series};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use tokio::time::Instant;
@@ -56,8 +56,7 @@ pub(crate) async fn send(usages: Arc<Usages>, receiver: Receiver) {
         Err(error) => return tracing::error!(%error, "--remote-write: nothing is sent"),
     };
     let mut waiting: VecDeque<Sample> = VecDeque::new();
-    // The instant of the last sample of each device: the same one is not sent twice, and no older one.
-    let mut newest: HashMap<Name, Timestamp> = HashMap::new();
+    let mut newest = Newest::new();
     let (mut next, mut failures, mut told) = (Instant::now() + SOON, 0_u32, String::new());
     loop {
         tokio::select! {
@@ -100,13 +99,19 @@ pub(crate) async fn send(usages: Arc<Usages>, receiver: Receiver) {
     }
 }
 
+/// The instant of the last sample of each device, of each source of them (its usage, its logs, a probe), known by the first series: the
+/// same one is not sent twice, and no older one.
+type Newest = HashMap<(Name, Series), Timestamp>;
+
 /// Takes in what is new; returns how many gave way to it.
-fn take(new: &News, waiting: &mut VecDeque<Sample>, newest: &mut HashMap<Name, Timestamp>) -> usize {
+fn take(new: &News, waiting: &mut VecDeque<Sample>, newest: &mut Newest) -> usize {
     let at = new.usage.at;
-    if newest.get(&new.device).is_some_and(|newest| *newest >= at) {
+    let Some((first, _)) = new.usage.values.first_key_value() else { return 0 };
+    let source = (new.device.clone(), first.clone());
+    if newest.get(&source).is_some_and(|newest| *newest >= at) {
         return 0;
     }
-    newest.insert(new.device.clone(), at);
+    newest.insert(source, at);
     waiting.extend(new.usage.values.iter().map(|(series, value)| Sample {
         device: new.device.to_string(),
         series: series.clone(),

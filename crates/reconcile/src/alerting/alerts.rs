@@ -240,7 +240,8 @@ impl Alerts {
         let mut seen: BTreeMap<Name, Vec<AlertSeen>> = BTreeMap::new();
         for ((rule, device), instance) in self.instances.iter().filter(|(_, instance)| instance.state == AlertState::Firing) {
             let since = instance.fired_at.unwrap_or(instance.active_at);
-            let alert = AlertSeen { rule: rule.clone(), severity: instance.subject.severity, since };
+            let alert =
+                AlertSeen { rule: rule.clone(), severity: instance.subject.severity, since, summary: instance.subject.summary.clone() };
             seen.entry(device.clone()).or_default().push(alert);
         }
         seen

@@ -9,6 +9,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use super::alerts::Around;
 use super::expr::{Compiled, Inputs, Wrong};
 use super::groups::{Branch, Routing};
+use super::lines;
 use super::notice::LastChange;
 use super::state::{Subject, Timing, Verdict};
 use super::trial;
@@ -183,6 +184,7 @@ impl Rule {
             severity: self.severity,
             labels,
             summary: String::new(),
+            lines: Vec::new(),
             last_change: None,
             behind: 0,
         }
@@ -192,13 +194,17 @@ impl Rule {
     pub(super) fn subject(&self, around: Around<'_>, device: &Device, value: Option<f64>) -> Subject {
         let mut labels = device.labels.clone();
         labels.extend(self.labels.clone());
+        let last_change = last_change(around.observed, around.desired.selected_by.get(&device.name), &device.name);
+        let logs = around.observed.logs.get(&device.name);
+        let (words, lines) = logs.and_then(|logs| lines::behind(&self.expr.series(), logs, last_change.as_ref())).unwrap_or_default();
         Subject {
             rule: self.name.clone(),
             device: device.name.clone(),
             severity: self.severity,
             labels,
-            summary: self.summarize(device, value),
-            last_change: last_change(around.observed, around.desired.selected_by.get(&device.name), &device.name),
+            summary: with_lines(&self.summarize(device, value), &words, &lines),
+            lines,
+            last_change,
             behind: u32::try_from(parents::behind(around.desired, around.observed, &device.name).len()).unwrap_or(u32::MAX),
         }
     }
@@ -300,6 +306,11 @@ fn one_line(text: &str) -> String {
         line.push(character);
     }
     line
+}
+
+/// A summary with what lines have to say.
+fn with_lines(summary: &str, words: &str, lines: &[String]) -> String {
+    if lines.is_empty() { summary.to_owned() } else { one_line(&format!("{summary} ({words}: {})", lines.join("; "))) }
 }
 
 /// What was last changed on a device, by whichever Deployment.

@@ -81,6 +81,9 @@ pub struct Subject {
     /// Devices behind this one.
     #[serde(default)]
     pub behind: u32,
+    /// Lines of log that it is about, a few of them. From hostile text, as the summary is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
 }
 
 /// Somebody looks after it.

@@ -139,6 +139,7 @@ impl World {
             summary: String::new(),
             last_change: None,
             behind: 0,
+            lines: Vec::new(),
         };
         let seen = DeviceSeen { contact: Contact::Known, ..DeviceSeen::default() };
         Self {

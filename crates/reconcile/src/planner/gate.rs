@@ -35,8 +35,8 @@ enum Ails {
     Unknown(String),
     /// It has not been looked at: that is nobody's fault, and is waited for.
     Unseen(String),
-    /// An alert fires that did not fire before.
-    Alert(String),
+    /// An alert fires that did not fire before, and says this.
+    Alert(String, String),
 }
 
 /// Judges a device on which the content was applied. Only what was observed *after* that counts.
@@ -103,8 +103,9 @@ fn verdict(ails: Ails, unit: &Unit<'_>, healthy_before: bool, applied_at: Timest
         Ails::Unwell(reason, at) if at < patience => Gate::Waiting(WaitingOn::Health { reason, until: None }),
         Ails::Unwell(reason, _) if healthy_before => Gate::Failed(format!("not well in time: {reason}")),
         Ails::Unwell(reason, _) | Ails::Unknown(reason) => Gate::Unproven(reason),
-        Ails::Alert(name) if patient => Gate::Waiting(WaitingOn::Alert { name, until }),
-        Ails::Alert(name) => Gate::Failed(format!("{name} is firing")),
+        Ails::Alert(name, _) if patient => Gate::Waiting(WaitingOn::Alert { name, until }),
+        Ails::Alert(name, says) if says.is_empty() => Gate::Failed(format!("{name} is firing")),
+        Ails::Alert(name, says) => Gate::Failed(format!("{name} is firing: {says}")),
     }
 }
 
@@ -176,7 +177,7 @@ fn alerts(unit: &Unit<'_>, device: &Device, placement: &Placement, applied_at: T
     let firing = unit.observed.alerts.get(&device.name).into_iter().flatten();
     let new = firing.filter(|alert| unit.deployment.gate_alerts.contains(&alert.severity) && alert.since > opened_at);
     match new.min_by_key(|alert| (alert.since, &alert.rule)) {
-        Some(alert) => Err(Ails::Alert(format!("alert {}", alert.rule))),
+        Some(alert) => Err(Ails::Alert(format!("alert {}", alert.rule), alert.summary.clone())),
         None => Ok(()),
     }
 }

@@ -27,6 +27,7 @@ fn subject() -> Subject {
         summary: "web-01: \u{1a} down".into(),
         last_change: None,
         behind: 3,
+        lines: vec!["app: \u{0} panic".into()],
     }
 }
 

@@ -5,6 +5,7 @@ mod conformance;
 mod diagram;
 mod faults;
 mod keys;
+mod known;
 mod log;
 mod log_archive;
 mod log_keeping;

@@ -243,17 +243,18 @@ pub(super) fn catalogue(stages: &[&Desired], bad: &[Bad], more: &[String]) -> an
         match fault {
             Fault::DiesAfter(time) => package.dies_after = Some(u32::try_from(time.as_secs().max(1))?),
             Fault::InstallFails(words) => package.fails = Some(words.clone()),
-            other => bail!("--bad {name}={version}:{other}: a package can be dies-after or install-fails"),
+            Fault::Logs(words) => package.logs = Some(words.clone()),
+            other => bail!("--bad {name}={version}:{other}: a package can be dies-after, install-fails or logs"),
         }
     }
     Ok(catalogue)
 }
 
 pub(super) fn parse_bad(text: &str) -> Result<Bad, String> {
-    let wrong = "write PACKAGE=VERSION:dies-after=5s or PACKAGE=VERSION:install-fails=WORDS";
+    let wrong = "write PACKAGE=VERSION:dies-after=5s, PACKAGE=VERSION:install-fails=WORDS or PACKAGE=VERSION:logs=WORDS";
     let (name, rest) = text.split_once('=').ok_or(wrong)?;
     // A version may have a colon of its own.
-    let at = [":dies-after", ":install-fails"].iter().find_map(|how| rest.find(how)).ok_or(wrong)?;
+    let at = [":dies-after", ":install-fails", ":logs"].iter().find_map(|how| rest.find(how)).ok_or(wrong)?;
     Ok(Bad { name: name.to_owned(), version: rest[..at].to_owned(), fault: rest[at + 1..].parse()? })
 }
 

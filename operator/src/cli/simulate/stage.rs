@@ -1,6 +1,7 @@
 //! The devices of a rehearsal, and the folder of manifests that the engine follows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use reconcile::{Check, Deployment, Desired, Device, HttpCheck, Name, Package, Probe};
@@ -8,8 +9,8 @@ use simfleet::{Fleet, Port, Setup, Speaks};
 
 use super::rewrite::{Rewrite, port};
 
-/// Adds every device of every stage, with the ports that its probes ask for.
-pub(super) fn people(fleet: &Fleet, stages: &[&Desired]) -> anyhow::Result<()> {
+/// Adds every device of every stage, with the ports that its probes ask for, and where it sends lines of log.
+pub(super) fn people(fleet: &Fleet, stages: &[&Desired], syslog: Option<SocketAddr>) -> anyhow::Result<()> {
     let names: BTreeSet<&Name> = stages.iter().flat_map(|desired| desired.devices.keys()).collect();
     for name in names {
         let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
@@ -42,7 +43,7 @@ pub(super) fn people(fleet: &Fleet, stages: &[&Desired]) -> anyhow::Result<()> {
             units.extend(bare.flat_map(|deployment| &deployment.content.services).map(|service| service.unit.clone()));
         }
         ports.remove(&simfleet::SSH);
-        fleet.add(&name.to_string(), &Setup { ports: ports.into_values().collect(), units: units.into_iter().collect() })?;
+        fleet.add(&name.to_string(), &Setup { ports: ports.into_values().collect(), units: units.into_iter().collect(), syslog })?;
     }
     Ok(())
 }

@@ -74,8 +74,12 @@ pub(crate) async fn keep(options: Options, store: Arc<Store>, view: SharedView, 
 impl Keeping {
     async fn look(&mut self, counts: bool) {
         let mut problem = self.archive_and_remove().await.err();
-        if counts && let Err(error) = self.store.forget_log_counts(Timestamp::now().as_second() - COUNTS_KEPT).await {
-            problem.get_or_insert(error.to_string());
+        if counts {
+            let until = Timestamp::now().as_second() - COUNTS_KEPT;
+            let (counts, known) = (self.store.forget_log_counts(until).await, self.store.forget_log_known(until).await);
+            if let Err(error) = counts.and(known) {
+                problem.get_or_insert(error.to_string());
+            }
         }
         match (&self.state.problem, &problem) {
             (before, Some(problem)) if before.as_ref() != Some(problem) => {
