@@ -79,9 +79,10 @@ pub enum Delivery {
 }
 
 impl Store {
-    /// Alerts as they were when the last transaction ended.
+    /// Alerts as they were when the last transaction ended. From now on this process writes them: whoever did so before is refused.
     pub async fn alerts(&self) -> Result<Remembered, Error> {
         within(ALL as usize, async {
+            self.take_over_alerts().await?;
             let mut tx = self.read().await?;
             let alerts = "SELECT document FROM alert ORDER BY rule, device LIMIT $1";
             let alerts = query(alerts, [ALL.into()]).fetch_all(&mut *tx).await?;
@@ -97,11 +98,13 @@ impl Store {
         .await
     }
 
-    /// Writes down what changed: alerts, what was said, the outbox and the audit log, all or nothing.
+    /// Writes down what changed: alerts, what was said, the outbox and the audit log, all or nothing. Refused by [`Error::Replaced`], as
+    /// all that follows here is, once somebody else has read the alerts.
     pub async fn record_alerts(&self, changes: &Changes, mut entries: Vec<Entry>, now: Timestamp) -> Result<(), Error> {
         within(changes.instances.len() + changes.groups.len() + changes.notices.len(), async {
             let mut writing = self.write().await?;
             let tx = &mut *writing.tx;
+            self.writes_alerts(tx).await?;
             let instances = changes.instances.iter();
             let (kept, gone): (Vec<_>, Vec<_>) = instances.partition(|(_, instance)| instance.is_some());
             for ((rule, device), _) in gone {
@@ -155,8 +158,10 @@ impl Store {
     pub async fn alive(&self, now: Timestamp) -> Result<(), Error> {
         within(0, async {
             let replace = "ON CONFLICT (one) DO UPDATE SET alive_at = excluded.alive_at";
-            let mut connection = self.pool.acquire().await?;
-            insert(&mut connection, "alert_clock (one, alive_at)", [[1_u32.into(), now.into()]], replace).await
+            let mut tx = self.pool.begin().await?;
+            self.writes_alerts(&mut tx).await?;
+            insert(&mut tx, "alert_clock (one, alive_at)", [[1_u32.into(), now.into()]], replace).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -164,8 +169,11 @@ impl Store {
     /// Notifications that are due, those that have waited longest first.
     pub async fn due_notices(&self, now: Timestamp, limit: u32) -> Result<Vec<NoticeRow>, Error> {
         let query = query(DUE, [now.into(), limit.min(PAGE).into()]);
-        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
-        rows.iter().map(notice).collect()
+        let rows = within(0, async {
+            self.still_writes_alerts().await?;
+            Ok(query.fetch_all(&self.pool).await?)
+        });
+        rows.await?.iter().map(notice).collect()
     }
 
     /// When the next notification is due.
@@ -186,8 +194,10 @@ impl Store {
         let tried = "UPDATE notice SET attempts = attempts + 1, due_at = $2, finished_at = $3, is_dead = $4, problem = $5 WHERE id = $1 AND finished_at IS NULL";
         let query = query(tried, [id.into(), due.into(), finished.into(), is_dead.into(), cut(problem, PROBLEM).into()]);
         within(0, async {
-            query.execute(&self.pool).await?;
-            Ok(())
+            let mut tx = self.pool.begin().await?;
+            self.writes_alerts(&mut tx).await?;
+            query.execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }

@@ -10,21 +10,25 @@ pub mod audit;
 mod contents;
 mod error;
 mod key;
+mod last;
 mod log;
 mod logs;
 mod mailbox;
 mod open;
 mod plans;
+mod readers;
 mod rollouts;
 mod rows;
 mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use sqlx::AnyPool;
 
@@ -32,6 +36,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use alerts::{Delivery, NoticeRow, Remembered};
 pub use error::Error;
+pub use last::LastReading;
 pub use log::Filter;
 pub use logs::{LogCount, LogLine, LogTemplate, Place, Search};
 pub use mailbox::{Letter, Owner};
@@ -43,12 +48,16 @@ pub use source::InForce;
 /// The store.
 pub struct Store {
     pool: AnyPool,
+    /// For searches, graphs and the like: they hold up nobody who writes.
+    readers: readers::Readers,
     key: SigningKey,
     backend: Backend,
     /// Partitions that are known to be there, by table and number.
     partitions: Mutex<HashSet<(&'static str, i64)>>,
     /// Days of which PostgreSQL is known to have a partition for lines of logs.
     log_days: Mutex<std::collections::BTreeSet<i64>>,
+    /// In whose name alerts are written; 0: nobody's.
+    alert_writer: AtomicU64,
 }
 
 /// Which database it is.
