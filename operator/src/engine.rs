@@ -14,6 +14,7 @@ pub(crate) mod governing;
 pub(crate) mod hands;
 mod heard;
 pub(crate) mod hooks;
+mod judging;
 pub(crate) mod logs;
 mod looks;
 mod outbox;
@@ -24,6 +25,7 @@ pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
+mod told;
 mod usage;
 mod voice;
 
@@ -49,6 +51,7 @@ use tokio_util::task::AbortOnDropHandle;
 use hands::Hands;
 use hands::away::Away;
 use hands::here::{Here, Watching};
+use hands::letters::Judged;
 use reports::Reports;
 use repositories::aside::Asides;
 use source::{Candidate, Wish};
@@ -85,6 +88,10 @@ pub(crate) enum Event {
     Probe(Ran),
     /// What a planner before this one was told of a probe.
     RememberedProbe(Ran),
+    /// What rules say of a device that somebody else reads.
+    Judged(Name, Judged),
+    /// Somebody works for a shard, by their clock.
+    Alive(u32, Timestamp),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
     /// The store does not take an outcome.
@@ -188,6 +195,9 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         events: events.clone(),
     };
     engine.restore(&url).await?;
+    if parts.shards > 0 {
+        engine.alerts.told_by(parts.shards);
+    }
     let (tell, interval) = (events.clone(), parts.interval);
     let mut follow = AbortOnDropHandle::new(tokio::spawn(async move {
         match parts.origin {
@@ -197,6 +207,9 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     }));
     let mut requests = parts.requests;
     let mut readings = usage::Readings::new(engine.read().usages.on_usage());
+    // What others read is seen here too.
+    let _seeing =
+        (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
     let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone() };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
     loop {
@@ -243,7 +256,8 @@ impl Engine {
     async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
         let rollouts = self.store.rollouts().await?;
         self.alerts = alerts::Watch::restore(self.store.alerts().await?, Timestamp::now());
-        let mut view = self.write();
+        let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.alerts.show_all(&mut view);
         view.observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         url.clone_into(&mut view.source.url);
         view.not_ready = Some("the source has not been read yet".into());
@@ -336,6 +350,8 @@ impl Engine {
             Some(Event::Remembered(name, seen)) => self.remembered(&name, Some(*seen), None),
             Some(Event::RememberedProbe(ran)) => self.remembered(&ran.device.clone(), None, Some(&ran)),
             Some(Event::Probe(ran)) => self.probe(&ran),
+            Some(Event::Judged(device, judged)) => self.judged(&device, judged),
+            Some(Event::Alive(shard, at)) => self.alerts.alive(shard, at, Timestamp::now()),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,

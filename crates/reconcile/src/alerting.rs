@@ -6,6 +6,7 @@
 //! ```
 
 pub mod alerts;
+pub mod due;
 pub mod expr;
 pub mod flap;
 pub mod groups;

@@ -179,8 +179,14 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let cache = args.data.join("cache");
     let view = engine::new_view();
     let watching = Watching { interval: look_interval, references: args.references.clone() };
-    let place =
-        Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), watching: watching.clone(), view: view.clone() };
+    let place = Workplace {
+        store: store.clone(),
+        secrets: secrets.clone(),
+        cache: cache.clone(),
+        watching: watching.clone(),
+        shards: args.kubernetes.shards,
+        view: view.clone(),
+    };
     let devices = Arc::new(Devices::new(secrets.clone(), &cache));
     let (requests, inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();

@@ -1,10 +1,11 @@
 //! Alerts in the loop: rules are asked where something changed, and what follows is written down before it is so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use api::usage::News;
+use api::view::View;
 use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
@@ -13,9 +14,12 @@ use reconcile::alerting::history::History;
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
 use reconcile::record::Actor;
-use reconcile::{Desired, Name, Series};
+use reconcile::{Desired, Name, Target};
 use store::Remembered;
 
+use super::hands::letters::Judged;
+use super::judging::Judging;
+use super::told::Told;
 use super::{Engine, audit};
 
 /// How often it is written down that the engine is there, while something waits to fire: within the time that a restart may take anyhow.
@@ -32,15 +36,12 @@ const COMMENT: usize = 500;
 pub(super) struct Watch {
     alerts: Alerts,
     silences: Vec<Silence>,
-    /// Devices of which something changed that rules may ask for.
-    touched: BTreeSet<Name>,
-    /// What rules look back at.
-    looked_back_at: BTreeSet<Series>,
-    /// That, of the devices whose usage is read.
-    history: BTreeMap<Name, History>,
-    /// When time alone could change what rules say of a device.
-    again: BTreeMap<Name, Timestamp>,
-    /// Another revision is in force.
+    judging: Judging,
+    /// What others say of the devices that they read, where they do.
+    told: Option<Told>,
+    /// Devices that are otherwise than before, where neither a rule nor a silence is.
+    other_devices: BTreeSet<Name>,
+    /// Other rules or silences are in force.
     other_rules: bool,
     /// What the store has not taken yet.
     unwritten: Changes,
@@ -55,45 +56,77 @@ impl Watch {
         Self { alerts: Alerts::restore(instances, groups, alive_at, now), ..Self::default() }
     }
 
+    /// What was restored is shown; from then on what changes is.
+    pub(super) fn show_all(&self, view: &mut View) {
+        for alert in self.alerts.all() {
+            let key = (alert.subject.rule.clone(), alert.subject.device.clone());
+            view.alerts.set(&key, Some(alert));
+            let seen = self.alerts.seen(&key.1);
+            if !seen.is_empty() {
+                view.observed.alerts.insert(key.1, seen);
+            }
+        }
+    }
+
     /// Something changed on a device.
     pub(super) fn touch(&mut self, device: &Name) {
-        self.touched.insert(device.clone());
+        self.judging.touch(device);
     }
 
     /// A device was read.
     pub(super) fn usage(&mut self, desired: &Desired, news: &News) {
-        if desired.rules.is_empty() || !desired.devices.contains_key(&news.device) {
-            return;
+        // Where others read devices, whoever has the shard judges them, also where that is this process.
+        if self.told.is_none() && !desired.rules.is_empty() && desired.devices.contains_key(&news.device) {
+            self.judging.usage(news);
         }
-        if !self.looked_back_at.is_empty() {
-            self.history.entry(news.device.clone()).or_default().push(&news.usage, &self.looked_back_at);
-        }
-        self.touched.insert(news.device.clone());
+    }
+
+    /// Devices are read by those who hold so many shards.
+    pub(super) fn told_by(&mut self, shards: u32) {
+        self.told = Some(Told::new(shards));
+    }
+
+    /// Somebody works for a shard.
+    pub(super) fn alive(&mut self, shard: u32, at: Timestamp, now: Timestamp) {
+        let again = self.told.as_mut().map(|told| told.alive(shard, at, now)).unwrap_or_default();
+        again.iter().for_each(|device| self.judging.touch(device));
     }
 
     /// Another revision is in force.
     pub(super) fn in_force(&mut self, old: &Desired, new: &Desired, changed: &BTreeSet<Name>) {
-        self.other_rules = true;
-        if old.revision.commit.is_empty() {
-            self.alerts.settle(Timestamp::now());
+        let now = Timestamp::now();
+        let is_first = old.revision.commit.is_empty();
+        if is_first {
+            self.alerts.settle(now);
         }
-        self.silences = silences(new);
-        if !changed.is_empty() {
-            self.history.retain(|device, _| new.devices.contains_key(device));
+        for device in changed {
+            if !new.devices.contains_key(device) {
+                self.judging.forget(device);
+                self.told.iter_mut().for_each(|told| told.forget(device));
+                continue;
+            }
+            if !is_first && !old.devices.contains_key(device) {
+                self.alerts.settle_device(device, now);
+            }
+            self.judging.touch(device);
         }
-        self.touched.extend(changed.iter().cloned());
         let same = old.rules.size() == new.rules.size()
             && old.rules.iter().zip(new.rules.iter()).all(|((_, old), (_, new))| Arc::ptr_eq(old, new));
+        let silences = silences(new);
+        self.other_rules |= is_first || !same || silences != self.silences || unusable(old) != unusable(new);
+        self.other_devices.extend(changed.iter().cloned());
+        self.silences = silences;
         if !same {
-            self.touched.extend(new.devices.keys().cloned());
-            self.looked_back_at = new.rules.values().flat_map(|rule| rule.looks_back_at()).collect();
+            new.devices.keys().for_each(|device| self.judging.touch(device));
+            self.judging.rules(new.rules.values().map(|rule| &**rule));
         }
     }
 
     /// When it has to be looked at again.
     pub(super) fn look_again(&self, is_store_away: bool) -> Option<Timestamp> {
         let alive = self.alive_at.filter(|_| !is_store_away && self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
-        self.again.values().min().copied().into_iter().chain(self.alerts.look_again()).chain(alive).min()
+        let told = self.told.as_ref().and_then(Told::next);
+        self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).min()
     }
 
     /// By how much the clock was set since it was last asked, if it was.
@@ -116,7 +149,23 @@ fn silences(desired: &Desired) -> Vec<Silence> {
     all.filter_map(|((_, name), object)| of((name, object))).collect()
 }
 
+/// Rules that are written and can't be used: their alerts stay as they are.
+fn unusable(desired: &Desired) -> usize {
+    desired.stalled.keys().filter(|target| matches!(target, Target::Object(Kind::AlertRule, _))).count()
+}
+
 impl Engine {
+    /// Somebody else reads the device, and says what follows from that.
+    pub(super) fn judged(&mut self, device: &Name, judged: Judged) {
+        if !self.read().desired.devices.contains_key(device) {
+            return;
+        }
+        if let Some(told) = &mut self.alerts.told {
+            told.judged(device, judged);
+            self.alerts.judging.touch(device);
+        }
+    }
+
     /// Asks the rules where something changed, lets time go on, and writes down what follows.
     pub(super) async fn watch(&mut self) {
         let desired = self.desired();
@@ -135,29 +184,37 @@ impl Engine {
 
     fn judge(&mut self, desired: &Desired, now: Timestamp) {
         let watch = &mut self.alerts;
-        let due: Vec<Name> = watch.again.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
-        watch.touched.extend(due);
+        let silent = watch.told.as_mut().map(|told| told.fall_silent(now)).unwrap_or_default();
+        silent.iter().for_each(|device| watch.judging.touch(device));
         let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let around = Around { desired, observed: &view.observed, silences: &watch.silences };
-        if std::mem::take(&mut watch.other_rules) {
-            watch.alerts.in_force(around, now);
+        let other_devices = std::mem::take(&mut watch.other_devices);
+        match std::mem::take(&mut watch.other_rules) {
+            true => watch.alerts.in_force(around, now),
+            false => watch.alerts.devices_in_force(around, &other_devices, now),
         }
         let none = History::default();
-        for name in std::mem::take(&mut watch.touched) {
-            watch.again.remove(&name);
+        for name in watch.judging.take(now) {
             let Some(device) = desired.devices.get(&name) else { continue };
             let seen = view.observed.devices.get(&name).map(|seen| &**seen);
             let usage = view.usages.latest(&name);
-            let history = watch.history.get(&name).unwrap_or(&none);
-            let inputs = Inputs { device, seen, usage: usage.as_deref(), history, now };
+            let mut next = None;
+            let inputs = Inputs { device, seen, usage: usage.as_deref(), history: watch.judging.history(&name).unwrap_or(&none), now };
             for rule in desired.rules.values().filter(|rule| rule.applies_to(device)) {
-                let (verdict, again): (Verdict, _) = rule.verdict(&inputs);
-                watch.alerts.verdict(around, &rule.name, &name, &verdict, now);
-                if let Some(at) = again {
-                    let at = watch.again.get(&name).map_or(at, |before| at.min(*before));
-                    watch.again.insert(name.clone(), at);
+                let verdict = match watch.told.as_ref().filter(|_| rule.reads()) {
+                    // Nothing was said yet: what is known stays.
+                    Some(told) => told.verdict(&rule.name, &name),
+                    None => {
+                        let (verdict, again): (Verdict, _) = rule.verdict(&inputs);
+                        next = next.into_iter().chain(again).min();
+                        Some(verdict)
+                    }
+                };
+                if let Some(verdict) = verdict {
+                    watch.alerts.verdict(around, &rule.name, &name, &verdict, now);
                 }
             }
+            watch.judging.again(&name, next);
         }
         watch.alerts.pass(around, now);
     }
@@ -175,7 +232,7 @@ impl Engine {
             if let Err(error) = self.store.record_alerts(&changes, entries, now).await {
                 let newer = std::mem::replace(&mut self.alerts.unwritten, changes);
                 merge(&mut self.alerts.unwritten, newer);
-                return self.store_failed(&error);
+                return self.alerts_refused(&error);
             }
             self.show_alerts(&changes);
             if !changes.notices.is_empty() {
@@ -186,13 +243,24 @@ impl Engine {
         if waits && self.alerts.alive_at.is_none_or(|at| now.duration_since(at).abs() >= ALIVE) {
             self.alerts.alive_at = Some(now);
             if let Err(error) = self.store.alive(now).await {
-                self.store_failed(&error);
+                self.alerts_refused(&error);
             }
         }
     }
 
+    /// The store refuses; where that is because somebody else writes alerts by now, this one has nothing more to say.
+    fn alerts_refused(&mut self, error: &store::Error) {
+        match error {
+            store::Error::Replaced(_) => {
+                tracing::warn!(%error, "what this replica has to say of alerts counts no more");
+                self.replaced = true;
+            }
+            error => self.store_failed(error),
+        }
+    }
+
     fn show_alerts(&mut self, changes: &Changes) {
-        for happening in &changes.happenings {
+        for happening in changes.happenings.iter().filter(|happening| !happening.held) {
             let (rule, device) = &happening.key;
             match happening.transition {
                 Transition::Firing => tracing::warn!(%rule, %device, id = happening.id, "an alert fires: {}", happening.text),
@@ -203,26 +271,26 @@ impl Engine {
         for notice in &changes.notices {
             tracing::info!(receiver = %notice.receiver, id = notice.id, reason = ?notice.reason, firing = notice.firing.len(), resolved = notice.resolved.len(), "to be said");
         }
-        let seen = self.alerts.alerts.seen();
-        let all = Arc::new(self.alerts.alerts.all().cloned().collect::<Vec<_>>());
         let mut dirty = BTreeSet::new();
         let rules: BTreeSet<Name> = changes.instances.keys().map(|(rule, _)| rule.clone()).collect();
         {
-            let mut view = self.write();
-            let before = std::mem::replace(&mut view.observed.alerts, seen);
+            let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             // A rollout's gate asks for what fires on its devices.
             let devices: BTreeSet<&Name> = changes.instances.keys().map(|(_, device)| device).collect();
-            for device in devices.into_iter().filter(|device| before.get(*device) != view.observed.alerts.get(*device)) {
-                dirty.extend(view.desired.selected_by.get(device).into_iter().flatten().cloned());
+            for device in devices {
+                let seen = self.alerts.alerts.seen(device);
+                if view.observed.alerts.get(device).map_or(!seen.is_empty(), |before| *before != seen) {
+                    dirty.extend(view.desired.selected_by.get(device).into_iter().flatten().cloned());
+                    match seen.is_empty() {
+                        true => drop(view.observed.alerts.remove(device)),
+                        false => drop(view.observed.alerts.insert(device.clone(), seen)),
+                    }
+                }
             }
-            view.alerts = all;
-            view.beyond_limit = view
-                .desired
-                .rules
-                .keys()
-                .map(|rule| (rule.clone(), self.alerts.alerts.over_limit(rule)))
-                .filter(|(_, beyond)| *beyond > 0)
-                .collect();
+            for key in changes.instances.keys() {
+                view.alerts.set(key, self.alerts.alerts.get(key));
+            }
+            view.beyond_limit = self.alerts.alerts.beyond_limit().map(|(rule, beyond)| (rule.clone(), beyond)).collect();
         }
         self.dirty.extend(dirty);
         self.tell(|told| told.objects(rules.into_iter().map(|rule| (Kind::AlertRule, rule))));
@@ -248,7 +316,7 @@ impl Engine {
         let changes = self.alerts.alerts.take_changes();
         if let Err(error) = self.store.record_alerts(&changes, vec![entry], now).await {
             merge(&mut self.alerts.unwritten, changes);
-            self.store_failed(&error);
+            self.alerts_refused(&error);
             return Err(error.to_string());
         }
         self.show_alerts(&changes);
@@ -266,9 +334,12 @@ fn merge(older: &mut Changes, newer: Changes) {
 
 /// What belongs into the audit log.
 fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
+    // What flaps is held as firing until it does no more: what it does meanwhile would fill the log.
     let verb = match happening.transition {
-        Transition::Firing => "fire",
-        Transition::Resolved => "resolve",
+        Transition::Firing if !happening.held => "fire",
+        Transition::Resolved if !happening.held => "resolve",
+        Transition::FlappingBegan => "flap",
+        Transition::FlappingEnded => "settle",
         _ => return None,
     };
     let mut entry = audit(Actor::engine(), verb, &format!("device/{}", happening.key.1), &happening.text);

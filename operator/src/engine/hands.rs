@@ -39,7 +39,10 @@ impl Hands {
                 }
                 BTreeSet::new()
             }
-            Self::Away(away) => away.update(changed),
+            Self::Away(away) => {
+                away.judge(desired);
+                away.update(changed)
+            }
         }
     }
 
@@ -66,6 +69,13 @@ impl Hands {
         match self {
             Self::Here(here) => here.outdated(name),
             Self::Away(away) => away.outdated(view, name),
+        }
+    }
+
+    /// Whether a device answers, as far as looks say: one that does not is read less often.
+    pub(super) fn contact(&mut self, name: &Name, is_there: bool) {
+        if let Self::Here(here) = self {
+            here.contact(name, is_there);
         }
     }
 

@@ -38,9 +38,13 @@ impl Engine {
         if seen.is_reachable() && is_outdated(&view, &units, name, seen.seen_at) {
             self.hands.outdated(&view, name);
         }
+        let is_reachable = (old.contact != seen.contact).then(|| seen.is_reachable());
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         self.behind(&view, name, was_dead);
         drop(view);
+        if let Some(is_reachable) = is_reachable {
+            self.hands.contact(name, is_reachable);
+        }
         if changed || is_known_first {
             self.alerts.touch(name);
             self.tell(|told| told.devices([name]));
@@ -111,6 +115,9 @@ impl Engine {
         drop(view);
         if before == ran.seen.state && is_other_code {
             self.tell(|told| told.devices([&ran.device]));
+        }
+        if before != ran.seen.state && ran.seen.state == ProbeState::Ok {
+            self.hands.contact(&ran.device, true);
         }
         if before != ran.seen.state {
             self.alerts.touch(&ran.device);

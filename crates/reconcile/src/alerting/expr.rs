@@ -110,6 +110,11 @@ impl Compiled {
         self.value.as_ref()?.value(&self.terms, inputs).ok().filter(|value| value.is_finite())
     }
 
+    /// Whether it asks for readings.
+    pub fn reads(&self) -> bool {
+        self.terms.iter().any(Term::is_read) || self.fallback.reads()
+    }
+
     /// The series that it looks back at.
     pub fn looks_back_at(&self) -> BTreeSet<Series> {
         self.terms.iter().filter_map(Term::looks_back_at).cloned().collect()
@@ -118,8 +123,7 @@ impl Compiled {
     /// When time alone could change what it says.
     pub fn look_again(&self, inputs: &Inputs<'_>) -> Option<Timestamp> {
         let tick = self.terms.iter().any(Term::is_timed).then(|| inputs.now.checked_add(TICK).ok()).flatten();
-        let reads = self.terms.iter().any(Term::is_read) || self.fallback.reads();
-        let stale = inputs.usage.filter(|_| reads).and_then(|usage| usage.at.checked_add(STALE).ok()).filter(|at| *at >= inputs.now);
+        let stale = inputs.usage.filter(|_| self.reads()).and_then(|usage| usage.at.checked_add(STALE).ok()).filter(|at| *at >= inputs.now);
         // The instant itself is not too long ago yet.
         let stale = stale.and_then(|at| at.checked_add(SignedDuration::from_millis(1)).ok());
         tick.into_iter().chain(stale).min()

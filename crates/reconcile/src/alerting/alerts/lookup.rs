@@ -21,7 +21,7 @@ pub enum Refused {
 impl Alerts {
     /// All of them, by rule and device.
     pub fn all(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values()
+        self.instances.iter().map(|(_, instance)| instance)
     }
 
     /// Groups of which something was said or is to be said.
