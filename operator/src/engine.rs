@@ -44,7 +44,7 @@ use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
 use store::Store;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -218,7 +218,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             () = stop.cancelled() => break,
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
-            is_down = turned(&mut own_network) => engine.write().own_network_down = is_down,
+            is_down = heard::turned(&mut own_network) => engine.write().own_network_down = is_down,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
             Some(news) = readings.next() => engine.usage(&news),
             () = tokio::time::sleep(wake) => engine.time_passed(),
@@ -560,17 +560,6 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
             return;
         }
     }
-}
-
-/// Our own network is down, or is back.
-async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> bool {
-    if let Some(receiver) = own_network
-        && receiver.changed().await.is_ok()
-    {
-        return *receiver.borrow_and_update();
-    }
-    // Others look at devices, and know it of their networks.
-    std::future::pending().await
 }
 
 /// Something is on its way, so that even a look that found nothing new counts.

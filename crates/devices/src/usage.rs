@@ -150,7 +150,7 @@ async fn keep_reading(shared: Arc<Shared>, device: Arc<Device>, metrics: Metrics
             },
         }
         let Ok(permit) = shared.lanes[usize::from(failures > 0)].acquire().await else { return };
-        let measured = measure(&shared.read, &device, &metrics, &mut rates, interval).await;
+        let measured = measure((shared.read)(device.clone(), metrics.clone(), interval.min(LIMIT)), &device, &mut rates, interval).await;
         drop(permit);
         failures = if measured.usage.is_ok() { 0 } else { failures.saturating_add(1) };
         // After a pause the missed readings are not made up for.
@@ -171,9 +171,14 @@ fn pause(interval: Duration, failures: u32, share: f64) -> Duration {
     interval.saturating_mul(1 << failures.min(16)).min(LONGEST.max(interval)).mul_f64(0.9 + 0.2 * share)
 }
 
-async fn measure(read: &Read, device: &Arc<Device>, metrics: &Metrics, rates: &mut Rates, interval: Duration) -> Measured {
+async fn measure(
+    reading: impl Future<Output = Result<Reading, String>>,
+    device: &Device,
+    rates: &mut Rates,
+    interval: Duration,
+) -> Measured {
     let (at, asked) = (Timestamp::now(), Instant::now());
-    let (usage, note) = match read(device.clone(), metrics.clone(), interval.min(LIMIT)).await {
+    let (usage, note) = match reading.await {
         Ok(reading) => {
             let (usage, note) = rates.usage(at, asked, reading, interval);
             (Ok(Arc::new(usage)), note)
@@ -201,17 +206,12 @@ async fn read(devices: &Devices, device: &Device, metrics: &Metrics, limit: Dura
 }
 
 /// Two readings of a device, so long apart: what `Scheduler` would tell, once there are rates.
-pub async fn once(devices: &Arc<Devices>, device: &Arc<Device>, apart: Duration) -> Result<Usage, String> {
+pub async fn once(devices: &Devices, device: &Device, apart: Duration) -> Result<Usage, String> {
     let Some(metrics) = &device.metrics else { return Err("the device has no metrics".into()) };
     let (mut rates, limit) = (Rates::default(), apart.max(LIMIT));
-    let devices = devices.clone();
-    let read: Read = Arc::new(move |device, metrics, limit| {
-        let devices = devices.clone();
-        async move { read(&devices, &device, &metrics, limit).await }.boxed()
-    });
-    measure(&read, device, metrics, &mut rates, limit).await.usage?;
+    measure(read(devices, device, metrics, limit.min(LIMIT)), device, &mut rates, limit).await.usage?;
     tokio::time::sleep(apart).await;
-    measure(&read, device, metrics, &mut rates, limit).await.usage.map(Arc::unwrap_or_clone)
+    measure(read(devices, device, metrics, limit.min(LIMIT)), device, &mut rates, limit).await.usage.map(Arc::unwrap_or_clone)
 }
 
 /// A share between 0 and 1 that is always the same for a device.

@@ -166,7 +166,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let lock = lock(&args.data)?;
     more_files();
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
-    let store = Arc::new(Store::open(&options).await?);
+    let store = match options.url.as_deref().and_then(database) {
+        Some(place) => Store::open(&options).await.context(place)?,
+        None => Store::open(&options).await?,
+    };
+    let store = Arc::new(store);
     let cluster = kubernetes::connect(&args.kubernetes).await?;
     let secrets = match &cluster {
         Some(cluster) if args.secrets.is_none() => Secrets::from_source(Arc::new(kubernetes::Read(cluster.secrets()))),
@@ -249,6 +253,12 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
     Ok(Running { view, stop, task, samples, logs, _lock: lock })
+}
+
+/// Where a database is, without who may use it.
+fn database(url: &str) -> Option<String> {
+    let url: reqwest::Url = url.parse().ok()?;
+    Some(format!("the database at {}:{}{}", url.host_str()?, url.port().unwrap_or(5432), url.path()))
 }
 
 fn remote_write_to(url: &reqwest::Url, token: Option<&Path>) -> anyhow::Result<remote_write::Receiver> {

@@ -7,6 +7,7 @@ use devices::probe::Ran;
 use jiff::Timestamp;
 use reconcile::record::RecordedStep;
 use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
+use tokio::sync::watch;
 
 use super::{Engine, is_moving, reports};
 
@@ -166,4 +167,15 @@ fn concerned(view: &View, device: &Name) -> Vec<Name> {
         view.observed.rollouts.iter().filter(|(_, rollout)| rollout.deletion.is_some() && rollout.placements.contains_key(device));
     let deleted = deleted.map(|(name, _)| name);
     view.desired.selected_by.get(device).into_iter().flatten().chain(deleted).cloned().collect()
+}
+
+/// Our own network is down, or is back.
+pub(super) async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> bool {
+    if let Some(receiver) = own_network
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
+    }
+    // Others look at devices, and know it of their networks.
+    std::future::pending().await
 }
