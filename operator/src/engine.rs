@@ -15,6 +15,7 @@ pub(crate) mod hands;
 mod heard;
 mod heartbeat;
 pub(crate) mod hooks;
+mod judging;
 pub(crate) mod logs;
 mod looks;
 mod outbox;
@@ -25,6 +26,7 @@ pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
+mod told;
 mod usage;
 mod voice;
 
@@ -43,13 +45,14 @@ use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
 use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
 use store::Store;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use hands::Hands;
 use hands::away::Away;
 use hands::here::{Here, Watching};
+use hands::letters::Judged;
 use reports::Reports;
 use repositories::aside::Asides;
 use source::{Candidate, Wish};
@@ -86,6 +89,10 @@ pub(crate) enum Event {
     Probe(Ran),
     /// What a planner before this one was told of a probe.
     RememberedProbe(Ran),
+    /// What rules say of a device that somebody else reads.
+    Judged(Name, Judged),
+    /// Somebody works for a shard, by their clock.
+    Alive(u32, Timestamp),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
     /// The store does not take an outcome.
@@ -163,16 +170,12 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
     let (ask, wishes) = mpsc::channel(WISHES);
-    let mut own_network = None;
+    let usages = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).usages.clone();
     let hands = match parts.shards {
-        0 => {
-            let usages = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).usages.clone();
-            let here = Here::new(parts.devices, events.clone(), probes, &parts.watching, usages);
-            own_network = Some(here.own_network());
-            Hands::Here(here)
-        }
+        0 => Hands::Here(Here::new(parts.devices, events.clone(), probes, &parts.watching, usages)),
         shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
     };
+    let mut own_network = hands.own_network();
     let mut engine = Engine {
         actors: actor::Actors::new(parts.store.clone(), hands.actor(&parts.store), events.clone()),
         hands,
@@ -195,6 +198,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         events: events.clone(),
     };
     engine.restore(&url).await?;
+    engine.alerts.told_by(parts.shards);
     let (tell, interval) = (events.clone(), parts.interval);
     let mut follow = AbortOnDropHandle::new(tokio::spawn(async move {
         match parts.origin {
@@ -204,6 +208,9 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     }));
     let mut requests = parts.requests;
     let mut readings = usage::Readings::new(engine.read().usages.on_usage());
+    // What others read is seen here too.
+    let _seeing =
+        (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
     let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone(), places: parts.places };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
     let _beating = parts.heartbeat.map(|heart| heartbeat::start(heart, events.clone(), engine.view.clone()));
@@ -213,7 +220,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             () = stop.cancelled() => break,
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
-            is_down = turned(&mut own_network) => engine.write().own_network_down = is_down,
+            is_down = heard::turned(&mut own_network) => engine.write().own_network_down = is_down,
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
             Some(news) = readings.next() => engine.usage(&news),
             () = tokio::time::sleep(wake) => engine.time_passed(),
@@ -251,7 +258,8 @@ impl Engine {
     async fn restore(&mut self, url: &str) -> anyhow::Result<()> {
         let rollouts = self.store.rollouts().await?;
         self.alerts = alerts::Watch::restore(self.store.alerts().await?, Timestamp::now());
-        let mut view = self.write();
+        let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.alerts.show_all(&mut view);
         view.observed.rollouts = rollouts.into_iter().map(|(name, rollout)| (name, Arc::new(rollout))).collect();
         url.clone_into(&mut view.source.url);
         view.not_ready = Some("the source has not been read yet".into());
@@ -344,6 +352,8 @@ impl Engine {
             Some(Event::Remembered(name, seen)) => self.remembered(&name, Some(*seen), None),
             Some(Event::RememberedProbe(ran)) => self.remembered(&ran.device.clone(), None, Some(&ran)),
             Some(Event::Probe(ran)) => self.probe(&ran),
+            Some(Event::Judged(device, judged)) => self.judged(&device, judged),
+            Some(Event::Alive(shard, at)) => self.alerts.alive(shard, at, Timestamp::now()),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
@@ -553,17 +563,6 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
             return;
         }
     }
-}
-
-/// Our own network is down, or is back.
-async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> bool {
-    if let Some(receiver) = own_network
-        && receiver.changed().await.is_ok()
-    {
-        return *receiver.borrow_and_update();
-    }
-    // Others look at devices, and know it of their networks.
-    std::future::pending().await
 }
 
 /// Something is on its way, so that even a look that found nothing new counts.

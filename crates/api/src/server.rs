@@ -392,8 +392,8 @@ async fn alerts(State(shared): State<Shared>) -> Response {
     let (alerts, beyond_limit, lost) =
         read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone(), view.outbox.standing.lost.clone()));
     let left_off = alerts.len().saturating_sub(ALERTS);
-    Json(json!({"items": &alerts[..alerts.len() - left_off], "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost}))
-        .into_response()
+    let items: Vec<_> = alerts.iter().take(ALERTS).collect();
+    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost})).into_response()
 }
 
 /// Notifications, the newest first.

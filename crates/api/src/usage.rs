@@ -36,6 +36,9 @@ pub struct Last {
     /// What of the last one was left out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Another replica has read it.
+    #[serde(skip)]
+    far: bool,
     /// How long each probe took when it last passed.
     #[serde(skip)]
     probes: BTreeMap<String, f64>,
@@ -45,6 +48,11 @@ pub struct Last {
 }
 
 impl Last {
+    /// Whether another replica has read it.
+    pub fn is_far(&self) -> bool {
+        self.far
+    }
+
     /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
     fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
@@ -217,6 +225,20 @@ impl Usages {
         self.last.write().unwrap_or_else(PoisonError::into_inner).remove(device);
     }
 
+    /// What another replica has read: it is shown, and neither stored nor told of. What is read here counts for more.
+    pub fn far(&self, device: &Name, last: Last) {
+        let mut all = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        let is_there = all.get(device).map(Last::is_far);
+        if is_there == Some(true) || (is_there.is_none() && all.len() < DEVICES) {
+            all.insert(device.clone(), Last { far: true, ..last });
+        }
+    }
+
+    /// Forgets what another replica has read of others than these.
+    pub fn keep_far(&self, is_there: impl Fn(&Name) -> bool) {
+        self.last.write().unwrap_or_else(PoisonError::into_inner).retain(|device, last| !last.far || is_there(device));
+    }
+
     /// Looks at all of them from one on, in the order of their names, for as long as `each` wants.
     pub fn each(&self, after: Option<&Name>, mut each: impl FnMut(&Name, &Last) -> bool) {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -234,7 +256,11 @@ impl Usages {
         if last.len() >= DEVICES && !last.contains_key(device) {
             return None;
         }
-        Some(change(last.entry(device.clone()).or_default()))
+        let last = last.entry(device.clone()).or_default();
+        if last.far {
+            *last = Last::default();
+        }
+        Some(change(last))
     }
 
     fn tell(&self, device: &Name, usage: &Arc<Usage>) {
@@ -384,6 +410,27 @@ mod tests {
         drop(news);
         usages.took(&web, &usage(0, 0.5), None);
         assert_eq!(usages.missed(), 3, "who listens no more misses nothing");
+    }
+
+    /// What others have read is shown; what is read here takes its place.
+    #[tokio::test]
+    async fn what_others_have_read_is_only_shown() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let mut news = usages.on_usage();
+        let far = |second| Last { usage: Some(usage(second, 0.5)), ..Last::default() };
+        usages.far(&web, far(1));
+        usages.far(&web, far(2));
+        assert_eq!((usages.latest(&web), news.try_recv().is_err()), (Some(usage(2, 0.5)), true));
+        usages.failed(&web, Timestamp::from_second(3).unwrap(), "no answer".into());
+        assert_eq!(usages.latest(&web), None, "nothing was read here yet");
+        usages.far(&web, far(4));
+        assert_eq!(usages.last(&web).unwrap().problem, "no answer", "what is read here counts");
+        usages.keep_far(|_| false);
+        assert_eq!(usages.len(), 1);
+        usages.forget(&web);
+        usages.far(&web, far(5));
+        usages.keep_far(|_| false);
+        assert!(usages.is_empty());
     }
 
     #[test]

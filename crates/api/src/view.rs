@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::command::Command;
 use reconcile::limits::{Reach, TooFar};
-use reconcile::{Deferred, Desired, Name, Observed, Outlook, Revision, Target};
+use reconcile::{Deferred, Desired, Map, Name, Observed, Outlook, Revision, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +35,7 @@ pub struct View {
     /// was taken from them. Elsewhere, who may do what is in force as everything else is.
     pub newest: Option<Arc<Desired>>,
     /// Alerts, by rule and device.
-    pub alerts: Arc<Vec<Instance>>,
+    pub alerts: Shown,
     /// Devices that a rule has no room for, by rule.
     pub beyond_limit: BTreeMap<Name, usize>,
     /// Why the engine does not act just now, if so: the store is away, a first sync is missing.
@@ -76,6 +76,35 @@ pub struct Outbox {
     pub looked_at: Option<Timestamp>,
     /// Beats of the heartbeat since the start, where there is one: `sent`, `failed`, and `withheld` where not all was well.
     pub beats: BTreeMap<&'static str, u64>,
+}
+
+/// Alerts as they are shown. A copy shares what it has in common with the original.
+#[derive(Clone, Debug, Default)]
+pub struct Shown(Map<(Name, Name), Arc<Instance>>);
+
+impl Shown {
+    /// All of them, by rule and device.
+    pub fn iter(&self) -> impl Iterator<Item = &Instance> {
+        self.0.values().map(|instance| &**instance)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.size()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The alert of a rule on a device is as it is now, or gone.
+    pub fn set(&mut self, key: &(Name, Name), now: Option<&Instance>) {
+        match now {
+            Some(now) => self.0.insert_mut(key.clone(), Arc::new(now.clone())),
+            None => drop(self.0.remove_mut(key)),
+        }
+    }
 }
 
 impl View {

@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod backtest;
+pub mod due;
 pub mod expr;
 pub mod flap;
 pub mod groups;

@@ -95,7 +95,7 @@ pub struct AlertSeen {
 
 /// What was last seen of one device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DeviceSeen {
     /// Whether it can be acted on.
     pub contact: Contact,
@@ -133,7 +133,7 @@ pub enum Contact {
 
 /// What kind of machine it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Facts {
     /// Distribution, such as `debian`.
     pub os: String,

@@ -222,7 +222,7 @@ impl<'de> Deserialize<'de> for Series {
 
 /// What a device used at one instant. A series that is missing was not seen: that is not zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Usage {
     /// When it was asked.
     pub at: Timestamp,

@@ -140,9 +140,10 @@ pub enum Delivery {
 }
 
 impl Store {
-    /// Alerts as they were when the last transaction ended.
+    /// Alerts as they were when the last transaction ended. From now on this process writes them: whoever did so before is refused.
     pub async fn alerts(&self) -> Result<Remembered, Error> {
         within(ALL as usize, async {
+            self.take_over_alerts().await?;
             let mut tx = self.read().await?;
             let alerts = "SELECT document FROM alert ORDER BY rule, device LIMIT $1";
             let alerts = query(alerts, [ALL.into()]).fetch_all(&mut *tx).await?;
@@ -158,11 +159,13 @@ impl Store {
         .await
     }
 
-    /// Writes down what changed: alerts, what was said, the outbox and the audit log, all or nothing.
+    /// Writes down what changed: alerts, what was said, the outbox and the audit log, all or nothing. Refused by [`Error::Replaced`], as
+    /// all that follows here is, once somebody else has read the alerts.
     pub async fn record_alerts(&self, changes: &Changes, mut entries: Vec<Entry>, now: Timestamp) -> Result<(), Error> {
         within(changes.instances.len() + changes.groups.len() + changes.notices.len(), async {
             let mut writing = self.write().await?;
             let tx = &mut *writing.tx;
+            self.writes_alerts(tx).await?;
             let instances = changes.instances.iter();
             let (kept, gone): (Vec<_>, Vec<_>) = instances.partition(|(_, instance)| instance.is_some());
             for ((rule, device), _) in gone {
@@ -199,8 +202,10 @@ impl Store {
     pub async fn alive(&self, now: Timestamp) -> Result<(), Error> {
         within(0, async {
             let replace = "ON CONFLICT (one) DO UPDATE SET alive_at = excluded.alive_at";
-            let mut connection = self.pool.acquire().await?;
-            insert(&mut connection, "alert_clock (one, alive_at)", [[1_u32.into(), now.into()]], replace).await
+            let mut tx = self.pool.begin().await?;
+            self.writes_alerts(&mut tx).await?;
+            insert(&mut tx, "alert_clock (one, alive_at)", [[1_u32.into(), now.into()]], replace).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -208,8 +213,11 @@ impl Store {
     /// Notifications that are due, `each` of every receiver at most, those that have waited longest first.
     pub async fn due_notices(&self, now: Timestamp, each: u32) -> Result<Vec<Due>, Error> {
         let query = query(DUE, [now.into(), each.min(PAGE).into()]);
-        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
-        rows.iter().map(|row| Ok(Due { id: text(row, "id")?, receiver: Name::parse(&text(row, "receiver")?) })).collect()
+        let rows = within(0, async {
+            self.still_writes_alerts().await?;
+            Ok(query.fetch_all(&self.pool).await?)
+        });
+        rows.await?.iter().map(|row| Ok(Due { id: text(row, "id")?, receiver: Name::parse(&text(row, "receiver")?) })).collect()
     }
 
     /// One notification, if it is there.
@@ -278,6 +286,7 @@ impl Store {
         let values = [id.into(), due.into(), finished.into(), is_dead.into(), cut(problem, PROBLEM).into(), to_json(&reached).into()];
         within(0, async {
             let mut tx = self.pool.begin().await?;
+            self.writes_alerts(&mut tx).await?;
             let done = query(tried, values).execute(&mut *tx).await?;
             if done.rows_affected() > 0 {
                 write_notices(&mut tx, instead, now).await?;

@@ -36,6 +36,9 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// A search or a graph was asked for too much.
+    #[error("it took too long and was stopped: ask for a shorter time, or for less")]
+    TooLong,
     /// A row does not hold what we wrote.
     #[error("the database holds something that we did not write: {0}")]
     Damaged(String),
@@ -89,6 +92,7 @@ impl Error {
             Self::Locked(_) => "locked",
             Self::Away(_) => "away",
             Self::Database(_) => "database",
+            Self::TooLong => "too-long",
             Self::Damaged(_) => "damaged",
             Self::Url(_) => "url",
             Self::File { .. } => "file",
@@ -131,6 +135,8 @@ fn sqlite(code: &str, error: sqlx::Error) -> Error {
     match code.parse::<u32>().map(|code| code & 0xff) {
         Ok(13) => Error::Full(error),
         Ok(5 | 6) => Error::Locked(error),
+        // Interrupted: only whoever reads is, when its time is over.
+        Ok(9) => Error::TooLong,
         // Corrupt, and not a database at all.
         Ok(11 | 26) => Error::Damaged(error.to_string()),
         // Permission denied, read-only, I/O error, cannot open.

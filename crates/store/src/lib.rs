@@ -11,21 +11,25 @@ pub mod audit;
 mod contents;
 mod error;
 mod key;
+mod last;
 mod log;
 mod logs;
 mod mailbox;
 mod open;
 mod plans;
+mod readers;
 mod rollouts;
 mod rows;
 mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use sqlx::AnyPool;
 
@@ -33,6 +37,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use error::Error;
+pub use last::LastReading;
 pub use log::Filter;
 pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};
 pub use mailbox::{Letter, Owner};
@@ -44,12 +49,16 @@ pub use source::InForce;
 /// The store.
 pub struct Store {
     pool: AnyPool,
+    /// For searches, graphs and the like: they hold up nobody who writes.
+    readers: readers::Readers,
     key: SigningKey,
     backend: Backend,
     /// Partitions that are known to be there, by table and number.
     partitions: Mutex<HashSet<(&'static str, i64)>>,
     /// The partitions for lines of logs that PostgreSQL is known to have: from when until when.
     log_partitions: Mutex<std::collections::BTreeMap<i64, i64>>,
+    /// In whose name alerts are written; 0: nobody's.
+    alert_writer: AtomicU64,
 }
 
 /// Which database it is.

@@ -153,7 +153,7 @@ impl Store {
     pub async fn log_counts(&self, device: &str, since: i64) -> Result<Vec<LogCount>, Error> {
         let statement =
             "SELECT slot, device, template, lines FROM log_count WHERE device = $1 AND slot >= $2 ORDER BY slot, template LIMIT 100000";
-        let rows = within(0, async { Ok(query(statement, [device.into(), Value::Number(Some(since))]).fetch_all(&self.pool).await?) });
+        let rows = self.readers.all(statement, [device.into(), Value::Number(Some(since))]).await?;
         let count = |row: &sqlx::any::AnyRow| {
             Ok(LogCount {
                 slot: number(row, "slot")?,
@@ -162,7 +162,7 @@ impl Store {
                 lines: number(row, "lines")?,
             })
         };
-        rows.await?.iter().map(count).collect()
+        rows.iter().map(count).collect()
     }
 
     /// Keeps templates: new ones, and those that changed.

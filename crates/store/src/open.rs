@@ -7,15 +7,17 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 
 use crate::audit::tree::Frontier;
+use crate::readers::Readers;
 use crate::rows::{maybe_text, number, query, text};
 use crate::samples::partitions;
-use crate::{Backend, Error, Store, key, log, logs};
+use crate::{Backend, Error, Store, key, log, logs, readers};
 
 /// Longest wait for a connection: a busy pool, or a server that does not answer.
 const ACQUIRE: Duration = Duration::from_secs(10);
@@ -30,6 +32,9 @@ const SQLITE: [&str; 4] =
     ["PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"];
 /// What the server itself gives up on, before we do.
 const POSTGRES: [&str; 3] = ["SET lock_timeout = '5s'", "SET statement_timeout = '15s'", "SET idle_in_transaction_session_timeout = '60s'"];
+/// The same for whoever only reads, and a little earlier than [`readers::LIMIT`].
+const POSTGRES_READS: [&str; 3] =
+    ["SET statement_timeout = '9500ms'", "SET default_transaction_read_only = on", "SET idle_in_transaction_session_timeout = '60s'"];
 /// What a URL may say; anything else would be ignored, and logged with its value, which may be a mistyped secret.
 const PARAMETERS: [&str; 16] = [
     "sslmode",
@@ -92,6 +97,7 @@ impl Store {
 
     /// Lets go of the database.
     pub async fn close(&self) {
+        self.readers.close().await;
         self.pool.close().await;
     }
 
@@ -165,14 +171,16 @@ async fn open_sqlite(data: &Path) -> Result<Store, Error> {
     let pool =
         pool(1, &SQLITE).idle_timeout(None).max_lifetime(None).connect_lazy_with(AnyConnectOptions::from_str(&sqlite_url(&path, "rw")?)?);
     let opened = identity(&path)?;
-    open(data, pool, Backend::Sqlite { path, opened }).await
+    let readers = Readers::sqlite(&sqlite_url(&path, "rw")?)?;
+    open(data, pool, readers, Backend::Sqlite { path, opened }).await
 }
 
 async fn open_postgres(data: &Path, url: &str) -> Result<Store, Error> {
     let options = AnyConnectOptions::from_str(url)?;
     check(&options)?;
     prepare(&options, &POSTGRES).await?;
-    open(data, pool(8, &POSTGRES).connect_lazy_with(options), Backend::Postgres).await
+    let readers = Readers::postgres(pool(readers::MANY, &POSTGRES_READS).connect_lazy_with(options.clone()));
+    open(data, pool(8, &POSTGRES).connect_lazy_with(options), readers, Backend::Postgres).await
 }
 
 /// Connects once by hand, since a pool would try again for a while and then not say why, and brings the schema up to date.
@@ -194,7 +202,7 @@ async fn prepare(options: &AnyConnectOptions, settings: &'static [&'static str])
     Ok(connection.close().await?)
 }
 
-async fn open(data: &Path, pool: AnyPool, backend: Backend) -> Result<Store, Error> {
+async fn open(data: &Path, pool: AnyPool, readers: Readers, backend: Backend) -> Result<Store, Error> {
     let signer = "SELECT signer FROM audit_tree WHERE one = 1";
     let before = sqlx::query(signer).fetch_optional(&pool).await?;
     let key = key::read(data, before.map(|row| maybe_text(&row, "signer")).transpose()?.flatten().as_deref())?;
@@ -203,7 +211,8 @@ async fn open(data: &Path, pool: AnyPool, backend: Backend) -> Result<Store, Err
     let after = sqlx::query(signer).fetch_optional(&pool).await?;
     let after = after.map(|row| text(&row, "signer")).transpose()?;
     key::is_signer(data, &key, after.as_deref())?;
-    let store = Store { pool, key, backend, partitions: Mutex::default(), log_partitions: Mutex::default() };
+    let (partitions, log_partitions, alert_writer) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+    let store = Store { pool, readers, key, backend, partitions, log_partitions, alert_writer };
     store.check_log().await?;
     Ok(store)
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _};
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _, Sqlite};
 
 use crate::Error;
 
@@ -26,6 +27,15 @@ pub(crate) enum Value {
 
 impl Value {
     pub(crate) fn bind(self, query: Query<'_, Any, AnyArguments>) -> Query<'_, Any, AnyArguments> {
+        match self {
+            Self::Text(text) => query.bind(text),
+            Self::Number(number) => query.bind(number),
+            Self::Real(number) => query.bind(number),
+        }
+    }
+
+    /// The same for a connection that is SQLite's own.
+    pub(crate) fn bind_sqlite(self, query: Query<'_, Sqlite, SqliteArguments>) -> Query<'_, Sqlite, SqliteArguments> {
         match self {
             Self::Text(text) => query.bind(text),
             Self::Number(number) => query.bind(number),

@@ -114,3 +114,50 @@ async fn a_call_has_a_limit() {
     let never = within::<()>(10, std::future::pending()).await.unwrap_err();
     assert!(matches!(never, Error::Away(_)), "{never:?}");
 }
+
+/// A search without end is stopped by the database itself, and meanwhile somebody writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_search_is_stopped_and_holds_up_nobody() {
+    let data = TempDir::new().unwrap();
+    let store = open(&data).await;
+    let endless = "WITH RECURSIVE more(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM more) SELECT COUNT(*) AS x FROM more";
+    let limit = std::time::Duration::from_millis(500);
+    let search = store.readers.within(limit, endless.into(), Vec::new());
+    let (found, written) = tokio::join!(search, async { store.log(vec![entry()]).await });
+    written.unwrap();
+    let error = found.err().unwrap();
+    assert_eq!((error.category(), error.is_transient()), ("too-long", false), "{error:?}");
+    // The connections are as good as before, however often that happens.
+    for _ in 0..2 * crate::readers::MANY {
+        let error = store.readers.within(std::time::Duration::from_millis(1), endless.into(), Vec::new()).await.err().unwrap();
+        assert_eq!(error.category(), "too-long", "{error:?}");
+    }
+    assert_eq!(store.readers.all("SELECT COUNT(*) AS x FROM audit_entry", []).await.unwrap()[0].get::<i64, _>("x"), 1);
+    let error = store.readers.all("DELETE FROM audit_entry", []).await.err().unwrap();
+    assert!(matches!(error, Error::Away(_)), "who reads can't write: {error:?}");
+}
+
+/// In however many pieces an hour is summed up, the sums are the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_is_the_same_in_any_number_of_pieces() {
+    let data = TempDir::new().unwrap();
+    let store = std::sync::Arc::new(open(&data).await);
+    let samples = crate::Samples::new(store.clone());
+    for number in 0..300 {
+        let device = reconcile::Name::parse(&format!("d{number}"));
+        for minute in 0..60 {
+            samples.push_one(&device, &reconcile::Series::of(reconcile::Metric::LoadOne), minute * 60, f64::from(number));
+        }
+    }
+    samples.flush(3600, true).await.unwrap();
+    let mut sums = Vec::new();
+    for pieces in [1, 7, 64] {
+        store.pool.execute("DELETE FROM sample_1h").await.unwrap();
+        store.sum_hour(0, pieces).await.unwrap();
+        let rows = store.readers.all("SELECT series, mean, readings FROM sample_1h ORDER BY series", []).await.unwrap();
+        let row = |row: &sqlx::any::AnyRow| (row.get::<i64, _>("series"), row.get::<f64, _>("mean"), row.get::<i64, _>("readings"));
+        sums.push(rows.iter().map(row).collect::<Vec<_>>());
+    }
+    assert!(sums[0].len() == 300 && sums[0].iter().all(|(_, _, readings)| *readings == 60));
+    assert!(sums[0] == sums[1] && sums[1] == sums[2]);
+}

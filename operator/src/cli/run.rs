@@ -186,7 +186,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let lock = lock(&args.data)?;
     more_files();
     let options = Options { data: args.data.clone(), url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) };
-    let store = Arc::new(Store::open(&options).await?);
+    let store = match options.url.as_deref().and_then(database) {
+        Some(place) => Store::open(&options).await.context(place)?,
+        None => Store::open(&options).await?,
+    };
+    let store = Arc::new(store);
     let cluster = kubernetes::connect(&args.kubernetes).await?;
     let secrets = match &cluster {
         Some(cluster) if args.secrets.is_none() => Secrets::from_source(Arc::new(kubernetes::Read(cluster.secrets()))),
@@ -202,8 +206,14 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     let (journals, arrived) = mpsc::channel(JOURNALS);
     let journals = Some(Way { store: store.clone(), out: journals, view: view.clone() });
     let watching = Watching { interval: look_interval, references: args.references.clone(), journals };
-    let place =
-        Workplace { store: store.clone(), secrets: secrets.clone(), cache: cache.clone(), watching: watching.clone(), view: view.clone() };
+    let place = Workplace {
+        store: store.clone(),
+        secrets: secrets.clone(),
+        cache: cache.clone(),
+        watching: watching.clone(),
+        shards: args.kubernetes.shards,
+        view: view.clone(),
+    };
     let devices = Arc::new(Devices::new(secrets.clone(), &cache));
     let (requests, inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
@@ -287,6 +297,12 @@ fn heartbeat(file: Option<&Path>) -> anyhow::Result<Option<notify::Heartbeat>> {
         },
     };
     notify::Heartbeat::new(&url).map(Some).map_err(|_| anyhow::anyhow!("{place}: it is no URL of http or https without a password"))
+}
+
+/// Where a database is, without who may use it.
+fn database(url: &str) -> Option<String> {
+    let url: reqwest::Url = url.parse().ok()?;
+    Some(format!("the database at {}:{}{}", url.host_str()?, url.port().unwrap_or(5432), url.path()))
 }
 
 fn remote_write_to(url: &reqwest::Url, token: Option<&Path>) -> anyhow::Result<remote_write::Receiver> {

@@ -15,6 +15,7 @@ use api::view::View;
 use reconcile::record::RecordedStep;
 use reconcile::{Desired, Name, Observed, StepId};
 use store::Store;
+use tokio::sync::watch;
 
 use act::Actor;
 use away::Away;
@@ -29,6 +30,14 @@ pub(super) enum Hands {
 }
 
 impl Hands {
+    /// Whether our own network is down, where it is this process that would see it.
+    pub(super) fn own_network(&self) -> Option<watch::Receiver<bool>> {
+        match self {
+            Self::Here(here) => Some(here.own_network()),
+            Self::Away(_) => None,
+        }
+    }
+
     /// Another revision is in force, which changed these devices. Returns those of which it has to be said again how to get there.
     pub(super) async fn update(&mut self, desired: &Arc<Desired>, changed: &BTreeSet<Name>) -> BTreeSet<Name> {
         match self {
@@ -39,7 +48,10 @@ impl Hands {
                 }
                 BTreeSet::new()
             }
-            Self::Away(away) => away.update(changed),
+            Self::Away(away) => {
+                away.judge(desired);
+                away.update(changed)
+            }
         }
     }
 
@@ -66,6 +78,13 @@ impl Hands {
         match self {
             Self::Here(here) => here.outdated(name),
             Self::Away(away) => away.outdated(view, name),
+        }
+    }
+
+    /// Whether a device answers, as far as looks say: one that does not is read less often.
+    pub(super) fn contact(&mut self, name: &Name, is_there: bool) {
+        if let Self::Here(here) = self {
+            here.contact(name, is_there);
         }
     }
 

@@ -7,6 +7,7 @@ use devices::probe::Ran;
 use jiff::Timestamp;
 use reconcile::record::RecordedStep;
 use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
+use tokio::sync::watch;
 
 use super::{Engine, is_moving, reports};
 
@@ -38,9 +39,13 @@ impl Engine {
         if seen.is_reachable() && is_outdated(&view, &units, name, seen.seen_at) {
             self.hands.outdated(&view, name);
         }
+        let is_reachable = (old.contact != seen.contact).then(|| seen.is_reachable());
         view.observed.devices.insert(name.clone(), Arc::new(seen));
         self.behind(&view, name, was_dead);
         drop(view);
+        if let Some(is_reachable) = is_reachable {
+            self.hands.contact(name, is_reachable);
+        }
         if changed || is_known_first {
             self.alerts.touch(name);
             self.tell(|told| told.devices([name]));
@@ -112,6 +117,9 @@ impl Engine {
         if before == ran.seen.state && is_other_code {
             self.tell(|told| told.devices([&ran.device]));
         }
+        if before != ran.seen.state && ran.seen.state == ProbeState::Ok {
+            self.hands.contact(&ran.device, true);
+        }
         if before != ran.seen.state {
             self.alerts.touch(&ran.device);
             tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
@@ -160,4 +168,15 @@ fn concerned(view: &View, device: &Name) -> Vec<Name> {
         view.observed.rollouts.iter().filter(|(_, rollout)| rollout.deletion.is_some() && rollout.placements.contains_key(device));
     let deleted = deleted.map(|(name, _)| name);
     view.desired.selected_by.get(device).into_iter().flatten().chain(deleted).cloned().collect()
+}
+
+/// Our own network is down, or is back.
+pub(super) async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> bool {
+    if let Some(receiver) = own_network
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
+    }
+    // Others look at devices, and know it of their networks.
+    std::future::pending().await
 }

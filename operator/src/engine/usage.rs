@@ -6,15 +6,21 @@
 //!
 //! None of it gets into a status. The loop hears of it to ask the alert rules, once in a second for all readings together.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use api::usage::{News, Usages};
+use api::view::SharedView;
 use devices::probe::Measurements;
 use devices::usage::Measured;
-use reconcile::ProbeCode;
+use jiff::Timestamp;
+use reconcile::{Name, ProbeCode};
+use store::{LastReading, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+use super::hands::letters::shard_of;
 
 /// Readings that wait to be taken in; who has more waits, and reads less often meanwhile.
 pub(super) const QUEUE: usize = 4096;
@@ -30,6 +36,86 @@ pub(super) async fn take_in_probes(measurements: Measurements, usages: Arc<Usage
             usages.probe_took(&measured.device, &measured.probe, measured.at, measured.took.as_secs_f64());
         }
     }
+}
+
+/// How often what was read is handed on to the one who plans, and how often that one looks: `top` there is a minute or two behind.
+const HAND_ON: Duration = Duration::from_secs(60);
+/// The same for whoever takes it over.
+const TAKE_OVER: Duration = Duration::from_secs(20);
+/// Seconds that clocks of two machines may differ, and that a write may take: what was written meanwhile is read once more.
+const SLACK: i64 = 120;
+/// Devices that are written at once.
+const MANY: usize = 500;
+
+/// Hands on what this replica has read of the devices of a shard, unless it is the one who plans itself; for as long as it holds it.
+pub(super) async fn hand_on(store: Arc<Store>, view: SharedView, shard: u32, shards: u32) {
+    let mut told: BTreeMap<Name, Timestamp> = BTreeMap::new();
+    loop {
+        tokio::time::sleep(HAND_ON).await;
+        let (usages, plans) = {
+            let view = view.read().unwrap_or_else(PoisonError::into_inner);
+            (view.usages.clone(), !view.stands_by)
+        };
+        if plans {
+            continue;
+        }
+        let now = Timestamp::now().as_second();
+        let mut news = Vec::new();
+        usages.each(None, |device, last| {
+            let at = last.usage.as_ref().map(|usage| usage.at).max(last.failing_since);
+            if !last.is_far() && shard_of(device, shards) == shard && at.is_some() && told.get(device).copied() != at {
+                let document = serde_json::to_string(last).unwrap_or_default();
+                news.push((LastReading { device: device.clone(), at: now, document }, at));
+            }
+            true
+        });
+        for news in news.chunks(MANY) {
+            let rows: Vec<LastReading> = news.iter().map(|(last, _)| last.clone()).collect();
+            if let Err(error) = store.write_last_readings(&rows).await {
+                tracing::debug!(%error, "the last readings can't be handed on yet");
+                break;
+            }
+            told.extend(news.iter().filter_map(|(last, at)| Some((last.device.clone(), (*at)?))));
+        }
+    }
+}
+
+/// Takes over what others have read, for whoever asks the one who plans.
+pub(super) async fn take_over(store: Arc<Store>, view: SharedView) {
+    let mut since = Timestamp::now().as_second() - store::RAW_KEPT;
+    loop {
+        let begun = Timestamp::now().as_second();
+        match taken_over(&store, &view, since).await {
+            Ok(()) => since = begun - SLACK,
+            Err(error) => tracing::debug!(%error, "what others have read can't be read yet"),
+        }
+        tokio::time::sleep(TAKE_OVER).await;
+    }
+}
+
+async fn taken_over(store: &Store, view: &SharedView, since: i64) -> Result<(), store::Error> {
+    let mut after: Option<LastReading> = None;
+    loop {
+        let page = store.last_readings(since, after.as_ref()).await?;
+        let Some(last) = page.last().cloned() else { break };
+        let (usages, desired) = {
+            let view = view.read().unwrap_or_else(PoisonError::into_inner);
+            (view.usages.clone(), view.desired.clone())
+        };
+        for reading in page.into_iter().filter(|reading| desired.devices.contains_key(&reading.device)) {
+            match serde_json::from_str(&reading.document) {
+                Ok(last) => usages.far(&reading.device, last),
+                Err(error) => tracing::debug!(%error, device = %reading.device, "what another version has read can't be read here"),
+            }
+        }
+        after = Some(last);
+    }
+    let (usages, desired) = {
+        let view = view.read().unwrap_or_else(PoisonError::into_inner);
+        (view.usages.clone(), view.desired.clone())
+    };
+    usages.keep_far(|device| desired.devices.contains_key(device));
+    Ok(())
 }
 
 /// Readings that come within this time are one pass of the loop.
@@ -79,8 +165,6 @@ pub(super) async fn take_in(mut measured: mpsc::Receiver<Measured>, usages: Arc<
 
 #[cfg(test)]
 mod tests {
-    use reconcile::Name;
-
     use super::*;
 
     /// A thousand devices that are read one after the other must not be a thousand passes.

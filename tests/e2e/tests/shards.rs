@@ -42,7 +42,7 @@ fn app(version: &str) -> String {
 /// A device with a probe, so that what is probed by one replica reaches the one that plans.
 fn device(number: usize) -> String {
     format!(
-        "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, namespace: default, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n  probes:\n    - {{name: alive, ssh: {{command: 'true', exitCode: 0}}, interval: 1s, timeout: 1s, failures: 1, successes: 1}}\n"
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, namespace: default, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n  probes:\n    - {{name: alive, ssh: {{command: 'true', exitCode: 0}}, interval: 1s, timeout: 1s, failures: 1, successes: 1}}\n  metrics: {{ssh: {{}}, interval: 5s}}\n"
     )
 }
 
@@ -269,4 +269,71 @@ fn another_one_plans_on() {
     assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), ended.len(), "{ended:?}");
     let devices = world.planner().text(&["get", "devices"]).unwrap();
     assert!(!devices.contains("d-1") && devices.matches("Healthy").count() == DEVICES - 1, "{devices}");
+}
+
+/// A rule over what devices use: whoever holds their shard judges it, and only what it says otherwise than before reaches the one who plans.
+#[test]
+fn whoever_reads_a_device_judges_it() {
+    let Some(mut world) = world() else { return };
+    let rule = |expr: &str| {
+        format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: AlertRule\nmetadata: {{name: up, namespace: default}}\nspec:\n  selector: {{matchLabels: {{role: app}}}}\n  expr: {expr}\n  for: 1s\n  severity: warning\n"
+        )
+    };
+    world.plane.apply(&rule("usage.uptime >= 0.0")).unwrap();
+    for replica in &mut world.replicas {
+        replica.start().unwrap();
+    }
+    world.shared_by(3);
+    let firing = |world: &World| -> Result<BTreeSet<(String, String)>, String> {
+        let text = world.planner().text(&["alerts", "-o", "json"]).map_err(|error| error.to_string())?;
+        let alerts: Vec<Value> = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        let of = |alert: &Value| {
+            (alert["subject"]["device"].as_str().unwrap_or_default().to_owned(), alert["id"].as_str().unwrap_or_default().to_owned())
+        };
+        Ok(alerts.iter().filter(|alert| alert["state"] == "firing").map(of).collect())
+    };
+    world.until("it firing on all devices", || match firing(&world) {
+        Ok(alerts) if alerts.len() == DEVICES => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let alerts = firing(&world).unwrap();
+
+    // What others read is shown by the one who plans, and drawn from the samples that they write.
+    world.until("what all devices use being shown", || {
+        let top = world.planner().text(&["top", "--limit", "100"]).map_err(|error| error.to_string())?;
+        let shown = (1..=DEVICES).filter(|number| top.contains(&format!("d-{number}"))).count();
+        if shown == DEVICES { Ok(()) } else { Err(top) }
+    });
+
+    // One that holds a shard dies: nothing is known for a moment, and nothing follows from that.
+    let worker = world.worker();
+    world.replicas[worker].kill().unwrap();
+    world.shared_by(2);
+    let judged = |world: &World| world.replicas.iter().map(|replica| replica.log().matches("an alert fires").count()).sum::<usize>();
+    assert_eq!(judged(&world), DEVICES, "{}", world.logs());
+    // The one who plans dies too, and another one goes on.
+    let planner = world.holder("evenkeel");
+    let number = world.replicas.iter().position(|replica| planner.contains(&format!("_{}_", replica.id().unwrap_or_default()))).unwrap();
+    world.replicas[number].kill().unwrap();
+    world.replicas[worker].start().unwrap();
+    world.until("another one planning", || {
+        let holder = world.holder("evenkeel");
+        if holder.is_empty() || holder == planner { Err(holder) } else { Ok(()) }
+    });
+    world.shared_by(2);
+    world.until("the same alerts firing", || match firing(&world) {
+        Ok(now) if now == alerts => Ok(()),
+        other => Err(format!("{other:?}, and before {alerts:?}")),
+    });
+
+    // Whoever has the shards by now judges the rule as it is now.
+    world.plane.apply(&rule("usage.uptime < 0.0")).unwrap();
+    world.until("all of them being well", || match firing(&world) {
+        Ok(alerts) if alerts.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let log = world.planner().text(&["audit", "export"]).unwrap();
+    let entries = |verb: &str| log.lines().filter(|line| line.contains(&format!(r#"\"verb\":\"{verb}\""#))).count();
+    assert_eq!((entries("fire"), entries("resolve")), (DEVICES, DEVICES), "each fired once, and was well once: {log}");
 }

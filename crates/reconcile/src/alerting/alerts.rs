@@ -9,13 +9,18 @@
 //! the outbox or will be decided again.
 
 mod flush;
+mod instances;
 mod lookup;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::AlertState;
 use jiff::{SignedDuration, Timestamp};
 
+use super::due::Due;
+use super::flap::Flaps;
 use super::groups::{self, Group, Pace};
 use super::notice::Notice;
 use super::rule::Rule;
@@ -26,10 +31,14 @@ use crate::desired::{Desired, Device};
 use crate::name::Name;
 use crate::observed::{AlertSeen, Observed};
 
+use instances::Instances;
 pub use lookup::Refused;
 
 /// After a start missing data means nothing for so long: probes run each few seconds or minutes, and none has run yet.
 pub const SETTLING: SignedDuration = SignedDuration::from_mins(2);
+
+/// Alerts that are over, and of which is remembered how often they changed; beyond that the first ones are forgotten.
+const PAST: usize = 10_000;
 
 /// A rule and a device.
 pub type Key = (Name, Name);
@@ -48,22 +57,30 @@ pub struct Around<'a> {
 /// All alerts, and what was said of them.
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
-    instances: BTreeMap<Key, Instance>,
+    instances: Instances,
     groups: BTreeMap<String, Group>,
+    /// When a group is to be looked at: then, or later.
+    due: Due<String>,
     paces: BTreeMap<Name, Pace>,
     /// The last verdict on what there is an instance of.
     verdicts: BTreeMap<Key, Verdict>,
     /// Devices that a rule has no room for, with what it says of them.
     over_limit: BTreeMap<Name, BTreeMap<Name, Verdict>>,
     /// When an instance is to be looked at again.
-    again: BTreeMap<Key, Timestamp>,
+    again: Due<Key>,
+    /// What is over, and changed lately: whether it flaps goes by all of it.
+    past: BTreeMap<Key, Flaps>,
+    /// When that is forgotten.
+    forgotten: Due<Key>,
     /// Until then nobody can have looked at everything since the start, and missing data means nothing yet.
     settling_until: Option<Timestamp>,
-    /// What was missing until then.
-    missing: BTreeMap<Key, Verdict>,
+    /// The same for devices that came later.
+    settling: Due<Name>,
+    /// What was missing until then, by device and rule.
+    missing: BTreeMap<Name, BTreeMap<Name, Verdict>>,
     changes: Changes,
-    /// A value is otherwise than it was, and nothing followed from that.
-    refreshed: bool,
+    /// Whose value is otherwise than it was, and nothing followed from that.
+    refreshed: BTreeSet<Key>,
 }
 
 /// What changed since it was last asked for.
@@ -97,6 +114,8 @@ pub struct Happening {
     pub transition: Transition,
     /// In words.
     pub text: String,
+    /// It was known before to change back and forth, and is held as firing: this is no news.
+    pub held: bool,
 }
 
 impl Alerts {
@@ -107,14 +126,15 @@ impl Alerts {
             instance.was_alone(alive_at.map_or(instance.seen_at, |at| at.max(instance.seen_at)), now);
             let key = (instance.subject.rule.clone(), instance.subject.device.clone());
             alerts.verdicts.insert(key.clone(), Verdict::of(Truth::unknown("not looked at since the engine was started"), None));
-            alerts.again.insert(key.clone(), now);
-            alerts.instances.insert(key, instance);
+            alerts.again.set(&key, now);
+            alerts.instances.set(&key, instance);
         }
         for mut group in groups {
             // What has never been said is said at once; else the rhythm goes on.
             if group.next_at < now && !group.told.is_empty() {
                 group.tick(now);
             }
+            alerts.due.set(&group.key, group.next_at.min(now));
             alerts.groups.insert(group.key.clone(), group);
         }
         alerts
@@ -125,6 +145,13 @@ impl Alerts {
         self.settling_until = now.checked_add(SETTLING).ok();
     }
 
+    /// The same for one device that was not there before.
+    pub fn settle_device(&mut self, device: &Name, now: Timestamp) {
+        if let Ok(until) = now.checked_add(SETTLING) {
+            self.settling.set(device, until);
+        }
+    }
+
     /// A rule says something else of a device than before.
     pub fn verdict(&mut self, around: Around<'_>, rule: &Name, device: &Name, verdict: &Verdict, now: Timestamp) {
         let key = (rule.clone(), device.clone());
@@ -132,24 +159,35 @@ impl Alerts {
         if !rule.applies_to(device) {
             return;
         }
-        self.missing.remove(&key);
-        if self.is_settling(rule, verdict, now) {
-            self.missing.insert(key.clone(), verdict.clone());
-            if !self.instances.contains_key(&key) {
+        if let Some(missing) = self.missing.get_mut(&key.1) {
+            missing.remove(&key.0);
+            if missing.is_empty() {
+                self.missing.remove(&key.1);
+            }
+        }
+        if self.is_settling(rule, &key.1, verdict, now) {
+            self.missing.entry(key.1.clone()).or_default().insert(key.0.clone(), verdict.clone());
+            if !self.instances.contains(&key) {
                 return;
             }
         }
         // Most of all verdicts are that nothing is wrong where nothing was: they cost nothing.
-        if !self.instances.contains_key(&key) && (!self.has_room(rule, &key, verdict) || !begins(rule, verdict)) {
+        if !self.instances.contains(&key) && (!self.has_room(rule, &key, verdict) || !begins(rule, verdict)) {
             return;
         }
         self.look(around, rule, device, verdict, now);
     }
 
     /// Whether it is too early for missing data to mean something.
-    fn is_settling(&self, rule: &Rule, verdict: &Verdict, now: Timestamp) -> bool {
+    fn is_settling(&self, rule: &Rule, device: &Name, verdict: &Verdict, now: Timestamp) -> bool {
         let unknown = matches!((&verdict.wrong, &verdict.well), (Truth::Unknown(_), _) | (_, Truth::Unknown(_)));
-        unknown && rule.timing.no_data != crds::NoData::Keep && self.settling_until.is_some_and(|until| now < until)
+        let until = self.settling_until.max(self.settling.get(device));
+        unknown && rule.timing.no_data != crds::NoData::Keep && until.is_some_and(|until| now < until)
+    }
+
+    /// Rules that have no room for some devices, and for how many.
+    pub fn beyond_limit(&self) -> impl Iterator<Item = (&Name, usize)> {
+        self.over_limit.iter().map(|(rule, refused)| (rule, refused.len()))
     }
 
     /// How many devices a rule has no room for.
@@ -159,9 +197,7 @@ impl Alerts {
 
     /// Time went on.
     pub fn pass(&mut self, around: Around<'_>, now: Timestamp) {
-        let due: Vec<Key> = self.again.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            self.again.remove(&key);
+        for key in self.again.take(now) {
             let Some(verdict) = self.verdicts.get(&key).cloned() else { continue };
             match (around.desired.rules.get(&key.0), around.desired.devices.get(&key.1)) {
                 (Some(rule), Some(device)) if rule.applies_to(device) => self.look(around, rule, device, &verdict, now),
@@ -169,9 +205,16 @@ impl Alerts {
                 _ => self.end(&key, now),
             }
         }
+        for key in self.forgotten.take(now) {
+            self.past.remove(&key);
+        }
+        let mut settled = self.settling.take(now);
         if self.settling_until.is_some_and(|until| until <= now) {
             self.settling_until = None;
-            for ((rule, device), verdict) in std::mem::take(&mut self.missing) {
+            settled.extend(self.missing.keys().cloned());
+        }
+        for device in settled {
+            for (rule, verdict) in self.missing.remove(&device).unwrap_or_default() {
                 self.verdict(around, &rule, &device, &verdict, now);
             }
         }
@@ -181,17 +224,8 @@ impl Alerts {
 
     /// Other rules, devices or silences are in force.
     pub fn in_force(&mut self, around: Around<'_>, now: Timestamp) {
-        let keys: Vec<Key> = self.instances.keys().cloned().collect();
-        for key in keys {
-            if is_unusable(around, &key.0) && around.desired.devices.contains_key(&key.1) {
-                continue;
-            }
-            let applies = around.desired.rules.get(&key.0).zip(around.desired.devices.get(&key.1));
-            match applies.filter(|(rule, device)| rule.applies_to(device)) {
-                Some(_) => drop(self.again.insert(key, now)),
-                None => self.end(&key, now),
-            }
-        }
+        let keys: Vec<Key> = self.instances.iter().map(|(key, _)| key.clone()).collect();
+        self.apply(around, keys, now);
         self.over_limit.retain(|rule, refused| {
             let rule = around.desired.rules.get(rule);
             refused.retain(|device, _| rule.zip(around.desired.devices.get(device)).is_some_and(|(rule, device)| rule.applies_to(device)));
@@ -199,30 +233,57 @@ impl Alerts {
         });
     }
 
+    /// The same where only these devices changed, and neither a rule nor a silence.
+    pub fn devices_in_force(&mut self, around: Around<'_>, devices: &BTreeSet<Name>, now: Timestamp) {
+        for device in devices {
+            let keys: Vec<Key> = self.instances.of_device(device).map(|(key, _)| key).collect();
+            self.apply(around, keys, now);
+            let there = around.desired.devices.get(device);
+            self.over_limit.retain(|rule, refused| {
+                if !around.desired.rules.get(rule).zip(there).is_some_and(|(rule, device)| rule.applies_to(device)) {
+                    refused.remove(device);
+                }
+                !refused.is_empty()
+            });
+        }
+    }
+
+    fn apply(&mut self, around: Around<'_>, keys: Vec<Key>, now: Timestamp) {
+        for key in keys {
+            if is_unusable(around, &key.0) && around.desired.devices.contains_key(&key.1) {
+                continue;
+            }
+            let applies = around.desired.rules.get(&key.0).zip(around.desired.devices.get(&key.1));
+            match applies.filter(|(rule, device)| rule.applies_to(device)) {
+                Some(_) => self.again.set(&key, now),
+                None => self.end(&key, now),
+            }
+        }
+    }
+
     /// The clock was set by so much: whatever waits goes on waiting as long as it would have.
     pub fn clock_set(&mut self, by: SignedDuration) {
-        for (key, instance) in &mut self.instances {
-            instance.shift(by);
-            self.changes.instances.insert(key.clone(), Some(instance.clone()));
+        let keys: Vec<Key> = self.instances.iter().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.instances.update(&key, |instance| instance.shift(by));
+            self.changes.instances.insert(key.clone(), self.instances.get(&key).cloned());
         }
         for (key, group) in &mut self.groups {
             group.shift(by);
             self.changes.groups.insert(key.clone(), Some(group.clone()));
         }
         self.paces.values_mut().for_each(|pace| pace.shift(by));
-        self.again.values_mut().for_each(|at| *at = at.checked_add(by).unwrap_or(*at));
+        self.past.values_mut().for_each(|flaps| flaps.shift(by));
+        self.again.shift(by);
+        self.due.shift(by);
+        self.forgotten.shift(by);
+        self.settling.shift(by);
     }
 
     /// When time alone could change something.
     pub fn look_again(&self) -> Option<Timestamp> {
-        let escalates = self.groups.values().any(|group| !group.routing.escalate.is_empty());
-        let members = if escalates { self.by_group() } else { BTreeMap::new() };
-        let groups = self.groups.values().map(|group| {
-            let at = self.due_at(group, members.get(&group.key));
-            self.held_until(group).map_or(at, |until| at.max(until))
-        });
-        let settled = self.settling_until.filter(|_| !self.missing.is_empty());
-        self.again.values().copied().chain(groups).chain(settled).min()
+        let settled = self.settling_until.into_iter().chain(self.settling.next()).filter(|_| !self.missing.is_empty());
+        [self.again.next(), self.due.next()].into_iter().flatten().chain(settled).min()
     }
 
     /// Takes out what changed.
@@ -232,19 +293,17 @@ impl Alerts {
 
     /// Whether something waits to fire: only then does it matter how long the engine was away.
     pub fn waits(&self) -> bool {
-        self.instances.values().any(|instance| instance.state == AlertState::Pending || instance.well_since.is_some())
+        self.instances.anything_waits()
     }
 
-    /// What fires, by device: what a rollout's gate asks for.
-    pub fn seen(&self) -> BTreeMap<Name, Vec<AlertSeen>> {
-        let mut seen: BTreeMap<Name, Vec<AlertSeen>> = BTreeMap::new();
-        for ((rule, device), instance) in self.instances.iter().filter(|(_, instance)| instance.state == AlertState::Firing) {
+    /// What fires on a device: what a rollout's gate asks for.
+    pub fn seen(&self, device: &Name) -> Vec<AlertSeen> {
+        let firing = self.instances.of_device(device).filter(|(_, instance)| instance.state == AlertState::Firing);
+        let seen = firing.map(|((rule, _), instance)| {
             let since = instance.fired_at.unwrap_or(instance.active_at);
-            let alert =
-                AlertSeen { rule: rule.clone(), severity: instance.subject.severity, since, summary: instance.subject.summary.clone() };
-            seen.entry(device.clone()).or_default().push(alert);
-        }
-        seen
+            AlertSeen { rule, severity: instance.subject.severity, since, summary: instance.subject.summary.clone() }
+        });
+        seen.collect()
     }
 
     /// Whether the rule may have one more alert. What it may not is remembered: its turn comes when another one is over.
@@ -261,18 +320,15 @@ impl Alerts {
 
     /// How many more alerts a rule may have.
     fn room(&self, rule: &Rule) -> usize {
-        let from = (rule.name.clone(), Name::new("", ""));
-        let alerts = self.instances.range(from..).take_while(|((of, _), _)| *of == rule.name);
-        rule.limit.saturating_sub(alerts.filter(|(_, alert)| alert.state != AlertState::Resolved).count())
+        rule.limit.saturating_sub(self.instances.live(&rule.name))
     }
 
     /// Those that a rule had no room for, where it has some by now.
     fn make_up(&mut self, around: Around<'_>, now: Timestamp) {
         for name in self.over_limit.keys().cloned().collect::<Vec<_>>() {
-            let Some(rule) = around.desired.rules.get(&name) else { continue };
-            let room = self.room(rule);
-            let Some(refused) = self.over_limit.get(&name) else { continue };
-            for (device, verdict) in refused.clone().into_iter().take(room) {
+            let room = around.desired.rules.get(&name).map_or(0, |rule| self.room(rule));
+            let refused = self.over_limit.get(&name).into_iter().flatten().take(room);
+            for (device, verdict) in refused.map(|(device, verdict)| (device.clone(), verdict.clone())).collect::<Vec<_>>() {
                 self.verdict(around, &name, &device, &verdict, now);
             }
         }
@@ -285,9 +341,15 @@ impl Alerts {
         let labels = before.map_or(&subject.labels, |before| &before.subject.labels);
         let (suppressed, suppressed_until) = self.suppressed(around, rule, device, labels, now);
         let keep = Timing { no_data: crds::NoData::Keep, ..rule.timing.clone() };
-        let timing = if self.is_settling(rule, verdict, now) { &keep } else { &rule.timing };
+        let timing = if self.is_settling(rule, &key.1, verdict, now) { &keep } else { &rule.timing };
+        let was_flapping = before.is_some_and(|before| before.flaps.flapping);
+        let is_new = before.is_none();
         let mut advanced = advance(timing, before, &subject, verdict, &suppressed, now);
         let id = advanced.instance.as_ref().or(before).map(|instance| instance.id.clone()).unwrap_or_default();
+        if is_new && let Some(past) = self.past.remove(&key) {
+            self.forgotten.remove(&key);
+            advanced.remember(past, now);
+        }
         if let Some(instance) = &mut advanced.instance
             && instance.state == AlertState::Firing
         {
@@ -295,28 +357,54 @@ impl Alerts {
         }
         let changed = !advanced.transitions.is_empty() || !same_but_for_looks(advanced.instance.as_ref(), self.instances.get(&key));
         let said = |instance: Option<&Instance>| instance.map(|instance| (instance.value, instance.subject.summary.clone()));
-        self.refreshed |= !changed && said(advanced.instance.as_ref()) != said(self.instances.get(&key));
+        if !changed && said(advanced.instance.as_ref()) != said(self.instances.get(&key)) {
+            self.refreshed.insert(key.clone());
+        }
         for transition in &advanced.transitions {
             let text = advanced.instance.as_ref().map(|instance| instance.subject.summary.clone()).unwrap_or_default();
-            self.changes.happenings.push(Happening { key: key.clone(), id: id.clone(), transition: *transition, text });
+            let held = was_flapping && !matches!(transition, Transition::FlappingEnded);
+            self.changes.happenings.push(Happening { key: key.clone(), id: id.clone(), transition: *transition, text, held });
         }
         let suppressed_until = advanced.instance.as_ref().filter(|instance| !instance.suppressed.is_empty()).and(suppressed_until);
         match advanced.look_again.into_iter().chain(suppressed_until).min() {
-            Some(at) => drop(self.again.insert(key.clone(), at)),
-            None => drop(self.again.remove(&key)),
+            Some(at) => self.again.set(&key, at),
+            None => self.again.remove(&key),
         }
         if changed {
             self.changes.instances.insert(key.clone(), advanced.instance.clone());
         }
         match advanced.instance {
             Some(instance) => {
-                self.instances.insert(key.clone(), instance);
+                self.be_told(&instance);
+                self.instances.set(&key, instance);
                 self.verdicts.insert(key, verdict.clone());
             }
             None => {
-                self.instances.remove(&key);
+                if let Some(gone) = self.instances.remove(&key) {
+                    self.remember(&key, gone.flaps, now);
+                }
                 self.verdicts.remove(&key);
             }
+        }
+    }
+
+    /// How often an alert changed that is over.
+    fn remember(&mut self, key: &Key, mut flaps: Flaps, now: Timestamp) {
+        flaps.pass(now);
+        let Some(until) = flaps.quiet_at().filter(|_| !flaps.is_quiet()) else { return };
+        while self.past.len() >= PAST
+            && let Some(first) = self.forgotten.pop()
+        {
+            self.past.remove(&first);
+        }
+        self.past.insert(key.clone(), flaps);
+        self.forgotten.set(key, until);
+    }
+
+    /// The group of an alert that changed may have something to say earlier than before.
+    fn be_told(&mut self, instance: &Instance) {
+        if let Some(group) = instance.group.as_ref().and_then(|group| self.groups.get(group)) {
+            self.due.sooner(&group.key, group.look_again(std::iter::once(instance)));
         }
     }
 
@@ -329,6 +417,7 @@ impl Alerts {
         let key = groups::key(routing, &instance.subject);
         if !self.groups.contains_key(&key) {
             let group = Group::new(key.clone(), routing, &instance.subject, now);
+            self.due.set(&key, group.next_at);
             self.changes.groups.insert(key.clone(), Some(group.clone()));
             self.groups.insert(key.clone(), group);
         }
@@ -345,18 +434,17 @@ impl Alerts {
     ) -> (Vec<Suppressor>, Option<Timestamp>) {
         let (mut by, until) = suppressors(around.desired, around.observed, around.silences, (device, labels), now);
         for inhibited in &rule.inhibited_by {
-            let from = (inhibited.rule.clone(), Name::new("", ""));
-            let others = self.instances.range(from..).take_while(|((of, _), _)| *of == inhibited.rule);
-            let same = |other: &Instance| match inhibited.equal.as_slice() {
-                [] => other.subject.device == device.name,
-                // A label that is missing is empty.
-                equal => equal
-                    .iter()
-                    .all(|label| labels.get(label).map_or("", |value| value) == other.subject.labels.get(label).map_or("", |value| value)),
+            if inhibited.rule == rule.name {
+                continue;
+            }
+            // A label that is missing is empty.
+            let value = |labels: &'_ BTreeMap<String, String>, label: &String| labels.get(label).cloned().unwrap_or_default();
+            let same = |other: &&Instance| inhibited.equal.iter().all(|label| value(labels, label) == value(&other.subject.labels, label));
+            let other = match inhibited.equal.as_slice() {
+                [] => self.instances.fires(&inhibited.rule, &device.name).then(|| device.name.clone()),
+                _ => self.instances.firing(&inhibited.rule).find(same).map(|other| other.subject.device.clone()),
             };
-            let fires = |other: &Instance| other.state == AlertState::Firing && inhibited.rule != rule.name && same(other);
-            let first = others.map(|(_, other)| other).find(|other| fires(other));
-            by.extend(first.map(|other| Suppressor::Inhibited { rule: inhibited.rule.clone(), device: other.subject.device.clone() }));
+            by.extend(other.map(|device| Suppressor::Inhibited { rule: inhibited.rule.clone(), device }));
         }
         (by, until)
     }
@@ -364,41 +452,44 @@ impl Alerts {
     /// The rule or the device is not there any more, or they have nothing to do with each other.
     fn end(&mut self, key: &Key, now: Timestamp) {
         self.again.remove(key);
-        let Some(instance) = self.instances.get_mut(key) else { return };
+        let Some(instance) = self.instances.get(key) else { return };
+        let forgotten = now.checked_add(super::state::RETAINED).unwrap_or(now);
         if instance.state != AlertState::Firing {
             if instance.state == AlertState::Pending || !instance.group.as_ref().is_some_and(|group| self.groups.contains_key(group)) {
                 self.instances.remove(key);
                 self.verdicts.remove(key);
                 self.changes.instances.insert(key.clone(), None);
             } else {
-                self.again.insert(key.clone(), now.checked_add(super::state::RETAINED).unwrap_or(now));
-                instance.flaps = Default::default();
+                self.again.set(key, forgotten);
+                self.instances.update(key, |instance| instance.flaps = Default::default());
             }
             return;
         }
-        (instance.state, instance.resolved_at, instance.flaps) = (AlertState::Resolved, Some(now), Default::default());
-        instance.decided("", "resolved: the rule or the device is not there any more", now);
-        let text = instance.subject.summary.clone();
-        let happening = Happening { key: key.clone(), id: instance.id.clone(), transition: Transition::Resolved, text };
-        self.changes.happenings.push(happening);
-        self.changes.instances.insert(key.clone(), Some(instance.clone()));
-        self.again.insert(key.clone(), now.checked_add(super::state::RETAINED).unwrap_or(now));
+        let (id, text, held) = (instance.id.clone(), instance.subject.summary.clone(), false);
+        self.instances.update(key, |instance| {
+            (instance.state, instance.resolved_at, instance.flaps) = (AlertState::Resolved, Some(now), Default::default());
+            instance.decided("", "resolved: the rule or the device is not there any more", now);
+        });
+        self.changes.happenings.push(Happening { key: key.clone(), id, transition: Transition::Resolved, text, held });
+        self.changes.instances.insert(key.clone(), self.instances.get(key).cloned());
+        self.again.set(key, forgotten);
     }
 
     /// Somebody looks after an alert. A second word takes the place of the first.
     pub fn acknowledge(&mut self, id: &str, acknowledged: Acknowledged) -> Result<Key, Refused> {
         let key = self.find(id)?.0.clone();
-        let instance = self.instances.get_mut(&key).ok_or_else(|| Refused::Unknown(id.to_owned()))?;
+        let instance = self.instances.get(&key).ok_or_else(|| Refused::Unknown(id.to_owned()))?;
         if !instance.counts_as_firing() {
             return Err(Refused::NotFiring(instance.id.clone()));
         }
         let text = format!("acknowledged by {} until {}: {}", acknowledged.by, acknowledged.until, acknowledged.comment);
-        instance.decided("", text, acknowledged.at);
         let until = acknowledged.until;
-        instance.acknowledged = Some(acknowledged);
-        self.changes.instances.insert(key.clone(), Some(instance.clone()));
-        let again = self.again.get(&key).map_or(until, |at| until.min(*at));
-        self.again.insert(key.clone(), again);
+        self.instances.update(&key, |instance| {
+            instance.decided("", text, acknowledged.at);
+            instance.acknowledged = Some(acknowledged);
+        });
+        self.changes.instances.insert(key.clone(), self.instances.get(&key).cloned());
+        self.again.sooner(&key, until);
         Ok(key)
     }
 }

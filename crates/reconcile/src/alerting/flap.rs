@@ -64,6 +64,11 @@ impl Flaps {
         self.bits == 0
     }
 
+    /// When nothing of what changed counts any more, if nothing else changes.
+    pub fn quiet_at(&self) -> Option<Timestamp> {
+        self.slot?.checked_add(SLOT.checked_mul(SLOTS as i32)?).ok()
+    }
+
     /// When it may stop flapping.
     pub fn look_again(&self) -> Option<Timestamp> {
         self.slot.filter(|_| self.flapping)?.checked_add(SLOT).ok()

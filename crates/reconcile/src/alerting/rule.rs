@@ -125,6 +125,23 @@ impl Rule {
         Some(rule)
     }
 
+    /// Only what it asks of which devices, for whoever judges them and does not decide what follows. None: it can't be read.
+    pub fn to_judge(name: &Name, selector: crds::Selector, expr: &str, recover: Option<&str>) -> Option<Self> {
+        let mut spec: AlertRuleSpec = serde_json::from_value(serde_json::json!({"expr": expr, "severity": "info"})).ok()?;
+        (spec.selector, spec.recover) = (selector, recover.map(str::to_owned));
+        Self::new(name, &spec, &mut Findings::default())
+    }
+
+    /// Whether it asks for readings, and not only for what is seen of a device otherwise.
+    pub fn reads(&self) -> bool {
+        self.expr.reads() || self.recover.as_ref().is_some_and(Compiled::reads)
+    }
+
+    /// Whether whoever reads a device judges it there: it asks for readings, and for nothing that only the one who plans knows.
+    pub fn is_judged_where_read(&self) -> bool {
+        self.reads() && !self.asks_for_rollouts()
+    }
+
     /// Whether it has to do with a device.
     pub fn applies_to(&self, device: &Device) -> bool {
         !self.suspend && !device.suspend && device.name.namespace() == self.name.namespace() && self.selector.matches(&device.labels)

@@ -237,6 +237,23 @@ pub fn advance(
     Advanced { instance: Some(alert), transitions, look_again }
 }
 
+impl Advanced {
+    /// What began anew has changed before: all of it counts.
+    pub(super) fn remember(&mut self, mut past: Flaps, now: Timestamp) {
+        let Some(alert) = &mut self.instance else { return };
+        match alert.flaps.is_quiet() {
+            true => past.pass(now),
+            false => past.changed(now),
+        }
+        alert.flaps = past;
+        if alert.flaps.flapping {
+            self.transitions.push(Transition::FlappingBegan);
+            alert.note(&[Transition::FlappingBegan], now);
+            self.look_again = self.look_again.into_iter().chain(alert.flaps.look_again()).min();
+        }
+    }
+}
+
 fn answer(timing: &Timing, verdict: &Verdict) -> Answer {
     match (&verdict.wrong, &verdict.well, timing.no_data) {
         (Truth::True, ..) | (Truth::Unknown(_), _, NoData::Fire) => Answer::Wrong,

@@ -18,7 +18,7 @@ pub enum ProbeState {
 
 /// What was last seen of one probe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ProbeSeen {
     /// After counting failures and successes.
     pub state: ProbeState,

@@ -1,10 +1,8 @@
 //! Searching lines.
 
-use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{COLUMNS, LogLine};
-use crate::open::within;
 use crate::rows::{Value, maybe_number, maybe_text, number, text};
 use crate::{Backend, Error, Store};
 
@@ -79,8 +77,7 @@ impl Store {
         let order = if search.after.is_some() { "number" } else { "received DESC, number DESC" };
         let limit = search.limit.clamp(1, MOST_LINES);
         let text = format!("{} ORDER BY {order} LIMIT {limit}", statement.text);
-        let query = statement.values.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |query, value| value.bind(query));
-        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        let rows = self.readers.all(text, statement.values).await?;
         rows.iter().map(line).collect()
     }
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
 use tokio::time::Instant;
 
 use super::Samples;
 use super::partitions::TABLES;
 use crate::open::within;
-use crate::rows::{Value, query};
+use crate::rows::{Value, insert, number, query};
 use crate::{Backend, Error, Store};
 
 /// Single values are kept so long, in seconds: two days, so that yesterday can be compared with.
@@ -23,8 +25,14 @@ pub const HOURS_KEPT: i64 = 400 * 86_400;
 const LOOK: Duration = Duration::from_secs(20);
 /// Time between two times of summing up and throwing away.
 const TIDY: Duration = Duration::from_secs(600);
-/// Hours that are summed up anew each time: what came late is in it.
-const LATE: i64 = 2 * 3600;
+/// An hour, in seconds.
+const HOUR: i64 = 3600;
+/// What was summed up so long ago, in seconds, is once more when the next hour is over: what came late is in it.
+const LATE: i64 = 2 * HOUR;
+/// Hours that are summed up in one go, after a time in which nobody did: the next go has the next ones.
+const HOURS: usize = 48;
+/// Series of one piece: it is read and written within a few seconds, also where 10 000 devices have 60 each.
+const SERIES: i64 = 20_000;
 /// Rows that one statement removes from SQLite: others get their turn in between.
 const ROWS: u32 = 5000;
 /// Such statements in a row; what is left is removed the next time.
@@ -59,32 +67,90 @@ impl Samples {
 }
 
 impl Store {
-    /// Sums up the hours that are over, and throws away what is older than it is kept. Doing so twice, or in two processes, is the same as
-    /// doing it once.
+    /// Throws away what is older than it is kept, and sums up the hours that are over. Doing so twice, or in two processes, is the same as
+    /// doing it once. What is old goes first: whatever else fails, the disk does not fill up.
     pub async fn tidy_samples(&self, now: i64) -> Result<(), Error> {
-        self.sum_up(now - LATE, now).await?;
         for (table, kept) in TABLES.map(|table| (table, table.kept())) {
             match self.backend {
                 Backend::Postgres => self.drop_partitions(table, now - kept).await?,
                 Backend::Sqlite { .. } => self.remove(table.name(), now - kept).await?,
             }
         }
-        self.forget_series(now).await
+        self.forget_series(now).await?;
+        self.forget_last_readings(now - RAW_KEPT).await?;
+        self.catch_up(now).await
+    }
+
+    /// Sums up the hours since the last one that was, some at a time, and remembers how far it came.
+    async fn catch_up(&self, now: i64) -> Result<(), Error> {
+        let rows = self.readers.all("SELECT through FROM sample_summed WHERE one = 1", []).await?;
+        let through = rows.first().map(|row| number::<i64>(row, "through")).transpose()?;
+        // What came late is in it the second time.
+        let from = through.map_or(now - LATE, |through| through - LATE).max(now - FIVE_MINUTES_KEPT + HOUR);
+        let (first, over) = (from.div_euclid(HOUR), now.div_euclid(HOUR));
+        if through.is_some_and(|through| through.div_euclid(HOUR) >= over) {
+            return Ok(());
+        }
+        let pieces = self.pieces().await?;
+        for hour in (first..over).take(HOURS) {
+            self.sum_hour(hour * HOUR, pieces).await?;
+            let further = "ON CONFLICT (one) DO UPDATE SET through = excluded.through WHERE excluded.through > sample_summed.through";
+            let mark = [[1_u32.into(), Value::from_i64((hour + 1) * HOUR)]];
+            within(0, async { insert(&mut *self.pool.acquire().await?, "sample_summed (one, through)", mark, further).await }).await?;
+        }
+        Ok(())
     }
 
     /// Sums up the hours from the one that `from` is in to the one that `to` is in.
     pub async fn sum_up(&self, from: i64, to: i64) -> Result<(), Error> {
-        let sum = "INSERT INTO sample_1h (series, at, lowest, highest, mean, readings) \
-            SELECT series, at / 3600 * 3600, MIN(lowest), MAX(highest), SUM(mean * readings) / SUM(readings), CAST(SUM(readings) AS BIGINT) \
-            FROM sample_5m WHERE at >= $1 AND at < $2 GROUP BY series, at / 3600 * 3600 \
-            ON CONFLICT (series, at) DO UPDATE SET lowest = excluded.lowest, highest = excluded.highest, mean = excluded.mean, readings = excluded.readings";
-        let (from, to) = (from.div_euclid(3600) * 3600, (to.div_euclid(3600) + 1) * 3600);
-        within(1_000_000, async {
-            self.make_room([from, to].into_iter()).await?;
-            query(sum, [from, to].map(Value::from_i64)).execute(&self.pool).await?;
-            Ok(())
-        })
-        .await
+        let pieces = self.pieces().await?;
+        for hour in from.div_euclid(HOUR)..=to.div_euclid(HOUR) {
+            self.sum_hour(hour * HOUR, pieces).await?;
+        }
+        Ok(())
+    }
+
+    /// In how many pieces an hour is summed up, so that each takes a second or two.
+    async fn pieces(&self) -> Result<i64, Error> {
+        let rows = self.readers.all("SELECT COUNT(*) AS series FROM series", []).await?;
+        let series: i64 = rows.first().map_or(Ok(0), |row| number(row, "series"))?;
+        Ok(1 + series / SERIES)
+    }
+
+    /// Sums up one hour: each piece, a share of all series by their numbers, is read without holding up anybody, and written in batches.
+    pub(crate) async fn sum_hour(&self, hour: i64, pieces: i64) -> Result<(), Error> {
+        let sums = "SELECT series, MIN(lowest) AS lowest, MAX(highest) AS highest, \
+            CAST(SUM(mean * readings) / SUM(readings) AS DOUBLE PRECISION) AS mean, CAST(SUM(readings) AS BIGINT) AS readings \
+            FROM sample_5m WHERE at >= $1 AND at < $2 AND series >= $3 AND series <= $4 GROUP BY series";
+        let again = "ON CONFLICT (series, at) DO UPDATE SET lowest = excluded.lowest, highest = excluded.highest, mean = excluded.mean, readings = excluded.readings";
+        let width = i64::MAX / pieces.max(1);
+        for piece in 0..pieces.max(1) {
+            let last = if piece + 1 >= pieces { i64::MAX } else { (piece + 1) * width - 1 };
+            let rows = self.readers.all(sums, [hour, hour + HOUR, piece * width, last].map(Value::from_i64)).await?;
+            let sum = |row: &AnyRow| {
+                let real = |column: &str| Ok::<_, Error>(Value::Real(row.try_get(column)?));
+                let readings = Value::from_i64(number(row, "readings")?);
+                Ok([
+                    Value::from_i64(number(row, "series")?),
+                    Value::from_i64(hour),
+                    real("lowest")?,
+                    real("highest")?,
+                    real("mean")?,
+                    readings,
+                ])
+            };
+            for batch in rows.chunks(ROWS as usize) {
+                let batch = batch.iter().map(sum).collect::<Result<Vec<_>, Error>>()?;
+                within(batch.len(), async {
+                    self.make_room(std::iter::once(hour)).await?;
+                    let mut tx = self.pool.begin().await?;
+                    insert(&mut tx, "sample_1h (series, at, lowest, highest, mean, readings)", batch, again).await?;
+                    Ok(tx.commit().await?)
+                })
+                .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is older, some at a time.

@@ -7,8 +7,7 @@ use sqlx::Row as _;
 use super::keep::{FIVE_MINUTES_KEPT, RAW_KEPT};
 use super::window::{SECONDS, Window};
 use super::{Samples, id};
-use crate::open::within;
-use crate::rows::{Value, number, query, text};
+use crate::rows::{Value, number, text};
 use crate::{Error, Store};
 
 /// Points of one answer at most: more than any screen is wide.
@@ -78,8 +77,7 @@ impl Store {
     /// The series that a device has, the newest of them first where there are very many.
     pub async fn series(&self, device: &Name) -> Result<Vec<Series>, Error> {
         let all = "SELECT metric, item FROM series WHERE device = $1 ORDER BY since DESC LIMIT 5000";
-        let query = query(all, [device.full().into()]);
-        let rows = within(5000, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        let rows = self.readers.all(all, [device.full().into()]).await?;
         let mut found = Vec::new();
         for row in &rows {
             let (metric, item) = (text(row, "metric")?, text(row, "item")?);
@@ -101,8 +99,7 @@ impl Store {
         } else {
             "SELECT at, lowest, highest, mean, readings FROM sample_1h WHERE series = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4"
         };
-        let query = query(statement, [id, from, to, ROWS].map(Value::from_i64));
-        let rows = within(10_000, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        let rows = self.readers.all(statement, [id, from, to, ROWS].map(Value::from_i64)).await?;
         rows.iter()
             .map(|row| {
                 let real = |column: &str| row.try_get::<f64, _>(column);
@@ -114,8 +111,7 @@ impl Store {
 
     async fn raw(&self, id: i64, from: i64, to: i64) -> Result<Vec<Point>, Error> {
         let windows = "SELECT at, points FROM sample_raw WHERE series = $1 AND at > $2 AND at <= $3 ORDER BY at LIMIT $4";
-        let query = query(windows, [id, from - SECONDS, to, ROWS].map(Value::from_i64));
-        let rows = within(1000, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        let rows = self.readers.all(windows, [id, from - SECONDS, to, ROWS].map(Value::from_i64)).await?;
         let mut points = Vec::new();
         for row in &rows {
             points.extend(Window::unpack(number(row, "at")?, &text(row, "points")?).into_iter().map(|(at, value)| Point::one(at, value)));

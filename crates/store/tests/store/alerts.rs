@@ -267,3 +267,35 @@ async fn what_was_given_up_is_known_until_something_arrives() {
         assert_eq!(store.standing().await.unwrap().lost, [], "{}", place.name);
     }
 }
+
+/// A planner that was paused wakes up after another one has taken over: whatever it says is refused, in words that say why.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_replaced_writes_nothing_and_says_nothing() {
+    for place in places().await {
+        let (paused, newer) = (open(&place.options).await, open(&place.options).await);
+        paused.alerts().await.unwrap();
+        paused.record_alerts(&changes(), vec![entry()], at(0)).await.unwrap();
+        assert_eq!(newer.alerts().await.unwrap().instances, [firing()], "{}", place.name);
+        let later = Changes { notices: vec![notice("n2")], ..changes() };
+        let refused = [
+            paused.record_alerts(&later, vec![entry()], at(1)).await,
+            paused.alive(at(1)).await,
+            paused.due_notices(at(9), 10).await.map(drop),
+            paused.tried("n1", &Delivery::Dead("no".into()), &[], None, at(1)).await,
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err();
+            assert_eq!(error.to_string(), "another replica has taken over from this one (alerts)", "{}", place.name);
+            assert_eq!(error.category(), "replaced");
+        }
+        let log = newer.entries(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
+        assert_eq!(log.len(), 1, "{}", place.name);
+        // Whoever took over goes on, as often as it likes.
+        newer.alive(at(2)).await.unwrap();
+        newer.record_alerts(&Changes { notices: vec![notice("n3")], ..changes() }, vec![entry()], at(2)).await.unwrap();
+        let due = newer.due_notices(at(9), 10).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.id.as_str()).collect::<Vec<_>>(), ["n1"], "{}: n3 waits for it", place.name);
+        newer.tried("n1", &Delivery::Done, &[], None, at(9)).await.unwrap();
+        assert_eq!(newer.due_notices(at(9), 10).await.unwrap().len(), 1, "{}", place.name);
+    }
+}

@@ -197,3 +197,76 @@ async fn days_are_partitions() {
     assert_eq!(place.count("pg_inherits WHERE inhparent = 'sample_raw'::regclass").await, 3, "two days, and the one after them");
     assert_eq!(place.count(&format!("sample_raw_p{}", DAY / 86_400)).await, 3);
 }
+
+/// Nobody summed up for three days: each hour of them is there in the end, some in each go, and what is old went all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_summed_up_is_made_up_for() {
+    for place in places().await {
+        let (store, samples) = open(&place).await;
+        store.tidy_samples(DAY).await.unwrap();
+        let load = Series::of(Metric::LoadOne);
+        let end = DAY + 72 * 3600;
+        (DAY..end).step_by(1800).for_each(|second| samples.push_one(&web(), &load, second, 1.0));
+        samples.flush(end, true).await.unwrap();
+        store.tidy_samples(end + 60).await.unwrap();
+        let first = place.count("sample_1h").await;
+        assert!((40..72).contains(&first), "{}: {first} hours in one go", place.name);
+        for _ in 0..2 {
+            store.tidy_samples(end + 60).await.unwrap();
+        }
+        assert_eq!(place.count("sample_1h").await, 72, "{}", place.name);
+        // What comes late is in the sum once the next hour is over.
+        samples.push_one(&web(), &load, end - 60, 7.0);
+        samples.flush(end, true).await.unwrap();
+        store.tidy_samples(end + 3600).await.unwrap();
+        let highest = "sample_1h WHERE highest = 7";
+        assert_eq!((place.count("sample_1h").await, place.count(highest).await), (72, 1), "{}", place.name);
+    }
+}
+
+/// What is read goes by connections of its own: while somebody holds the writers' lock it is there all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_does_not_wait_for_who_writes() {
+    for place in places().await {
+        let (store, samples) = open(&place).await;
+        fill(&samples, DAY, DAY + 600);
+        samples.flush(DAY + 600, true).await.unwrap();
+        place.execute("BEGIN").await;
+        place.execute("UPDATE audit_tree SET size = size").await;
+        let load = Series::of(Metric::LoadOne);
+        assert_eq!(store.samples(&web(), &load, DAY, DAY + 600, POINTS, DAY + 600).await.unwrap().len(), 20, "{}", place.name);
+        assert_eq!(
+            store.search_logs(&store::Search { words: "x".into(), limit: 1, ..Default::default() }).await.unwrap(),
+            [],
+            "{}",
+            place.name
+        );
+        place.execute("ROLLBACK").await;
+    }
+}
+
+/// What others read is there for whoever asks, page by page and the newest only; what is read no more goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn last_readings_are_handed_on() {
+    for place in places().await {
+        let store = place.open().await;
+        let reading = |number: usize, at: i64| store::LastReading {
+            device: Name::parse(&format!("d{number:04}")),
+            at,
+            document: format!("{{\"n\":{number}}}"),
+        };
+        let all: Vec<_> = (0..1500).map(|number| reading(number, DAY + (number / 1000) as i64)).collect();
+        store.write_last_readings(&all).await.unwrap();
+        let first = store.last_readings(DAY, None).await.unwrap();
+        assert_eq!((first.len(), &first[0]), (1000, &all[0]), "{}", place.name);
+        let rest = store.last_readings(DAY, first.last()).await.unwrap();
+        assert_eq!((rest.len(), &rest[0]), (500, &all[1000]), "{}", place.name);
+        assert_eq!(store.last_readings(DAY + 1, None).await.unwrap(), rest, "{}", place.name);
+        // An older word of somebody who was paused is not taken.
+        store.write_last_readings(&[reading(3, DAY + 9), reading(1400, DAY)]).await.unwrap();
+        assert_eq!(store.last_readings(DAY + 2, None).await.unwrap(), [reading(3, DAY + 9)], "{}", place.name);
+        assert_eq!(place.count("last_reading").await, 1500, "{}", place.name);
+        store.forget_last_readings(DAY + 1).await.unwrap();
+        assert_eq!(place.count("last_reading").await, 501, "{}", place.name);
+    }
+}

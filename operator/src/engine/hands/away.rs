@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::view::View;
 use devices::probe::Ran;
+use reconcile::alerting::rule::Rule;
 use reconcile::record::RecordedStep;
 use reconcile::{Access, Desired, Device, Name, Observed, Outcome, StepId};
 use store::{Letter, Owner, Store};
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 use super::super::Event;
 use super::attention::Attention;
-use super::letters::{Errand, Matter, Order, PLANNER, Place, shard, shard_of};
+use super::letters::{Alive, Asked, Errand, Matter, Order, PLANNER, Place, shard, shard_of};
 use super::post::Post;
 
 /// Time between two looks into the mailbox: one row is read.
@@ -37,6 +38,8 @@ pub(crate) struct Away {
     there: HashMap<(String, Matter), u64>,
     /// What each device's order says, but for what it takes from `Desired`.
     orders: HashMap<Name, State>,
+    /// Rules that whoever holds a shard judges.
+    rules: BTreeMap<Name, Arc<Rule>>,
     /// Devices by the jump hosts on their way.
     behind: HashMap<Name, BTreeSet<Name>>,
     attention: Attention,
@@ -87,6 +90,7 @@ impl Away {
             owner: owner.clone(),
             there: HashMap::new(),
             orders: HashMap::new(),
+            rules: BTreeMap::new(),
             behind: HashMap::new(),
             attention: Attention::default(),
             unsettled: BTreeMap::new(),
@@ -128,10 +132,29 @@ impl Away {
         changed.iter().filter_map(|name| self.behind.get(name)).flatten().chain(changed).cloned().collect()
     }
 
+    /// Rules that ask for readings are judged by whoever takes those: each shard is told of those that are otherwise than before.
+    pub(crate) fn judge(&mut self, desired: &Desired) {
+        let now: BTreeMap<Name, Arc<Rule>> = desired
+            .rules
+            .iter()
+            .filter(|(_, rule)| rule.is_judged_where_read() && !rule.suspend)
+            .map(|(name, rule)| (name.clone(), rule.clone()))
+            .collect();
+        let before = std::mem::replace(&mut self.rules, now.clone());
+        let gone: Vec<Name> = before.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
+        let other = now.iter().filter(|(name, rule)| !before.get(*name).is_some_and(|before| Arc::ptr_eq(before, rule)));
+        let letters: Vec<_> = other.map(|(name, rule)| (name.clone(), serde_json::to_string(&Asked::of(rule)).ok())).collect();
+        for (name, letter) in letters.into_iter().chain(gone.into_iter().map(|name| (name, None))) {
+            for number in 0..self.shards {
+                self.put(shard(number), Matter::Rule(name.clone()), letter.clone());
+            }
+        }
+    }
+
     /// Asks for a device to be looked at as it is now; or for it to be left alone, if it is not there or suspended.
     pub(crate) fn ask(&mut self, desired: &Desired, observed: &Observed, name: &Name) {
         let device = desired.devices.get(name).filter(|device| !device.suspend);
-        let device = device.filter(|device| device.access != Access::None || !device.probes.is_empty());
+        let device = device.filter(|device| device.access != Access::None || !device.probes.is_empty() || device.metrics.is_some());
         let place = shard(shard_of(name, self.shards));
         let Some(device) = device else {
             self.leave(name);
@@ -167,6 +190,7 @@ impl Away {
         }
         state.probes.iter().for_each(|probe| self.unknown(name, Some(probe)));
         self.unknown(name, None);
+        self.far.post.put(PLANNER, &Matter::Verdicts(name.clone()), None);
     }
 
     /// What was told of a device, or of a probe of it, that is not there counts no more.
@@ -219,6 +243,7 @@ impl Away {
                             false
                         }
                         Matter::Device(name) => mailbox == shard(shard_of(name, self.shards)),
+                        Matter::Rule(name) => self.rules.contains_key(name) && (0..self.shards).any(|number| mailbox == shard(number)),
                         // Where it belongs now: two who are asked would stand in each other's way.
                         Matter::Step(id) => {
                             is_under_way(id) && device.is_some_and(|device| mailbox == shard(shard_of(&device, self.shards)))
@@ -335,11 +360,13 @@ impl Far {
                 let ran = Ran { device, probe, seen };
                 Some(if is_old { Event::RememberedProbe(ran) } else { Event::Probe(ran) })
             }),
+            Matter::Verdicts(device) => serde_json::from_str(&document).map(|judged| Some(Event::Judged(device, judged))),
+            Matter::Alive(shard) => serde_json::from_str(&document).map(|alive: Alive| Some(Event::Alive(shard, alive.at))),
             Matter::Outcome(id) => serde_json::from_str(&document).map(|outcome| {
                 self.arrived(id, outcome);
                 None
             }),
-            Matter::Device(_) | Matter::Step(_) => return None,
+            Matter::Device(_) | Matter::Step(_) | Matter::Rule(_) => return None,
         };
         event.unwrap_or_else(|error| {
             tracing::error!(%error, matter = letter.matter, "a letter can't be read");

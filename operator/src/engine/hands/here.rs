@@ -77,6 +77,11 @@ impl Here {
         self.looks.set(name, device.filter(|device| !device.suspend && device.access != Access::None), items);
     }
 
+    /// Whether a device answers, as far as looks and probes say.
+    pub(crate) fn contact(&mut self, name: &Name, is_there: bool) {
+        self.readings.contact(name, is_there);
+    }
+
     /// Something happened on the device: it is looked at now, and how its probes find it afterwards is told.
     pub(crate) fn now(&mut self, name: &Name) {
         self.looks.now(name);

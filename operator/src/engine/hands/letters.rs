@@ -1,7 +1,10 @@
 //! What the planner and those that hold a shard write to each other. Of each matter only the newest word counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use reconcile::alerting::Truth;
+use reconcile::alerting::rule::Rule;
+use reconcile::alerting::state::Verdict;
 use reconcile::{Access, Device, ItemKey, Logs, Metrics, Name, Probe, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +23,16 @@ pub(crate) enum Matter {
     Device(Name),
     /// To a shard: this step is to be done; an [`Errand`].
     Step(StepId),
+    /// To a shard: this rule asks for readings, which only whoever takes them can judge; an [`Asked`].
+    Rule(Name),
     /// To the planner: what was seen of this device; a `DeviceSeen`.
     Seen(Name),
     /// To the planner: how its probe stands; a `ProbeSeen`.
     Probe(Name, String),
+    /// To the planner: what those rules say of the device; a [`Judged`].
+    Verdicts(Name),
+    /// To the planner: somebody works for the shard; an [`Alive`].
+    Alive(u32),
     /// To the planner: how the step ended; an `Outcome`.
     Outcome(StepId),
 }
@@ -33,6 +42,9 @@ impl Matter {
         match self {
             Self::Device(name) => format!("device {}", name.full()),
             Self::Step(id) => format!("step {id}"),
+            Self::Rule(name) => format!("rule {}", name.full()),
+            Self::Verdicts(name) => format!("verdicts {}", name.full()),
+            Self::Alive(shard) => format!("alive {shard}"),
             Self::Seen(name) => format!("seen {}", name.full()),
             Self::Probe(name, probe) => format!("probe {} {probe}", name.full()),
             Self::Outcome(id) => format!("outcome {id}"),
@@ -45,6 +57,9 @@ impl Matter {
         Some(match word {
             "device" => Self::Device(Name::parse(rest)),
             "step" => Self::Step(StepId(rest.to_owned())),
+            "rule" => Self::Rule(Name::parse(rest)),
+            "verdicts" => Self::Verdicts(Name::parse(rest)),
+            "alive" => Self::Alive(rest.parse().ok()?),
             "seen" => Self::Seen(Name::parse(rest)),
             "probe" => rest.split_once(' ').map(|(name, probe)| Self::Probe(Name::parse(name), probe.to_owned()))?,
             "outcome" => Self::Outcome(StepId(rest.to_owned())),
@@ -65,6 +80,18 @@ pub(crate) struct Place {
     metrics: Option<Metrics>,
     #[serde(default)]
     logs: Logs,
+    /// What rules may ask for beside what is read.
+    #[serde(default = "server")]
+    device_type: crds::DeviceType,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    vars: BTreeMap<String, serde_json::Value>,
+}
+
+/// Of what an older version wrote.
+fn server() -> crds::DeviceType {
+    crds::DeviceType::Server
 }
 
 impl Place {
@@ -76,12 +103,16 @@ impl Place {
             probes: device.probes.clone(),
             metrics: device.metrics.clone(),
             logs: device.logs.clone(),
+            device_type: device.device_type,
+            labels: device.labels.clone(),
+            vars: device.vars.clone(),
         }
     }
 
     /// The same without its probes and readings: a jump host.
     pub(crate) fn hop(device: &Device) -> Self {
-        Self { probes: Vec::new(), metrics: None, logs: Logs::default(), ..Self::of(device) }
+        let (labels, vars) = (BTreeMap::new(), BTreeMap::new());
+        Self { probes: Vec::new(), metrics: None, logs: Logs::default(), labels, vars, device_type: server(), ..Self::of(device) }
     }
 
     /// The names of its probes.
@@ -92,9 +123,9 @@ impl Place {
     pub(crate) fn device(&self) -> Device {
         Device {
             name: Name::parse(&self.name),
-            device_type: crds::DeviceType::Server,
+            device_type: self.device_type,
             address: self.address.clone(),
-            labels: Default::default(),
+            labels: self.labels.clone(),
             parents: Vec::new(),
             access: self.access.clone(),
             probes: self.probes.clone(),
@@ -102,7 +133,7 @@ impl Place {
             logs: self.logs.clone(),
             maintenance: Vec::new(),
             suspend: false,
-            vars: Default::default(),
+            vars: self.vars.clone(),
         }
     }
 }
@@ -133,6 +164,74 @@ pub(crate) struct Errand {
     pub(crate) through: Vec<Place>,
 }
 
+/// A rule that asks for readings: what whoever judges it has to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Asked {
+    selector: crds::Selector,
+    expr: String,
+    #[serde(default)]
+    recover: Option<String>,
+}
+
+impl Asked {
+    pub(crate) fn of(rule: &Rule) -> Self {
+        let recover = rule.recover.as_ref().map(|recover| recover.text().to_owned());
+        Self { selector: rule.selector.clone(), expr: rule.expr.text().to_owned(), recover }
+    }
+
+    /// None: this version can't read it.
+    pub(crate) fn rule(&self, name: &Name) -> Option<Rule> {
+        Rule::to_judge(name, self.selector.clone(), &self.expr, self.recover.as_deref())
+    }
+}
+
+/// What rules say of a device, by their names; all of them are of its namespace. Of most there is nothing to say but that all is well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Judged {
+    #[serde(default)]
+    well: BTreeSet<String>,
+    #[serde(default)]
+    others: BTreeMap<String, Verdict>,
+}
+
+impl Judged {
+    pub(crate) fn put(&mut self, rule: &str, verdict: Verdict) {
+        match verdict {
+            Verdict { wrong: Truth::False, well: Truth::True, .. } => drop(self.well.insert(rule.to_owned())),
+            other => drop(self.others.insert(rule.to_owned(), other)),
+        }
+    }
+
+    /// None: nothing is said of it.
+    pub(crate) fn verdict(&self, rule: &str) -> Option<Verdict> {
+        let is_well = || self.well.contains(rule).then(|| Verdict::of(Truth::False, None));
+        self.others.get(rule).cloned().or_else(is_well)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.well.is_empty() && self.others.is_empty()
+    }
+
+    /// Whether it says something else. Another value is no news, and neither is another reason why something is not known: those change
+    /// with each reading.
+    pub(crate) fn differs(&self, before: &Self) -> bool {
+        let kind = |truth: &Truth| std::mem::discriminant(truth);
+        let kinds = |verdict: &Verdict| (kind(&verdict.wrong), kind(&verdict.well));
+        let others = |judged: &Self| judged.others.iter().map(|(rule, verdict)| (rule.clone(), kinds(verdict))).collect::<Vec<_>>();
+        self.well != before.well || others(self) != others(before)
+    }
+}
+
+/// Somebody works for a shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Alive {
+    /// By their clock.
+    pub(crate) at: jiff::Timestamp,
+}
+
 /// The shard that a device belongs to, by rendezvous hashing: with one shard more, only those devices move that go to it (Thaler and
 /// Ravishankar, "Using name-based mappings to increase hit rates", 1998).
 pub(crate) fn shard_of(name: &Name, shards: u32) -> u32 {
@@ -159,12 +258,58 @@ mod tests {
             Matter::Device(name.clone()),
             Matter::Step(StepId("abc".into())),
             Matter::Seen(name.clone()),
+            Matter::Rule(name.clone()),
+            Matter::Verdicts(name.clone()),
+            Matter::Alive(63),
             Matter::Probe(name, "a probe".into()),
             Matter::Outcome(StepId("abc".into())),
         ] {
             assert_eq!(Matter::parse(&matter.to_text()), Some(matter));
         }
         assert_eq!(Matter::parse("later x"), None);
+    }
+
+    /// A version after this one may say more: what this one knows of it is taken, and nothing is dropped.
+    #[test]
+    fn letters_of_a_newer_version_are_read() {
+        let more = |text: &str| {
+            let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+            value["ofALaterVersion"] = serde_json::json!({"x": 1});
+            value.to_string()
+        };
+        let probe = serde_json::to_string(&reconcile::ProbeSeen::default()).unwrap();
+        assert_eq!(serde_json::from_str::<reconcile::ProbeSeen>(&more(&probe)).unwrap(), reconcile::ProbeSeen::default());
+        let mut seen = serde_json::to_value(reconcile::DeviceSeen::default()).unwrap();
+        seen["facts"]["later"] = serde_json::json!(1);
+        seen["probes"] = serde_json::json!({"web": serde_json::from_str::<serde_json::Value>(&more(&probe)).unwrap()});
+        let seen: reconcile::DeviceSeen = serde_json::from_str(&more(&seen.to_string())).unwrap();
+        assert!(seen.probes.contains_key("web"));
+        let outcome = reconcile::Outcome::failed(jiff::Timestamp::UNIX_EPOCH, "no");
+        assert_eq!(serde_json::from_str::<reconcile::Outcome>(&more(&serde_json::to_string(&outcome).unwrap())).unwrap(), outcome);
+        let place = r#"{"name":"default/a","address":"192.0.2.1","access":"None","probes":[]}"#;
+        let order = format!(r#"{{"place":{},"through":[],"items":[],"eager":false,"look":1}}"#, more(place));
+        let order: Order = serde_json::from_str(&more(&order)).unwrap();
+        assert_eq!(order.place.device().name, Name::parse("a"));
+        for judged in [r#"{"well":["a"],"others":{"b":{"wrong":"true","well":"false","value":0.5}}}"#, "{}"] {
+            serde_json::from_str::<Judged>(&more(judged)).unwrap();
+        }
+        serde_json::from_str::<Asked>(&more(r#"{"selector":{},"expr":"usage.cpu.ratio > 0.9"}"#)).unwrap();
+        serde_json::from_str::<Alive>(&more(r#"{"at":"2026-01-01T00:00:00Z"}"#)).unwrap();
+    }
+
+    #[test]
+    fn what_rules_say_is_news_only_if_it_is_otherwise() {
+        let unknown = |why: &str| Verdict::of(Truth::unknown(why), None);
+        let judged = |verdict: Verdict| {
+            let mut judged = Judged::default();
+            judged.put("high", verdict);
+            judged
+        };
+        let high = judged(Verdict::of(Truth::True, Some(0.91)));
+        assert!(!judged(Verdict::of(Truth::True, Some(0.95))).differs(&high), "a value alone");
+        assert!(!judged(unknown("known for 30 s")).differs(&judged(unknown("known for 60 s"))));
+        assert!(judged(unknown("x")).differs(&high) && judged(Verdict::of(Truth::False, None)).differs(&high));
+        assert!(Judged::default().differs(&high) && high.verdict("other").is_none());
     }
 
     #[test]

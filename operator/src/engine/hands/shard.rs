@@ -1,24 +1,32 @@
 //! Whoever holds a shard: looks at the devices that it is asked for, does the steps that it is asked for, and tells what came of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use api::usage::Usages;
+use api::usage::{News, Usages};
 use api::view::SharedView;
 use devices::probe::Ran;
 use devices::{Devices, Secrets};
-use reconcile::{Desired, Device, DeviceSeen, Name, StepId};
+use jiff::{SignedDuration, Timestamp};
+use reconcile::alerting::Truth;
+use reconcile::alerting::alerts::SETTLING;
+use reconcile::alerting::expr::{Inputs, Rollouts};
+use reconcile::alerting::history::History;
+use reconcile::{Desired, Device, DeviceSeen, Name, ProbeSeen, ProbeState, StepId};
 use store::{Letter, Owner, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::super::Event;
+use super::super::judging::Judging;
+use super::super::usage::Readings;
+use super::super::{Event, usage};
 use super::act::Actor;
 use super::here::{Here, Watching};
-use super::letters::{Errand, Matter, Order, PLANNER, Place, shard};
+use super::letters::{Alive, Asked, Errand, Judged, Matter, Order, PLANNER, Place, shard};
 use super::post::Post;
 
 /// Answers that wait to be told; who has more has to wait.
@@ -29,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Who can't read for so long lets the shard go.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the one who plans hears that somebody works for the shard: several times within what a reading counts.
+const ALIVE: Duration = Duration::from_secs(60);
 /// Longest time that is spent on telling what is known when a shard is given up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -39,6 +49,8 @@ pub(crate) struct Workplace {
     pub(crate) secrets: Secrets,
     pub(crate) cache: PathBuf,
     pub(crate) watching: Watching,
+    /// Into how many shards the fleet is spread.
+    pub(crate) shards: u32,
     /// Where it shows what this replica works for.
     pub(crate) view: SharedView,
 }
@@ -48,13 +60,28 @@ struct Watched {
     device: Arc<Device>,
     order: Order,
     last: DeviceSeen,
+    /// How its probes stand, as far as that was told.
+    probes: BTreeMap<String, ProbeSeen>,
+    /// Until then not everything can have been read here: what is not known yet is not told, and what was told before counts.
+    settles: Timestamp,
+    /// What was told of its rules, if anything was.
+    judged: Option<Judged>,
     /// The next look is told, whatever it shows.
     tell_look: bool,
 }
 
 impl Watched {
     fn new(device: &Arc<Device>, order: &Order) -> Self {
-        Self { device: device.clone(), order: order.clone(), last: DeviceSeen::default(), tell_look: true }
+        let now = Timestamp::now();
+        Self {
+            device: device.clone(),
+            order: order.clone(),
+            last: DeviceSeen::default(),
+            probes: BTreeMap::new(),
+            settles: now.checked_add(SETTLING).unwrap_or(now),
+            judged: None,
+            tell_look: true,
+        }
     }
 }
 
@@ -64,7 +91,7 @@ struct Shard {
     place: Workplace,
     owner: Owner,
     here: Here,
-    /// By which jump hosts are found: the devices of the shard, and those on the way to them.
+    /// By which jump hosts are found: the devices of the shard, and those on the way to them. And the rules that are judged here.
     desired: Arc<Desired>,
     /// Those on the way, as whoever is behind them was told of; they stay until the shard changes hands.
     hops: HashMap<Name, Arc<Device>>,
@@ -73,6 +100,9 @@ struct Shard {
     actor: Actor,
     post: Arc<Post>,
     usages: Arc<Usages>,
+    judging: Judging,
+    /// Nothing is judged before all that lay in the mailbox was read: rules and devices are in no order there.
+    has_read: bool,
 }
 
 /// Works for a shard until `stop` is over, or somebody else has it.
@@ -87,6 +117,11 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let usages = place.view.read().unwrap_or_else(PoisonError::into_inner).usages.clone();
     let here = Here::new(devices, events, probes, &place.watching, usages.clone());
     let mut own_network = here.own_network();
+    let mut readings = Readings::new(usages.on_usage());
+    let mut alive = tokio::time::interval(ALIVE);
+    alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Whoever asks the one who plans sees them too.
+    let _handing_on = AbortOnDropHandle::new(tokio::spawn(usage::hand_on(place.store.clone(), place.view.clone(), number, place.shards)));
     let mut shard = Shard {
         number,
         here,
@@ -96,7 +131,9 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
         steps: HashMap::new(),
         actor,
         post: post.clone(),
-        usages,
+        usages: usages.clone(),
+        judging: Judging::default(),
+        has_read: false,
         owner: owner.clone(),
         place,
     };
@@ -111,12 +148,21 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             _ = &mut delivering => break Err(store::Error::Replaced(owner.mailbox().to_owned())),
             event = seen.recv() => if let Some(Event::Seen(name, seen)) = event { shard.seen(&name, *seen) },
             ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
+            Some(news) = readings.next() => {
+                shard.usage(&news);
+                std::iter::from_fn(|| readings.also()).take(QUEUE).for_each(|news| shard.usage(&news));
+            }
+            () = tokio::time::sleep(shard.next_judging()) => {}
+            _ = alive.tick(), if shard.has_read => shard.alive(),
             Ok(()) = own_network.changed() => shard.own_network(*own_network.borrow_and_update()),
             // At an instant, and not after a pause: answers come all the time.
             () = tokio::time::sleep_until(next) => {
                 let pause = match shard.read(&mut after).await {
                     Ok(true) => Duration::ZERO,
-                    Ok(false) => LOOK,
+                    Ok(false) => {
+                        shard.has_read = true;
+                        LOOK
+                    }
                     Err(error @ store::Error::Replaced(_)) => break Err(error),
                     // Somebody else may reach the store.
                     Err(error) if well.elapsed() > PATIENCE => break Err(error),
@@ -130,6 +176,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
                 next = well + pause;
             }
         }
+        shard.judge(Timestamp::now());
     };
     delivering.abort();
     if ended.is_ok() {
@@ -165,6 +212,11 @@ impl Shard {
                         asked.push((name, order));
                     }
                 }
+                Some(Matter::Rule(name)) => {
+                    if let Some(asked) = self.readable::<Option<Asked>>(&letter) {
+                        self.rule(&name, asked.as_ref());
+                    }
+                }
                 Some(Matter::Step(id)) => match self.readable::<Option<Errand>>(&letter) {
                     Some(Some(errand)) => self.errand(id, &errand, &mut changed),
                     Some(None) => {
@@ -191,6 +243,71 @@ impl Shard {
             self.place.view.write().unwrap_or_else(PoisonError::into_inner).shards.insert(self.number, self.watched.len());
         }
         Ok(more)
+    }
+
+    /// A rule is judged here from now on, or is not any more.
+    fn rule(&mut self, name: &Name, asked: Option<&Asked>) {
+        let rule = asked.map(|asked| asked.rule(name));
+        if matches!(rule, Some(None)) {
+            tracing::error!(rule = %name, mailbox = self.owner.mailbox(), "this version can't read the rule, which a newer one has let in: what it asks is not known");
+        }
+        let rules = &mut Arc::make_mut(&mut self.desired).rules;
+        match rule.flatten() {
+            Some(rule) => rules.insert_mut(name.clone(), Arc::new(rule)),
+            None => drop(rules.remove_mut(name)),
+        }
+        self.judging.rules(self.desired.rules.values().map(|rule| &**rule));
+        self.watched.keys().for_each(|device| self.judging.touch(device));
+    }
+
+    /// A device was read, here or for another shard that this replica holds.
+    fn usage(&mut self, news: &News) {
+        if self.watched.contains_key(&news.device) && !self.desired.rules.is_empty() {
+            self.judging.usage(news);
+        }
+    }
+
+    /// Tells the one who plans that somebody works for the shard.
+    fn alive(&self) {
+        self.post.put(PLANNER, &Matter::Alive(self.number), serde_json::to_string(&Alive { at: Timestamp::now() }).ok());
+    }
+
+    fn next_judging(&self) -> Duration {
+        let next = self.judging.next().filter(|_| self.has_read).map(|at| at.duration_since(Timestamp::now()));
+        next.map_or(ALIVE, |wait| Duration::try_from(wait).unwrap_or_default().clamp(Duration::from_millis(20), ALIVE))
+    }
+
+    /// Asks the rules of the devices of which something changed, and tells what they say otherwise than before.
+    fn judge(&mut self, now: Timestamp) {
+        if !self.has_read {
+            return;
+        }
+        let none = History::default();
+        for name in self.judging.take(now) {
+            let Some(watched) = self.watched.get_mut(&name) else { continue };
+            let device = watched.device.clone();
+            let seen = DeviceSeen { probes: watched.probes.clone(), ..watched.last.clone() };
+            let usage = self.usages.latest(&name);
+            let history = self.judging.history(&name).unwrap_or(&none);
+            let inputs = Inputs { device: &device, seen: Some(&seen), usage: usage.as_deref(), history, rollouts: Rollouts::Unknown, now };
+            let (mut judged, mut next) = (Judged::default(), None);
+            for rule in self.desired.rules.values().filter(|rule| rule.applies_to(&device)) {
+                let (verdict, again) = rule.verdict(&inputs);
+                next = next.into_iter().chain(again).min();
+                if matches!((&verdict.wrong, &verdict.well), (Truth::Unknown(_), _) | (_, Truth::Unknown(_))) && now < watched.settles {
+                    let settled = watched.settles.checked_add(SignedDuration::from_millis(1)).ok();
+                    next = next.into_iter().chain(settled).min();
+                } else {
+                    judged.put(rule.name.name(), verdict);
+                }
+            }
+            let is_news = watched.judged.as_ref().map_or(!judged.is_empty(), |before| judged.differs(before));
+            if is_news {
+                self.post.put(PLANNER, &Matter::Verdicts(name.clone()), serde_json::to_string(&judged).ok());
+                watched.judged = Some(judged);
+            }
+            self.judging.again(&name, next);
+        }
     }
 
     /// What a letter says; none, and that is told, if it can't be read.
@@ -226,6 +343,7 @@ impl Shard {
     fn order(&mut self, name: &Name, order: Option<Order>) {
         let Some(order) = order else {
             self.watched.remove(name);
+            self.judging.forget(name);
             self.here.probe(name, None);
             self.here.look_at(name, None, Vec::new());
             return self.find(name);
@@ -236,13 +354,16 @@ impl Shard {
         let before = self.watched.remove(name);
         let is_asked = before.as_ref().is_none_or(|before| before.order.look != order.look);
         let mut watched = before.unwrap_or_else(|| Watched::new(&device, &order));
-        (watched.device, watched.order) = (device, order);
+        (watched.device, watched.order) = (device.clone(), order);
         self.here.tell_each(name, watched.order.eager);
         if is_asked {
             watched.tell_look = true;
             self.here.now(name);
         }
+        let is_there = |probe: &String| device.probes.iter().any(|there| there.name == *probe);
+        watched.probes.retain(|probe, _| is_there(probe));
         self.watched.insert(name.clone(), watched);
+        self.judging.touch(name);
         self.find(name);
     }
 
@@ -251,6 +372,10 @@ impl Shard {
         seen.without_hashes(&watched.order.secret);
         seen.after(&watched.last);
         let is_new = watched.last.differs(&seen);
+        if watched.last.contact != seen.contact {
+            self.here.contact(name, seen.is_reachable());
+            self.judging.touch(name);
+        }
         watched.last = seen;
         if is_new || watched.order.eager || std::mem::take(&mut watched.tell_look) {
             watched.tell_look = false;
@@ -260,7 +385,14 @@ impl Shard {
 
     /// How a probe stands, where that is news or somebody waits for it.
     fn ran(&mut self, ran: &Ran) {
-        if self.watched.contains_key(&ran.device) {
+        if let Some(watched) = self.watched.get_mut(&ran.device) {
+            let before = watched.probes.insert(ran.probe.clone(), ran.seen.clone()).unwrap_or_default();
+            if before.state != ran.seen.state {
+                self.judging.touch(&ran.device);
+                if ran.seen.state == ProbeState::Ok {
+                    self.here.contact(&ran.device, true);
+                }
+            }
             let matter = Matter::Probe(ran.device.clone(), ran.probe.clone());
             self.post.put(PLANNER, &matter, serde_json::to_string(&ran.seen).ok());
         }

@@ -1,6 +1,6 @@
 //! Looking at groups when it is time: what is to be said goes out, bounded by how much one receiver is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crds::{Kind, Object};
 use jiff::Timestamp;
@@ -15,35 +15,31 @@ use crate::name::Name;
 
 impl Alerts {
     pub(super) fn flush(&mut self, around: Around<'_>, now: Timestamp) {
-        // Nothing is gone through as long as nothing can be due.
-        if !self.groups.values().any(|group| group.next_at <= now || !group.routing.escalate.is_empty()) {
-            return;
+        let mut due: Vec<String> = Vec::new();
+        // What is taken is due then, or later.
+        for key in self.due.take(now) {
+            let Some(group) = self.groups.get(&key) else { continue };
+            let exactly = self.due_at(group, self.instances.members(&key));
+            match self.held_until(group).filter(|until| *until > now) {
+                _ if exactly > now => self.due.set(&key, exactly),
+                Some(until) => self.due.set(&key, until),
+                None => due.push(key),
+            }
         }
-        let members = self.by_group();
-        let is_due =
-            |group: &Group| self.due_at(group, members.get(&group.key)) <= now && self.held_until(group).is_none_or(|until| until <= now);
-        let due: Vec<String> = self.groups.values().filter(|group| is_due(group)).map(|group| group.key.clone()).collect();
-        let empty = BTreeSet::new();
         let mut said: BTreeMap<Name, Vec<Decided>> = BTreeMap::new();
         for key in due {
-            for (name, decided) in self.look_at(around, &key, members.get(&key).unwrap_or(&empty), now) {
+            let members = self.instances.members(&key).cloned().unwrap_or_default();
+            for (name, decided) in self.look_at(around, &key, &members, now) {
                 said.entry(name).or_default().push(decided);
+            }
+            if let Some(group) = self.groups.get(&key) {
+                let next = self.due_at(group, self.instances.members(&key));
+                self.due.set(&key, next);
             }
         }
         for (receiver, decided) in said {
             self.say(around.desired, &receiver, decided, now);
         }
-    }
-
-    /// Members of all groups, found in one go.
-    pub(super) fn by_group(&self) -> BTreeMap<String, BTreeSet<Key>> {
-        let mut groups: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
-        for (key, instance) in &self.instances {
-            if let Some(group) = &instance.group {
-                groups.entry(group.clone()).or_default().insert(key.clone());
-            }
-        }
-        groups
     }
 
     /// When a group is looked at next.
@@ -91,6 +87,7 @@ impl Alerts {
         let changed = group.told != before.told || group.routing != before.routing;
         if is_over {
             self.groups.remove(key);
+            self.due.remove(&key.to_owned());
             self.changes.groups.insert(key.to_owned(), None);
         } else if changed {
             self.changes.groups.insert(key.to_owned(), Some(group.clone()));
@@ -111,14 +108,17 @@ impl Alerts {
     }
 
     fn explain(&mut self, members: &BTreeSet<Key>, why: Vec<(String, Name, String)>, now: Timestamp) {
+        let id = |key: &Key| self.instances.get(key).map(|instance| instance.id.clone());
+        let by_id: HashMap<String, &Key> = members.iter().filter_map(|key| Some((id(key)?, key))).collect();
         for (id, receiver, text) in why {
-            let Some(key) = members.iter().find(|key| self.instances.get(*key).is_some_and(|instance| instance.id == id)) else { continue };
-            let Some(instance) = self.instances.get_mut(key) else { continue };
-            let before = instance.decisions.len();
-            let last = instance.decisions.last().cloned();
-            instance.decided(&receiver.to_string(), text, now);
-            if instance.decisions.len() != before || instance.decisions.last() != last.as_ref() {
-                self.changes.instances.insert(key.clone(), Some(instance.clone()));
+            let Some(key) = by_id.get(&id).copied() else { continue };
+            let decided = self.instances.update(key, |instance| {
+                let before = (instance.decisions.len(), instance.decisions.last().cloned());
+                instance.decided(&receiver.to_string(), text, now);
+                before != (instance.decisions.len(), instance.decisions.last().cloned())
+            });
+            if decided == Some(true) {
+                self.changes.instances.insert(key.clone(), self.instances.get(key).cloned());
             }
         }
     }

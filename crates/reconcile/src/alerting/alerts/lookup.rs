@@ -1,5 +1,7 @@
 //! Finding an alert by what people call it.
 
+use std::collections::BTreeSet;
+
 use super::{Alerts, Key};
 use crate::alerting::groups::Group;
 use crate::alerting::state::Instance;
@@ -22,7 +24,7 @@ pub enum Refused {
 impl Alerts {
     /// All of them, by rule and device.
     pub fn all(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values()
+        self.instances.iter().map(|(_, instance)| instance)
     }
 
     /// Groups of which something was said or is to be said.
@@ -43,23 +45,19 @@ impl Alerts {
 
     /// Whether anything is remembered of a rule, on whichever device.
     pub fn is_about_any(&self, rule: &Name) -> bool {
-        let from = || (rule.clone(), Name::new("", ""));
-        let is_of = |key: Option<&Key>| key.is_some_and(|(of, _)| of == rule);
-        is_of(self.instances.range(from()..).next().map(|(key, _)| key))
-            || is_of(self.missing.range(from()..).next().map(|(key, _)| key))
-            || self.over_limit.contains_key(rule)
+        self.instances.has_any(rule) || !self.missing.is_empty() || self.over_limit.contains_key(rule)
     }
 
     /// Whether anything is remembered of a rule on a device, so that it matters also that nothing is wrong.
     pub fn is_about(&self, rule: &Name, device: &Name) -> bool {
         let key = (rule.clone(), device.clone());
-        self.instances.contains_key(&key)
-            || self.missing.contains_key(&key)
+        self.instances.contains(&key)
+            || self.missing.get(device).is_some_and(|missing| missing.contains_key(rule))
             || self.over_limit.get(rule).is_some_and(|refused| refused.contains_key(device))
     }
 
-    /// Whether a value changed since this was last asked, and nothing followed from that: what is shown is to be shown anew.
-    pub fn take_refreshed(&mut self) -> bool {
+    /// Whose value changed since this was last asked, and nothing followed from that: those are to be shown anew.
+    pub fn take_refreshed(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.refreshed)
     }
 
