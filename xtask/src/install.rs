@@ -19,6 +19,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("snmpd", "snmpd"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
+    ("prometheus", "prometheus"),
     ("rsyslogd", "rsyslog"),
     // The module with its TLS; it has no program.
     ("../share/doc/rsyslog-gnutls", "rsyslog-gnutls"),
