@@ -115,7 +115,7 @@ fn head(bytes: &[u8], is_head: bool) -> Result<Option<Head>, Reason> {
     let rest = match status {
         _ if is_head => Rest::Nothing,
         100..200 | 204 | 304 => Rest::Nothing,
-        _ => match all("transfer-encoding").last() {
+        _ => match all("transfer-encoding").next_back() {
             Some(coding) if coding.value.trim_ascii().to_ascii_lowercase().ends_with(b"chunked") => Rest::ChunkLine,
             Some(_) => Rest::UntilClosed,
             None => length_of(all("content-length").map(|header| header.value))?,
