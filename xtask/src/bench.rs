@@ -2,8 +2,10 @@
 
 mod cluster;
 mod mining;
+mod probes;
 mod rules;
 mod syslog;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -25,9 +27,28 @@ const LISTENS: usize = 13;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these: pass, commit, ssh, audit, rules, cluster, latency, syslog, mining
+    /// Only these: pass, commit, ssh, audit, rules, cluster, latency, syslog, mining, probes, watch
     #[arg(value_name = "WHAT")]
     only: Vec<String>,
+    /// Of `probes` and `watch`: without optimisation and for a short time, to try the bench itself
+    #[arg(long)]
+    try_out: bool,
+}
+
+/// How what is measured was built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    Measure,
+    TryOut,
+}
+
+impl Build {
+    /// Builds these targets, and says in which folder they are.
+    fn of(self, targets: &[&str]) -> anyhow::Result<PathBuf> {
+        let (profile, folder) = if self == Self::Measure { ("measure", "measure") } else { ("dev", "debug") };
+        run(cargo().args(["build", "--quiet", "--workspace", "--profile", profile]).args(targets))?;
+        Ok(target().join(folder))
+    }
 }
 
 /// Figures by name, in milliseconds, MiB or entries a second.
@@ -36,6 +57,7 @@ type Figures = BTreeMap<String, f64>;
 pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     install::ensure();
     eprintln!("building with optimisation: the first time takes some minutes");
+    let build = if args.try_out { Build::TryOut } else { Build::Measure };
     let wanted = |what: &str| args.only.is_empty() || args.only.iter().any(|only| only == what);
     let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit", "bench_rules"].map(|name| ["--example", name]).concat();
     if ["pass", "commit", "ssh", "audit", "rules"].into_iter().any(wanted) {
@@ -74,6 +96,12 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     }
     if wanted("mining") {
         mining::measure(&mut figures)?;
+    }
+    if wanted("probes") {
+        probes::measure(&mut figures, build)?;
+    }
+    if wanted("watch") {
+        watch::measure(&mut figures, build)?;
     }
     show(&figures);
     Ok(())
@@ -168,6 +196,8 @@ fn show(figures: &Figures) {
         row("template mining, a CPU second", "mining_lines", "lines/s", peer, Some(&format!("drain3_{name}_lines")), ">= 50x");
         row("its grouping accuracy, percent", "mining_accuracy", "%", peer, Some(&format!("drain3_{name}_accuracy")), ">= 1x");
     }
+    probes::rows(&mut row);
+    watch::rows(&mut row);
     for (name, value) in figures.iter().filter(|(name, _)| name.starts_with("audit")) {
         let (unit, goal) = if name.contains("verify") { ("ms", "1 million < 2000 ms") } else { ("entries/s", "batched >= 10000/s") };
         rows.push([name.replace('_', " "), format!("{value:.0} {unit}"), "-".into(), "-".into(), goal.into()]);
@@ -267,6 +297,16 @@ fn ansible(folder: &Path, port: u16, key: &Path, user: &str, figures: &mut Figur
         eprintln!("note: ansible failed ({status}), so it is not shown");
     }
     Ok(())
+}
+
+/// Processor seconds that each of these processes has used, all of its threads; see proc_pid_stat(5).
+fn sampled(ids: &[u32]) -> anyhow::Result<Vec<f64>> {
+    ids.iter().map(|id| cluster::cpu(*id)).collect()
+}
+
+/// A port of loopback that nobody listens on just now.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn find(program: &str) -> Option<PathBuf> {

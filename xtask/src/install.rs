@@ -20,6 +20,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("snmpd", "snmpd"),
     ("prometheus", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
+    ("prometheus", "prometheus"),
     ("rsyslogd", "rsyslog"),
     // The module with its TLS; it has no program.
     ("../share/doc/rsyslog-gnutls", "rsyslog-gnutls"),

@@ -1,5 +1,6 @@
 //! The server: on a unix socket for the command line on the same machine, and on TCP with a token.
 
+mod federate;
 mod usage;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -132,6 +133,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/objects/{kind}", get(objects))
         .route("/v1/rollouts/{namespace}/{name}", get(rollout))
         .route("/v1/explain/{kind}/{namespace}/{name}", get(explain))
+        .route("/v1/federate", get(federate::federate))
         .route("/v1/usage", get(usage::all))
         .route("/v1/usage/{namespace}/{name}", get(usage::one))
         .route("/v1/samples/{namespace}/{name}", get(usage::samples))

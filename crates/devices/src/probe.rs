@@ -6,6 +6,7 @@
 
 mod counter;
 mod dns;
+mod exchange;
 mod http;
 mod icmp;
 mod own_network;

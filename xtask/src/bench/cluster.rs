@@ -325,7 +325,7 @@ fn to_f64(count: usize) -> f64 {
 }
 
 /// Seconds of processor time that a process has used; see proc_pid_stat(5).
-fn cpu(id: u32) -> anyhow::Result<f64> {
+pub(super) fn cpu(id: u32) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
     let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     ensure!(fields.len() > 13, "/proc/{id}/stat");
@@ -333,7 +333,7 @@ fn cpu(id: u32) -> anyhow::Result<f64> {
 }
 
 /// MiB of a process that are in memory.
-fn resident(id: u32) -> anyhow::Result<f64> {
+pub(super) fn resident(id: u32) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)

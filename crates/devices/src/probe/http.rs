@@ -6,34 +6,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use reconcile::address::is_near;
 use reconcile::{Device, HttpCheck, ProbeCode, Way};
 use reqwest::Url;
-use tokio::io::{AsyncRead, AsyncWrite};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
+use super::exchange::{self, Answer};
 use super::{ANSWER, Checked, Measured, Phases, Reason, Search, reach, tls};
 use crate::devices::Devices;
 
 /// Redirects that are followed; whoever needs more goes in a circle.
 const REDIRECTS: usize = 5;
-/// Bytes of an answer's head, and how many headers; servers don't send more than browsers take.
-const HEAD: usize = 64 << 10;
-const HEADERS: usize = 100;
 /// Length of an address that is followed.
 const LOCATION: usize = 2048;
 
-/// An answer, with the connection that the rest of it comes from.
-struct Answer {
-    response: Response<Incoming>,
-    _connection: AbortOnDropHandle<()>,
-}
+/// A connection, with TLS or without.
+type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// Asks, follows, and looks at what comes.
 pub(super) async fn check(devices: &Devices, device: &Device, way: &Way, check: &HttpCheck, measured: &mut Measured) -> Checked {
@@ -47,14 +39,14 @@ pub(super) async fn check(devices: &Devices, device: &Device, way: &Way, check: 
         let is_first_place = url.origin() == first.origin();
         let address = if is_first_place { home } else { elsewhere(&url, home, way, &mut measured.phases).await? };
         let request = request(&url, &method, is_first_place.then_some(check))?;
-        let answer = send(devices, device, (&url, address), way, (check, is_first_place), request, measured).await?;
-        let status = answer.response.status().as_u16();
+        let answer = send(devices, device, (&url, address), way, (check, is_first_place), &request, measured).await?;
+        let status = answer.status;
         let is_accepted = if check.status.is_empty() { (200..300).contains(&status) } else { check.status.contains(&status) };
         if is_accepted {
             return body(devices, check, answer, &mut measured.phases).await;
         }
         let location = match check.redirects {
-            crds::Redirects::Follow if matches!(status, 301 | 302 | 303 | 307 | 308) => answer.response.headers().get("location"),
+            crds::Redirects::Follow if matches!(status, 301 | 302 | 303 | 307 | 308) => answer.location.as_deref(),
             _ => None,
         };
         let Some(location) = location else { return Err(Reason::new(ProbeCode::BadStatus, format!("status {status}"))) };
@@ -67,9 +59,10 @@ pub(super) async fn check(devices: &Devices, device: &Device, way: &Way, check: 
 }
 
 /// Where a redirect leads.
-fn next(url: &Url, location: &HeaderValue) -> Result<Url, Reason> {
+fn next(url: &Url, location: &[u8]) -> Result<Url, Reason> {
     let bad = |why: &str| Reason::new(ProbeCode::BadRedirect, format!("a redirect {why}"));
-    let text = location.to_str().ok().filter(|text| text.len() <= LOCATION).ok_or_else(|| bad("to what is no address"))?;
+    let is_plain = |text: &&str| text.len() <= LOCATION && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let text = std::str::from_utf8(location).ok().filter(is_plain).ok_or_else(|| bad("to what is no address"))?;
     let next = url.join(text).map_err(|_| bad("to what is no address"))?;
     match (url.scheme(), next.scheme()) {
         ("https", "http") => Err(bad("from HTTPS to HTTP")),
@@ -90,14 +83,13 @@ async fn elsewhere(url: &Url, home: IpAddr, way: &Way, phases: &mut Phases) -> R
 }
 
 /// The request; `check` has its headers, where it goes to the place that they are for.
-fn request(url: &Url, method: &str, check: Option<&HttpCheck>) -> Result<Request<Empty<Bytes>>, Reason> {
+fn request(url: &Url, method: &str, check: Option<&HttpCheck>) -> Result<Vec<u8>, Reason> {
     let bad = |error: &dyn std::fmt::Display| Reason::new(ProbeCode::BadProbe, error.to_string());
-    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut request = Request::builder().method(method).uri(path).body(Empty::new()).map_err(|error| bad(&error))?;
+    let method = reqwest::Method::from_bytes(method.as_bytes()).map_err(|error| bad(&error))?;
     let named = check.and_then(|check| check.trust.server_name.as_deref());
     let name = named.or(url.host_str()).unwrap_or_default();
     let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-    let headers = request.headers_mut();
+    let mut headers = HeaderMap::with_capacity(8);
     headers.insert("host", HeaderValue::from_str(&host).map_err(|error| bad(&error))?);
     headers.insert("user-agent", HeaderValue::from_static("evenkeel"));
     headers.insert("accept", HeaderValue::from_static("*/*"));
@@ -106,6 +98,13 @@ fn request(url: &Url, method: &str, check: Option<&HttpCheck>) -> Result<Request
         let key = HeaderName::from_bytes(key.as_bytes()).map_err(|error| bad(&error))?;
         headers.insert(key, HeaderValue::from_str(value).map_err(|error| bad(&error))?);
     }
+    // A URL that was parsed has no spaces and no line ends; nor has what was checked above.
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    let mut request = format!("{method} {}{query} HTTP/1.1\r\n", url.path()).into_bytes();
+    for (key, value) in &headers {
+        request.extend([key.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
     Ok(request)
 }
 
@@ -116,13 +115,13 @@ async fn send(
     (url, address): (&Url, IpAddr),
     way: &Way,
     (check, is_first_place): (&HttpCheck, bool),
-    request: Request<Empty<Bytes>>,
+    request: &[u8],
     measured: &mut Measured,
-) -> Result<Answer, Reason> {
+) -> Result<Answer<Stream>, Reason> {
     let port = url.port_or_known_default().unwrap_or_default();
     let stream = reach::connect(SocketAddr::new(address, port), way, &mut measured.phases).await?;
     if url.scheme() != "https" {
-        return ask(stream, request, &mut measured.phases).await;
+        return exchange::ask(Either::Left(stream), request, &mut measured.phases).await;
     }
     let mut trust = check.trust.clone();
     if !is_first_place {
@@ -132,54 +131,22 @@ async fn send(
     let witness = devices.prober.witness(&devices.secrets, &device.name, &trust, None).await?;
     let stream = tls::shake(&devices.prober, &witness, name, stream, &mut measured.phases).await?;
     measured.expires = witness.leaf().and_then(|leaf| leaf.not_after);
-    ask(stream, request, &mut measured.phases).await
-}
-
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    request: Request<Empty<Bytes>>,
-    phases: &mut Phases,
-) -> Result<Answer, Reason> {
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    builder.max_buf_size(HEAD).max_headers(HEADERS);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    // What goes wrong there is said to whoever waits for the answer.
-    let connection = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
-    let began = Instant::now();
-    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-    Phases::add(&mut phases.first_byte, began.elapsed());
-    Ok(Answer { response, _connection: connection })
-}
-
-/// What hyper says of an answer.
-fn broken(error: &hyper::Error) -> Reason {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-        if let Some(error) = inner.downcast_ref::<std::io::Error>() {
-            return reach::broken(error);
-        }
-    }
-    let code = if error.is_parse() { ProbeCode::BadAnswer } else { ProbeCode::Closed };
-    Reason::new(code, error.to_string())
+    exchange::ask(Either::Right(stream), request, &mut measured.phases).await
 }
 
 /// Reads as much of the body as it takes to find what is wanted.
-async fn body(devices: &Devices, check: &HttpCheck, answer: Answer, phases: &mut Phases) -> Checked {
-    let status = format!("status {}", answer.response.status().as_u16());
+async fn body(devices: &Devices, check: &HttpCheck, mut answer: Answer<Stream>, phases: &mut Phases) -> Checked {
+    let status = format!("status {}", answer.status);
     let pattern = check.matches.as_deref().map(|pattern| devices.prober.pattern(pattern)).transpose()?;
     if check.contains.is_none() && pattern.is_none() {
         return Ok(status);
     }
-    let Answer { response, _connection } = answer;
-    let mut body = response.into_body();
     let mut search = Search::new(check.contains.as_deref().unwrap_or_default());
     let mut is_found = check.contains.is_none();
     let began = Instant::now();
     while search.length() < ANSWER
-        && let Some(frame) = body.frame().await
+        && let Some(piece) = answer.piece().await?
     {
-        let Ok(piece) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         let room = ANSWER - search.length();
         is_found |= search.found_in(&piece[..piece.len().min(room)]);
         if is_found && pattern.is_none() {
@@ -204,7 +171,7 @@ mod tests {
     #[test]
     fn redirects_lead_where_they_may() {
         let from = |at: &str, to: &str| {
-            let next = next(&Url::parse(at).unwrap(), &HeaderValue::from_bytes(to.as_bytes()).unwrap());
+            let next = next(&Url::parse(at).unwrap(), to.as_bytes());
             next.map(|url| url.to_string()).map_err(|reason| reason.words)
         };
         assert_eq!(from("http://a/x", "/y?z=1").unwrap(), "http://a/y?z=1");
@@ -219,16 +186,23 @@ mod tests {
     fn what_was_meant_for_the_first_place_goes_nowhere_else() {
         let mut check = HttpCheck::get(80, "/x");
         check.headers = [("Authorization".into(), "Bearer hush".into()), ("Host".into(), "shop.example".into())].into();
-        let there = |check: Option<&HttpCheck>| request(&Url::parse("http://192.0.2.1:8080/x?y#z").unwrap(), "GET", check).unwrap();
+        let there = |check: Option<&HttpCheck>| {
+            let request = request(&Url::parse("http://192.0.2.1:8080/x?y#z").unwrap(), "GET", check).unwrap();
+            String::from_utf8(request).unwrap()
+        };
         let first = there(Some(&check));
-        assert_eq!(
-            (first.headers()["authorization"].to_str().unwrap(), first.headers()["host"].to_str().unwrap()),
-            ("Bearer hush", "shop.example")
-        );
-        assert_eq!(first.uri(), "/x?y");
+        assert!(first.starts_with("GET /x?y HTTP/1.1\r\n") && first.ends_with("\r\n\r\n"), "{first}");
+        assert!(first.contains("\r\nauthorization: Bearer hush\r\n") && first.contains("\r\nhost: shop.example\r\n"), "{first}");
+        assert_eq!(first.matches("host: ").count(), 1, "{first}");
         let other = there(None);
-        assert_eq!((other.headers().get("authorization"), other.headers()["host"].to_str().unwrap()), (None, "192.0.2.1:8080"));
-        check.headers = [("bad name".into(), "x".into())].into();
-        assert_eq!(request(&Url::parse("http://a/").unwrap(), "GET", Some(&check)).unwrap_err().code, ProbeCode::BadProbe);
+        assert!(!other.contains("authorization") && other.contains("\r\nhost: 192.0.2.1:8080\r\n"), "{other}");
+        let refused = |key: &str, value: &str, method: &str| {
+            let headers = [(key.into(), value.into())].into();
+            let check = HttpCheck { headers, ..HttpCheck::get(80, "/x") };
+            request(&Url::parse("http://a/").unwrap(), method, Some(&check)).unwrap_err().code
+        };
+        assert_eq!(refused("bad name", "x", "GET"), ProbeCode::BadProbe);
+        assert_eq!(refused("X", "a\r\nHost: b", "GET"), ProbeCode::BadProbe);
+        assert_eq!(refused("X", "x", "GET / HTTP/1.1\r\nX: y\r\n"), ProbeCode::BadProbe);
     }
 }

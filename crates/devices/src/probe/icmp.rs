@@ -68,7 +68,7 @@ impl Echo {
     fn open(address: IpAddr, way: &Way) -> Result<Self, Reason> {
         let to = SocketAddr::new(address, 0);
         let protocol = if address.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
-        let open = |kind| Socket::new(Domain::for_address(to), kind, Some(protocol));
+        let open = |kind: Type| Socket::new(Domain::for_address(to), kind.nonblocking(), Some(protocol));
         let (socket, is_raw) = match open(Type::DGRAM) {
             Ok(socket) => (socket, false),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (open(Type::RAW).map_err(|_| refused(&error))?, true),
@@ -79,7 +79,6 @@ impl Echo {
         }
         let broken = |error: io::Error| reach::broken(&error);
         socket.connect(&to.into()).map_err(broken)?;
-        socket.set_nonblocking(true).map_err(broken)?;
         let socket = UdpSocket::from_std(socket.into()).map_err(broken)?;
         Ok(Self { socket, is_ipv6: address.is_ipv6(), is_raw, cookie: RandomState::new().build_hasher().finish().to_be_bytes() })
     }

@@ -56,8 +56,6 @@ pub(super) async fn connect(address: SocketAddr, way: &Way, phases: &mut Phases)
     let began = Instant::now();
     let stream = socket.connect(address).await.map_err(|error| broken(&error))?;
     Phases::add(&mut phases.connect, began.elapsed());
-    // Each message is one that the other side waits for.
-    let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 

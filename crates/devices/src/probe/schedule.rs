@@ -34,7 +34,7 @@ const DEAD: usize = 1024;
 pub(super) struct Start {
     pub(super) id: u64,
     pub(super) device: Arc<Device>,
-    pub(super) probe: Probe,
+    pub(super) probe: Arc<Probe>,
 }
 
 /// How a probe stands.
@@ -72,7 +72,7 @@ struct Lane {
 
 struct Slot {
     device: Arc<Device>,
-    probe: Probe,
+    probe: Arc<Probe>,
     /// Its own moment within its interval, between 0 and 1.
     share: f64,
     interval: Duration,
@@ -110,7 +110,7 @@ impl Schedule {
             let Some(device) = device else { continue };
             let same = |id: &u64| {
                 self.slots.get(id).is_some_and(|slot| {
-                    slot.probe == *probe && slot.device.address == device.address && slot.device.access == device.access
+                    *slot.probe == *probe && slot.device.address == device.address && slot.device.access == device.access
                 })
             };
             match before.iter().position(same) {
@@ -143,7 +143,7 @@ impl Schedule {
         let due = now + interval.min(SOON).mul_f64(share);
         let slot = Slot {
             device: device.clone(),
-            probe: probe.clone(),
+            probe: Arc::new(probe.clone()),
             share,
             interval,
             due,

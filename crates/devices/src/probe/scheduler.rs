@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use reconcile::{Device, Name, Probe, ProbeCode, ProbeSeen, ProbeState};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinHandle;
+use reconcile::{Check, Device, Name, Probe, ProbeCode, ProbeSeen, ProbeState};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::own_network::{self, Reference, Suspicion};
 use super::schedule::{Measurement, Schedule, Start, Told};
@@ -17,6 +18,9 @@ use crate::devices::Devices;
 
 /// With nothing to do it looks again after this long; whoever has something for it wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
+/// What is due within this time begins together, so that a busy thread does not wake for each. It adds to no measurement: what is asked later
+/// begins later.
+const TOGETHER: Duration = Duration::from_millis(5);
 /// A run that took so much longer than its limit was held up by us: the process was stopped, or the machine slept.
 const HELD_UP: Duration = Duration::from_secs(1);
 
@@ -38,7 +42,8 @@ pub struct Ran {
 /// given. What all runs took is taken from [`Scheduler::measurements`].
 pub struct Scheduler {
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    /// It runs as long as this is there.
+    _runs: oneshot::Sender<()>,
 }
 
 struct Shared {
@@ -67,18 +72,40 @@ impl Measurements {
 impl Scheduler {
     /// A scheduler that tells what is news to `out`. Where most targets fail at once, and all references too, nothing is held against them;
     /// without references that is not found out.
+    ///
+    /// It has a thread of its own: a probe is a few system calls, and handing each of them from one thread to another would cost more than they
+    /// do. Nor does what is measured wait for somebody's long computation.
     pub fn new(devices: Arc<Devices>, out: mpsc::Sender<Ran>, references: Vec<Reference>) -> Self {
-        Self::with(out, references, move |device, probe| {
-            let devices = devices.clone();
-            async move { run(&devices, &device, &probe).await }
-        })
+        let everybody = Handle::current();
+        let run = move |device: Arc<Device>, probe: Arc<Probe>| {
+            let (devices, everybody) = (devices.clone(), everybody.clone());
+            async move {
+                // Their connections are shared with whoever else asks the device, and so belong where those are.
+                let is_shared = matches!(probe.check, Check::Ssh { .. } | Check::Snmp { .. });
+                let ran = async move { run(&devices, &device, &probe).await };
+                match is_shared {
+                    true => AbortOnDropHandle::new(everybody.spawn(ran)).await.unwrap_or_default(),
+                    false => ran.await,
+                }
+            }
+        };
+        let (scheduler, drive) = Self::with(out, references, run);
+        let thread = std::thread::Builder::new().name("probes".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(drive))
+        });
+        if let Err(error) = thread {
+            tracing::error!(%error, "no probe runs: there is no thread for them");
+        }
+        scheduler
     }
 
+    /// A scheduler, and what drives it.
     fn with<F: Future<Output = Run> + Send + 'static>(
         out: mpsc::Sender<Ran>,
         references: Vec<Reference>,
-        run: impl Fn(Arc<Device>, Probe) -> F + Send + Sync + 'static,
-    ) -> Self {
+        run: impl Fn(Arc<Device>, Arc<Probe>) -> F + Send + Sync + 'static,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::new(Shared {
             schedule: Mutex::default(),
             wake: Notify::new(),
@@ -88,8 +115,15 @@ impl Scheduler {
             is_down: watch::Sender::new(false),
             asking: tokio::sync::Mutex::default(),
         });
-        let task = tokio::spawn(drive(shared.clone(), Arc::new(run)));
-        Self { shared, task }
+        let (runs, ended) = oneshot::channel();
+        let driven = shared.clone();
+        let drive = async move {
+            tokio::select! {
+                () = drive(driven, Arc::new(run)) => {}
+                _ = ended => {}
+            }
+        };
+        (Self { shared, _runs: runs }, drive)
     }
 
     /// A device as it is now, if its probes are to run; a probe that is as before goes on as before.
@@ -122,12 +156,6 @@ impl Scheduler {
     }
 }
 
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Shared {
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
@@ -144,7 +172,7 @@ impl Shared {
 
 async fn drive<F: Future<Output = Run> + Send + 'static>(
     shared: Arc<Shared>,
-    run: Arc<impl Fn(Arc<Device>, Probe) -> F + Send + Sync + 'static>,
+    run: Arc<impl Fn(Arc<Device>, Arc<Probe>) -> F + Send + Sync + 'static>,
 ) {
     loop {
         let (starts, next) = {
@@ -154,7 +182,8 @@ async fn drive<F: Future<Output = Run> + Send + 'static>(
         for start in starts {
             tokio::spawn(once(shared.clone(), run.clone(), start));
         }
-        let next = next.unwrap_or_else(|| Instant::now() + IDLE);
+        let now = Instant::now();
+        let next = next.map_or(now + IDLE, |next| next.max(now + TOGETHER));
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
             () = shared.wake.notified() => {}
@@ -165,7 +194,7 @@ async fn drive<F: Future<Output = Run> + Send + 'static>(
 /// One run, from its beginning until it is told.
 async fn once<F: Future<Output = Run> + Send + 'static>(
     shared: Arc<Shared>,
-    run: Arc<impl Fn(Arc<Device>, Probe) -> F + Send + Sync + 'static>,
+    run: Arc<impl Fn(Arc<Device>, Arc<Probe>) -> F + Send + Sync + 'static>,
     start: Start,
 ) {
     // A result counts for a gate by when it was asked for, not by when the answer came.
@@ -286,7 +315,7 @@ mod tests {
         let (out, mut inbox) = mpsc::channel(1000);
         let runs = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
         let counted = runs.clone();
-        let mut scheduler = Scheduler::with(out, Vec::new(), move |device, _| {
+        let (mut scheduler, drive) = Scheduler::with(out, Vec::new(), move |device, _| {
             *counted.lock().unwrap().entry(device.name.to_string()).or_default() += 1;
             async move {
                 let slow = device.name.name().starts_with("slow");
@@ -294,6 +323,7 @@ mod tests {
                 ran(if slow { ProbeCode::Timeout } else { ProbeCode::Passed })
             }
         });
+        tokio::spawn(drive);
         for number in 0..20 {
             for name in [format!("web-{number}"), format!("slow-{number}")] {
                 scheduler.set(&Name::parse(&name), Some(&device(&name)));
@@ -313,10 +343,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_ran_while_we_were_stopped_says_nothing() {
         let (out, mut inbox) = mpsc::channel(1000);
-        let mut scheduler = Scheduler::with(out, Vec::new(), |_, _| async {
+        let (mut scheduler, drive) = Scheduler::with(out, Vec::new(), |_, _| async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             ran(ProbeCode::Passed)
         });
+        tokio::spawn(drive);
         for number in 0..50 {
             let name = format!("web-{number}");
             scheduler.set(&Name::parse(&name), Some(&device(&name)));
@@ -342,12 +373,13 @@ mod tests {
         let nowhere = "nowhere.invalid:1".parse::<Reference>().unwrap();
         for (reference, expected) in [(there, false), (nowhere, true)] {
             let (out, mut inbox) = mpsc::channel(1000);
-            let scheduler = Scheduler::with(out, vec![reference], |_, _| async { ran(ProbeCode::NoRoute) });
+            let (scheduler, drive) = Scheduler::with(out, vec![reference], |_, _| async { ran(ProbeCode::NoRoute) });
+            tokio::spawn(drive);
             let shared = scheduler.shared.clone();
             for number in 0..8 {
                 let name = format!("web-{number}");
                 shared.schedule().set(&Name::parse(&name), Some(&device(&name)), Instant::now());
-                let start = Start { id: number + 1, device: device(&name), probe: device(&name).probes[0].clone() };
+                let start = Start { id: number + 1, device: device(&name), probe: device(&name).probes[0].clone().into() };
                 once(shared.clone(), Arc::new(|_, _| async { ran(ProbeCode::NoRoute) }), start).await;
                 // So that each is looked at.
                 shared.suspicion().forget_when_it_was_looked();
@@ -358,7 +390,7 @@ mod tests {
             if expected {
                 let last = async { while inbox.recv().await.is_some_and(|ran| ran.seen.code != ProbeCode::OwnNetwork) {} };
                 tokio::time::timeout(Duration::from_secs(60), last).await.unwrap();
-                let start = Start { id: 1, device: device("web-0"), probe: device("web-0").probes[0].clone() };
+                let start = Start { id: 1, device: device("web-0"), probe: device("web-0").probes[0].clone().into() };
                 once(shared.clone(), Arc::new(|_, _| async { ran(ProbeCode::Timeout) }), start).await;
                 assert!(shared.schedule().excuse(&ran(ProbeCode::OwnNetwork), Timestamp::UNIX_EPOCH).is_empty(), "none counts as failing");
             }

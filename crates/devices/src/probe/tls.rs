@@ -56,6 +56,8 @@ pub(super) async fn shake(
     phases: &mut Phases,
 ) -> Result<TlsStream<TcpStream>, Reason> {
     let connector = TlsConnector::from(prober.client(witness)?);
+    // What is asked goes out behind the end of the handshake, which nobody confirms at once.
+    let _ = stream.set_nodelay(true);
     let began = Instant::now();
     let stream = connector.connect(name, stream).await.map_err(|error| witness.failure(&error, Timestamp::now()))?;
     Phases::add(&mut phases.tls, began.elapsed());
