@@ -255,7 +255,9 @@ impl Engine {
                 let lanes = inputs.iter().zip(answers.applies).zip(answers.holds).enumerate();
                 let matters = lanes.filter(|(_, ((inputs, applies), holds))| {
                     **applies == 1
-                        && (told.is_some() || **holds != FALSE || (is_about && watch.alerts.is_about(&answers.rule.name, &inputs.device.name)))
+                        && (told.is_some()
+                            || **holds != FALSE
+                            || (is_about && watch.alerts.is_about(&answers.rule.name, &inputs.device.name)))
                 });
                 asked.extend(matters.map(|(lane, _)| (lane, answers.rule, told)));
             });
