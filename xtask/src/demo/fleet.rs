@@ -1,5 +1,6 @@
 //! The fleets that the demo can be given on: simulated devices, or real machines.
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,7 +13,9 @@ use e2e::simulated::Simulated;
 use crate::{install, root};
 
 /// Seconds that a batch is watched in the demo: long enough for the bad release to show, short enough to look on.
-const SOAK: &str = "5s";
+pub(super) const SOAK: &str = "5s";
+/// What the release that is betrayed by its lines of log says.
+pub(super) const WORDS: &str = "cannot parse header of frame";
 /// Real machines of the demo.
 const MACHINES: u8 = 5;
 
@@ -25,6 +28,8 @@ pub(super) struct Release {
     pub(super) file: &'static str,
     /// The first one, a good one, and a bad one.
     pub(super) versions: [&'static str; 3],
+    /// One that serves well and logs errors; of simulated devices.
+    pub(super) betrayed: &'static str,
     /// So many devices get it.
     pub(super) devices: usize,
 }
@@ -64,14 +69,22 @@ impl Fleet {
             package: "nginx",
             file: "deployments/nginx.yaml",
             versions: ["1.22.1-9", "1.24.0-1", "1.25.2-1"],
+            betrayed: "1.26.0-1",
             devices: 12,
         };
         let [_, good, bad] = release.versions;
         let (good, bad) = (format!("nginx={good}"), format!("nginx={bad}"));
         let dies = format!("{bad}:dies-after=6s");
-        let devices = Simulated::start(binary, &root().join("examples"), &["--package", &good, "--package", &bad, "--bad", &dies])?;
+        let betrayed = format!("{}={}", release.package, release.betrayed);
+        let logs = format!("{betrayed}:logs={WORDS}; upstream gave up after three tries");
+        // Free now: the engine takes it in a moment.
+        let syslog = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let more = ["--package", &good, "--package", &bad, "--package", &betrayed, "--bad", &dies, "--bad", &logs, "--syslog", &syslog];
+        let devices = Simulated::start(binary, &root().join("examples"), &more)?;
         let folder = devices.folder.clone();
-        let engine = Engine::with(binary, &folder, &devices.key())?;
+        let mut engine = Engine::with(binary, &folder, &devices.key())?;
+        // What they say in the first moments is what they usually say.
+        engine.arguments.extend(["--syslog-udp", &syslog, "--log-learning", "20s"].map(str::to_owned));
         // Whoever goes on by hand may have told Git nothing yet.
         for (key, value) in [("user.name", "Ann"), ("user.email", "ann@example.com")] {
             e2e::run(Command::new("git").arg("-C").arg(&engine.fleet).args(["config", key, value]))?;
@@ -118,6 +131,7 @@ impl Fleet {
             package: "hello-keel",
             file: "hello.yaml",
             versions: ["1.0-1", "2.0-1", "3.0-1"],
+            betrayed: "",
             devices: usize::from(MACHINES),
         };
         let introduction = format!(

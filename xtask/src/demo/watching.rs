@@ -1,13 +1,15 @@
-//! What the demo shows of watching: a disk that fills up, and a dead switch with all that is behind it.
+//! What the demo shows of watching: a disk that fills up, a dead switch with all that is behind it, and a release that only its lines of log betray.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use console::style;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Release, SOAK, WORDS};
 use super::mailbox::{Mail, Mailbox};
+use super::watch::Watch;
 use super::{command, part};
 
 /// Longest time until a mail comes.
@@ -52,6 +54,17 @@ spec:
   notify: {{receivers: [mailbox], wait: 3s, interval: 5s}}
 ---
 apiVersion: evenkeel.dev/v1alpha1
+kind: AlertRule
+metadata: {{name: never-said}}
+spec:
+  selector: {{matchLabels: {{role: web}}}}
+  expr: logs.newTemplates > 0
+  keepFiringFor: 5m
+  severity: critical
+  summary: "{{{{ device.name }}}} says what it never said"
+  notify: {{receivers: [mailbox], wait: 1s, interval: 5s}}
+---
+apiVersion: evenkeel.dev/v1alpha1
 kind: Receiver
 metadata: {{name: mailbox}}
 spec:
@@ -61,7 +74,7 @@ spec:
 }
 
 /// Tells it; returns the number of the part that is next.
-pub(super) fn story(fleet: &mut Fleet, stop: &AtomicBool) -> anyhow::Result<usize> {
+pub(super) fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result<usize> {
     let mut mailbox = match Mailbox::open() {
         Ok(mailbox) => mailbox,
         Err(why) => {
@@ -99,7 +112,37 @@ pub(super) fn story(fleet: &mut Fleet, stop: &AtomicBool) -> anyhow::Result<usiz
     let mail = next(&mut mailbox, stop)?;
     ensure!(mail.subject.contains("RESOLVED") && mail.text.contains(SWITCH), "that mail is of something else: {}", mail.subject);
     nothing_more(&mut mailbox, stop)?;
-    Ok(6)
+
+    let bad = fleet.release.betrayed;
+    part(&format!("6. A release that serves well, {} {bad}, and logs what was never logged", fleet.release.package));
+    betrayed(fleet)?;
+    let mail = next(&mut mailbox, stop)?;
+    ensure!(mail.subject.contains("FIRING") && mail.text.contains(WORDS), "it does not say which lines: {}", mail.text);
+    Watch::new(stop.clone()).until(fleet, "RolledBack", bad)?;
+    super::on_all(fleet, fleet.release.versions[1])?;
+    command(fleet, &["logs", "templates", "--new", "--since", "5m"])?;
+    Ok(7)
+}
+
+/// Commits the release, with a gate that alerts count for.
+fn betrayed(fleet: &Fleet) -> anyhow::Result<()> {
+    let Release { file, package, versions, betrayed, .. } = &fleet.release;
+    let text = std::fs::read_to_string(fleet.engine.fleet.join(file))?;
+    let changes = [
+        (format!("version: {}", versions[2]), format!("version: {betrayed}")),
+        ("gate: {probes: true}".to_owned(), "gate: {probes: true, alerts: [critical]}".to_owned()),
+        (format!("soak: {SOAK}"), "soak: 100s".to_owned()),
+        ("deadline: 10m".to_owned(), "deadline: 90s".to_owned()),
+    ];
+    println!("  git commit: {file}");
+    let mut changed = text;
+    for (from, to) in &changes {
+        ensure!(changed.contains(from), "{file} does not say `{from}`");
+        changed = changed.replace(from, to);
+        println!("  {}\n  {}", style(format!("-    {from}")).red(), style(format!("+    {to}")).green());
+    }
+    println!("\n  Readings of logs are made each minute: the canary is watched for longer than that.");
+    fleet.engine.commit(file, &changed, &format!("{package} {betrayed}")).map(drop)
 }
 
 /// Every device of the sites that the switch stands before, but itself.
