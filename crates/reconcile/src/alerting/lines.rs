@@ -1,8 +1,8 @@
-//! What an alert on readings of logs says beside its summary: which lines, and how soon after which change.
+//! What an alert on readings of logs says beside its summary: which lines, and how soon after which change began.
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::notice::LastChange;
 use super::text::{cut, neutral};
@@ -17,14 +17,18 @@ const LINE: usize = 120;
 const SOON: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the lines behind these series have to say: a few words, and the lines. Nothing where a rule asks for no logs.
-pub(super) fn behind(series: &BTreeSet<Series>, logs: &LogsSeen, change: Option<&LastChange>) -> Option<(String, Vec<String>)> {
+pub(super) fn behind(
+    series: &BTreeSet<Series>,
+    logs: &LogsSeen,
+    change: Option<(&LastChange, Timestamp)>,
+) -> Option<(String, Vec<String>)> {
     // What tells most comes first.
     let order = |series: &&Series| (series.metric != Metric::LogNewTemplates, series.metric != Metric::LogMatches);
     let mut series: Vec<&Series> = series.iter().collect();
     series.sort_by_key(order);
     series.into_iter().find_map(|series| {
         let (said, words): (Vec<&LogSaid>, &str) = match series.metric {
-            Metric::LogNewTemplates => (since_change(&logs.new, change), "new kind of line"),
+            Metric::LogNewTemplates => (since_change(&logs.new, change.map(|(_, began)| began)), "new kind of line"),
             Metric::LogUnusual => (logs.unusual.iter().collect(), "kind of line that comes far more often than before"),
             Metric::LogVanished => (logs.vanished.iter().collect(), "kind of line that came regularly and does not any more"),
             Metric::LogErrors | Metric::LogSeverityShift => (logs.errors.iter().take(1).collect(), ""),
@@ -38,9 +42,9 @@ pub(super) fn behind(series: &BTreeSet<Series>, logs: &LogsSeen, change: Option<
             KEPT.. => format!("{KEPT} {} or more", plural(words)),
             many => format!("{many} {}", plural(words)),
         };
-        let is_close = |change: &&LastChange| change.at <= oldest.at && oldest.at.duration_since(change.at) <= SOON;
-        if let Some(change) = change.filter(is_close).filter(|_| !words.is_empty()) {
-            let minutes = newest.at.duration_since(change.at).as_secs().div_euclid(60) + 1;
+        let is_close = |(_, began): &(&LastChange, Timestamp)| *began <= oldest.at && oldest.at.duration_since(*began) <= SOON;
+        if let Some((change, began)) = change.filter(is_close).filter(|_| !words.is_empty()) {
+            let minutes = newest.at.duration_since(began).as_secs().div_euclid(60) + 1;
             text += &format!(" within {minutes} min of {}", named(change));
         }
         let lines = said.into_iter().take(SHOWN).map(|said| cut(neutral(&said.text).trim(), LINE)).collect();
@@ -49,8 +53,8 @@ pub(super) fn behind(series: &BTreeSet<Series>, logs: &LogsSeen, change: Option<
 }
 
 /// Those that came after the last change, if any did: what was there before it has another cause.
-fn since_change<'s>(said: &'s [LogSaid], change: Option<&LastChange>) -> Vec<&'s LogSaid> {
-    let after: Vec<&LogSaid> = said.iter().filter(|said| change.is_some_and(|change| said.at >= change.at)).collect();
+fn since_change<'s>(said: &'s [LogSaid], began: Option<Timestamp>) -> Vec<&'s LogSaid> {
+    let after: Vec<&LogSaid> = said.iter().filter(|said| began.is_some_and(|began| said.at >= began)).collect();
     if after.is_empty() { said.iter().collect() } else { after }
 }
 
@@ -73,8 +77,6 @@ fn cut_plain(text: &str, characters: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::name::Name;
 
@@ -101,10 +103,12 @@ mod tests {
             new: vec![said(290, "app: panic: <num>"), said(100, "app: retry\u{1b}[31m"), said(-50, "cron: odd")],
             ..LogsSeen::default()
         };
-        let (words, lines) = behind(&asks("logs.newTemplates"), &logs, Some(&change(0))).unwrap();
+        let (words, lines) = behind(&asks("logs.newTemplates"), &logs, Some((&change(0), at(0)))).unwrap();
         assert_eq!(words, "2 new kinds of lines within 5 min of commit abc123abc123");
         assert_eq!(lines, ["app: panic: <num>", "app: retry [31m"]);
-        let (words, lines) = behind(&asks("logs.newTemplates"), &logs, Some(&change(-9000))).unwrap();
+        let (words, _) = behind(&asks("logs.newTemplates"), &logs, Some((&change(200), at(50)))).unwrap();
+        assert_eq!(words, "2 new kinds of lines within 5 min of commit abc123abc123", "they came while it was being changed");
+        let (words, lines) = behind(&asks("logs.newTemplates"), &logs, Some((&change(-9000), at(-9000)))).unwrap();
         assert_eq!((words.as_str(), lines.len()), ("3 new kinds of lines", 3), "hours ago is no cause");
         assert_eq!(behind(&asks("logs.unusual"), &logs, None), None);
         assert_eq!(behind(&asks("memory.ratio"), &logs, None), None);
@@ -128,7 +132,7 @@ mod tests {
         assert_eq!(behind(&asks("logs[Other].matches"), &logs, None), None);
         let errors =
             LogsSeen { errors: vec![said(9, "app: no"), said(5, "app: no")], new: vec![said(9, "app: no")], ..LogsSeen::default() };
-        assert_eq!(behind(&asks("logs.errors"), &errors, Some(&change(0))), Some(("such as".into(), vec!["app: no".into()])));
+        assert_eq!(behind(&asks("logs.errors"), &errors, Some((&change(0), at(0)))), Some(("such as".into(), vec!["app: no".into()])));
         let both = [Series::of(Metric::LogErrors), Series::of(Metric::LogNewTemplates)].into();
         assert_eq!(behind(&both, &errors, None).unwrap().0, "1 new kind of line", "what tells most");
         let (words, _) = behind(&asks("logs.vanished"), &logs, None).unwrap();

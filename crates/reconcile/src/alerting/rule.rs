@@ -18,6 +18,7 @@ use crate::finding::Finding;
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::parents;
+use crate::rollout::Phase;
 use crate::usage::Series;
 
 /// Alerts that one rule may have at once, if it says nothing else. More of them is no alert but a mistake.
@@ -213,7 +214,9 @@ impl Rule {
         labels.extend(self.labels.clone());
         let last_change = last_change(around.observed, around.desired.selected_by.get(&device.name), &device.name);
         let logs = around.observed.logs.get(&device.name);
-        let (words, lines) = logs.and_then(|logs| lines::behind(&self.expr.series(), logs, last_change.as_ref())).unwrap_or_default();
+        let (words, lines) = logs
+            .and_then(|logs| lines::behind(&self.expr.series(), logs, last_change.as_ref().map(|(change, began)| (change, *began))))
+            .unwrap_or_default();
         Subject {
             rule: self.name.clone(),
             device: device.name.clone(),
@@ -221,7 +224,7 @@ impl Rule {
             labels,
             summary: with_lines(&self.summarize(device, value), &words, &lines),
             lines,
-            last_change,
+            last_change: last_change.map(|(change, _)| change),
             behind: u32::try_from(parents::behind(around.desired, around.observed, &device.name).len()).unwrap_or(u32::MAX),
         }
     }
@@ -330,18 +333,17 @@ fn with_lines(summary: &str, words: &str, lines: &[String]) -> String {
     if lines.is_empty() { summary.to_owned() } else { one_line(&format!("{summary} ({words}: {})", lines.join("; "))) }
 }
 
-/// What was last changed on a device, by whichever Deployment.
-fn last_change(observed: &Observed, units: Option<&Vec<Name>>, device: &Name) -> Option<LastChange> {
+/// What was last changed on a device, by whichever Deployment, and when that began at the earliest: a step says when it is done.
+fn last_change(observed: &Observed, units: Option<&Vec<Name>>, device: &Name) -> Option<(LastChange, Timestamp)> {
     let changes = units.into_iter().flatten().filter_map(|unit| {
         let rollout = observed.rollouts.get(unit)?;
         let placement = rollout.placements.get(device)?;
         let record = rollout.revision(placement.revision)?;
-        Some(LastChange {
-            deployment: unit.clone(),
-            revision: record.number.to_string(),
-            commit: record.commit.clone(),
-            at: placement.applied_at?,
-        })
+        // What is just being changed may say something before we hear that it is done.
+        let at = if placement.phase == Phase::Applying { placement.since } else { placement.applied_at? };
+        let batch = (placement.batch as usize).checked_sub(1).and_then(|batch| record.batches.get(batch));
+        let change = LastChange { deployment: unit.clone(), revision: record.number.to_string(), commit: record.commit.clone(), at };
+        Some((change, batch.map_or(at, |batch| batch.opened_at.min(at))))
     });
-    changes.max_by_key(|change| change.at)
+    changes.max_by_key(|(change, _)| change.at)
 }
