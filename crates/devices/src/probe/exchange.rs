@@ -320,4 +320,32 @@ mod tests {
         let line = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;{}\r\nx\r\n0\r\n", "x".repeat(3 * PIECE));
         assert_eq!(read(get, &line, 10_000).await, "BadAnswer: the answer is not HTTP: a chunk's line has no end");
     }
+
+    /// However an answer comes, it says the same, and no more than was sent.
+    #[test]
+    fn fuzz_answers() {
+        let words = [
+            "\r\n",
+            "\r\n\r\n",
+            "\n",
+            "HTTP/1.1 ",
+            "100 ",
+            "204 ",
+            "content-length: ",
+            "transfer-encoding: chunked\r\n",
+            "ffffffffffffffff\r\n",
+            "0\r\n\r\n",
+            ";x",
+            "\0",
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "http", &words, 5_000, |bytes| {
+            let answer = String::from_utf8_lossy(bytes);
+            for request in ["GET / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\n\r\n"] {
+                let whole = runtime.block_on(read(request, &answer, 1 << 20));
+                assert!(whole.len() <= answer.len() + 200, "{whole}");
+                assert_eq!(whole, runtime.block_on(read(request, &answer, 5)), "in pieces");
+            }
+        });
+    }
 }
