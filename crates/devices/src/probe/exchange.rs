@@ -201,13 +201,15 @@ impl<S: AsyncRead + Unpin> Answer<S> {
         loop {
             self.must_fill().await?;
             let there = &self.buffer[self.used..];
-            if let Some(end) = there.iter().position(|byte| *byte == b'\n') {
+            let end = there.iter().position(|byte| *byte == b'\n');
+            // Whether its end came with it or not: else it would depend on the network.
+            if end.unwrap_or(there.len()) > CHUNK_LINE {
+                return Err(bad("a chunk's line has no end"));
+            }
+            if let Some(end) = end {
                 let line = there[..end].trim_ascii_end().to_vec();
                 self.used += end + 1;
                 return Ok(line);
-            }
-            if there.len() > CHUNK_LINE {
-                return Err(bad("a chunk's line has no end"));
             }
             if !self.more().await? {
                 return Err(cut_off());
