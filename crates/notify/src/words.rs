@@ -261,5 +261,7 @@ pub(crate) fn fuzzed(bytes: &[u8]) -> Option<Notice> {
     let mut names =
         all.flat_map(|said| [&said.rule, &said.device]).chain(changed).chain(notice.instead.as_ref().map(|instead| &instead.of));
     let is_name = |name: &reconcile::Name| name.full().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-./".contains(&byte));
-    (is_name(&notice.receiver) && names.all(is_name)).then_some(notice)
+    let are_names = is_name(&notice.receiver) && names.all(is_name);
+    drop(names);
+    are_names.then_some(notice)
 }
