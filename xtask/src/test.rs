@@ -54,7 +54,7 @@ const ALONE: [&str; 2] = ["rollout", "machines"];
 /// The one that takes longest, begun first, so that nobody waits for it alone.
 const LONGEST: &str = "chaos";
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
-const UNIT: [&str; 7] = ["scenario", "update", "properties", "access", "generated", "reference", "examples"];
+const UNIT: [&str; 8] = ["scenario", "update", "properties", "access", "fuzz", "generated", "reference", "examples"];
 
 /// Properties are tried on the same cases each time, so that a failure is the change's; `cargo xtask simulate` looks for new ones.
 fn seeded() -> Command {

@@ -4,6 +4,9 @@ pub mod backtest;
 pub mod can;
 pub mod client;
 pub mod explain;
+#[cfg(test)]
+#[path = "../../../tests/fuzz.rs"]
+mod fuzz;
 pub mod hooks;
 pub mod logs;
 mod metrics;

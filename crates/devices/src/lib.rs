@@ -7,6 +7,9 @@ mod detached;
 mod devices;
 mod drivers;
 mod fetch;
+#[cfg(test)]
+#[path = "../../../tests/fuzz.rs"]
+mod fuzz;
 pub mod journal;
 mod local;
 mod pool;

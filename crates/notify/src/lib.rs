@@ -12,6 +12,9 @@
 
 mod channels;
 mod error;
+#[cfg(test)]
+#[path = "../../../tests/fuzz.rs"]
+mod fuzz;
 mod guard;
 mod heartbeat;
 mod http;

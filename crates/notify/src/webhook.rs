@@ -113,3 +113,50 @@ fn fitting(
 fn more(left: u64) -> String {
     format!("and {left} more that {} not listed", if left == 1 { "is" } else { "are" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts of a body.
+    fn texts(body: &Value) -> Vec<&str> {
+        match body {
+            Value::String(text) => vec![text],
+            Value::Array(all) => all.iter().flat_map(texts).collect(),
+            Value::Object(all) => all.values().flat_map(texts).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whatever a notice holds, people get one that moves no cursor and is no larger than the other side takes, and programs get it back.
+    #[test]
+    fn fuzz_bodies() {
+        let words = [
+            "\"summary\":",
+            "<script>",
+            "</p>",
+            "&lt;",
+            "\\r\\nBcc: x@example.com\\r\\n",
+            "\\u001b",
+            "\\u0000",
+            "\u{202e}",
+            "<!channel>",
+            "é",
+            "\"",
+            ",",
+            "{}",
+            "null",
+        ];
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "notice", &words, 4_000, |bytes| {
+            let Some(notice) = crate::words::fuzzed(bytes) else { return };
+            let view = View::new(&notice, Some("https://evenkeel.example.com/alerts"));
+            for (body, most) in [(slack::body(&view), 40_000), (teams::body(&view), 25_000)] {
+                assert!(body.to_string().len() <= most, "{body}");
+                assert!(texts(&body).iter().all(|text| !text.contains(|c: char| c.is_control() && c != '\n')), "{body}");
+            }
+            for body in [generic::body(&notice, &view), alertmanager::body(&notice, &view)] {
+                assert_eq!(serde_json::from_str::<Value>(&body.to_string()).unwrap(), body);
+            }
+        });
+    }
+}

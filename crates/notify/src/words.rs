@@ -251,3 +251,17 @@ fn lasted(seconds: i64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "seconds of alerts are far below 2^53")]
     duration(seconds as f64)
 }
+
+/// A notice of the fuzz targets, if it is one. Names are checked where they are read, and are none of what is tried.
+#[cfg(test)]
+pub(crate) fn fuzzed(bytes: &[u8]) -> Option<Notice> {
+    let notice: Notice = serde_json::from_slice(bytes).ok()?;
+    let all = notice.firing.iter().chain(&notice.resolved);
+    let changed = all.clone().filter_map(|said| said.last_change.as_ref()).map(|change| &change.deployment);
+    let mut names =
+        all.flat_map(|said| [&said.rule, &said.device]).chain(changed).chain(notice.instead.as_ref().map(|instead| &instead.of));
+    let is_name = |name: &reconcile::Name| name.full().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-./".contains(&byte));
+    let are_names = is_name(&notice.receiver) && names.all(is_name);
+    drop(names);
+    are_names.then_some(notice)
+}

@@ -145,7 +145,11 @@ fn selector(text: &str) -> Option<Selector> {
         let key = Some(rest[..end].trim()).filter(|key| is_name(key))?;
         let (operator, behind) = ["=~", "!~", "!=", "="].iter().find_map(|sign| Some((*sign, rest[end..].strip_prefix(sign)?)))?;
         let (value, behind) = quoted(behind.trim_start())?;
-        let pattern = || regex::RegexBuilder::new(&format!("^(?s:{value})$")).size_limit(PATTERN).build().ok();
+        let pattern = || {
+            // By itself first: `a)|(b` is none, though it is one between our parentheses.
+            regex::RegexBuilder::new(&value).size_limit(PATTERN).build().ok()?;
+            regex::RegexBuilder::new(&format!("^(?s:{value})$")).size_limit(PATTERN).build().ok()
+        };
         let condition = match operator {
             "=" => Condition::Is(value.clone()),
             "!=" => Condition::IsNot(value.clone()),
@@ -228,6 +232,7 @@ mod tests {
             "match[]={a}",
             "match[]={a=b}",
             "match[]={a=~\"(\"}",
+            "match[]={a=~\"b)|(c\"}",
             "match[]=x{a=\"b\"",
             &long,
             &many,
@@ -235,5 +240,28 @@ mod tests {
             assert!(given(query).is_err(), "{query}");
         }
         assert_eq!((label("example.com/tier"), label("1a")), ("example_com_tier".into(), "label_1a".into()));
+    }
+
+    #[test]
+    fn fuzz_selectors() {
+        let words =
+            ["{", "}", "=\"", "\"", "'", "=~", "!~", "!=", ",", "\\", ".*", "(", ")|(", "[", "{9999}", "(?x)", "__name__", "é", "a"];
+        let labels: BTreeMap<String, String> =
+            [("device", "web-01"), ("item", "/a\"b"), ("site", "")].map(|(key, value)| (key.into(), value.into())).into();
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "selector", &words, 3_000, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let Some(parsed) = selector(&text) else { return };
+            assert!(parsed.conditions.len() <= CONDITIONS && (parsed.name.is_some() || !parsed.conditions.is_empty()));
+            for (_, condition) in &parsed.conditions {
+                if let Condition::Matches(pattern) | Condition::MatchesNot(pattern) = condition {
+                    // All of a value, or nothing.
+                    let value = "web-01";
+                    assert!(pattern.find(value).is_none_or(|found| found.as_str() == value), "{pattern}");
+                }
+            }
+            let holds = parsed.takes("evenkeel_device_disks_ratio", &labels);
+            let again = selector(&format!(" {text} ")).map(|again| again.takes("evenkeel_device_disks_ratio", &labels));
+            assert!(again == Some(holds) || text.len() + 2 > SELECTOR);
+        });
     }
 }

@@ -134,4 +134,36 @@ mod tests {
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(Entry::parse(format!(r#"{{"__CURSOR":"a","__REALTIME_TIMESTAMP":"1","MESSAGE":{deep}}}"#).as_bytes()), None);
     }
+
+    #[test]
+    fn fuzz_entries() {
+        let words = [
+            "\"MESSAGE\":",
+            "\"__CURSOR\":",
+            "\"__REALTIME_TIMESTAMP\":",
+            "\"PRIORITY\":",
+            "null",
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            "\"",
+            "\\u0000",
+            "\\ud83d",
+            "[27]",
+        ];
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "journal", &words, 10_000, |bytes| {
+            let Some(entry) = Entry::parse(bytes) else { return };
+            assert!((1..=1024).contains(&entry.cursor.len()));
+            // What stands before the message, and a message.
+            assert!(entry.line.len() <= 2048 + MESSAGE);
+            let line = String::from_utf8_lossy(&entry.line);
+            let head: Vec<&str> = line.splitn(7, ' ').collect();
+            assert_eq!(head.len(), 7, "{line}");
+            assert!(head[0].starts_with('<') && head[0].ends_with(">1") && head[5] == "-", "{line}");
+            assert!(head[1].parse::<Timestamp>().is_ok() || !head[1].starts_with(|c: char| c.is_ascii_digit()), "{line}");
+            assert!(head[..6].iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic())), "{line}");
+        });
+    }
 }

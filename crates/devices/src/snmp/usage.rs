@@ -393,4 +393,41 @@ mod tests {
             prop_assert!(reading.gauges.keys().all(|series| !series.item.chars().any(char::is_control)));
         }
     }
+
+    /// Answers of a real agent, and what is made of them: decoded as the client does, and read.
+    #[test]
+    fn fuzz_answers() {
+        // Tags and lengths of BER.
+        let words = [
+            "\u{2}\u{1}",
+            "\u{4}\u{0}",
+            "\u{6}\u{8}+\u{6}\u{1}\u{2}\u{1}",
+            "0\u{7f}",
+            "A\u{4}",
+            "B\u{5}",
+            "C\u{1}",
+            "F\u{9}",
+            "\u{5}\u{0}",
+            "é",
+            "\u{1}",
+        ];
+        let mut all = Answers::default();
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "snmp", &words, 10_000, |bytes| {
+            let message = async_snmp::message::Message::decode(bytes.to_vec().into(), async_snmp::DecodeConfig::default());
+            let Some(pdu) = message.ok().and_then(|message| message.value.into_pdu()) else { return };
+            let mut answers = Answers::default();
+            for found in pdu.varbinds() {
+                let said = crate::snmp::shown(&found.value);
+                assert!(said.len() <= 8 * bytes.len() + 64, "{said}");
+                assert!(!said.chars().any(char::is_control), "{said:?}");
+                // Beside what others said, as one walk after the other adds to it.
+                if all.values.len() < 2000 {
+                    all.insert(&found.oid, found.value.clone());
+                }
+                answers.insert(&found.oid, found.value.clone());
+            }
+            reading(&answers).check();
+            reading(&all).check();
+        });
+    }
 }

@@ -204,4 +204,29 @@ mod tests {
             prop_assert_eq!(found, vec![(value, if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() })]);
         }
     }
+
+    #[test]
+    fn fuzz_samples() {
+        let words =
+            ["{", "}", ",", "=\"", "\\", "\\n", "\"} 1\n", "# TYPE m counter\n", " +Inf", "\r\n", "\t", "node_cpu_seconds_total", "é"];
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "exposition", &words, 5_000, |bytes| {
+            let mut written = String::new();
+            let mut samples = 0;
+            let unreadable = read(bytes, |sample| {
+                samples += 1;
+                assert!(sample.labels.len() <= LABELS && sample.name.len() <= LINE);
+                let escaped = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+                let labels: Vec<String> = sample.labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+                written += &format!("{}{{{}}} {}\n", sample.name, labels.join(","), sample.value);
+            });
+            assert!(unreadable.unwrap() + samples <= bytes.split(|byte| *byte == b'\n').count());
+            let mut again = 0;
+            // Escapes may make a line longer than is read.
+            let lost = read(written.as_bytes(), |_| again += 1).unwrap();
+            assert!(again + lost == samples && (lost == 0 || written.lines().any(|line| line.len() > LINE)), "{written}");
+            if let Ok(reading) = crate::usage::node_exporter::parse(bytes) {
+                reading.check();
+            }
+        });
+    }
 }

@@ -387,4 +387,14 @@ interfaces[eth0:1].sendDrops+0
             }
         }
     }
+
+    #[test]
+    fn fuzz_answers() {
+        let words =
+            ["@stat\n", "@net\n", "@blocks\n", "@inodes\n", "@memory\n", "@end\n", "\n", " ", "%", ":", "cpu ", "eth0: ", " kB", "\u{7f}"];
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "proc", &words, 5_000, |bytes| match parse(bytes) {
+            Ok(reading) => reading.check(),
+            Err(error) => assert!(error.len() <= 1000 && !error.chars().any(char::is_control), "{error:?}"),
+        });
+    }
 }

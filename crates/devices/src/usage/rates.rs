@@ -96,6 +96,26 @@ impl Reading {
     }
 }
 
+#[cfg(test)]
+impl Reading {
+    /// What holds of every reading, whatever it was read from.
+    pub(crate) fn check(self) {
+        assert!(self.clock.is_none_or(f64::is_finite), "{:?}", self.clock);
+        for (series, value) in &self.gauges {
+            assert!(value.is_finite() && *value >= 0.0 && is_name(series.metric, &series.item), "{series}: {value}");
+        }
+        for (series, counter) in &self.counters {
+            assert!(counter.value.is_finite() && counter.value >= 0.0 && is_name(series.metric, &series.item), "{series}: {counter:?}");
+        }
+        let (at, asked, minute) = (Timestamp::UNIX_EPOCH, Instant::now(), Duration::from_secs(60));
+        let mut rates = Rates::default();
+        rates.usage(at, asked, self.clone(), minute);
+        let (usage, _) = rates.usage(at, asked + minute, self, minute);
+        assert!(usage.values.len() <= SERIES);
+        assert!(usage.values.iter().all(|(_, value)| value.is_finite() && *value >= 0.0), "{:?}", usage.values);
+    }
+}
+
 fn is_name(metric: Metric, item: &str) -> bool {
     (metric.of() == Of::Device) == item.is_empty() && item.len() <= ITEM && !item.chars().any(char::is_control)
 }

@@ -122,3 +122,61 @@ fn color(word: &str) -> &'static str {
         _ => "#26733a",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a notice holds, a mail has our headers and a page our tags.
+    #[test]
+    fn fuzz_mails() {
+        let email = Email {
+            to: vec!["ops@example.com".into()],
+            from: "evenkeel@example.com".into(),
+            host: "mail.example.com".into(),
+            port: 25,
+            security: crds::MailSecurity::None,
+            subject: Some("[{{ status | upper }}] {{ title }} {{ firing | length }}".into()),
+        };
+        let tag = |rest: &str| -> String { rest.chars().take_while(|c| !matches!(c, ' ' | '>' | '{' | '\n')).collect() };
+        let tags = |page: &str| -> std::collections::BTreeSet<String> { page.match_indices('<').map(|(at, _)| tag(&page[at..])).collect() };
+        let ours = tags(PAGE);
+        let words = [
+            "\"summary\":",
+            "<script>",
+            "</p>",
+            "&lt;",
+            "\\r\\nBcc: x@example.com\\r\\n",
+            "\\u001b",
+            "\\u0000",
+            "\u{202e}",
+            "<!channel>",
+            "é",
+            "\"",
+            ",",
+            "{}",
+            "null",
+        ];
+        crate::fuzz::run(env!("CARGO_MANIFEST_DIR"), "notice", &words, 2_000, |bytes| {
+            let Some(notice) = crate::words::fuzzed(bytes) else { return };
+            let view = View::new(&notice, Some("https://evenkeel.example.com/alerts"));
+            let (subject, note) = view.subject(email.subject.as_deref());
+            assert!(!subject.contains(char::is_control) && subject.chars().count() <= 150, "{subject:?}");
+            let notes: Vec<String> = note.into_iter().collect();
+            if let Ok(page) = page(&view, &notes) {
+                assert!(tags(&page).is_subset(&ours), "{:?}", tags(&page).difference(&ours));
+                assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{page:?}");
+            }
+            // Dates before 1970 or after 9999 make no mail, and no panic.
+            let Ok(message) = compose(&notice, &view, &email, &subject, &notes) else { return };
+            let message = String::from_utf8(message).unwrap();
+            let head = message.split_once("\r\n\r\n").unwrap().0;
+            let names: Vec<&str> =
+                head.lines().filter(|line| !line.starts_with([' ', '\t'])).map(|line| line.split(':').next().unwrap_or(line)).collect();
+            let known = ["From", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "To", "MIME-Version", "Content-Type"];
+            let known = |name: &&str| known.contains(name) || ["Auto-Submitted", "X-Auto-Response-Suppress"].contains(name);
+            assert!(names.iter().all(known), "{names:?}");
+            assert!(message.lines().all(|line| line.len() <= 998), "{message}");
+        });
+    }
+}

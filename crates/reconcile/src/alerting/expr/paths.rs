@@ -2,6 +2,7 @@
 
 use super::rollouts::{DeploymentField, FIELDS, PHASES};
 use super::term::{Field, ProbeField, Term};
+use crate::alerting::text::neutral;
 use crate::desired::PATTERN;
 use crate::usage::{ITEM, Metric, Of, Series};
 
@@ -122,7 +123,8 @@ pub struct Wrong {
 
 impl Wrong {
     pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), help: help.into() }
+        // Both may quote what stands in a text of the expression.
+        Self { message: neutral(&message.into()), help: neutral(&help.into()) }
     }
 
     fn unknown(name: &str, known: &[&str]) -> Self {
