@@ -39,9 +39,9 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// How long each probe took when it last passed.
+    /// How long each probe took when it last passed, and when that was.
     #[serde(skip)]
-    probes: BTreeMap<String, f64>,
+    probes: BTreeMap<String, (Timestamp, f64)>,
     /// What its lines of log came to in the last whole minute.
     #[serde(skip)]
     logs: Option<Arc<Usage>>,
@@ -51,6 +51,16 @@ impl Last {
     /// Whether another replica has read it.
     pub fn is_far(&self) -> bool {
         self.far
+    }
+
+    /// When a value of it was read: probes and logs have instants of their own.
+    pub fn at(&self, series: &Series) -> Option<Timestamp> {
+        let own = match series.metric {
+            Metric::ProbeSeconds => self.probes.get(&*series.item).map(|(at, _)| *at),
+            metric if LOGS.contains(&metric) => self.logs.as_ref().map(|logs| logs.at),
+            _ => None,
+        };
+        own.or(self.usage.as_ref().map(|usage| usage.at))
     }
 
     /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
@@ -169,7 +179,7 @@ impl Usages {
         }
         self.write(device, |last| {
             let mut both = Usage::clone(usage);
-            let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
+            let probes = last.probes.iter().map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds));
             both.values.extend(probes);
             (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
             last.usage = Some(last.with_logs(&both));
@@ -207,7 +217,7 @@ impl Usages {
         let told = Usage { at, values: BTreeMap::from([(series.clone(), seconds)]) };
         self.write(device, |last| {
             if last.probes.len() < PROBES || last.probes.contains_key(probe) {
-                last.probes.insert(probe.to_owned(), seconds);
+                last.probes.insert(probe.to_owned(), (at, seconds));
             }
             let usage = last.usage.get_or_insert_default();
             let usage = Arc::make_mut(usage);
