@@ -65,10 +65,9 @@ impl Last {
 
     /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
-    fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
-        let Some(logs) = &self.logs else { return Arc::new(reading.clone()) };
+    fn with_logs(&self, mut usage: Usage) -> Arc<Usage> {
+        let Some(logs) = &self.logs else { return Arc::new(usage) };
         let is_log = |series: &Series| LOGS.contains(&series.metric);
-        let mut usage = reading.clone();
         usage.values.retain(|series, _| !is_log(series));
         let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
         if !has_others || logs.at.duration_since(usage.at) > STALE {
@@ -178,11 +177,15 @@ impl Usages {
             samples.push(device, usage);
         }
         self.write(device, |last| {
+            (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
+            if last.probes.is_empty() && last.logs.is_none() {
+                last.usage = Some(usage.clone());
+                return;
+            }
             let mut both = Usage::clone(usage);
             let probes = last.probes.iter().map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds));
             both.values.extend(probes);
-            (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
-            last.usage = Some(last.with_logs(&both));
+            last.usage = Some(last.with_logs(both));
         });
         self.tell(device, usage);
     }
@@ -195,7 +198,7 @@ impl Usages {
         self.write(device, |last| {
             last.logs = Some(logs.clone());
             let before = last.usage.take().unwrap_or_default();
-            last.usage = Some(last.with_logs(&before));
+            last.usage = Some(last.with_logs(Arc::unwrap_or_clone(before)));
         });
         self.tell(device, logs);
     }
