@@ -189,7 +189,7 @@ fn usage(registry: &mut Registry, view: &View) {
             }
             shown += 1;
             let family: &Family<Of, Gauge<f64, AtomicU64>> = families.entry(series.metric).or_default();
-            family.get_or_create(&Of { device: name.to_string(), item: series.item.clone() }).set(*value);
+            family.get_or_create(&Of { device: name.to_string(), item: series.item.to_string() }).set(*value);
         }
         true
     });

@@ -39,9 +39,9 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// How long each probe took when it last passed.
+    /// How long each probe took when it last passed, and when that was.
     #[serde(skip)]
-    probes: BTreeMap<String, f64>,
+    probes: BTreeMap<String, (Timestamp, f64)>,
     /// What its lines of log came to in the last whole minute.
     #[serde(skip)]
     logs: Option<Arc<Usage>>,
@@ -53,12 +53,21 @@ impl Last {
         self.far
     }
 
+    /// When a value of it was read: probes and logs have instants of their own.
+    pub fn at(&self, series: &Series) -> Option<Timestamp> {
+        let own = match series.metric {
+            Metric::ProbeSeconds => self.probes.get(&*series.item).map(|(at, _)| *at),
+            metric if LOGS.contains(&metric) => self.logs.as_ref().map(|logs| logs.at),
+            _ => None,
+        };
+        own.or(self.usage.as_ref().map(|usage| usage.at))
+    }
+
     /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
-    fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
-        let Some(logs) = &self.logs else { return Arc::new(reading.clone()) };
+    fn with_logs(&self, mut usage: Usage) -> Arc<Usage> {
+        let Some(logs) = &self.logs else { return Arc::new(usage) };
         let is_log = |series: &Series| LOGS.contains(&series.metric);
-        let mut usage = reading.clone();
         usage.values.retain(|series, _| !is_log(series));
         let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
         if !has_others || logs.at.duration_since(usage.at) > STALE {
@@ -168,11 +177,15 @@ impl Usages {
             samples.push(device, usage);
         }
         self.write(device, |last| {
-            let mut both = Usage::clone(usage);
-            let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
-            both.values.extend(probes);
             (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
-            last.usage = Some(last.with_logs(&both));
+            if last.probes.is_empty() && last.logs.is_none() {
+                last.usage = Some(usage.clone());
+                return;
+            }
+            let mut both = Usage::clone(usage);
+            let probes = last.probes.iter().map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds));
+            both.values.extend(probes);
+            last.usage = Some(last.with_logs(both));
         });
         self.tell(device, usage);
     }
@@ -185,7 +198,7 @@ impl Usages {
         self.write(device, |last| {
             last.logs = Some(logs.clone());
             let before = last.usage.take().unwrap_or_default();
-            last.usage = Some(last.with_logs(&before));
+            last.usage = Some(last.with_logs(Arc::unwrap_or_clone(before)));
         });
         self.tell(device, logs);
     }
@@ -207,7 +220,7 @@ impl Usages {
         let told = Usage { at, values: BTreeMap::from([(series.clone(), seconds)]) };
         self.write(device, |last| {
             if last.probes.len() < PROBES || last.probes.contains_key(probe) {
-                last.probes.insert(probe.to_owned(), seconds);
+                last.probes.insert(probe.to_owned(), (at, seconds));
             }
             let usage = last.usage.get_or_insert_default();
             let usage = Arc::make_mut(usage);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -158,18 +159,18 @@ pub struct Series {
     /// What is measured.
     pub metric: Metric,
     /// Of which disk, interface, probe or pattern.
-    pub item: String,
+    pub item: Arc<str>,
 }
 
 impl Series {
     /// A series of the whole device.
     pub fn of(metric: Metric) -> Self {
-        Self { metric, item: String::new() }
+        Self { metric, item: Arc::default() }
     }
 
     /// A series of one disk, interface or probe.
     pub fn item(metric: Metric, item: &str) -> Self {
-        Self { metric, item: item.to_owned() }
+        Self { metric, item: if item.is_empty() { Arc::default() } else { item.into() } }
     }
 }
 
@@ -204,7 +205,7 @@ impl FromStr for Series {
         if (metric.of() == Of::Device) != item.is_empty() || item.len() > ITEM {
             return Err(refused());
         }
-        Ok(Self { metric, item })
+        Ok(Self { metric, item: if item.is_empty() { Arc::default() } else { item.into() } })
     }
 }
 

@@ -30,7 +30,7 @@ pub use range::{POINTS, Point};
 use window::{SECONDS, Window, start};
 
 /// Windows that are open or wait for the database: those of 10 000 devices with 60 series each, and as many again. An open one takes about
-/// 200 bytes.
+/// 150 bytes.
 const WINDOWS: usize = 1_200_000;
 /// Rows that are written by one transaction: others get their turn in between.
 const BATCH: usize = 4096;
@@ -48,20 +48,134 @@ pub struct Samples {
     most: usize,
 }
 
-/// A window, and whose it is.
-#[derive(Clone)]
-struct Of {
+/// A window of one series, on its way to the database.
+struct Of<'a> {
     id: i64,
+    device: &'a Name,
+    series: &'a Series,
+    window: &'a Window,
+}
+
+impl<'a> Of<'a> {
+    fn all(group: &'a Group) -> impl Iterator<Item = Self> {
+        let of = |(series, window): &'a (Series, Window)| Self { id: id(&group.device, series), device: &group.device, series, window };
+        group.windows.iter().map(of)
+    }
+}
+
+/// The windows of one device that begin at the same second: what is the same for all of them is kept once.
+struct Group {
     device: Name,
-    series: Series,
-    window: Window,
+    start: i64,
+    /// In the order of their series.
+    windows: Vec<(Series, Window)>,
+}
+
+impl Group {
+    fn new(device: &Name, start: i64) -> Self {
+        Self { device: device.clone(), start, windows: Vec::new() }
+    }
+
+    /// The window of a series, and whether it is a new one.
+    fn window(&mut self, series: &Series) -> (&mut Window, bool) {
+        match self.windows.binary_search_by(|(other, _)| other.cmp(series)) {
+            Ok(at) => (&mut self.windows[at].1, false),
+            Err(at) => {
+                self.windows.insert(at, (series.clone(), Window::new(self.start)));
+                (&mut self.windows[at].1, true)
+            }
+        }
+    }
 }
 
 #[derive(Default)]
 struct Gathered {
-    open: HashMap<i64, Of>,
+    open: HashMap<Name, Group>,
     /// Finished, the oldest first.
-    waiting: VecDeque<Of>,
+    waiting: VecDeque<Group>,
+    /// How many windows there are in both.
+    windows: [usize; 2],
+}
+
+impl Gathered {
+    /// Takes in a value, and tells whether there was room for it.
+    fn push(&mut self, device: &Name, series: &Series, second: i64, value: f64) -> bool {
+        let begins = start(second);
+        if !self.open.contains_key(device) {
+            self.open.insert(device.clone(), Group::new(device, begins));
+        }
+        let Some(open) = self.open.get_mut(device) else { return false };
+        let late = open.start - begins;
+        if (1..=SECONDS).contains(&late) {
+            // It was measured before others were, and came after them.
+            let mut group = Group::new(device, begins);
+            let has_room = group.window(series).0.push(second, value);
+            self.waits(group);
+            return has_room;
+        }
+        let over = (late != 0).then(|| std::mem::replace(open, Group::new(device, begins)));
+        let (window, is_new) = open.window(series);
+        let has_room = window.push(second, value);
+        self.windows[0] += usize::from(is_new);
+        if let Some(over) = over {
+            self.windows[0] -= over.windows.len();
+            self.waits(over);
+        }
+        has_room
+    }
+
+    fn waits(&mut self, group: Group) {
+        self.windows[1] += group.windows.len();
+        self.waiting.push_back(group);
+    }
+
+    /// The windows of a series, the oldest first.
+    fn of<'a>(&'a self, device: &'a Name, series: &'a Series) -> impl Iterator<Item = &'a Window> {
+        let groups = self.waiting.iter().filter(move |group| group.device == *device).chain(self.open.get(device));
+        groups.flat_map(|group| &group.windows).filter(move |(other, _)| other == series).map(|(_, window)| window)
+    }
+
+    /// As many groups as make a batch.
+    fn batch(&mut self) -> Vec<Group> {
+        let (mut batch, mut many) = (Vec::new(), 0);
+        while many < BATCH {
+            let Some(group) = self.waiting.pop_front() else { break };
+            many += group.windows.len();
+            batch.push(group);
+        }
+        self.windows[1] -= many;
+        batch
+    }
+
+    /// Puts a batch back that could not be written.
+    fn put_back(&mut self, batch: Vec<Group>) {
+        self.windows[1] += batch.iter().map(|group| group.windows.len()).sum::<usize>();
+        for group in batch.into_iter().rev() {
+            self.waiting.push_front(group);
+        }
+    }
+
+    /// Gives up the oldest until there are no more than so many windows; returns how many values are lost.
+    fn shed(&mut self, most: usize) -> usize {
+        let mut lost = 0;
+        while self.windows[0] + self.windows[1] > most {
+            let over = self.windows[0] + self.windows[1] - most;
+            let which = usize::from(!self.waiting.is_empty());
+            let any = || self.open.keys().next().cloned();
+            let Some(mut group) = (if which == 1 { self.waiting.pop_front() } else { any().and_then(|any| self.open.remove(&any)) }) else {
+                break;
+            };
+            let shed = over.min(group.windows.len());
+            lost += group.windows.drain(..shed).map(|(_, window)| window.len()).sum::<usize>();
+            self.windows[which] -= shed;
+            match which {
+                _ if group.windows.is_empty() => {}
+                1 => self.waiting.push_front(group),
+                _ => drop(self.open.insert(group.device.clone(), group)),
+            }
+        }
+        lost
+    }
 }
 
 #[derive(Default)]
@@ -105,16 +219,10 @@ impl Samples {
         if !value.is_finite() || second < 0 {
             return;
         }
-        let id = id(device, series);
         let mut gathered = self.gathered();
-        let new = || Of { id, device: device.clone(), series: series.clone(), window: Window::new(start(second)) };
-        let open = gathered.open.entry(id).or_insert_with(new);
-        let finished = (open.window.start != start(second)).then(|| std::mem::replace(open, new()));
-        if !open.window.push(second, value) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        gathered.waiting.extend(finished);
-        self.shed(&mut gathered);
+        let has_room = gathered.push(device, series, second, value);
+        let lost = gathered.shed(self.most) + usize::from(!has_room);
+        self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
     }
 
     /// Samples that were given up, since the database was away for longer than there was room for.
@@ -124,8 +232,8 @@ impl Samples {
 
     /// Windows in memory: open ones, and those that wait to be written.
     pub fn in_memory(&self) -> (usize, usize) {
-        let gathered = self.gathered();
-        (gathered.open.len(), gathered.waiting.len())
+        let [open, waiting] = self.gathered().windows;
+        (open, waiting)
     }
 
     /// Writes what is finished at this second, or all there is. What can't be written stays, as long as there is room.
@@ -133,48 +241,38 @@ impl Samples {
         self.finish(now, all);
         let mut written = 0;
         loop {
-            let batch: Vec<Of> = {
-                let mut gathered = self.gathered();
-                let many = gathered.waiting.len().min(BATCH);
-                gathered.waiting.drain(..many).collect()
-            };
-            if batch.is_empty() {
+            let groups = self.gathered().batch();
+            if groups.is_empty() {
                 return Ok(written);
             }
-            if let Err(error) = self.write(&batch, now).await {
+            let batch: Vec<Of<'_>> = groups.iter().flat_map(Of::all).collect();
+            let result = self.write(&batch, now).await;
+            written += batch.len();
+            drop(batch);
+            if let Err(error) = result {
                 let mut gathered = self.gathered();
-                for of in batch.into_iter().rev() {
-                    gathered.waiting.push_front(of);
-                }
-                self.shed(&mut gathered);
+                gathered.put_back(groups);
+                let lost = gathered.shed(self.most);
+                self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
                 return Err(error);
             }
-            written += batch.len();
         }
     }
 
     /// Windows whose time is over go to those that wait.
     fn finish(&self, now: i64, all: bool) {
         let mut gathered = self.gathered();
-        let over: Vec<i64> = gathered.open.iter().filter(|(_, of)| all || of.window.start + SECONDS <= now).map(|(id, _)| *id).collect();
-        let mut over: Vec<Of> = over.iter().filter_map(|id| gathered.open.remove(id)).collect();
-        over.sort_by_key(|of| (of.window.start, of.id));
-        gathered.waiting.extend(over);
-    }
-
-    fn shed(&self, gathered: &mut Gathered) {
-        while gathered.open.len() + gathered.waiting.len() > self.most {
-            let shed = gathered.waiting.pop_front().or_else(|| {
-                let any = *gathered.open.keys().next()?;
-                gathered.open.remove(&any)
-            });
-            let lost = shed.map_or(0, |of| of.window.points.len());
-            self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+        let over = |group: &Group| all || group.start + SECONDS <= now;
+        let mut over: Vec<Group> = gathered.open.extract_if(|_, group| over(group)).map(|(_, group)| group).collect();
+        over.sort_by(|a, b| (a.start, &a.device).cmp(&(b.start, &b.device)));
+        for group in over {
+            gathered.windows[0] -= group.windows.len();
+            gathered.waits(group);
         }
     }
 
-    async fn write(&self, batch: &[Of], now: i64) -> Result<(), Error> {
-        let unknown: Vec<&Of> = {
+    async fn write(&self, batch: &[Of<'_>], now: i64) -> Result<(), Error> {
+        let unknown: Vec<&Of<'_>> = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if known.ids.len() > KNOWN || known.since + BELIEVED < now {
                 *known = Known { ids: HashSet::new(), since: now };
@@ -182,7 +280,7 @@ impl Samples {
             batch.iter().filter(|of| !known.ids.contains(&of.id)).collect()
         };
         // One row twice in a statement is refused; a series may be there with several windows.
-        let fresh: BTreeMap<i64, &Of> = unknown.iter().map(|of| (of.id, *of)).collect();
+        let fresh: BTreeMap<i64, &Of<'_>> = unknown.iter().map(|of| (of.id, *of)).collect();
         self.store.write_windows(fresh.values().copied(), batch).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).ids.extend(fresh.into_keys());
         Ok(())
@@ -194,12 +292,12 @@ impl Samples {
 }
 
 impl Store {
-    async fn write_windows<'a>(&self, fresh: impl Iterator<Item = &'a Of>, batch: &[Of]) -> Result<(), Error> {
+    async fn write_windows<'a>(&self, fresh: impl Iterator<Item = &'a Of<'a>>, batch: &[Of<'a>]) -> Result<(), Error> {
         within(batch.len(), async {
             self.make_room(batch.iter().map(|of| of.window.start)).await?;
             let mut tx = self.pool.begin().await?;
             let series = fresh.map(|of| {
-                let (metric, item) = (of.series.metric.name(), of.series.item.as_str());
+                let (metric, item) = (of.series.metric.name(), &*of.series.item);
                 [Value::from_i64(of.id), of.device.full().into(), metric.into(), item.into(), Value::from_i64(of.window.start)]
             });
             insert(&mut tx, "series (id, device, metric, item, since)", series, "ON CONFLICT DO NOTHING").await?;
@@ -229,10 +327,10 @@ const AGAIN: &str = "ON CONFLICT (series, at) DO UPDATE SET \
     readings = sample_5m.readings + excluded.readings";
 
 /// Windows, and by what they are told apart.
-type Distinct<'a> = (HashSet<(i64, i64)>, Vec<&'a Of>);
+type Distinct<'a> = (HashSet<(i64, i64)>, Vec<&'a Of<'a>>);
 
 /// The same windows in several lists, none of which has two of the same series and time: PostgreSQL changes no row twice in one statement.
-fn distinct(batch: &[Of]) -> Vec<Vec<&Of>> {
+fn distinct<'a>(batch: &'a [Of<'a>]) -> Vec<Vec<&'a Of<'a>>> {
     let mut lists: Vec<Distinct<'_>> = Vec::new();
     for of in batch {
         let key = (of.id, of.window.start);

@@ -72,7 +72,7 @@ impl Row {
     fn new(item: &Value) -> Self {
         let last: Last = serde_json::from_value(item.clone()).unwrap_or_default();
         let values = last.usage.iter().flat_map(|usage| &usage.values).filter(|(series, _)| series.metric == Metric::DiskRatio);
-        let fullest = values.max_by(|a, b| a.1.total_cmp(b.1)).map(|(series, ratio)| (series.item.clone(), *ratio));
+        let fullest = values.max_by(|a, b| a.1.total_cmp(b.1)).map(|(series, ratio)| (series.item.to_string(), *ratio));
         Self { name: item["name"].as_str().unwrap_or_default().to_owned(), disk: fullest, last }
     }
 

@@ -1,10 +1,11 @@
 //! The last values of devices for a Prometheus, as its own `/federate` gives them: `match[]` says which.
 //!
 //! ```text
-//! GET /v1/federate?match[]=evenkeel_device_memory_ratio{site="ams1"}&match[]={device=~"default/web-.*"}
+//! GET /v1/federate?match[]=evenkeel_device_memory_ratio{site="ams1"}&match[]={device=~"web-.*"}
 //! ```
 //!
-//! Each value has the device's labels beside `device` and `item`, and the time at which it was read.
+//! Each value has the device's labels beside `device` and `item`, and the time at which it was read. One that is older than five minutes
+//! is left out, as Prometheus does it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,7 +14,9 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use reconcile::{Desired, Metric, Name};
+use jiff::Timestamp;
+use reconcile::alerting::expr::STALE;
+use reconcile::{Desired, Metric, Name, Series};
 
 use super::{Shared, read};
 use crate::problem::problem;
@@ -28,6 +31,15 @@ const PATTERN: usize = 1 << 20;
 /// Devices that are written at once: so much is in memory of an answer.
 const AT_ONCE: usize = 100;
 
+/// How far an answer has come: metric by metric, as the text format wants them, and all devices of each.
+struct Place {
+    metric: usize,
+    /// The last device that was looked at.
+    after: Option<Name>,
+    /// What the metric is was said.
+    is_begun: bool,
+}
+
 /// Gives the last values that a selector matches, piece by piece.
 pub(super) async fn federate(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     let selectors = match selectors(query.as_deref().unwrap_or_default()) {
@@ -35,43 +47,63 @@ pub(super) async fn federate(State(shared): State<Shared>, RawQuery(query): RawQ
         Err(error) => return problem(StatusCode::BAD_REQUEST, error),
     };
     let (usages, desired) = read(&shared, |view| (view.usages.clone(), view.desired.clone()));
-    let pieces = futures::stream::unfold(Some(None), move |after: Option<Option<Name>>| {
-        let (text, next) = match &after {
-            Some(after) => piece(&usages, &desired, &selectors, after.as_ref()),
-            None => (String::new(), None),
-        };
-        let is_over = after.is_none();
-        async move { (!is_over).then_some((Ok::<_, std::convert::Infallible>(text), next.map(Some))) }
+    let begin = Place { metric: 0, after: None, is_begun: false };
+    let pieces = futures::stream::unfold(Some(begin), move |place| {
+        let piece = place.map(|place| piece(&usages, &desired, &selectors, place, Timestamp::now()));
+        async move { piece.map(|(text, next)| (Ok::<_, std::convert::Infallible>(text), next)) }
     });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], Body::from_stream(pieces)).into_response()
 }
 
-/// The values of the next devices, and behind which one it goes on.
-fn piece(usages: &Usages, desired: &Desired, selectors: &[Selector], after: Option<&Name>) -> (String, Option<Name>) {
-    let (mut text, mut count, mut last_name) = (String::new(), 0, None);
-    usages.each(after, |name, last| {
-        let none = BTreeMap::new();
-        let labels = desired.devices.get(name).map_or(&none, |device| &device.labels);
-        device(&mut text, name, labels, last, selectors);
-        count += 1;
-        last_name = Some(name.clone());
-        count < AT_ONCE
-    });
-    (text, last_name.filter(|_| count == AT_ONCE))
+/// The values of one metric of the next devices, and where it goes on.
+fn piece(usages: &Usages, desired: &Desired, selectors: &[Selector], place: Place, now: Timestamp) -> (String, Option<Place>) {
+    let (mut text, mut place) = (String::new(), place);
+    let Some(metric) = Metric::ALL.get(place.metric).copied() else { return (text, None) };
+    let called = called(metric);
+    let (mut count, mut last_name) = (0, None);
+    if selectors.iter().any(|selector| selector.name.as_ref().is_none_or(|name| *name == called)) {
+        usages.each(place.after.as_ref(), |name, last| {
+            let none = BTreeMap::new();
+            let labels = desired.devices.get(name).map_or(&none, |device| &device.labels);
+            device(&mut text, (metric, &called), (name, labels, last), selectors, now);
+            count += 1;
+            last_name = Some(name.clone());
+            count < AT_ONCE
+        });
+    }
+    if !text.is_empty() && !place.is_begun {
+        text.insert_str(0, &format!("# HELP {called} {}\n# TYPE {called} gauge\n", metric.help()));
+        place.is_begun = true;
+    }
+    match last_name.filter(|_| count == AT_ONCE) {
+        Some(name) => place.after = Some(name),
+        None => place = Place { metric: place.metric + 1, after: None, is_begun: false },
+    }
+    (text, Some(place))
 }
 
-fn device(text: &mut String, name: &Name, labels: &BTreeMap<String, String>, last: &Last, selectors: &[Selector]) {
-    let Some(usage) = &last.usage else { return };
+/// What is to be written of one device.
+type Whose<'a> = (&'a Name, &'a BTreeMap<String, String>, &'a Last);
+
+fn device(text: &mut String, (metric, called): (Metric, &str), (name, labels, last): Whose<'_>, selectors: &[Selector], now: Timestamp) {
+    let values = last.usage.iter().flat_map(|usage| usage.values.range(Series::of(metric)..));
+    let mut values = values.take_while(|(series, _)| series.metric == metric).peekable();
+    if values.peek().is_none() {
+        return;
+    }
     let mut known: BTreeMap<String, String> = labels.iter().map(|(key, value)| (label(key), value.clone())).collect();
     known.insert("device".into(), name.to_string());
-    for (series, value) in &usage.values {
-        known.insert("item".into(), series.item.clone());
-        let metric = called(series.metric);
-        if !selectors.iter().any(|selector| selector.takes(&metric, &known)) {
+    for (series, value) in values {
+        // Prometheus takes what it fetches for a value of now, whatever its instant.
+        let Some(at) = last.at(series).filter(|at| now.duration_since(*at) <= STALE) else { continue };
+        known.insert("item".into(), series.item.to_string());
+        if !selectors.iter().any(|selector| selector.takes(called, &known)) {
             continue;
         }
-        let shown: Vec<String> = known.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
-        let _ = writeln!(text, "{metric}{{{}}} {value} {}", shown.join(","), usage.at.as_millisecond());
+        // An empty label is none.
+        let shown = known.iter().filter(|(_, value)| !value.is_empty());
+        let shown: Vec<String> = shown.map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
+        let _ = writeln!(text, "{called}{{{}}} {value} {}", shown.join(","), at.as_millisecond());
     }
 }
 
@@ -79,10 +111,11 @@ fn called(metric: Metric) -> String {
     format!("evenkeel_device_{}", underscored(metric.name()))
 }
 
-/// A label of ours as Prometheus takes it: `example.com/tier` becomes `example_com_tier`.
+/// A label of ours as Prometheus takes it: `example.com/tier` becomes `example_com_tier`, and one that is called as ours are `label_item`.
 fn label(key: &str) -> String {
     let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) || name.starts_with("__") { format!("label_{name}") } else { name }
+    let is_taken = name == "device" || name == "item" || name.starts_with("__") || name.starts_with(|c: char| c.is_ascii_digit());
+    if is_taken { format!("label_{name}") } else { name }
 }
 
 fn escaped(value: &str) -> String {
@@ -145,11 +178,7 @@ fn selector(text: &str) -> Option<Selector> {
         let key = Some(rest[..end].trim()).filter(|key| is_name(key))?;
         let (operator, behind) = ["=~", "!~", "!=", "="].iter().find_map(|sign| Some((*sign, rest[end..].strip_prefix(sign)?)))?;
         let (value, behind) = quoted(behind.trim_start())?;
-        let pattern = || {
-            // By itself first: `a)|(b` is none, though it is one between our parentheses.
-            regex::RegexBuilder::new(&value).size_limit(PATTERN).build().ok()?;
-            regex::RegexBuilder::new(&format!("^(?s:{value})$")).size_limit(PATTERN).build().ok()
-        };
+        let pattern = || whole(&value);
         let condition = match operator {
             "=" => Condition::Is(value.clone()),
             "!=" => Condition::IsNot(value.clone()),
@@ -164,6 +193,13 @@ fn selector(text: &str) -> Option<Selector> {
         return None;
     }
     Some(Selector { name: (!name.is_empty()).then(|| name.to_owned()), conditions })
+}
+
+/// A regular expression that has to match all of a text. It must be one before anything is put around it: `a)|(b` is none.
+fn whole(pattern: &str) -> Option<regex::Regex> {
+    let of = |pattern: &str| regex::RegexBuilder::new(pattern).size_limit(PATTERN).build().ok();
+    of(pattern)?;
+    of(&format!("^(?s:{pattern})$"))
 }
 
 /// A text in quotation marks, and what is behind it.
@@ -187,37 +223,60 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 mod tests {
     use std::sync::Arc;
 
-    use reconcile::{Series, Usage};
+    use reconcile::Usage;
 
     use super::*;
 
-    fn given(query: &str) -> Result<String, String> {
+    fn given_at(query: &str, now: Timestamp) -> Result<String, String> {
         let usages = Usages::default();
         for number in 0..AT_ONCE + 1 {
             let values = [(Series::of(Metric::MemoryRatio), 0.5), (Series::item(Metric::DiskRatio, "/a\"b"), 0.25)];
             let name = Name::parse(&format!("web-{number:03}"));
             usages.took(&name, &Arc::new(Usage { values: values.into(), ..Usage::default() }), None);
         }
-        let (selectors, mut text, mut after) = (selectors(query)?, String::new(), None);
-        loop {
-            let (piece, next) = piece(&usages, &Desired::default(), &selectors, after.as_ref());
+        let (selectors, mut text) = (selectors(query)?, String::new());
+        let mut place = Some(Place { metric: 0, after: None, is_begun: false });
+        while let Some(at) = place {
+            let (piece, next) = piece(&usages, &Desired::default(), &selectors, at, now);
             text += &piece;
-            after = next;
-            if after.is_none() {
-                return Ok(text);
-            }
+            place = next;
         }
+        Ok(text)
+    }
+
+    /// The same at the instant of the readings.
+    fn given(query: &str) -> Result<String, String> {
+        given_at(query, Timestamp::UNIX_EPOCH)
+    }
+
+    fn values(text: &str) -> usize {
+        text.lines().filter(|line| !line.starts_with('#')).count()
     }
 
     #[test]
     fn what_matches_is_given_and_all_of_it() {
-        assert_eq!(given("match[]=evenkeel_device_memory_ratio").unwrap().lines().count(), AT_ONCE + 1);
-        assert_eq!(given("match[]={device=~\"web-00.\"}").unwrap().lines().count(), 20);
+        assert_eq!(values(&given("match[]=evenkeel_device_memory_ratio").unwrap()), AT_ONCE + 1);
+        assert_eq!(values(&given("match[]={device=~\"web-00.\"}").unwrap()), 20);
         assert_eq!(
             given("match[]={device=\"web-007\",item!=\"\"}&match[]=nothing").unwrap(),
-            "evenkeel_device_disks_ratio{device=\"web-007\",item=\"/a\\\"b\"} 0.25 0\n"
+            "# HELP evenkeel_device_disks_ratio Share in use of what such users may have, as `df` says it.\n\
+             # TYPE evenkeel_device_disks_ratio gauge\n\
+             evenkeel_device_disks_ratio{device=\"web-007\",item=\"/a\\\"b\"} 0.25 0\n"
         );
         assert_eq!(given("match[]={__name__=~\"evenkeel_.*\",device!~\"web-.*\"}").unwrap(), "");
+    }
+
+    /// The text format wants all of a metric together, and once what it is.
+    #[test]
+    fn metrics_are_whole_and_what_is_old_is_left_out() {
+        let text = given("match[]={device=~\".*\"}").unwrap();
+        let mut names: Vec<&str> = text.lines().map(|line| line.trim_start_matches("# HELP ").split(['{', ' ']).next().unwrap()).collect();
+        names.retain(|name| *name != "#");
+        names.dedup();
+        assert_eq!(names, ["evenkeel_device_memory_ratio", "evenkeel_device_disks_ratio"]);
+        assert_eq!(text.matches("# TYPE").count(), 2);
+        let after = |seconds| values(&given_at("match[]={device=\"web-007\"}", Timestamp::from_second(seconds).unwrap()).unwrap());
+        assert_eq!((after(300), after(301)), (2, 0));
     }
 
     #[test]
@@ -233,13 +292,14 @@ mod tests {
             "match[]={a=b}",
             "match[]={a=~\"(\"}",
             "match[]={a=~\"b)|(c\"}",
+            "match[]={a=~\"a)|(b\"}",
             "match[]=x{a=\"b\"",
             &long,
             &many,
         ] {
             assert!(given(query).is_err(), "{query}");
         }
-        assert_eq!((label("example.com/tier"), label("1a")), ("example_com_tier".into(), "label_1a".into()));
+        assert_eq!(["example.com/tier", "1a", "item"].map(label), ["example_com_tier", "label_1a", "label_item"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! From what was read to what is used: counters become rates, and whoever counts from the beginning again, or was not asked for long,
 //! gives none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,6 +11,8 @@ use reconcile::{Metric, Series, Usage};
 
 /// After a gap of more than so many intervals no rate is made up for it: nobody knows what happened meanwhile.
 const GAP: u32 = 5;
+/// Names that are shared; with more, it is begun anew, so that names that come and go take no more room than this: some 10 MiB.
+const NAMES: usize = 50_000;
 /// What a 32-bit counter goes back to 0 at.
 const AROUND: f64 = 4_294_967_296.0;
 
@@ -55,14 +58,14 @@ impl Reading {
     /// Notes a value. What is no number, or less than nothing, was not seen.
     pub(crate) fn gauge(&mut self, metric: Metric, item: &str, value: f64) {
         if value.is_finite() && value >= 0.0 && is_name(metric, item) {
-            self.gauges.insert(Series::item(metric, item), value);
+            self.gauges.insert(Series { metric, item: shared(item) }, value);
         }
     }
 
     /// Notes a counter.
     pub(crate) fn counter(&mut self, metric: Metric, item: &str, counter: Counter) {
         if counter.value.is_finite() && counter.value >= 0.0 && is_name(metric, item) {
-            self.counters.insert(Series::item(metric, item), counter);
+            self.counters.insert(Series { metric, item: shared(item) }, counter);
         }
     }
 
@@ -116,6 +119,24 @@ impl Reading {
     }
 }
 
+/// The name of a disk or an interface, which is kept once for all devices that have one of this name.
+fn shared(item: &str) -> Arc<str> {
+    static SHARED: LazyLock<Mutex<HashSet<Arc<str>>>> = LazyLock::new(Mutex::default);
+    if item.is_empty() {
+        return Arc::default();
+    }
+    let mut all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.get(item) {
+        return known.clone();
+    }
+    if all.len() >= NAMES {
+        all.clear();
+    }
+    let new: Arc<str> = item.into();
+    all.insert(new.clone());
+    new
+}
+
 fn is_name(metric: Metric, item: &str) -> bool {
     (metric.of() == Of::Device) == item.is_empty() && item.len() <= ITEM && !item.chars().any(char::is_control)
 }
@@ -144,6 +165,7 @@ impl Rates {
             }
         }
         let note = reading.note.take();
+        reading.counters = std::mem::take(&mut reading.counters).into_iter().collect();
         self.before = Some((asked, reading));
         let (values, left_out) = bounded(values);
         let left_out = (left_out > 0).then(|| format!("{left_out} series are left out, since a device has at most {SERIES}"));
@@ -211,7 +233,8 @@ fn shares(before: &Cpu, now: &Cpu) -> Option<(f64, f64)> {
 fn bounded(values: BTreeMap<Series, f64>) -> (BTreeMap<Series, f64>, usize) {
     let all = values.len();
     if all <= SERIES {
-        return (values, 0);
+        // Built at once it is half as large as what was put in one by one.
+        return (values.into_iter().collect(), 0);
     }
     let rank = |of: Of| match of {
         Of::Device => 0,
@@ -220,7 +243,7 @@ fn bounded(values: BTreeMap<Series, f64>) -> (BTreeMap<Series, f64>, usize) {
         Of::Interface => 3,
         Of::Pattern => 4,
     };
-    let mut items: BTreeMap<(u8, String), Vec<(Series, f64)>> = BTreeMap::new();
+    let mut items: BTreeMap<(u8, Arc<str>), Vec<(Series, f64)>> = BTreeMap::new();
     for (series, value) in values {
         items.entry((rank(series.metric.of()), series.item.clone())).or_default().push((series, value));
     }
@@ -289,6 +312,16 @@ mod tests {
         assert_eq!(at(30, 15.0, 600.0), Some(10.0));
         // A clock that stands is none.
         assert_eq!(at(40, 15.0, 700.0), Some(10.0));
+    }
+
+    #[test]
+    fn names_are_kept_once() {
+        let [one, other] = ["/srv/kept-once"; 2].map(shared);
+        assert!(Arc::ptr_eq(&one, &other));
+        for number in 0..=NAMES {
+            assert_eq!(&*shared(&number.to_string()), number.to_string());
+        }
+        assert_eq!(shared("/srv/kept-once"), one, "it may be another one by now, and says the same");
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Compiled {
 
     /// The patterns of log lines that it asks for.
     pub fn patterns(&self) -> BTreeSet<String> {
-        let of = |series: &Series| (series.metric == Metric::LogMatches).then(|| series.item.clone());
+        let of = |series: &Series| (series.metric == Metric::LogMatches).then(|| series.item.to_string());
         self.terms.iter().filter_map(Term::series).filter_map(of).collect()
     }
 

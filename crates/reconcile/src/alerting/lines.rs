@@ -32,7 +32,7 @@ pub(super) fn behind(
             Metric::LogUnusual => (logs.unusual.iter().collect(), "kind of line that comes far more often than before"),
             Metric::LogVanished => (logs.vanished.iter().collect(), "kind of line that came regularly and does not any more"),
             Metric::LogErrors | Metric::LogSeverityShift => (logs.errors.iter().take(1).collect(), ""),
-            Metric::LogMatches => (logs.matched.get(&series.item).into_iter().collect(), ""),
+            Metric::LogMatches => (logs.matched.get(&*series.item).into_iter().collect(), ""),
             _ => return None,
         };
         let (newest, oldest) = (said.first()?, said.last()?);

@@ -57,13 +57,8 @@ impl Samples {
     }
 
     fn unwritten(&self, device: &Name, series: &Series) -> Vec<Point> {
-        let id = id(device, series);
         let gathered = self.gathered();
-        let waiting = gathered.waiting.iter().filter(|of| of.id == id);
-        let windows = waiting.chain(gathered.open.get(&id)).map(|of| &of.window);
-        let points =
-            windows.flat_map(|window| window.points.iter().map(|(after, value)| (window.start + i64::from(*after), f64::from(*value))));
-        points.map(|(at, value)| Point::one(at, value)).collect()
+        gathered.of(device, series).flat_map(Window::points).map(|(at, value)| Point::one(at, value)).collect()
     }
 }
 
@@ -83,7 +78,7 @@ impl Store {
             let (metric, item) = (text(row, "metric")?, text(row, "item")?);
             // A metric that only another version knows is passed over.
             if let Some(metric) = reconcile::Metric::ALL.iter().copied().find(|known| known.name() == metric) {
-                found.push(Series { metric, item });
+                found.push(Series { metric, item: item.into() });
             }
         }
         found.sort();

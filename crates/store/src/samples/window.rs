@@ -12,12 +12,31 @@ pub(super) fn start(second: i64) -> i64 {
     second.div_euclid(SECONDS) * SECONDS
 }
 
+/// Values for which there is room at first, and for how many more when there is none left: twice as many each time would be half empty.
+const ROOM: usize = 4;
+
 /// Five minutes of one series. Values have seven digits, which is more than any of them is measured with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Window {
     pub(super) start: i64,
-    /// Seconds after the start, and the value then.
-    pub(super) points: Vec<(u16, f32)>,
+    points: Vec<Packed>,
+}
+
+/// Seconds after the start, and the bytes of the value then: there are millions of them, and side by side they would take eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Packed {
+    after: u16,
+    value: [u8; 4],
+}
+
+impl Packed {
+    fn new(after: u16, value: f32) -> Self {
+        Self { after, value: value.to_le_bytes() }
+    }
+
+    fn value(self) -> f32 {
+        f32::from_le_bytes(self.value)
+    }
 }
 
 /// What stands for a window later.
@@ -40,17 +59,30 @@ impl Window {
         match after {
             // Beyond what it holds, a value would come back as infinite.
             Some(after) if self.points.len() < VALUES => {
-                self.points.push((after, (value as f32).clamp(f32::MIN, f32::MAX)));
+                if self.points.len() == self.points.capacity() {
+                    self.points.reserve_exact(ROOM.max(self.points.len() / 4));
+                }
+                self.points.push(Packed::new(after, (value as f32).clamp(f32::MIN, f32::MAX)));
                 true
             }
             _ => false,
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Seconds, and the values then.
+    pub(super) fn points(&self) -> impl Iterator<Item = (i64, f64)> {
+        self.points.iter().map(|packed| (self.start + i64::from(packed.after), f64::from(packed.value())))
+    }
+
     /// `12=0.5 42=0.25`
     pub(super) fn packed(&self) -> String {
         let mut text = String::with_capacity(self.points.len() * 12);
-        for (after, value) in &self.points {
+        for packed in &self.points {
+            let (after, value) = (packed.after, packed.value());
             let blank = if text.is_empty() { "" } else { " " };
             let _ = match value.abs() {
                 // Without a power of ten, large ones would be written with many zeros.
@@ -71,7 +103,7 @@ impl Window {
     }
 
     pub(super) fn sum(&self) -> Sum {
-        let values = || self.points.iter().map(|(_, value)| f64::from(*value));
+        let values = || self.points().map(|(_, value)| value);
         let readings = self.points.len();
         Sum {
             lowest: values().fold(f64::INFINITY, f64::min),
@@ -105,8 +137,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_comes_back(points in proptest::collection::vec((0_u16..300, any::<f32>()), 0..300)) {
-            let window = Window { start: 600, points: points.into_iter().filter(|(_, value)| value.is_finite()).collect() };
-            let expected: Vec<(i64, f64)> = window.points.iter().map(|(after, value)| (600 + i64::from(*after), f64::from(*value))).collect();
+            let finite = points.into_iter().filter(|(_, value)| value.is_finite());
+            let window = Window { start: 600, points: finite.map(|(after, value)| Packed::new(after, value)).collect() };
+            let expected: Vec<(i64, f64)> = window.points().collect();
             prop_assert_eq!(Window::unpack(600, &window.packed()), expected);
         }
 
