@@ -53,6 +53,12 @@ impl Last {
         self.far
     }
 
+    /// Whether this one reads it: more is known than what its lines of log came to.
+    fn is_read_here(&self) -> bool {
+        let is_log = |series: &Series| LOGS.contains(&series.metric);
+        !self.far && (!self.problem.is_empty() || self.usage.iter().any(|usage| !usage.values.keys().all(is_log)))
+    }
+
     /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
     fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
@@ -167,7 +173,7 @@ impl Usages {
         if let Some(samples) = self.samples.get() {
             samples.push(device, usage);
         }
-        self.write(device, |last| {
+        self.write(device, true, |last| {
             let mut both = Usage::clone(usage);
             let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
             both.values.extend(probes);
@@ -177,12 +183,12 @@ impl Usages {
         self.tell(device, usage);
     }
 
-    /// A minute of its logs is over, and came to this. What else is known of the device stays.
+    /// A minute of its logs is over, and came to this. What else is known of the device stays, also what another replica has read.
     pub fn logged(&self, device: &Name, logs: &Arc<Usage>) {
         if let Some(samples) = self.samples.get() {
             samples.push(device, logs);
         }
-        self.write(device, |last| {
+        self.write(device, false, |last| {
             last.logs = Some(logs.clone());
             let before = last.usage.take().unwrap_or_default();
             last.usage = Some(last.with_logs(&before));
@@ -192,7 +198,7 @@ impl Usages {
 
     /// A reading failed: that is a gap, and what was known before stays what was known before.
     pub fn failed(&self, device: &Name, at: Timestamp, reason: String) {
-        self.write(device, |last| {
+        self.write(device, true, |last| {
             last.failing_since.get_or_insert(at);
             last.problem = reason;
         });
@@ -205,7 +211,7 @@ impl Usages {
             samples.push_one(device, &series, at.as_second(), seconds);
         }
         let told = Usage { at, values: BTreeMap::from([(series.clone(), seconds)]) };
-        self.write(device, |last| {
+        self.write(device, true, |last| {
             if last.probes.len() < PROBES || last.probes.contains_key(probe) {
                 last.probes.insert(probe.to_owned(), seconds);
             }
@@ -225,13 +231,21 @@ impl Usages {
         self.last.write().unwrap_or_else(PoisonError::into_inner).remove(device);
     }
 
-    /// What another replica has read: it is shown, and neither stored nor told of. What is read here counts for more.
-    pub fn far(&self, device: &Name, last: Last) {
+    /// What another replica has read: it is shown, and neither stored nor told of. What is read here counts for more; lines of log that
+    /// came here stand beside it.
+    pub fn far(&self, device: &Name, far: Last) {
         let mut all = self.last.write().unwrap_or_else(PoisonError::into_inner);
-        let is_there = all.get(device).map(Last::is_far);
-        if is_there == Some(true) || (is_there.is_none() && all.len() < DEVICES) {
-            all.insert(device.clone(), Last { far: true, ..last });
+        let known = all.get(device);
+        if known.is_some_and(Last::is_read_here) || (known.is_none() && all.len() >= DEVICES) {
+            return;
         }
+        let mut last = Last { far: true, logs: known.and_then(|known| known.logs.clone()), ..far };
+        if let Some(usage) = last.usage.take() {
+            last.usage = Some(last.with_logs(&usage));
+        } else {
+            last.usage = last.logs.clone();
+        }
+        all.insert(device.clone(), last);
     }
 
     /// Forgets what another replica has read of others than these.
@@ -251,14 +265,16 @@ impl Usages {
         look(&self.last.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write<T>(&self, device: &Name, change: impl FnOnce(&mut Last) -> T) -> Option<T> {
+    /// Changes what is known of a device; whoever takes it over from another replica begins with nothing.
+    fn write<T>(&self, device: &Name, takes_over: bool, change: impl FnOnce(&mut Last) -> T) -> Option<T> {
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= DEVICES && !last.contains_key(device) {
             return None;
         }
         let last = last.entry(device.clone()).or_default();
-        if last.far {
-            *last = Last::default();
+        if last.far && takes_over {
+            let logs = last.logs.take();
+            *last = Last { usage: logs.clone(), logs, ..Last::default() };
         }
         Some(change(last))
     }
@@ -431,6 +447,29 @@ mod tests {
         usages.far(&web, far(5));
         usages.keep_far(|_| false);
         assert!(usages.is_empty());
+    }
+
+    /// Lines of log come to the one who plans, also of devices that others read.
+    #[test]
+    fn a_line_of_log_here_keeps_what_others_have_read() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let far = |second| Last { usage: Some(usage(second, 0.5)), ..Last::default() };
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let logs = |second: i64| Arc::new(Usage { at: at(second), values: [(Series::of(Metric::LogLines), 3.0)].into() });
+        let seen = || {
+            let value = |metric| usages.latest(&web).unwrap().values.get(&Series::of(metric)).copied();
+            (value(Metric::LoadOne), value(Metric::LogLines), usages.latest(&web).unwrap().at.as_second())
+        };
+        usages.logged(&web, &logs(60));
+        usages.far(&web, far(70));
+        assert_eq!((seen(), usages.last(&web).unwrap().is_far()), ((Some(0.5), Some(3.0), 70), true), "lines came first");
+        usages.logged(&web, &logs(120));
+        assert_eq!(seen(), (Some(0.5), Some(3.0), 70));
+        usages.far(&web, far(130));
+        assert_eq!(seen(), (Some(0.5), Some(3.0), 130), "the newer one, and the lines");
+        usages.failed(&web, at(140), "no answer".into());
+        usages.far(&web, far(150));
+        assert_eq!((seen(), usages.last(&web).unwrap().is_far()), ((None, Some(3.0), 120), false), "it is read here from now on");
     }
 
     #[test]
