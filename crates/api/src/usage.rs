@@ -174,6 +174,8 @@ impl Usages {
             samples.push(device, usage);
         }
         self.write(device, true, |last| {
+            // After the clock was set back lines are not of the future: what is read now must not make room for them.
+            last.logs.take_if(|logs| logs.at.duration_since(usage.at) > STALE);
             let mut both = Usage::clone(usage);
             let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
             both.values.extend(probes);
@@ -411,8 +413,11 @@ mod tests {
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(3.0), None, 420), "it is not read any more");
         usages.took(&web, &usage(800, 0.7), None);
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (None, Some(0.7), 800), "lines come no more");
+        usages.logged(&web, &logs(4000, 4.0));
+        usages.took(&web, &usage(830, 0.6), None);
+        assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (None, Some(0.6), 830), "the clock was set back");
         let told = std::iter::from_fn(|| news.try_recv().ok()).map(|news| (news.usage.at.as_second(), news.usage.values.len()));
-        assert_eq!(told.collect::<Vec<_>>(), [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1)], "each value once");
+        assert_eq!(told.collect::<Vec<_>>(), [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1), (4000, 1), (830, 1)], "each value once");
     }
 
     #[test]
