@@ -55,17 +55,16 @@ impl Last {
 
     /// Whether this one reads it: more is known than what its lines of log came to.
     fn is_read_here(&self) -> bool {
-        let is_log = |series: &Series| LOGS.contains(&series.metric);
-        !self.far && (!self.problem.is_empty() || self.usage.iter().any(|usage| !usage.values.keys().all(is_log)))
+        let is_more = |usage: &Arc<Usage>| usage.values.keys().any(|series| !series.metric.is_of_logs());
+        !self.far && (!self.problem.is_empty() || self.usage.iter().any(is_more))
     }
 
     /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
     fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
         let Some(logs) = &self.logs else { return Arc::new(reading.clone()) };
-        let is_log = |series: &Series| LOGS.contains(&series.metric);
         let mut usage = reading.clone();
-        usage.values.retain(|series, _| !is_log(series));
+        usage.values.retain(|series, _| !series.metric.is_of_logs());
         let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
         if !has_others || logs.at.duration_since(usage.at) > STALE {
             usage.values.retain(|series, _| series.metric == Metric::ProbeSeconds);
@@ -78,18 +77,6 @@ impl Last {
     }
 }
 
-/// Readings of logs.
-const LOGS: [Metric; 8] = [
-    Metric::LogLines,
-    Metric::LogErrors,
-    Metric::LogWarnings,
-    Metric::LogNewTemplates,
-    Metric::LogUnusual,
-    Metric::LogVanished,
-    Metric::LogSeverityShift,
-    Metric::LogMatches,
-];
-
 /// A new value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct News {
@@ -99,11 +86,18 @@ pub struct News {
     pub usage: Arc<Usage>,
 }
 
+/// Who is told of new values.
+struct Listener {
+    news: mpsc::Sender<News>,
+    /// Also of what another replica has read.
+    far: bool,
+}
+
 /// The last values of all devices, and who is told of new ones.
 #[derive(Default)]
 pub struct Usages {
     last: RwLock<BTreeMap<Name, Last>>,
-    listeners: Mutex<Vec<mpsc::Sender<News>>>,
+    listeners: Mutex<Vec<Listener>>,
     samples: OnceLock<Arc<Samples>>,
     missed: AtomicU64,
     given_up: AtomicU64,
@@ -163,8 +157,17 @@ impl Usages {
 
     /// Tells of each new value from now on. Who listens no more is forgotten.
     pub fn on_usage(&self) -> mpsc::Receiver<News> {
+        self.listen(false)
+    }
+
+    /// The same, and also of what another replica has read.
+    pub fn on_usage_anywhere(&self) -> mpsc::Receiver<News> {
+        self.listen(true)
+    }
+
+    fn listen(&self, far: bool) -> mpsc::Receiver<News> {
         let (listener, news) = mpsc::channel(WAITING);
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Listener { news: listener, far });
         news
     }
 
@@ -182,7 +185,7 @@ impl Usages {
             (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
             last.usage = Some(last.with_logs(&both));
         });
-        self.tell(device, usage);
+        self.tell(device, usage, false);
     }
 
     /// A minute of its logs is over, and came to this. What else is known of the device stays, also what another replica has read.
@@ -195,7 +198,7 @@ impl Usages {
             let before = last.usage.take().unwrap_or_default();
             last.usage = Some(last.with_logs(&before));
         });
-        self.tell(device, logs);
+        self.tell(device, logs, false);
     }
 
     /// A reading failed: that is a gap, and what was known before stays what was known before.
@@ -225,7 +228,7 @@ impl Usages {
             }
             usage.values.insert(series, seconds);
         });
-        self.tell(device, &Arc::new(told));
+        self.tell(device, &Arc::new(told), false);
     }
 
     /// A device left, or is not read any more.
@@ -233,14 +236,16 @@ impl Usages {
         self.last.write().unwrap_or_else(PoisonError::into_inner).remove(device);
     }
 
-    /// What another replica has read: it is shown, and neither stored nor told of. What is read here counts for more; lines of log that
-    /// came here stand beside it.
+    /// What another replica has read: it is shown, not stored, and only who wants to know is told of what is new in it. What is read here
+    /// counts for more; lines of log that came here stand beside it.
     pub fn far(&self, device: &Name, far: Last) {
         let mut all = self.last.write().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(device);
         if known.is_some_and(Last::is_read_here) || (known.is_none() && all.len() >= DEVICES) {
             return;
         }
+        let before = known.filter(|known| known.far).and_then(|known| Some(known.usage.as_ref()?.at));
+        let news = far.usage.clone().filter(|usage| before.is_none_or(|before| before < usage.at));
         let mut last = Last { far: true, logs: known.and_then(|known| known.logs.clone()), ..far };
         if let Some(usage) = last.usage.take() {
             last.usage = Some(last.with_logs(&usage));
@@ -248,6 +253,10 @@ impl Usages {
             last.usage = last.logs.clone();
         }
         all.insert(device.clone(), last);
+        drop(all);
+        if let Some(news) = news {
+            self.tell(device, &news, true);
+        }
     }
 
     /// Forgets what another replica has read of others than these.
@@ -281,15 +290,20 @@ impl Usages {
         Some(change(last))
     }
 
-    fn tell(&self, device: &Name, usage: &Arc<Usage>) {
+    fn tell(&self, device: &Name, usage: &Arc<Usage>, far: bool) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|listener| match listener.try_send(News { device: device.clone(), usage: usage.clone() }) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.missed.fetch_add(1, Ordering::Relaxed);
-                true
+        listeners.retain(|listener| {
+            if far && !listener.far {
+                return true;
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            match listener.news.try_send(News { device: device.clone(), usage: usage.clone() }) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.missed.fetch_add(1, Ordering::Relaxed);
+                    true
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
         });
     }
 }
@@ -437,10 +451,13 @@ mod tests {
     #[tokio::test]
     async fn what_others_have_read_is_only_shown() {
         let (usages, web) = (Usages::default(), Name::parse("web-01"));
-        let mut news = usages.on_usage();
+        let (mut news, mut anywhere) = (usages.on_usage(), usages.on_usage_anywhere());
         let far = |second| Last { usage: Some(usage(second, 0.5)), ..Last::default() };
         usages.far(&web, far(1));
         usages.far(&web, far(2));
+        usages.far(&web, far(2));
+        let heard: Vec<i64> = std::iter::from_fn(|| anywhere.try_recv().ok()).map(|news| news.usage.at.as_second()).collect();
+        assert_eq!(heard, [1, 2], "who asks for it hears of each once");
         assert_eq!((usages.latest(&web), news.try_recv().is_err()), (Some(usage(2, 0.5)), true));
         usages.failed(&web, Timestamp::from_second(3).unwrap(), "no answer".into());
         assert_eq!(usages.latest(&web), None, "nothing was read here yet");

@@ -52,6 +52,8 @@ pub(super) struct Watch {
     shown_at: Option<Timestamp>,
     /// Some rule asks for something of rollouts.
     asks_for_rollouts: bool,
+    /// Some rule asks for readings and is judged here, whoever reads the devices.
+    judges_readings: bool,
     /// How far each Deployment was when rules were last asked.
     phases: BTreeMap<Name, &'static str>,
     /// What the store has not taken yet.
@@ -111,8 +113,8 @@ impl Watch {
 
     /// A device was read.
     pub(super) fn usage(&mut self, desired: &Desired, news: &News) {
-        // Where others read devices, whoever has the shard judges them, also where that is this process.
-        if self.told.is_none() && !desired.rules.is_empty() && desired.devices.contains_key(&news.device) {
+        // Where others read devices, whoever has the shard judges them, also where that is this process; but for what only this one knows.
+        if (self.told.is_none() || self.judges_readings) && !desired.rules.is_empty() && desired.devices.contains_key(&news.device) {
             self.judging.usage(news);
         }
     }
@@ -154,10 +156,12 @@ impl Watch {
         self.silences = silences;
         if !same {
             self.asks_for_rollouts = new.rules.values().any(|rule| rule.asks_for_rollouts());
+            self.judges_readings = new.rules.values().any(|rule| rule.is_judged_by_planner());
             self.phases.clear();
             self.sheet = Sheet::new(new);
             new.devices.keys().for_each(|device| self.judging.touch(device));
-            self.judging.rules(new.rules.values().map(|rule| &**rule));
+            let here = new.rules.values().filter(|rule| self.told.is_none() || rule.is_judged_by_planner());
+            self.judging.rules(here.map(|rule| &**rule));
         }
     }
 
@@ -478,6 +482,29 @@ mod tests {
         assert_eq!(touched("deployments[\"web\"].phase == \"Failed\""), ((1, 0), (1, 0), 1));
         assert_eq!(touched("age(device.changedAt) < duration(\"5m\")"), ((1, 0), (1, 0), 1));
         assert_eq!(touched("usage.memory.ratio > 0.9"), ((0, 0), (0, 0), 0));
+    }
+
+    /// Lines of log come to the one who plans: its rules over them look back at what it heard, also where others read the devices.
+    #[test]
+    fn readings_count_where_shards_are_only_for_rules_that_are_judged_here() {
+        let takes = |expr: &str, shards: u32| {
+            let objects = [
+                object(Kind::Device, "web-01", &serde_json::json!({"type": "Server", "address": "10.0.0.1"})),
+                object(Kind::AlertRule, "r", &serde_json::json!({"expr": expr, "severity": "warning"})),
+            ];
+            let (desired, _) = Desired::build(objects, reconcile::Revision { commit: "1".into(), ..Default::default() });
+            let mut watch = Watch::default();
+            watch.told_by(shards);
+            watch.in_force(&Desired::default(), &desired, &BTreeSet::new());
+            watch.judging.take(Timestamp::MIN);
+            let web = Name::parse("web-01");
+            watch.usage(&desired, &News { device: web.clone(), usage: Arc::default() });
+            (watch.judging.take(Timestamp::MIN).contains(&web), watch.judging.history(&web).is_some())
+        };
+        let (logs, cpu) = ("max(logs.errors, \"5m\") > 3", "max(usage.cpu.ratio, \"5m\") > 0.9");
+        assert_eq!((takes(logs, 0), takes(cpu, 0)), ((true, true), (true, true)));
+        assert_eq!((takes(logs, 2), takes(cpu, 2)), ((true, true), (false, false)));
+        assert_eq!(takes("usage.cpu.ratio > 0.9 && device.update == \"Blocked\"", 2), (true, false));
     }
 
     #[test]

@@ -116,6 +116,11 @@ impl Compiled {
         self.terms.iter().any(Term::is_read) || self.fallback.reads()
     }
 
+    /// Whether it asks for what lines of log came to. A loop goes through none of that.
+    pub fn reads_logs(&self) -> bool {
+        self.terms.iter().filter_map(Term::series).any(|series| series.metric.is_of_logs())
+    }
+
     /// Whether it holds.
     pub fn truth(&self, inputs: &Inputs<'_>) -> Truth {
         match &self.test {
