@@ -431,7 +431,11 @@ mod tests {
         usages.took(&web, &usage(830, 0.6), None);
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (None, Some(0.6), 830), "the clock was set back");
         let told = std::iter::from_fn(|| news.try_recv().ok()).map(|news| (news.usage.at.as_second(), news.usage.values.len()));
-        assert_eq!(told.collect::<Vec<_>>(), [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1), (4000, 1), (830, 1)], "each value once");
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1), (4000, 1), (830, 1)],
+            "each value once"
+        );
     }
 
     #[test]

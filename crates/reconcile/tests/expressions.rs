@@ -194,11 +194,38 @@ fn what_is_asked_of_rollouts_where_nobody_knows_of_them_is_unknown() {
     assert_eq!(world.truth("known(deployments[\"web\"].phase)"), Truth::False);
 }
 
+/// What a window can't reach since nobody looked then is not missing; what should have come since is.
+#[test]
+fn a_window_that_is_too_short_yet_is_not_missing_data() {
+    let series = Series::of(Metric::CpuRatio);
+    let wanted = std::collections::BTreeSet::from([series.clone()]);
+    let world = World::new();
+    let rule = Rule::to_judge(&Name::parse("r"), crds::Selector::default(), "avg(usage.cpu.ratio, \"20m\") > 0.9", None).unwrap();
+    let ago = |minutes: i64| now().checked_sub(SignedDuration::from_mins(minutes)).unwrap();
+    let verdict = |since: Option<i64>, points: &[i64]| {
+        let mut history = History::default();
+        since.into_iter().for_each(|since| history.begin(&wanted, ago(since)));
+        points.iter().for_each(|minutes| history.point(&series, ago(*minutes), 0.95));
+        let (verdict, _) = rule.verdict(&Inputs { history: &history, ..world.inputs() });
+        (matches!(verdict.wrong, Truth::Unknown(_)), verdict.early)
+    };
+    let unknown_early = (true, true);
+    assert_eq!(verdict(None, &[4, 2, 1]), unknown_early, "after a start");
+    assert_eq!(verdict(Some(1), &[]), unknown_early, "a new rule, and no reading came yet");
+    assert_eq!(verdict(Some(9), &[]), (true, false), "none comes");
+    assert_eq!(verdict(None, &[14, 12, 6]), (true, false), "none comes any more");
+    assert_eq!(verdict(Some(60), &[2, 1]), (true, false), "it was away, and is back");
+    assert_eq!(verdict(None, &[60, 2, 1]), (true, false), "the same");
+    assert_eq!(verdict(None, &[14, 8, 1]), (false, false));
+    assert_eq!(verdict(None, &[]), (true, false), "nobody ever looked");
+}
+
 /// Lines of log come to the one who plans, whoever reads the device.
 #[test]
 fn rules_over_logs_are_not_judged_where_devices_are_read() {
     let rule = |expr: &str, recover: Option<&str>| {
-        Rule::to_judge(&Name::parse("r"), crds::Selector::default(), expr, recover).map(|rule| (rule.reads_logs(), rule.is_judged_where_read()))
+        Rule::to_judge(&Name::parse("r"), crds::Selector::default(), expr, recover)
+            .map(|rule| (rule.reads_logs(), rule.is_judged_where_read()))
     };
     for text in [
         "logs.errors > 3",

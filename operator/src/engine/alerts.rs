@@ -10,7 +10,6 @@ use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
 use reconcile::alerting::expr::{Inputs, Rollouts};
-use reconcile::alerting::history::History;
 use reconcile::alerting::sheet::{FALSE, LANES, Sheet};
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
@@ -161,7 +160,7 @@ impl Watch {
             self.sheet = Sheet::new(new);
             new.devices.keys().for_each(|device| self.judging.touch(device));
             let here = new.rules.values().filter(|rule| self.told.is_none() || rule.is_judged_by_planner());
-            self.judging.rules(here.map(|rule| &**rule));
+            self.judging.rules(here.map(|rule| &**rule), now);
         }
     }
 
@@ -236,7 +235,6 @@ impl Engine {
             true => watch.alerts.in_force(around, now),
             false => watch.alerts.devices_in_force(around, &other_devices, now),
         }
-        let none = History::default();
         let rollouts = Rollouts::Known { desired, observed: &view.observed, deferred: &view.deferred };
         let touched: Vec<Name> = watch.judging.take(now).into_iter().collect();
         for names in touched.chunks(LANES) {
@@ -245,7 +243,7 @@ impl Engine {
             let known = |(device, usage)| {
                 let device: &Device = device;
                 let seen = view.observed.devices.get(&device.name).map(|seen| &**seen);
-                Inputs { device, seen, usage, history: watch.judging.history(&device.name).unwrap_or(&none), rollouts, now }
+                Inputs { device, seen, usage, history: watch.judging.history(&device.name), rollouts, now }
             };
             let inputs: Vec<Inputs<'_>> =
                 there().map(|device| &**device).zip(usages.iter().map(std::option::Option::as_deref)).map(known).collect();
@@ -438,6 +436,8 @@ fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
 mod tests {
     use std::time::Duration;
 
+    use reconcile::{Metric, Series};
+
     use super::*;
 
     fn object(kind: Kind, name: &str, spec: &serde_json::Value) -> Arc<Object> {
@@ -498,8 +498,13 @@ mod tests {
             watch.in_force(&Desired::default(), &desired, &BTreeSet::new());
             watch.judging.take(Timestamp::MIN);
             let web = Name::parse("web-01");
-            watch.usage(&desired, &News { device: web.clone(), usage: Arc::default() });
-            (watch.judging.take(Timestamp::MIN).contains(&web), watch.judging.history(&web).is_some())
+            let at = Timestamp::from_second(1_800_000_000).unwrap();
+            let [errors, cpu] = [Metric::LogErrors, Metric::CpuRatio].map(Series::of);
+            let values = [(errors.clone(), 1.0), (cpu.clone(), 1.0)].into();
+            watch.usage(&desired, &News { device: web.clone(), usage: Arc::new(reconcile::Usage { at, values }) });
+            let is_kept =
+                [errors, cpu].iter().any(|series| !watch.judging.history(&web).window(series, SignedDuration::ZERO, at).is_empty());
+            (watch.judging.take(Timestamp::MIN).contains(&web), is_kept)
         };
         let (logs, cpu) = ("max(logs.errors, \"5m\") > 3", "max(usage.cpu.ratio, \"5m\") > 0.9");
         assert_eq!((takes(logs, 0), takes(cpu, 0)), ((true, true), (true, true)));

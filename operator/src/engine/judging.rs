@@ -21,6 +21,8 @@ pub(super) struct Judging {
     looked_back_at: BTreeSet<Series>,
     /// That, of the devices whose usage is read.
     history: BTreeMap<Name, History>,
+    /// The same of those that were not read yet.
+    unread: History,
     /// When time alone could change what rules say of a device.
     again: Due<Name>,
 }
@@ -40,8 +42,11 @@ impl Judging {
     }
 
     /// These rules are in force.
-    pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>) {
+    pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>, now: Timestamp) {
         self.looked_back_at = rules.flat_map(Rule::looks_back_at).collect();
+        for history in self.history.values_mut().chain([&mut self.unread]) {
+            history.begin(&self.looked_back_at, now);
+        }
     }
 
     /// A device is not there any more.
@@ -69,8 +74,8 @@ impl Judging {
     }
 
     /// What a device used before, as far as some rule looks back at it.
-    pub(super) fn history(&self, device: &Name) -> Option<&History> {
-        self.history.get(device)
+    pub(super) fn history(&self, device: &Name) -> &History {
+        self.history.get(device).unwrap_or(&self.unread)
     }
 
     /// When somebody has to be judged next.

@@ -499,7 +499,7 @@ fn begins(rule: &Rule, verdict: &Verdict) -> bool {
     match verdict.wrong {
         Truth::True => true,
         Truth::False => false,
-        Truth::Unknown(_) => rule.timing.no_data == crds::NoData::Fire,
+        Truth::Unknown(_) => rule.timing.no_data == crds::NoData::Fire && !verdict.early,
     }
 }
 

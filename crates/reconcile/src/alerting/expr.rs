@@ -129,6 +129,12 @@ impl Compiled {
         }
     }
 
+    /// Whether what is unknown is so only since nobody has looked back for long enough yet: a window after a start, or of a new rule.
+    pub fn is_early(&self, truth: &Truth, inputs: &Inputs<'_>) -> bool {
+        let Truth::Unknown(_) = truth else { return false };
+        self.terms.iter().filter_map(|term| term.too_early(inputs)).any(|reason| Truth::unknown(reason) == *truth)
+    }
+
     /// The same by CEL, also where there is a quicker way.
     pub fn truth_by_cel(&self, inputs: &Inputs<'_>) -> Truth {
         self.fallback.truth(&self.terms, inputs)

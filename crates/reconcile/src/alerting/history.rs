@@ -15,12 +15,15 @@ pub const POINTS: usize = 240;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     points: BTreeMap<Series, VecDeque<(Timestamp, f64)>>,
+    /// Since when somebody looks back at each.
+    since: BTreeMap<Series, Timestamp>,
 }
 
 impl History {
     /// Takes in a reading, as far as somebody looks back at it.
     pub fn push(&mut self, usage: &Usage, wanted: &BTreeSet<Series>) {
         self.points.retain(|series, _| wanted.contains(series));
+        self.since.retain(|series, _| wanted.contains(series));
         for series in wanted {
             if let Some(value) = usage.values.get(series).filter(|value| value.is_finite()) {
                 self.point(series, usage.at, *value);
@@ -28,8 +31,22 @@ impl History {
         }
     }
 
+    /// Somebody looks back at these from now on, as far as nobody did before: what is not there yet is not missing.
+    pub fn begin(&mut self, wanted: &BTreeSet<Series>, now: Timestamp) {
+        for series in wanted {
+            self.since.entry(series.clone()).or_insert(now);
+        }
+    }
+
+    /// How long there could have been points of a series; none: nobody ever looked, or it was read.
+    pub fn looked_for(&self, series: &Series, now: Timestamp) -> Option<SignedDuration> {
+        self.since.get(series).map(|since| now.duration_since(*since).max(SignedDuration::ZERO))
+    }
+
     /// Takes in one point. After the clock was set back, what lies in the future was not seen yet.
     pub fn point(&mut self, series: &Series, at: Timestamp, value: f64) {
+        let since = self.since.entry(series.clone()).or_insert(at);
+        *since = at.min(*since);
         let points = self.points.entry(series.clone()).or_default();
         while points.back().is_some_and(|(last, _)| *last >= at) {
             points.pop_back();

@@ -160,11 +160,9 @@ impl Rule {
     /// What it says of a device, and when time alone could change that.
     pub fn verdict(&self, inputs: &Inputs<'_>) -> (Verdict, Option<Timestamp>) {
         let wrong = self.expr.truth(inputs);
-        let verdict = Verdict {
-            well: self.recover.as_ref().map_or_else(|| wrong.clone().negated(), |recover| recover.truth(inputs)),
-            value: self.expr.value(inputs),
-            wrong,
-        };
+        let well = self.recover.as_ref().map_or_else(|| wrong.clone().negated(), |recover| recover.truth(inputs));
+        let early = self.expr.is_early(&wrong, inputs) || self.recover.as_ref().is_some_and(|recover| recover.is_early(&well, inputs));
+        let verdict = Verdict { well, value: self.expr.value(inputs), wrong, early };
         let recover = self.recover.as_ref().and_then(|recover| recover.look_again(inputs));
         (verdict, self.expr.look_again(inputs).into_iter().chain(recover).min())
     }
