@@ -171,6 +171,16 @@ impl Watch {
         self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).min()
     }
 
+    /// The clock was set by so much. What was read before looks older or newer than it is: until all is read again, nothing is missing.
+    fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        self.alerts.clock_set(by);
+        self.alerts.settle(now);
+        self.judging.clock_set(by);
+        self.told.iter_mut().for_each(|told| told.clock_set(by));
+        let moved = |at: Option<Timestamp>| at.map(|at| at.checked_add(by).unwrap_or(at));
+        (self.alive_at, self.shown_at) = (moved(self.alive_at), moved(self.shown_at));
+    }
+
     /// By how much the clock was set since it was last asked, if it was.
     fn jumped(&mut self, now: Timestamp, at: Instant) -> Option<SignedDuration> {
         let (before, then) = self.clock.replace((now, at))?;
@@ -218,7 +228,7 @@ impl Engine {
         let now = Timestamp::now();
         if let Some(jump) = self.alerts.jumped(now, Instant::now()) {
             tracing::warn!(jump = %jump, "the clock was set: what waits goes on waiting as long as it would have");
-            self.alerts.alerts.clock_set(jump);
+            self.alerts.clock_set(jump, now);
         }
         self.judge(&desired, now);
         self.record_alerts(now).await;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::usage::News;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::due::Due;
 use reconcile::alerting::history::History;
 use reconcile::alerting::rule::Rule;
@@ -47,6 +47,12 @@ impl Judging {
         for history in self.history.values_mut().chain([&mut self.unread]) {
             history.begin(&self.looked_back_at, now);
         }
+    }
+
+    /// The clock was set by so much.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        self.again.shift(by);
+        self.history.values_mut().chain([&mut self.unread]).for_each(|history| history.shift(by));
     }
 
     /// A device is not there any more.

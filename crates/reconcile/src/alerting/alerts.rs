@@ -278,6 +278,7 @@ impl Alerts {
         self.due.shift(by);
         self.forgotten.shift(by);
         self.settling.shift(by);
+        self.settling_until = self.settling_until.map(|until| until.checked_add(by).unwrap_or(until));
     }
 
     /// When time alone could change something.

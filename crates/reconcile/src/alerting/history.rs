@@ -57,6 +57,12 @@ impl History {
         points.push_back((at, value));
     }
 
+    /// The clock was set by so much.
+    pub fn shift(&mut self, by: SignedDuration) {
+        let points = self.points.values_mut().flatten().map(|(at, _)| at);
+        points.chain(self.since.values_mut()).for_each(|at| *at = at.checked_add(by).unwrap_or(*at));
+    }
+
     /// The points of a series within a window that ends now.
     pub fn window(&self, series: &Series, length: SignedDuration, now: Timestamp) -> Vec<(Timestamp, f64)> {
         let points = self.points.get(series).into_iter().flatten();
@@ -79,5 +85,8 @@ mod tests {
         assert_eq!(history.points[&series].len(), 1, "what is older than an hour goes");
         history.point(&series, at(5), 3.0);
         assert_eq!(history.window(&series, KEPT, at(5)), [(at(5), 3.0)], "the clock was set back");
+        history.shift(SignedDuration::from_hours(5));
+        assert_eq!(history.window(&series, KEPT, at(18_010)), [(at(18_005), 3.0)], "it was set, and somebody noticed");
+        assert_eq!(history.looked_for(&series, at(18_010)), Some(SignedDuration::from_secs(5)));
     }
 }
