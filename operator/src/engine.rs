@@ -234,7 +234,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
                 None => break,
             }
         }
-        (0..QUEUE).map_while(|_| readings.also()).for_each(|news| engine.usage(&news));
+        readings.also().for_each(|news| engine.usage(&news));
         if engine.replaced {
             bail!("another replica plans: this one ends");
         }

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 /// Devices whose last values are kept: those of one replica. With 60 series each that is half a gigabyte; those beyond are stored, and not
 /// kept here.
 const DEVICES: usize = 50_000;
-/// Values that wait for one listener; one that is slower than that misses some, which is counted.
-const WAITING: usize = 8192;
+/// Values that wait for one listener: a minute of log and a probe of each device at once, some megabytes. One that is slower than that
+/// misses some, which is counted.
+const WAITING: usize = 2 * DEVICES;
 /// Probes of one device whose durations are kept.
 const PROBES: usize = 64;
 

@@ -149,7 +149,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
             Some(news) = readings.next() => {
                 shard.usage(&news);
-                std::iter::from_fn(|| readings.also()).take(QUEUE).for_each(|news| shard.usage(&news));
+                readings.also().for_each(|news| shard.usage(&news));
             }
             () = tokio::time::sleep(shard.next_judging()) => {}
             _ = alive.tick(), if shard.has_read => shard.alive(),
