@@ -172,7 +172,10 @@ impl Alerts {
             }
         }
         // Most of all verdicts are that nothing is wrong where nothing was: they cost nothing.
-        if !self.instances.contains(&key) && (!self.has_room(rule, &key, verdict) || !begins(rule, verdict)) {
+        let known = self.instances.get(&key);
+        let (is_known, lives) = (known.is_some(), known.is_some_and(|known| known.state != AlertState::Resolved || known.flaps.flapping));
+        // What was resolved and begins again is one more.
+        if (!lives && !self.has_room(rule, &key, verdict)) || (!is_known && !begins(rule, verdict)) {
             return;
         }
         self.look(around, rule, device, verdict, now);

@@ -501,7 +501,10 @@ mod tests {
         assert!(away.far.take(letter, false).is_none());
         assert_eq!(away.far.outcomes().early.get(&StepId("x".into())), Some(&outcome));
         // Somebody lives whose clock is wrong by years; what lay there before this planner came is as old as it says.
-        let alive = || Letter { matter: Matter::Alive(0).to_text(), document: serde_json::to_string(&Alive { at: jiff::Timestamp::UNIX_EPOCH }).ok() };
+        let alive = || Letter {
+            matter: Matter::Alive(0).to_text(),
+            document: serde_json::to_string(&Alive { at: jiff::Timestamp::UNIX_EPOCH }).ok(),
+        };
         let at = |event| if let Some(Event::Alive(0, at)) = event { at } else { panic!() };
         assert!(at(away.far.take(alive(), false)) > jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(at(away.far.take(alive(), true)), jiff::Timestamp::UNIX_EPOCH);
