@@ -40,9 +40,9 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// How long each probe took when it last passed.
+    /// When each probe last passed, and how long it took.
     #[serde(skip)]
-    probes: BTreeMap<String, f64>,
+    probes: BTreeMap<String, (Timestamp, f64)>,
     /// What its lines of log came to in the last whole minute.
     #[serde(skip)]
     logs: Option<Arc<Usage>>,
@@ -60,11 +60,27 @@ impl Last {
         !self.far && (!self.problem.is_empty() || self.usage.iter().any(is_more))
     }
 
-    /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
+    /// A reading, and what logs and probes say beside it. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
-    fn with_logs(&self, reading: &Usage) -> Arc<Usage> {
-        let Some(logs) = &self.logs else { return Arc::new(reading.clone()) };
+    fn together(&self, reading: &Usage) -> Arc<Usage> {
         let mut usage = reading.clone();
+        self.put_logs(&mut usage);
+        // What others have read holds its probes.
+        if !self.far {
+            self.put_probes(&mut usage);
+        }
+        Arc::new(usage)
+    }
+
+    /// Probes as of then, and none that passed long before or after.
+    fn put_probes(&self, usage: &mut Usage) {
+        usage.values.retain(|series, _| series.metric != Metric::ProbeSeconds);
+        let fresh = self.probes.iter().filter(|(_, (at, _))| usage.at.duration_since(*at).abs() <= STALE);
+        usage.values.extend(fresh.map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds)));
+    }
+
+    fn put_logs(&self, usage: &mut Usage) {
+        let Some(logs) = &self.logs else { return };
         usage.values.retain(|series, _| !series.metric.is_of_logs());
         let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
         if !has_others || logs.at.duration_since(usage.at) > STALE {
@@ -74,7 +90,6 @@ impl Last {
         if usage.at.duration_since(logs.at) <= STALE {
             usage.values.extend(logs.values.iter().map(|(series, value)| (series.clone(), *value)));
         }
-        Arc::new(usage)
     }
 }
 
@@ -180,11 +195,8 @@ impl Usages {
         self.write(device, true, |last| {
             // After the clock was set back lines are not of the future: what is read now must not make room for them.
             last.logs.take_if(|logs| logs.at.duration_since(usage.at) > STALE);
-            let mut both = Usage::clone(usage);
-            let probes = last.probes.iter().map(|(probe, seconds)| (Series::item(Metric::ProbeSeconds, probe), *seconds));
-            both.values.extend(probes);
             (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
-            last.usage = Some(last.with_logs(&both));
+            last.usage = Some(last.together(usage));
         });
         self.tell(device, usage, false);
     }
@@ -197,7 +209,7 @@ impl Usages {
         self.write(device, false, |last| {
             last.logs = Some(logs.clone());
             let before = last.usage.take().unwrap_or_default();
-            last.usage = Some(last.with_logs(&before));
+            last.usage = Some(last.together(&before));
         });
         self.tell(device, logs, false);
     }
@@ -216,18 +228,21 @@ impl Usages {
         if let Some(samples) = self.samples.get() {
             samples.push_one(device, &series, at.as_second(), seconds);
         }
-        let told = Usage { at, values: BTreeMap::from([(series.clone(), seconds)]) };
+        let told = Usage { at, values: BTreeMap::from([(series, seconds)]) };
         self.write(device, true, |last| {
             if last.probes.len() < PROBES || last.probes.contains_key(probe) {
-                last.probes.insert(probe.to_owned(), seconds);
+                last.probes.insert(probe.to_owned(), (at, seconds));
             }
-            let usage = last.usage.get_or_insert_default();
-            let usage = Arc::make_mut(usage);
-            // A device that is not read has nothing but its probes.
-            if usage.values.keys().all(|series| series.metric == Metric::ProbeSeconds) {
-                usage.at = at;
+            let mut usage = last.usage.take().unwrap_or_default();
+            let changed = Arc::make_mut(&mut usage);
+            // A device that is not read, or not any more, has nothing but its probes.
+            let has_others = changed.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
+            if !has_others || at.duration_since(changed.at) > STALE {
+                changed.values.clear();
+                changed.at = at;
             }
-            usage.values.insert(series, seconds);
+            last.put_probes(changed);
+            last.usage = Some(usage);
         });
         self.tell(device, &Arc::new(told), false);
     }
@@ -249,7 +264,7 @@ impl Usages {
         let news = far.usage.clone().filter(|usage| before.is_none_or(|before| before < usage.at));
         let mut last = Last { far: true, logs: known.and_then(|known| known.logs.clone()), ..far };
         if let Some(usage) = last.usage.take() {
-            last.usage = Some(last.with_logs(&usage));
+            last.usage = Some(last.together(&usage));
         } else {
             last.usage = last.logs.clone();
         }
@@ -437,6 +452,31 @@ mod tests {
             [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1), (4000, 1), (830, 1)],
             "each value once"
         );
+    }
+
+    /// A probe that passed long ago says nothing about now beside a new reading, and an old reading nothing beside a new probe.
+    #[test]
+    fn probes_and_readings_are_as_old_as_they_are() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let took = |probe: &str, second: i64| usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), 0.25);
+        let seen = || {
+            let latest = usages.latest(&web).unwrap();
+            let values: Vec<String> = latest.values.keys().map(ToString::to_string).collect();
+            (latest.at.as_second(), values.join(" "))
+        };
+        took("http", 0);
+        took("ping", 200);
+        assert_eq!(seen(), (200, "probes[http].seconds probes[ping].seconds".into()));
+        took("ping", 400);
+        assert_eq!(seen(), (400, "probes[ping].seconds".into()), "one fails, the other passes");
+        usages.took(&web, &usage(450, 0.5), None);
+        assert_eq!(seen(), (450, "load.one probes[ping].seconds".into()));
+        usages.took(&web, &usage(1000, 0.5), None);
+        assert_eq!(seen(), (1000, "load.one".into()));
+        took("ping", 1200);
+        assert_eq!(seen(), (1000, "load.one probes[ping].seconds".into()));
+        took("ping", 1301);
+        assert_eq!(seen(), (1301, "probes[ping].seconds".into()), "it is not read any more");
     }
 
     #[test]
