@@ -194,6 +194,21 @@ fn what_is_asked_of_rollouts_where_nobody_knows_of_them_is_unknown() {
     assert_eq!(world.truth("known(deployments[\"web\"].phase)"), Truth::False);
 }
 
+/// Ten thousand devices must not be asked each ten seconds what somebody else is asked.
+#[test]
+fn what_others_judge_is_not_looked_at_again_by_time() {
+    let world = World::new();
+    let looks = |text: &str, others_read| {
+        let mut desired = Desired::default();
+        let rule = Rule::to_judge(&Name::parse("r"), crds::Selector::default(), text, None).unwrap();
+        desired.rules.insert_mut(rule.name.clone(), Arc::new(rule));
+        Sheet::new(&desired, others_read).ask(&[world.inputs()], |_| {})[0].is_some()
+    };
+    let (window, age) = ("avg(usage.cpu.ratio, \"20m\") > 0.9", "age(probes[\"web\"].since) > duration(\"1h\")");
+    assert_eq!((looks(window, false), looks(window, true)), (true, false));
+    assert_eq!((looks(age, false), looks(age, true)), (true, true), "it is judged here");
+}
+
 /// What a window can't reach since nobody looked then is not missing; what should have come since is.
 #[test]
 fn a_window_that_is_too_short_yet_is_not_missing_data() {
@@ -570,7 +585,7 @@ proptest! {
         }).collect();
         let inputs: Vec<Inputs<'_>> = worlds.iter().map(World::inputs).collect();
         let mut told = BTreeMap::new();
-        let times = Sheet::new(&desired).ask(&inputs, |answers| {
+        let times = Sheet::new(&desired, false).ask(&inputs, |answers| {
             for lane in 0..inputs.len() {
                 told.insert((answers.rule.name.clone(), lane), (answers.applies[lane], answers.holds[lane]));
             }

@@ -157,7 +157,7 @@ impl Watch {
             self.asks_for_rollouts = new.rules.values().any(|rule| rule.asks_for_rollouts());
             self.judges_readings = new.rules.values().any(|rule| rule.is_judged_by_planner());
             self.phases.clear();
-            self.sheet = Sheet::new(new);
+            self.sheet = Sheet::new(new, self.told.is_some());
             new.devices.keys().for_each(|device| self.judging.touch(device));
             let here = new.rules.values().filter(|rule| self.told.is_none() || rule.is_judged_by_planner());
             self.judging.rules(here.map(|rule| &**rule), now);
