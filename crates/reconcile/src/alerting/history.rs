@@ -8,8 +8,8 @@ use crate::usage::{Series, Usage};
 
 /// How far back a window may reach; what is older is in the store.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(1);
-/// Points of one series: an hour of readings each 15 seconds. Where they come faster, the window is as long as they last.
-pub const POINTS: usize = 240;
+/// Points of one series: an hour of readings each 5 seconds, as often as a device is read at most.
+pub const POINTS: usize = 720;
 
 /// Points of the series that some rule looks back at, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
