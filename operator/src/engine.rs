@@ -207,7 +207,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         }
     }));
     let mut requests = parts.requests;
-    let mut readings = usage::Readings::new(engine.read().usages.on_usage());
+    let mut readings = usage::Readings::new(engine.read().usages.on_usage_anywhere());
     // What others read is seen here too.
     let _seeing =
         (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
@@ -234,7 +234,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
                 None => break,
             }
         }
-        (0..QUEUE).map_while(|_| readings.also()).for_each(|news| engine.usage(&news));
+        readings.also().for_each(|news| engine.usage(&news));
         if engine.replaced {
             bail!("another replica plans: this one ends");
         }

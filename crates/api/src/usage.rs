@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 /// Devices whose last values are kept: those of one replica. With 60 series each that is half a gigabyte; those beyond are stored, and not
 /// kept here.
 const DEVICES: usize = 50_000;
-/// Values that wait for one listener; one that is slower than that misses some, which is counted.
-const WAITING: usize = 8192;
+/// Values that wait for one listener: a minute of log and a probe of each device at once, some megabytes. One that is slower than that
+/// misses some, which is counted.
+const WAITING: usize = 2 * DEVICES;
 /// Probes of one device whose durations are kept.
 const PROBES: usize = 64;
 
@@ -39,7 +40,7 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// How long each probe took when it last passed, and when that was.
+    /// When each probe last passed, and how long it took.
     #[serde(skip)]
     probes: BTreeMap<String, (Timestamp, f64)>,
     /// What its lines of log came to in the last whole minute.
@@ -57,18 +58,39 @@ impl Last {
     pub fn at(&self, series: &Series) -> Option<Timestamp> {
         let own = match series.metric {
             Metric::ProbeSeconds => self.probes.get(&*series.item).map(|(at, _)| *at),
-            metric if LOGS.contains(&metric) => self.logs.as_ref().map(|logs| logs.at),
+            metric if metric.is_of_logs() => self.logs.as_ref().map(|logs| logs.at),
             _ => None,
         };
         own.or(self.usage.as_ref().map(|usage| usage.at))
     }
 
-    /// What is left of a reading and of logs together. The instant is that of the reading, since its age is what tells whether it says
+    /// Whether this one reads it: more is known than what its lines of log came to.
+    fn is_read_here(&self) -> bool {
+        let is_more = |usage: &Arc<Usage>| usage.values.keys().any(|series| !series.metric.is_of_logs());
+        !self.far && (!self.problem.is_empty() || self.usage.iter().any(is_more))
+    }
+
+    /// A reading, and what logs and probes say beside it. The instant is that of the reading, since its age is what tells whether it says
     /// anything about now; once it does not, and lines still come, it makes room for them.
-    fn with_logs(&self, mut usage: Usage) -> Arc<Usage> {
-        let Some(logs) = &self.logs else { return Arc::new(usage) };
-        let is_log = |series: &Series| LOGS.contains(&series.metric);
-        usage.values.retain(|series, _| !is_log(series));
+    fn together(&self, mut usage: Usage) -> Arc<Usage> {
+        self.put_logs(&mut usage);
+        // What others have read holds its probes.
+        if !self.far {
+            self.put_probes(&mut usage);
+        }
+        Arc::new(usage)
+    }
+
+    /// Probes as of then, and none that passed long before or after.
+    fn put_probes(&self, usage: &mut Usage) {
+        usage.values.retain(|series, _| series.metric != Metric::ProbeSeconds);
+        let fresh = self.probes.iter().filter(|(_, (at, _))| usage.at.duration_since(*at).abs() <= STALE);
+        usage.values.extend(fresh.map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds)));
+    }
+
+    fn put_logs(&self, usage: &mut Usage) {
+        let Some(logs) = &self.logs else { return };
+        usage.values.retain(|series, _| !series.metric.is_of_logs());
         let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
         if !has_others || logs.at.duration_since(usage.at) > STALE {
             usage.values.retain(|series, _| series.metric == Metric::ProbeSeconds);
@@ -77,21 +99,8 @@ impl Last {
         if usage.at.duration_since(logs.at) <= STALE {
             usage.values.extend(logs.values.iter().map(|(series, value)| (series.clone(), *value)));
         }
-        Arc::new(usage)
     }
 }
-
-/// Readings of logs.
-const LOGS: [Metric; 8] = [
-    Metric::LogLines,
-    Metric::LogErrors,
-    Metric::LogWarnings,
-    Metric::LogNewTemplates,
-    Metric::LogUnusual,
-    Metric::LogVanished,
-    Metric::LogSeverityShift,
-    Metric::LogMatches,
-];
 
 /// A new value.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,11 +111,18 @@ pub struct News {
     pub usage: Arc<Usage>,
 }
 
+/// Who is told of new values.
+struct Listener {
+    news: mpsc::Sender<News>,
+    /// Also of what another replica has read.
+    far: bool,
+}
+
 /// The last values of all devices, and who is told of new ones.
 #[derive(Default)]
 pub struct Usages {
     last: RwLock<BTreeMap<Name, Last>>,
-    listeners: Mutex<Vec<mpsc::Sender<News>>>,
+    listeners: Mutex<Vec<Listener>>,
     samples: OnceLock<Arc<Samples>>,
     missed: AtomicU64,
     given_up: AtomicU64,
@@ -166,8 +182,17 @@ impl Usages {
 
     /// Tells of each new value from now on. Who listens no more is forgotten.
     pub fn on_usage(&self) -> mpsc::Receiver<News> {
+        self.listen(false)
+    }
+
+    /// The same, and also of what another replica has read.
+    pub fn on_usage_anywhere(&self) -> mpsc::Receiver<News> {
+        self.listen(true)
+    }
+
+    fn listen(&self, far: bool) -> mpsc::Receiver<News> {
         let (listener, news) = mpsc::channel(WAITING);
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Listener { news: listener, far });
         news
     }
 
@@ -176,36 +201,33 @@ impl Usages {
         if let Some(samples) = self.samples.get() {
             samples.push(device, usage);
         }
-        self.write(device, |last| {
+        self.write(device, true, |last| {
+            // After the clock was set back lines are not of the future: what is read now must not make room for them.
+            last.logs.take_if(|logs| logs.at.duration_since(usage.at) > STALE);
             (last.problem, last.failing_since, last.note) = (String::new(), None, note.unwrap_or_default());
-            if last.probes.is_empty() && last.logs.is_none() {
-                last.usage = Some(usage.clone());
-                return;
-            }
-            let mut both = Usage::clone(usage);
-            let probes = last.probes.iter().map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds));
-            both.values.extend(probes);
-            last.usage = Some(last.with_logs(both));
+            // Shared with who stores it, where there is nothing beside it.
+            let is_alone = last.probes.is_empty() && last.logs.is_none();
+            last.usage = Some(if is_alone { usage.clone() } else { last.together(Usage::clone(usage)) });
         });
-        self.tell(device, usage);
+        self.tell(device, usage, false);
     }
 
-    /// A minute of its logs is over, and came to this. What else is known of the device stays.
+    /// A minute of its logs is over, and came to this. What else is known of the device stays, also what another replica has read.
     pub fn logged(&self, device: &Name, logs: &Arc<Usage>) {
         if let Some(samples) = self.samples.get() {
             samples.push(device, logs);
         }
-        self.write(device, |last| {
+        self.write(device, false, |last| {
             last.logs = Some(logs.clone());
             let before = last.usage.take().unwrap_or_default();
-            last.usage = Some(last.with_logs(Arc::unwrap_or_clone(before)));
+            last.usage = Some(last.together(Arc::unwrap_or_clone(before)));
         });
-        self.tell(device, logs);
+        self.tell(device, logs, false);
     }
 
     /// A reading failed: that is a gap, and what was known before stays what was known before.
     pub fn failed(&self, device: &Name, at: Timestamp, reason: String) {
-        self.write(device, |last| {
+        self.write(device, true, |last| {
             last.failing_since.get_or_insert(at);
             last.problem = reason;
         });
@@ -217,20 +239,23 @@ impl Usages {
         if let Some(samples) = self.samples.get() {
             samples.push_one(device, &series, at.as_second(), seconds);
         }
-        let told = Usage { at, values: BTreeMap::from([(series.clone(), seconds)]) };
-        self.write(device, |last| {
+        let told = Usage { at, values: BTreeMap::from([(series, seconds)]) };
+        self.write(device, true, |last| {
             if last.probes.len() < PROBES || last.probes.contains_key(probe) {
                 last.probes.insert(probe.to_owned(), (at, seconds));
             }
-            let usage = last.usage.get_or_insert_default();
-            let usage = Arc::make_mut(usage);
-            // A device that is not read has nothing but its probes.
-            if usage.values.keys().all(|series| series.metric == Metric::ProbeSeconds) {
-                usage.at = at;
+            let mut usage = last.usage.take().unwrap_or_default();
+            let changed = Arc::make_mut(&mut usage);
+            // A device that is not read, or not any more, has nothing but its probes.
+            let has_others = changed.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
+            if !has_others || at.duration_since(changed.at) > STALE {
+                changed.values.clear();
+                changed.at = at;
             }
-            usage.values.insert(series, seconds);
+            last.put_probes(changed);
+            last.usage = Some(usage);
         });
-        self.tell(device, &Arc::new(told));
+        self.tell(device, &Arc::new(told), false);
     }
 
     /// A device left, or is not read any more.
@@ -238,12 +263,26 @@ impl Usages {
         self.last.write().unwrap_or_else(PoisonError::into_inner).remove(device);
     }
 
-    /// What another replica has read: it is shown, and neither stored nor told of. What is read here counts for more.
-    pub fn far(&self, device: &Name, last: Last) {
+    /// What another replica has read: it is shown, not stored, and only who wants to know is told of what is new in it. What is read here
+    /// counts for more; lines of log that came here stand beside it.
+    pub fn far(&self, device: &Name, far: Last) {
         let mut all = self.last.write().unwrap_or_else(PoisonError::into_inner);
-        let is_there = all.get(device).map(Last::is_far);
-        if is_there == Some(true) || (is_there.is_none() && all.len() < DEVICES) {
-            all.insert(device.clone(), Last { far: true, ..last });
+        let known = all.get(device);
+        if known.is_some_and(Last::is_read_here) || (known.is_none() && all.len() >= DEVICES) {
+            return;
+        }
+        let before = known.filter(|known| known.far).and_then(|known| Some(known.usage.as_ref()?.at));
+        let news = far.usage.clone().filter(|usage| before.is_none_or(|before| before < usage.at));
+        let mut last = Last { far: true, logs: known.and_then(|known| known.logs.clone()), ..far };
+        if let Some(usage) = last.usage.take() {
+            last.usage = Some(last.together(Arc::unwrap_or_clone(usage)));
+        } else {
+            last.usage = last.logs.clone();
+        }
+        all.insert(device.clone(), last);
+        drop(all);
+        if let Some(news) = news {
+            self.tell(device, &news, true);
         }
     }
 
@@ -264,27 +303,34 @@ impl Usages {
         look(&self.last.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write<T>(&self, device: &Name, change: impl FnOnce(&mut Last) -> T) -> Option<T> {
+    /// Changes what is known of a device; whoever takes it over from another replica begins with nothing.
+    fn write<T>(&self, device: &Name, takes_over: bool, change: impl FnOnce(&mut Last) -> T) -> Option<T> {
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= DEVICES && !last.contains_key(device) {
             return None;
         }
         let last = last.entry(device.clone()).or_default();
-        if last.far {
-            *last = Last::default();
+        if last.far && takes_over {
+            let logs = last.logs.take();
+            *last = Last { usage: logs.clone(), logs, ..Last::default() };
         }
         Some(change(last))
     }
 
-    fn tell(&self, device: &Name, usage: &Arc<Usage>) {
+    fn tell(&self, device: &Name, usage: &Arc<Usage>, far: bool) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|listener| match listener.try_send(News { device: device.clone(), usage: usage.clone() }) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.missed.fetch_add(1, Ordering::Relaxed);
-                true
+        listeners.retain(|listener| {
+            if far && !listener.far {
+                return true;
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            match listener.news.try_send(News { device: device.clone(), usage: usage.clone() }) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.missed.fetch_add(1, Ordering::Relaxed);
+                    true
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
         });
     }
 }
@@ -408,8 +454,40 @@ mod tests {
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(3.0), None, 420), "it is not read any more");
         usages.took(&web, &usage(800, 0.7), None);
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (None, Some(0.7), 800), "lines come no more");
+        usages.logged(&web, &logs(4000, 4.0));
+        usages.took(&web, &usage(830, 0.6), None);
+        assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (None, Some(0.6), 830), "the clock was set back");
         let told = std::iter::from_fn(|| news.try_recv().ok()).map(|news| (news.usage.at.as_second(), news.usage.values.len()));
-        assert_eq!(told.collect::<Vec<_>>(), [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1)], "each value once");
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [(60, 1), (70, 1), (120, 1), (125, 1), (420, 1), (800, 1), (4000, 1), (830, 1)],
+            "each value once"
+        );
+    }
+
+    /// A probe that passed long ago says nothing about now beside a new reading, and an old reading nothing beside a new probe.
+    #[test]
+    fn probes_and_readings_are_as_old_as_they_are() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let took = |probe: &str, second: i64| usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), 0.25);
+        let seen = || {
+            let latest = usages.latest(&web).unwrap();
+            let values: Vec<String> = latest.values.keys().map(ToString::to_string).collect();
+            (latest.at.as_second(), values.join(" "))
+        };
+        took("http", 0);
+        took("ping", 200);
+        assert_eq!(seen(), (200, "probes[http].seconds probes[ping].seconds".into()));
+        took("ping", 400);
+        assert_eq!(seen(), (400, "probes[ping].seconds".into()), "one fails, the other passes");
+        usages.took(&web, &usage(450, 0.5), None);
+        assert_eq!(seen(), (450, "load.one probes[ping].seconds".into()));
+        usages.took(&web, &usage(1000, 0.5), None);
+        assert_eq!(seen(), (1000, "load.one".into()));
+        took("ping", 1200);
+        assert_eq!(seen(), (1000, "load.one probes[ping].seconds".into()));
+        took("ping", 1301);
+        assert_eq!(seen(), (1301, "probes[ping].seconds".into()), "it is not read any more");
     }
 
     #[test]
@@ -429,10 +507,13 @@ mod tests {
     #[tokio::test]
     async fn what_others_have_read_is_only_shown() {
         let (usages, web) = (Usages::default(), Name::parse("web-01"));
-        let mut news = usages.on_usage();
+        let (mut news, mut anywhere) = (usages.on_usage(), usages.on_usage_anywhere());
         let far = |second| Last { usage: Some(usage(second, 0.5)), ..Last::default() };
         usages.far(&web, far(1));
         usages.far(&web, far(2));
+        usages.far(&web, far(2));
+        let heard: Vec<i64> = std::iter::from_fn(|| anywhere.try_recv().ok()).map(|news| news.usage.at.as_second()).collect();
+        assert_eq!(heard, [1, 2], "who asks for it hears of each once");
         assert_eq!((usages.latest(&web), news.try_recv().is_err()), (Some(usage(2, 0.5)), true));
         usages.failed(&web, Timestamp::from_second(3).unwrap(), "no answer".into());
         assert_eq!(usages.latest(&web), None, "nothing was read here yet");
@@ -444,6 +525,29 @@ mod tests {
         usages.far(&web, far(5));
         usages.keep_far(|_| false);
         assert!(usages.is_empty());
+    }
+
+    /// Lines of log come to the one who plans, also of devices that others read.
+    #[test]
+    fn a_line_of_log_here_keeps_what_others_have_read() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let far = |second| Last { usage: Some(usage(second, 0.5)), ..Last::default() };
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let logs = |second: i64| Arc::new(Usage { at: at(second), values: [(Series::of(Metric::LogLines), 3.0)].into() });
+        let seen = || {
+            let value = |metric| usages.latest(&web).unwrap().values.get(&Series::of(metric)).copied();
+            (value(Metric::LoadOne), value(Metric::LogLines), usages.latest(&web).unwrap().at.as_second())
+        };
+        usages.logged(&web, &logs(60));
+        usages.far(&web, far(70));
+        assert_eq!((seen(), usages.last(&web).unwrap().is_far()), ((Some(0.5), Some(3.0), 70), true), "lines came first");
+        usages.logged(&web, &logs(120));
+        assert_eq!(seen(), (Some(0.5), Some(3.0), 70));
+        usages.far(&web, far(130));
+        assert_eq!(seen(), (Some(0.5), Some(3.0), 130), "the newer one, and the lines");
+        usages.failed(&web, at(140), "no answer".into());
+        usages.far(&web, far(150));
+        assert_eq!((seen(), usages.last(&web).unwrap().is_far()), ((None, Some(3.0), 120), false), "it is read here from now on");
     }
 
     #[test]

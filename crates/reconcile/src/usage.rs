@@ -121,6 +121,13 @@ metrics! {
     LogMatches = "logs.matches" of Pattern in Count,
 }
 
+impl Metric {
+    /// Whether it comes of lines of log, and not of reading a device.
+    pub fn is_of_logs(self) -> bool {
+        self.name().starts_with("logs.")
+    }
+}
+
 /// What a metric is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {

@@ -309,10 +309,10 @@ impl World {
             "wrong" => (Truth::True, Truth::False),
             "well" => (Truth::False, Truth::True),
             "between" => (Truth::False, Truth::False),
-            "unknown" => (unknown(), unknown()),
+            "unknown" | "early" => (unknown(), unknown()),
             _ => panic!("{word}"),
         };
-        let verdict = Verdict { wrong, well, value };
+        let verdict = Verdict { wrong, well, value, early: word == "early" };
         let (rule, device) = (Name::parse(rule), Name::parse(device));
         self.last.insert((rule.clone(), device.clone()), verdict.clone());
         self.with(|alerts, around, now| alerts.verdict(around, &rule, &device, &verdict, now));

@@ -110,6 +110,67 @@ fn what_is_asked_of_rollouts_where_nobody_knows_of_them_is_unknown() {
     assert_eq!(world.truth("known(deployments[\"web\"].phase)"), Truth::False);
 }
 
+/// Ten thousand devices must not be asked each ten seconds what somebody else is asked.
+#[test]
+fn what_others_judge_is_not_looked_at_again_by_time() {
+    let world = World::new();
+    let looks = |text: &str, others_read| {
+        let mut desired = Desired::default();
+        let rule = Rule::to_judge(&Name::parse("r"), crds::Selector::default(), text, None).unwrap();
+        desired.rules.insert_mut(rule.name.clone(), Arc::new(rule));
+        Sheet::new(&desired, others_read).ask(&[world.inputs()], |_| {})[0].is_some()
+    };
+    let (window, age) = ("avg(usage.cpu.ratio, \"20m\") > 0.9", "age(probes[\"web\"].since) > duration(\"1h\")");
+    assert_eq!((looks(window, false), looks(window, true)), (true, false));
+    assert_eq!((looks(age, false), looks(age, true)), (true, true), "it is judged here");
+}
+
+/// What a window can't reach since nobody looked then is not missing; what should have come since is.
+#[test]
+fn a_window_that_is_too_short_yet_is_not_missing_data() {
+    let series = Series::of(Metric::CpuRatio);
+    let wanted = std::collections::BTreeSet::from([series.clone()]);
+    let world = World::new();
+    let rule = Rule::to_judge(&Name::parse("r"), crds::Selector::default(), "avg(usage.cpu.ratio, \"20m\") > 0.9", None).unwrap();
+    let ago = |minutes: i64| now().checked_sub(SignedDuration::from_mins(minutes)).unwrap();
+    let verdict = |since: Option<i64>, points: &[i64]| {
+        let mut history = History::default();
+        since.into_iter().for_each(|since| history.begin(&wanted, ago(since)));
+        points.iter().for_each(|minutes| history.point(&series, ago(*minutes), 0.95));
+        let (verdict, _) = rule.verdict(&Inputs { history: &history, ..world.inputs() });
+        (matches!(verdict.wrong, Truth::Unknown(_)), verdict.early)
+    };
+    let unknown_early = (true, true);
+    assert_eq!(verdict(None, &[4, 2, 1]), unknown_early, "after a start");
+    assert_eq!(verdict(Some(1), &[]), unknown_early, "a new rule, and no reading came yet");
+    assert_eq!(verdict(Some(9), &[]), (true, false), "none comes");
+    assert_eq!(verdict(None, &[14, 12, 6]), (true, false), "none comes any more");
+    assert_eq!(verdict(Some(60), &[2, 1]), (true, false), "it was away, and is back");
+    assert_eq!(verdict(None, &[60, 2, 1]), (true, false), "the same");
+    assert_eq!(verdict(None, &[14, 8, 1]), (false, false));
+    assert_eq!(verdict(None, &[]), (true, false), "nobody ever looked");
+}
+
+/// Lines of log come to the one who plans, whoever reads the device.
+#[test]
+fn rules_over_logs_are_not_judged_where_devices_are_read() {
+    let rule = |expr: &str, recover: Option<&str>| {
+        Rule::to_judge(&Name::parse("r"), crds::Selector::default(), expr, recover)
+            .map(|rule| (rule.reads_logs(), rule.is_judged_where_read()))
+    };
+    for text in [
+        "logs.errors > 3",
+        "logs[\"Failed password\"].matches > 0",
+        "sum(logs.warnings, \"5m\") > 3 && usage.cpu.ratio > 0.9",
+        "known(logs.lines)",
+        "usage.disks.exists(d, usage.disks[d].ratio > 0.9) && logs.errors > 0",
+    ] {
+        assert_eq!(rule(text, None), Some((true, false)), "{text}");
+    }
+    assert_eq!(rule("usage.cpu.ratio > 0.9", Some("logs.errors < 1")), Some((true, false)));
+    assert_eq!(rule("usage.cpu.ratio > 0.9", None), Some((false, true)));
+}
+
 #[test]
 fn what_is_so_always_or_never_is_warned_of() {
     let said = |text: &str| -> Vec<String> { Compiled::new(text).unwrap().warnings().iter().map(|wrong| wrong.message.clone()).collect() };
@@ -440,7 +501,7 @@ proptest! {
         }).collect();
         let inputs: Vec<Inputs<'_>> = worlds.iter().map(World::inputs).collect();
         let mut told = BTreeMap::new();
-        let times = Sheet::new(&desired).ask(&inputs, |answers| {
+        let times = Sheet::new(&desired, false).ask(&inputs, |answers| {
             for lane in 0..inputs.len() {
                 told.insert((answers.rule.name.clone(), lane), (answers.applies[lane], answers.holds[lane]));
             }

@@ -78,7 +78,7 @@ impl Fleet {
         let (desired, findings) = Desired::build((0..devices).map(device).chain((0..RULES).map(rule)), revision);
         assert!(findings.is_empty(), "{findings:?}");
         let usages = desired.devices.keys().enumerate().map(|(number, name)| (name.clone(), Arc::new(usage(number, now)))).collect();
-        let sheet = Sheet::new(&desired);
+        let sheet = Sheet::new(&desired, false);
         Self { desired, observed: Observed::default(), usages, history: History::default(), sheet, now }
     }
 

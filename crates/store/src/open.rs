@@ -32,6 +32,11 @@ const SQLITE: [&str; 4] =
     ["PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"];
 /// What the server itself gives up on, before we do.
 const POSTGRES: [&str; 3] = ["SET lock_timeout = '5s'", "SET statement_timeout = '15s'", "SET idle_in_transaction_session_timeout = '60s'"];
+/// Bringing the schema up to date takes as long as it takes: of an old store each line of log may be written anew, and another process may
+/// be at it already.
+const POSTGRES_MIGRATES: [&str; 2] = ["SET lock_timeout = 0", "SET statement_timeout = 0"];
+/// How often it is said meanwhile that it goes on.
+const SAID: Duration = Duration::from_secs(10);
 /// The same for whoever only reads, and a little earlier than [`readers::LIMIT`].
 const POSTGRES_READS: [&str; 3] =
     ["SET statement_timeout = '9500ms'", "SET default_transaction_read_only = on", "SET idle_in_transaction_session_timeout = '60s'"];
@@ -83,8 +88,8 @@ impl Store {
         sqlx::any::install_default_drivers();
         let data = folder(&options.data)?;
         match &options.url {
-            Some(url) => within(0, open_postgres(&data, url)).await,
-            None => within(0, open_sqlite(&data)).await,
+            Some(url) => open_postgres(&data, url).await,
+            None => open_sqlite(&data).await,
         }
     }
 
@@ -172,18 +177,19 @@ async fn open_sqlite(data: &Path) -> Result<Store, Error> {
         pool(1, &SQLITE).idle_timeout(None).max_lifetime(None).connect_lazy_with(AnyConnectOptions::from_str(&sqlite_url(&path, "rw")?)?);
     let opened = identity(&path)?;
     let readers = Readers::sqlite(&sqlite_url(&path, "rw")?)?;
-    open(data, pool, readers, Backend::Sqlite { path, opened }).await
+    within(0, open(data, pool, readers, Backend::Sqlite { path, opened })).await
 }
 
 async fn open_postgres(data: &Path, url: &str) -> Result<Store, Error> {
     let options = AnyConnectOptions::from_str(url)?;
     check(&options)?;
-    prepare(&options, &POSTGRES).await?;
+    prepare(&options, &POSTGRES_MIGRATES).await?;
     let readers = Readers::postgres(pool(readers::MANY, &POSTGRES_READS).connect_lazy_with(options.clone()));
-    open(data, pool(8, &POSTGRES).connect_lazy_with(options), readers, Backend::Postgres).await
+    within(0, open(data, pool(8, &POSTGRES).connect_lazy_with(options), readers, Backend::Postgres)).await
 }
 
-/// Connects once by hand, since a pool would try again for a while and then not say why, and brings the schema up to date.
+/// Connects once by hand, since a pool would try again for a while and then not say why, and brings the schema up to date: only
+/// the connecting has a limit.
 async fn prepare(options: &AnyConnectOptions, settings: &'static [&'static str]) -> Result<(), Error> {
     let connect = async {
         let mut connection = options.connect().await?;
@@ -192,14 +198,29 @@ async fn prepare(options: &AnyConnectOptions, settings: &'static [&'static str])
     };
     let late = |_| Err(Error::away(ErrorKind::TimedOut, "no answer to a new connection in time"));
     let mut connection: AnyConnection = tokio::time::timeout(ACQUIRE, connect).await.unwrap_or_else(late)?;
-    sqlx::migrate!("./migrations").run(&mut connection).await?;
-    if connection.backend_name() == "SQLite" {
-        logs::shape::prepare_sqlite(&mut connection).await?;
-    } else {
-        partitions::prepare(&mut connection).await?;
-        logs::shape::prepare_postgres(&mut connection).await?;
-    }
+    patiently(migrate(&mut connection)).await?;
     Ok(connection.close().await?)
+}
+
+/// Waits for as long as it takes, and says so.
+async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        if let Ok(done) = tokio::time::timeout(SAID, &mut work).await {
+            return done;
+        }
+        tracing::info!("the database is brought up to date: with many lines of log that takes long, and must not be stopped");
+    }
+}
+
+async fn migrate(connection: &mut AnyConnection) -> Result<(), Error> {
+    sqlx::migrate!("./migrations").run(&mut *connection).await?;
+    if connection.backend_name() == "SQLite" {
+        logs::shape::prepare_sqlite(connection).await
+    } else {
+        partitions::prepare(connection).await?;
+        logs::shape::prepare_postgres(connection).await
+    }
 }
 
 async fn open(data: &Path, pool: AnyPool, readers: Readers, backend: Backend) -> Result<Store, Error> {

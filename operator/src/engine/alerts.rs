@@ -10,7 +10,6 @@ use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
 use reconcile::alerting::expr::{Inputs, Rollouts};
-use reconcile::alerting::history::History;
 use reconcile::alerting::sheet::{FALSE, LANES, Sheet};
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
@@ -52,6 +51,8 @@ pub(super) struct Watch {
     shown_at: Option<Timestamp>,
     /// Some rule asks for something of rollouts.
     asks_for_rollouts: bool,
+    /// Some rule asks for readings and is judged here, whoever reads the devices.
+    judges_readings: bool,
     /// How far each Deployment was when rules were last asked.
     phases: BTreeMap<Name, &'static str>,
     /// What the store has not taken yet.
@@ -111,8 +112,8 @@ impl Watch {
 
     /// A device was read.
     pub(super) fn usage(&mut self, desired: &Desired, news: &News) {
-        // Where others read devices, whoever has the shard judges them, also where that is this process.
-        if self.told.is_none() && !desired.rules.is_empty() && desired.devices.contains_key(&news.device) {
+        // Where others read devices, whoever has the shard judges them, also where that is this process; but for what only this one knows.
+        if (self.told.is_none() || self.judges_readings) && !desired.rules.is_empty() && desired.devices.contains_key(&news.device) {
             self.judging.usage(news);
         }
     }
@@ -154,10 +155,12 @@ impl Watch {
         self.silences = silences;
         if !same {
             self.asks_for_rollouts = new.rules.values().any(|rule| rule.asks_for_rollouts());
+            self.judges_readings = new.rules.values().any(|rule| rule.is_judged_by_planner());
             self.phases.clear();
-            self.sheet = Sheet::new(new);
+            self.sheet = Sheet::new(new, self.told.is_some());
             new.devices.keys().for_each(|device| self.judging.touch(device));
-            self.judging.rules(new.rules.values().map(|rule| &**rule));
+            let here = new.rules.values().filter(|rule| self.told.is_none() || rule.is_judged_by_planner());
+            self.judging.rules(here.map(|rule| &**rule), now);
         }
     }
 
@@ -166,6 +169,16 @@ impl Watch {
         let alive = self.alive_at.filter(|_| !is_store_away && self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
         let told = self.told.as_ref().and_then(Told::next);
         self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).min()
+    }
+
+    /// The clock was set by so much. What was read before looks older or newer than it is: until all is read again, nothing is missing.
+    fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        self.alerts.clock_set(by);
+        self.alerts.settle(now);
+        self.judging.clock_set(by);
+        self.told.iter_mut().for_each(|told| told.clock_set(by));
+        let moved = |at: Option<Timestamp>| at.map(|at| at.checked_add(by).unwrap_or(at));
+        (self.alive_at, self.shown_at) = (moved(self.alive_at), moved(self.shown_at));
     }
 
     /// By how much the clock was set since it was last asked, if it was.
@@ -215,7 +228,7 @@ impl Engine {
         let now = Timestamp::now();
         if let Some(jump) = self.alerts.jumped(now, Instant::now()) {
             tracing::warn!(jump = %jump, "the clock was set: what waits goes on waiting as long as it would have");
-            self.alerts.alerts.clock_set(jump);
+            self.alerts.clock_set(jump, now);
         }
         self.judge(&desired, now);
         self.record_alerts(now).await;
@@ -232,7 +245,6 @@ impl Engine {
             true => watch.alerts.in_force(around, now),
             false => watch.alerts.devices_in_force(around, &other_devices, now),
         }
-        let none = History::default();
         let rollouts = Rollouts::Known { desired, observed: &view.observed, deferred: &view.deferred };
         let touched: Vec<Name> = watch.judging.take(now).into_iter().collect();
         for names in touched.chunks(LANES) {
@@ -241,7 +253,7 @@ impl Engine {
             let known = |(device, usage)| {
                 let device: &Device = device;
                 let seen = view.observed.devices.get(&device.name).map(|seen| &**seen);
-                Inputs { device, seen, usage, history: watch.judging.history(&device.name).unwrap_or(&none), rollouts, now }
+                Inputs { device, seen, usage, history: watch.judging.history(&device.name), rollouts, now }
             };
             let inputs: Vec<Inputs<'_>> =
                 there().map(|device| &**device).zip(usages.iter().map(std::option::Option::as_deref)).map(known).collect();
@@ -434,6 +446,8 @@ fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
 mod tests {
     use std::time::Duration;
 
+    use reconcile::{Metric, Series};
+
     use super::*;
 
     fn object(kind: Kind, name: &str, spec: &serde_json::Value) -> Arc<Object> {
@@ -478,6 +492,34 @@ mod tests {
         assert_eq!(touched("deployments[\"web\"].phase == \"Failed\""), ((1, 0), (1, 0), 1));
         assert_eq!(touched("age(device.changedAt) < duration(\"5m\")"), ((1, 0), (1, 0), 1));
         assert_eq!(touched("usage.memory.ratio > 0.9"), ((0, 0), (0, 0), 0));
+    }
+
+    /// Lines of log come to the one who plans: its rules over them look back at what it heard, also where others read the devices.
+    #[test]
+    fn readings_count_where_shards_are_only_for_rules_that_are_judged_here() {
+        let takes = |expr: &str, shards: u32| {
+            let objects = [
+                object(Kind::Device, "web-01", &serde_json::json!({"type": "Server", "address": "10.0.0.1"})),
+                object(Kind::AlertRule, "r", &serde_json::json!({"expr": expr, "severity": "warning"})),
+            ];
+            let (desired, _) = Desired::build(objects, reconcile::Revision { commit: "1".into(), ..Default::default() });
+            let mut watch = Watch::default();
+            watch.told_by(shards);
+            watch.in_force(&Desired::default(), &desired, &BTreeSet::new());
+            watch.judging.take(Timestamp::MIN);
+            let web = Name::parse("web-01");
+            let at = Timestamp::from_second(1_800_000_000).unwrap();
+            let [errors, cpu] = [Metric::LogErrors, Metric::CpuRatio].map(Series::of);
+            let values = [(errors.clone(), 1.0), (cpu.clone(), 1.0)].into();
+            watch.usage(&desired, &News { device: web.clone(), usage: Arc::new(reconcile::Usage { at, values }) });
+            let is_kept =
+                [errors, cpu].iter().any(|series| !watch.judging.history(&web).window(series, SignedDuration::ZERO, at).is_empty());
+            (watch.judging.take(Timestamp::MIN).contains(&web), is_kept)
+        };
+        let (logs, cpu) = ("max(logs.errors, \"5m\") > 3", "max(usage.cpu.ratio, \"5m\") > 0.9");
+        assert_eq!((takes(logs, 0), takes(cpu, 0)), ((true, true), (true, true)));
+        assert_eq!((takes(logs, 2), takes(cpu, 2)), ((true, true), (false, false)));
+        assert_eq!(takes("usage.cpu.ratio > 0.9 && device.update == \"Blocked\"", 2), (true, false));
     }
 
     #[test]

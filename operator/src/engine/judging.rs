@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::usage::News;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::due::Due;
 use reconcile::alerting::history::History;
 use reconcile::alerting::rule::Rule;
@@ -21,6 +21,8 @@ pub(super) struct Judging {
     looked_back_at: BTreeSet<Series>,
     /// That, of the devices whose usage is read.
     history: BTreeMap<Name, History>,
+    /// The same of those that were not read yet.
+    unread: History,
     /// When time alone could change what rules say of a device.
     again: Due<Name>,
 }
@@ -40,8 +42,17 @@ impl Judging {
     }
 
     /// These rules are in force.
-    pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>) {
+    pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>, now: Timestamp) {
         self.looked_back_at = rules.flat_map(Rule::looks_back_at).collect();
+        for history in self.history.values_mut().chain([&mut self.unread]) {
+            history.begin(&self.looked_back_at, now);
+        }
+    }
+
+    /// The clock was set by so much.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        self.again.shift(by);
+        self.history.values_mut().chain([&mut self.unread]).for_each(|history| history.shift(by));
     }
 
     /// A device is not there any more.
@@ -69,8 +80,8 @@ impl Judging {
     }
 
     /// What a device used before, as far as some rule looks back at it.
-    pub(super) fn history(&self, device: &Name) -> Option<&History> {
-        self.history.get(device)
+    pub(super) fn history(&self, device: &Name) -> &History {
+        self.history.get(device).unwrap_or(&self.unread)
     }
 
     /// When somebody has to be judged next.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reconcile::Name;
 use reconcile::alerting::Truth;
 use reconcile::alerting::expr::STALE;
@@ -51,6 +51,11 @@ impl Told {
         if was_heard { Vec::new() } else { self.of(shard) }
     }
 
+    /// The clock was set by so much.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        self.heard.values_mut().chain(self.silent.values_mut()).for_each(|at| *at = at.checked_add(by).unwrap_or(*at));
+    }
+
     /// Devices of which what was said counts no more by now.
     pub(super) fn fall_silent(&mut self, now: Timestamp) -> Vec<Name> {
         let over = |at: &Timestamp| now.duration_since(*at) > STALE;
@@ -90,8 +95,6 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
     #[test]
@@ -117,6 +120,10 @@ mod tests {
         assert_eq!((told.fall_silent(at(68)).len(), told.next()), (0, None), "once");
         assert_eq!(told.alive(0, at(70), at(70)), std::slice::from_ref(&web));
         assert_eq!(says(&told), "true");
+        told.clock_set(SignedDuration::from_hours(1));
+        assert_eq!((told.fall_silent(at(131)).len(), says(&told).as_str()), (0, "true"), "the clock was set, and time did not go on");
+        told.clock_set(SignedDuration::from_hours(-1));
+        assert_eq!(told.fall_silent(at(76)).len(), 1, "time does");
         told.forget(&web);
         assert_eq!(told.verdict(&high, &web), None);
     }

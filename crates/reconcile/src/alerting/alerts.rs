@@ -172,7 +172,10 @@ impl Alerts {
             }
         }
         // Most of all verdicts are that nothing is wrong where nothing was: they cost nothing.
-        if !self.instances.contains(&key) && (!self.has_room(rule, &key, verdict) || !begins(rule, verdict)) {
+        let known = self.instances.get(&key);
+        let (is_known, lives) = (known.is_some(), known.is_some_and(|known| known.state != AlertState::Resolved || known.flaps.flapping));
+        // What was resolved and begins again is one more.
+        if (!lives && !self.has_room(rule, &key, verdict)) || (!is_known && !begins(rule, verdict)) {
             return;
         }
         self.look(around, rule, device, verdict, now);
@@ -278,6 +281,7 @@ impl Alerts {
         self.due.shift(by);
         self.forgotten.shift(by);
         self.settling.shift(by);
+        self.settling_until = self.settling_until.map(|until| until.checked_add(by).unwrap_or(until));
     }
 
     /// When time alone could change something.
@@ -499,7 +503,7 @@ fn begins(rule: &Rule, verdict: &Verdict) -> bool {
     match verdict.wrong {
         Truth::True => true,
         Truth::False => false,
-        Truth::Unknown(_) => rule.timing.no_data == crds::NoData::Fire,
+        Truth::Unknown(_) => rule.timing.no_data == crds::NoData::Fire && !verdict.early,
     }
 }
 

@@ -116,12 +116,23 @@ impl Compiled {
         self.terms.iter().any(Term::is_read) || self.fallback.reads()
     }
 
+    /// Whether it asks for what lines of log came to. A loop goes through none of that.
+    pub fn reads_logs(&self) -> bool {
+        self.terms.iter().filter_map(Term::series).any(|series| series.metric.is_of_logs())
+    }
+
     /// Whether it holds.
     pub fn truth(&self, inputs: &Inputs<'_>) -> Truth {
         match &self.test {
             Some(test) => test.truth(&self.terms, inputs),
             None => self.fallback.truth(&self.terms, inputs),
         }
+    }
+
+    /// Whether what is unknown is so only since nobody has looked back for long enough yet: a window after a start, or of a new rule.
+    pub fn is_early(&self, truth: &Truth, inputs: &Inputs<'_>) -> bool {
+        let Truth::Unknown(_) = truth else { return false };
+        self.terms.iter().filter_map(|term| term.too_early(inputs)).any(|reason| Truth::unknown(reason) == *truth)
     }
 
     /// The same by CEL, also where there is a quicker way.

@@ -138,9 +138,19 @@ impl Rule {
         self.expr.reads() || self.recover.as_ref().is_some_and(Compiled::reads)
     }
 
+    /// Whether it asks for what lines of log came to: only the replica that takes them in knows, which is the one who plans.
+    pub fn reads_logs(&self) -> bool {
+        self.expressions().any(Compiled::reads_logs)
+    }
+
     /// Whether whoever reads a device judges it there: it asks for readings, and for nothing that only the one who plans knows.
     pub fn is_judged_where_read(&self) -> bool {
-        self.reads() && !self.asks_for_rollouts()
+        self.reads() && !self.asks_for_rollouts() && !self.reads_logs()
+    }
+
+    /// Whether the one who plans judges it by readings, whoever it is that reads the device.
+    pub fn is_judged_by_planner(&self) -> bool {
+        self.reads() && !self.is_judged_where_read()
     }
 
     /// Whether it has to do with a device.
@@ -151,11 +161,9 @@ impl Rule {
     /// What it says of a device, and when time alone could change that.
     pub fn verdict(&self, inputs: &Inputs<'_>) -> (Verdict, Option<Timestamp>) {
         let wrong = self.expr.truth(inputs);
-        let verdict = Verdict {
-            well: self.recover.as_ref().map_or_else(|| wrong.clone().negated(), |recover| recover.truth(inputs)),
-            value: self.expr.value(inputs),
-            wrong,
-        };
+        let well = self.recover.as_ref().map_or_else(|| wrong.clone().negated(), |recover| recover.truth(inputs));
+        let early = self.expr.is_early(&wrong, inputs) || self.recover.as_ref().is_some_and(|recover| recover.is_early(&well, inputs));
+        let verdict = Verdict { well, value: self.expr.value(inputs), wrong, early };
         let recover = self.recover.as_ref().and_then(|recover| recover.look_again(inputs));
         (verdict, self.expr.look_again(inputs).into_iter().chain(recover).min())
     }

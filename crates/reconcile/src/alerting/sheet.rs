@@ -62,12 +62,13 @@ pub struct Answers<'rules, 'a> {
 }
 
 impl Sheet {
-    /// Puts rules together.
-    pub fn new(desired: &Desired) -> Self {
+    /// Puts rules together. Where somebody else judges by readings, time changes nothing of those here.
+    pub fn new(desired: &Desired, others_read: bool) -> Self {
         let mut plan = Plan::default();
         let row = |rule: &Arc<Rule>| {
-            let is_timed = rule.expressions().any(super::expr::Compiled::is_timed);
-            let reads = rule.expressions().any(super::expr::Compiled::reads);
+            let is_asked_here = !(others_read && rule.is_judged_where_read());
+            let is_timed = is_asked_here && rule.expressions().any(super::expr::Compiled::is_timed);
+            let reads = is_asked_here && rule.expressions().any(super::expr::Compiled::reads);
             Row {
                 selector: plan.selector(rule.name.namespace(), &rule.selector),
                 expr: rule.expr.lowered().map(|(test, terms)| plan.expr(test, terms)),

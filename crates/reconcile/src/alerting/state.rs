@@ -47,17 +47,20 @@ pub struct Verdict {
     /// The number that the expression compared, if it compares one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
+    /// What is unknown is so only since nobody has looked for long enough yet: that is no missing data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early: bool,
 }
 
 impl Verdict {
     /// Without hysteresis.
     pub fn of(wrong: Truth, value: Option<f64>) -> Self {
-        Self { well: wrong.clone().negated(), wrong, value }
+        Self { well: wrong.clone().negated(), wrong, value, early: false }
     }
 
     /// Whether another one says something else; a value alone is no news.
     pub fn differs(&self, other: &Self) -> bool {
-        (&self.wrong, &self.well) != (&other.wrong, &other.well)
+        (&self.wrong, &self.well, self.early) != (&other.wrong, &other.well, other.early)
     }
 }
 
@@ -255,7 +258,8 @@ impl Advanced {
 }
 
 fn answer(timing: &Timing, verdict: &Verdict) -> Answer {
-    match (&verdict.wrong, &verdict.well, timing.no_data) {
+    let no_data = if verdict.early { NoData::Keep } else { timing.no_data };
+    match (&verdict.wrong, &verdict.well, no_data) {
         (Truth::True, ..) | (Truth::Unknown(_), _, NoData::Fire) => Answer::Wrong,
         (Truth::False, Truth::True, _) | (Truth::Unknown(_), _, NoData::Resolve) => Answer::Well,
         (Truth::False, Truth::Unknown(_), NoData::Resolve) => Answer::Well,

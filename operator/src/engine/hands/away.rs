@@ -361,7 +361,10 @@ impl Far {
                 Some(if is_old { Event::RememberedProbe(ran) } else { Event::Probe(ran) })
             }),
             Matter::Verdicts(device) => serde_json::from_str(&document).map(|judged| Some(Event::Judged(device, judged))),
-            Matter::Alive(shard) => serde_json::from_str(&document).map(|alive: Alive| Some(Event::Alive(shard, alive.at))),
+            Matter::Alive(shard) => serde_json::from_str(&document).map(|alive: Alive| {
+                // What was just written is of now, whatever clock its writer has.
+                Some(Event::Alive(shard, if is_old { alive.at } else { jiff::Timestamp::now() }))
+            }),
             Matter::Outcome(id) => serde_json::from_str(&document).map(|outcome| {
                 self.arrived(id, outcome);
                 None
@@ -497,6 +500,14 @@ mod tests {
         let letter = Letter { matter: Matter::Outcome(StepId("x".into())).to_text(), document: serde_json::to_string(&outcome).ok() };
         assert!(away.far.take(letter, false).is_none());
         assert_eq!(away.far.outcomes().early.get(&StepId("x".into())), Some(&outcome));
+        // Somebody lives whose clock is wrong by years; what lay there before this planner came is as old as it says.
+        let alive = || Letter {
+            matter: Matter::Alive(0).to_text(),
+            document: serde_json::to_string(&Alive { at: jiff::Timestamp::UNIX_EPOCH }).ok(),
+        };
+        let at = |event| if let Some(Event::Alive(0, at)) = event { at } else { panic!() };
+        assert!(at(away.far.take(alive(), false)) > jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(at(away.far.take(alive(), true)), jiff::Timestamp::UNIX_EPOCH);
         // What nobody can read is left, and stops nothing.
         assert!(away.far.take(Letter { matter: "seen default/a".into(), document: Some("{".into()) }, false).is_none());
         assert!(away.far.take(Letter { matter: "later x".into(), document: Some("{}".into()) }, true).is_none());

@@ -218,7 +218,7 @@ impl Judged {
     /// with each reading.
     pub(crate) fn differs(&self, before: &Self) -> bool {
         let kind = |truth: &Truth| std::mem::discriminant(truth);
-        let kinds = |verdict: &Verdict| (kind(&verdict.wrong), kind(&verdict.well));
+        let kinds = |verdict: &Verdict| (kind(&verdict.wrong), kind(&verdict.well), verdict.early);
         let others = |judged: &Self| judged.others.iter().map(|(rule, verdict)| (rule.clone(), kinds(verdict))).collect::<Vec<_>>();
         self.well != before.well || others(self) != others(before)
     }

@@ -13,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::Truth;
 use reconcile::alerting::alerts::SETTLING;
 use reconcile::alerting::expr::{Inputs, Rollouts};
-use reconcile::alerting::history::History;
 use reconcile::{Desired, Device, DeviceSeen, Name, ProbeSeen, ProbeState, StepId};
 use store::{Letter, Owner, Store};
 use tokio::sync::mpsc;
@@ -150,7 +149,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
             Some(news) = readings.next() => {
                 shard.usage(&news);
-                std::iter::from_fn(|| readings.also()).take(QUEUE).for_each(|news| shard.usage(&news));
+                readings.also().for_each(|news| shard.usage(&news));
             }
             () = tokio::time::sleep(shard.next_judging()) => {}
             _ = alive.tick(), if shard.has_read => shard.alive(),
@@ -256,7 +255,7 @@ impl Shard {
             Some(rule) => rules.insert_mut(name.clone(), Arc::new(rule)),
             None => drop(rules.remove_mut(name)),
         }
-        self.judging.rules(self.desired.rules.values().map(|rule| &**rule));
+        self.judging.rules(self.desired.rules.values().map(|rule| &**rule), Timestamp::now());
         self.watched.keys().for_each(|device| self.judging.touch(device));
     }
 
@@ -282,13 +281,12 @@ impl Shard {
         if !self.has_read {
             return;
         }
-        let none = History::default();
         for name in self.judging.take(now) {
             let Some(watched) = self.watched.get_mut(&name) else { continue };
             let device = watched.device.clone();
             let seen = DeviceSeen { probes: watched.probes.clone(), ..watched.last.clone() };
             let usage = self.usages.latest(&name);
-            let history = self.judging.history(&name).unwrap_or(&none);
+            let history = self.judging.history(&name);
             let inputs = Inputs { device: &device, seen: Some(&seen), usage: usage.as_deref(), history, rollouts: Rollouts::Unknown, now };
             let (mut judged, mut next) = (Judged::default(), None);
             for rule in self.desired.rules.values().filter(|rule| rule.applies_to(&device)) {

@@ -140,7 +140,7 @@ impl Term {
     pub fn value<'a>(&self, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
         match self {
             Self::Series(series) => reading(series, inputs).map(Scalar::Number),
-            Self::Window { series, function, window } => over(series, *function, *window, inputs),
+            Self::Window { series, function, window } => over(series, *function, *window, inputs).map_err(|missing| missing.reason),
             Self::Device(field) => device(*field, inputs),
             Self::Label(label) => Ok(text(inputs.device.labels.get(label).map_or("", String::as_str))),
             Self::Var(var) => inputs.device.vars.get(var).map(Scalar::Json).ok_or_else(|| format!("the device has no var `{var}`")),
@@ -156,6 +156,17 @@ impl Term {
                 Self::Label(label) => inputs.device.labels.contains_key(label),
                 other => other.value(inputs).is_ok(),
             })),
+        }
+    }
+
+    /// Why it has no value, if that is only since nobody has looked for long enough.
+    pub(super) fn too_early(&self, inputs: &Inputs<'_>) -> Option<String> {
+        match self {
+            Self::Window { series, function, window } => {
+                over(series, *function, *window, inputs).err().filter(|missing| missing.early).map(|missing| missing.reason)
+            }
+            Self::Age(of) => of.too_early(inputs),
+            _ => None,
         }
     }
 
@@ -283,21 +294,38 @@ pub(super) fn probe_field<'a>(name: &str, field: ProbeField, seen: &'a ProbeSeen
     }
 }
 
-fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
+/// Why a window has no value.
+struct Missing {
+    reason: String,
+    /// It begins before anybody looked, and nothing that came since is missing.
+    early: bool,
+}
+
+fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs: &Inputs<'a>) -> Result<Scalar<'a>, Missing> {
+    let looked_for = inputs.history.looked_for(series, inputs.now);
+    let missing = |reason: String, early: SignedDuration| {
+        let early = looked_for.is_some_and(|looked_for| looked_for < early);
+        Err(Missing { reason, early })
+    };
     let mut points = inputs.history.window(series, window, inputs.now);
     if function == Function::Sum {
         // What came in the minute before the window does not belong to it.
         points.retain(|(at, _)| inputs.now.duration_since(*at) < window);
     }
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Err(format!("{series} was not read within {window:#}")) };
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return missing(format!("{series} was not read within {window:#}"), STALE);
+    };
     let spans = last.0.duration_since(first.0);
     // Half a window at least: what is known of the last seconds after a restart is no average over ten minutes.
     let known = if function == Function::Sum { spans + MINUTE } else { spans };
+    let is_stale = inputs.now.duration_since(last.0) > STALE;
     if known.as_secs_f64() * 2.0 < window.as_secs_f64() {
-        return Err(format!("{series} is known for {known:#} of {window:#}"));
+        // Some time for the first reading to come, and for what came last to be known.
+        let early = if is_stale { SignedDuration::ZERO } else { window / 2 + STALE };
+        return missing(format!("{series} is known for {known:#} of {window:#}"), early);
     }
-    if inputs.now.duration_since(last.0) > STALE {
-        return Err(format!("{series} has not been read since {:.0}", last.0));
+    if is_stale {
+        return missing(format!("{series} has not been read since {:.0}", last.0), SignedDuration::ZERO);
     }
     let values = || points.iter().map(|(_, value)| *value);
     let count = values().count() as f64;
