@@ -13,7 +13,7 @@ use sqlx::any::AnyRow;
 use crate::audit::{Entry, cut};
 use crate::open::within;
 use crate::rows::{flag, insert, json, maybe_time, number, query, text, time, to_json, to_word};
-use crate::{Error, Store};
+use crate::{Backend, Error, Store};
 
 /// Alerts and groups that are read at the start: with a limit of 1000 for each rule this is a hundred rules that all went wrong.
 const ALL: u32 = 100_000;
@@ -25,20 +25,48 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const PRUNED: u32 = 200;
 /// Bytes of what went wrong with a delivery.
 const PROBLEM: usize = 1 << 10;
-/// What is due, so many of each receiver, the longest first. Receivers are found one after the other in the index, however much waits for
-/// one of them. What was said later in a thread waits for what was said before: nobody is told
-/// that something is well before they were told that it was not.
-pub(crate) const DUE: &str = "WITH RECURSIVE waiting (receiver) AS (
+/// Receivers that something waits for, found one after the other in the index, however much waits for one of them; with when the oldest that
+/// waits was written, and the oldest summary of a storm.
+macro_rules! held {
+    () => {
+        "WITH RECURSIVE waiting (receiver) AS (
         SELECT MIN(receiver) FROM notice WHERE finished_at IS NULL
         UNION ALL
         SELECT (SELECT MIN(notice.receiver) FROM notice WHERE notice.receiver > waiting.receiver AND notice.finished_at IS NULL)
         FROM waiting WHERE waiting.receiver IS NOT NULL
-    )
-    SELECT notice.id, notice.receiver FROM waiting JOIN notice ON notice.id IN (
-        SELECT due.id FROM notice AS due WHERE due.receiver = waiting.receiver AND due.finished_at IS NULL AND due.due_at <= $1
+    ), held (receiver, oldest, storm) AS MATERIALIZED (
+        SELECT waiting.receiver,
+            (SELECT MIN(recorded_at) FROM notice WHERE notice.receiver = waiting.receiver AND finished_at IS NULL),
+            (SELECT MIN(recorded_at) FROM notice WHERE notice.receiver = waiting.receiver AND finished_at IS NULL AND thread LIKE 'storm-%')
+        FROM waiting WHERE waiting.receiver IS NOT NULL
+    ) "
+    };
+}
+/// What is due of one of them. What was said later in a thread waits for what was said before: nobody is told that something is well before
+/// they were told that it was not. A summary of a storm is of many threads: it waits for all that was said before it, and all that was said
+/// after it waits for it.
+macro_rules! due {
+    () => {
+        "FROM notice AS due WHERE due.receiver = held.receiver AND due.finished_at IS NULL AND due.due_at <= $1
         AND NOT EXISTS (SELECT 1 FROM notice AS older WHERE older.thread = due.thread AND older.recorded_at < due.recorded_at AND older.finished_at IS NULL)
-        ORDER BY due.due_at LIMIT $2)
-    ORDER BY notice.due_at";
+        AND due.recorded_at <= COALESCE(CASE WHEN due.thread LIKE 'storm-%' THEN held.oldest ELSE held.storm END, due.recorded_at)
+        ORDER BY due.due_at LIMIT $2"
+    };
+}
+/// What is due, so many of each receiver, the longest first, in SQLite.
+pub(crate) const DUE: &str = concat!(
+    held!(),
+    "SELECT notice.id, notice.receiver FROM held CROSS JOIN notice ON notice.id IN (SELECT due.id ",
+    due!(),
+    ") ORDER BY notice.due_at"
+);
+/// The same in PostgreSQL, which would find it anew for each notice that there is.
+const DUE_POSTGRES: &str = concat!(
+    held!(),
+    "SELECT due.id, due.receiver FROM held CROSS JOIN LATERAL (SELECT due.id, due.receiver, due.due_at ",
+    due!(),
+    ") AS due ORDER BY due.due_at"
+);
 /// One of them.
 const ONE: &str = "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem, reached FROM notice WHERE id = $1";
 /// How it stands with the outbox as a whole.
@@ -46,7 +74,7 @@ pub(crate) const STANDING: &str = "SELECT COUNT(*) AS waiting, MIN(recorded_at) 
 /// What was given up of each receiver since something arrived there last. A trial that fails is no lost word.
 pub(crate) const LOST: &str = "SELECT receiver, COUNT(*) AS lost, MIN(finished_at) AS since, MAX(finished_at) AS last FROM notice AS lost
     WHERE is_dead = 1 AND id NOT LIKE 'trial-%'
-    AND NOT EXISTS (SELECT 1 FROM notice AS done WHERE done.receiver = lost.receiver AND done.finished_at > lost.finished_at AND done.is_dead = 0)
+    AND finished_at >= COALESCE((SELECT MAX(done.finished_at) FROM notice AS done WHERE done.receiver = lost.receiver AND done.is_dead = 0), '')
     GROUP BY receiver ORDER BY receiver LIMIT $1";
 /// What went wrong with the last of them.
 const WRONG: &str = "SELECT problem FROM notice WHERE receiver = $1 AND is_dead = 1 AND finished_at = $2 LIMIT 1";
@@ -212,7 +240,8 @@ impl Store {
 
     /// Notifications that are due, `each` of every receiver at most, those that have waited longest first.
     pub async fn due_notices(&self, now: Timestamp, each: u32) -> Result<Vec<Due>, Error> {
-        let query = query(DUE, [now.into(), each.min(PAGE).into()]);
+        let due = if matches!(self.backend, Backend::Postgres) { DUE_POSTGRES } else { DUE };
+        let query = query(due, [now.into(), each.min(PAGE).into()]);
         let rows = within(0, async {
             self.still_writes_alerts().await?;
             Ok(query.fetch_all(&self.pool).await?)

@@ -216,6 +216,66 @@ async fn each_receiver_has_its_turn() {
     }
 }
 
+/// However much was said before, what is due is found: the database's own limit of a statement is the bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_does_not_hold_up_what_is_due() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let of = |number: u32| Name::parse(&format!("oncall-{}", number % 20));
+        let many =
+            (0..200).map(|number| Notice { id: format!("n{number}"), thread: format!("t{number}"), receiver: of(number), ..notice("") });
+        store.record_alerts(&Changes { notices: many.collect(), ..Changes::default() }, Vec::new(), at(0)).await.unwrap();
+        // Those that were delivered, and those that were given up after that.
+        for (word, dead, second) in [("done", 0, 1), ("dead", 1, 2)] {
+            place
+                .execute(&format!(
+                    "INSERT INTO notice (id, receiver, thread, document, recorded_at, attempts, due_at, finished_at, is_dead, problem)
+                    WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 19999)
+                    SELECT '{word}-' || n, receiver, '{word}-' || n, document, recorded_at, 1, NULL, '{}', {dead}, ''
+                    FROM numbers JOIN notice ON id = 'n' || (n % 200)",
+                    at(second)
+                ))
+                .await;
+        }
+        let due = store.due_notices(at(10), 4).await.unwrap();
+        assert_eq!(due.len(), 80, "{}", place.name);
+        let standing = store.standing().await.unwrap();
+        assert_eq!((standing.waiting, standing.lost.len(), standing.lost[0].count), (200, 20, 1000), "{}", place.name);
+    }
+}
+
+/// A summary of a storm is of many threads: nobody hears that something is well before they heard of the storm, and the reverse.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_is_told_in_its_order_too() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let of = |id: &str, thread: &str, receiver: &str| Notice {
+            id: id.into(),
+            thread: thread.into(),
+            receiver: Name::parse(receiver),
+            ..notice("")
+        };
+        let notices = [("before", "t1", "oncall"), ("storm", "storm-1", "oncall"), ("after", "t2", "oncall"), ("else", "t3", "boss")];
+        for (second, (id, thread, receiver)) in (0..).zip(notices) {
+            let one = Changes { notices: vec![of(id, thread, receiver)], ..Changes::default() };
+            store.record_alerts(&one, Vec::new(), at(second)).await.unwrap();
+        }
+        let due = async |second| {
+            let mut ids: Vec<String> = store.due_notices(at(second), 10).await.unwrap().into_iter().map(|due| due.id).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(due(10).await, ["before", "else"], "{}", place.name);
+        tried(&store, "before", Delivery::Done, 11).await;
+        tried(&store, "else", Delivery::Done, 11).await;
+        tried(&store, "storm", Delivery::Later(at(60), "451 later".into()), 12).await;
+        assert_eq!(due(30).await, <[&str; 0]>::default(), "{}", place.name);
+        assert_eq!(due(60).await, ["storm"], "{}", place.name);
+        tried(&store, "storm", Delivery::Done, 61).await;
+        assert_eq!(due(61).await, ["after"], "{}", place.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_a_try_has_reached_is_kept() {
     for place in places().await {
