@@ -252,7 +252,7 @@ async fn a_real_snmpd() {
             usage.values.iter().filter(|(series, _)| series.metric == Metric::DiskTotal).map(|(_, value)| *value).collect();
         assert!(!disks.is_empty(), "{usage:?}");
         assert!(value(&usage, Metric::LoadOne, "").is_some(), "{usage:?}");
-        assert!(!usage.values.keys().any(|series| series.item == "lo"), "{usage:?}");
+        assert!(!usage.values.keys().any(|series| &*series.item == "lo"), "{usage:?}");
     }
     let missing = device(MetricsSource::Snmp(agent(port, V2c, "missing")));
     assert!(once(&devices, &missing, APART).await.unwrap_err().contains("missing/community"));
