@@ -11,6 +11,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{collection, option, prop_assert, prop_assert_eq, proptest};
 use reconcile::alerting::Truth;
 use reconcile::alerting::expr::{Compiled, DEPTH, Inputs, LENGTH, STALE, TERMS};
+use reconcile::alerting::history::History;
 use reconcile::alerting::rule::Rule;
 use reconcile::alerting::sheet::{FALSE, OPEN, Sheet, TRUE};
 use reconcile::{Desired, Metric, Name, ProbeState, Series, Usage};
