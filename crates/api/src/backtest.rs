@@ -22,7 +22,8 @@ use crate::server::{Shared, read};
 
 /// Time after which a page ends: the asker waits for 30 seconds.
 const PAGE: Duration = Duration::from_secs(3);
-/// Readings after which a page ends, whatever time that took: some tens of megabytes.
+/// Readings after which a page ends, whatever time that took: some tens of megabytes. One device must not have more either: what goes
+/// beyond is left out, and that is said.
 const READINGS: usize = 2_000_000;
 /// Devices of one page.
 const DEVICES: usize = 500;
@@ -131,18 +132,29 @@ async fn page(
             answer.next = answer.devices.last().map(|last| last.device.clone());
             return Ok(answer);
         }
-        let readings = readings(&shared.store, rule, device, span).await?;
+        let (readings, left_out) = readings(&shared.store, rule, device, span, READINGS).await?;
+        let is_cut = left_out.is_some();
+        answer.not_kept.extend(left_out);
         answer.readings += readings.values().map(Vec::len).sum::<usize>();
         let during = read(shared, |view| backtest::rollouts(desired, &view.observed, device, span.1));
         let (rule, of) = (rule.clone(), device.clone());
         // Not on the threads that answer everybody else.
         let played = tokio::task::spawn_blocking(move || backtest::play(&rule, &of, &readings, &during, span)).await;
-        answer.devices.push(Of { device: device.name.clone(), course: played.unwrap_or_default() });
+        let mut course = played.unwrap_or_default();
+        course.cut |= is_cut;
+        answer.devices.push(Of { device: device.name.clone(), course });
     }
     Ok(answer)
 }
 
-async fn readings(store: &Store, rule: &Rule, device: &Device, (from, to): (Timestamp, Timestamp)) -> Result<Readings, store::Error> {
+/// The readings that a rule asks for, so many at most, and in words which series are left out.
+async fn readings(
+    store: &Store,
+    rule: &Rule,
+    device: &Device,
+    (from, to): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<(Readings, Option<String>), store::Error> {
     let mut wanted: Vec<Series> = rule.expressions().flat_map(|expr| expr.series()).collect();
     let all_of: Vec<_> = rule.expressions().flat_map(|expr| expr.all_of()).collect();
     if !all_of.is_empty() {
@@ -152,11 +164,21 @@ async fn readings(store: &Store, rule: &Rule, device: &Device, (from, to): (Time
     wanted.dedup();
     let mut readings = Readings::new();
     let now = Timestamp::now().as_second();
+    let (mut count, mut left_out) = (0, Vec::new());
     for series in wanted {
+        if count >= most {
+            left_out.push(series);
+            continue;
+        }
         let points = store.readings(&device.name, &series, from.as_second(), to.as_second(), now).await?;
+        count += points.len();
         readings.insert(series, points);
     }
-    Ok(readings)
+    let words = left_out.first().map(|first| match left_out.len() {
+        1 => format!("{first} of {}, which has too many readings", device.name),
+        many => format!("{first} and {} more of {}, which has too many readings", many - 1, device.name),
+    });
+    Ok((readings, words))
 }
 
 #[cfg(test)]
@@ -210,6 +232,15 @@ mod tests {
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve(Shared { view, requests, store, hooks: None }, bound, stop.clone()));
         let client = Client::local(data.path()).unwrap();
+
+        // More than may be looked at is left out, and that is said.
+        let spec = json!({"expr": "usage.memory.ratio > 0.9 && usage.cpu.ratio > 0.9 && usage.load.one > 4", "severity": "warning"});
+        let (rule, desired) = (Rule::read(&Name::parse("r"), &serde_json::from_value(spec).unwrap()).0.unwrap(), fleet(1));
+        let (device, span) = (&desired.devices[&Name::parse("d-0000")], (Timestamp::UNIX_EPOCH, Timestamp::now()));
+        let (read, said) = readings(&store, &rule, device, span, 1).await.unwrap();
+        assert_eq!((read.len(), said), (3, None), "in the order of their names, and two were never read");
+        let (read, said) = readings(&store, &rule, device, span, 0).await.unwrap();
+        assert_eq!((read.len(), said.as_deref()), (0, Some("cpu.ratio and 2 more of d-0000, which has too many readings")));
 
         let mut question = Question { rule: Name::parse("memory"), spec: None, from: now - 72 * 3600, to: now, after: None };
         let first = client.backtest(&question).await.unwrap();
