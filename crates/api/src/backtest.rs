@@ -230,7 +230,7 @@ mod tests {
         let (requests, _inbox) = tokio::sync::mpsc::channel(1);
         let bound = bind(Listen::Unix(data.path().join(SOCKET))).await.unwrap();
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(Shared { view, requests, store, hooks: None }, bound, stop.clone()));
+        let server = tokio::spawn(serve(Shared { view, requests, store: store.clone(), hooks: None }, bound, stop.clone()));
         let client = Client::local(data.path()).unwrap();
 
         // More than may be looked at is left out, and that is said.

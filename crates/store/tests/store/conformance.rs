@@ -71,10 +71,11 @@ async fn the_schema_is_waited_for() {
     place.open().await.close().await;
     // The lock of whoever changes the shape of the tables of logs.
     place.execute("SELECT pg_advisory_lock(7311142093281)::text").await;
-    let options = place.options.clone();
-    let opening = tokio::spawn(async move { Store::open(&options).await });
-    // Longer than the limit of any other wait for a lock.
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-    place.execute("SELECT pg_advisory_unlock(7311142093281)::text").await;
-    opening.await.unwrap().unwrap().close().await;
+    let let_go = async {
+        // Longer than the limit of any other wait for a lock.
+        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+        place.execute("SELECT pg_advisory_unlock(7311142093281)::text").await;
+    };
+    let (store, ()) = tokio::join!(place.open(), let_go);
+    store.close().await;
 }
