@@ -63,3 +63,19 @@ async fn every_store_keeps_what_a_store_must_keep() {
         conformance::record(&Kind(kind)).await;
     }
 }
+
+/// Somebody else is at bringing the database up to date, for longer than any other call may wait: that is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_is_waited_for() {
+    let Some(place) = crate::places::postgres().await else { return };
+    place.open().await.close().await;
+    // The lock of whoever changes the shape of the tables of logs.
+    place.execute("SELECT pg_advisory_lock(7311142093281)::text").await;
+    let let_go = async {
+        // Longer than the limit of any other wait for a lock.
+        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+        place.execute("SELECT pg_advisory_unlock(7311142093281)::text").await;
+    };
+    let (store, ()) = tokio::join!(place.open(), let_go);
+    store.close().await;
+}
