@@ -55,8 +55,8 @@ pub struct Read {
 
 /// Reads what came into a device's journal since then; the first time, what came in the last minutes.
 pub async fn read(devices: &Devices, device: &Device, from: Option<&Place>) -> Result<Read, String> {
+    let since = format!("--since=-{}s", FIRST.as_secs());
     let Some(from) = from else {
-        let since = format!("--since=-{}s", FIRST.as_secs());
         return Ok(after(ask(devices, device, &since, Size::Usual).await?, None));
     };
     let cursor = format!("--cursor={}", from.cursor);
@@ -70,6 +70,11 @@ pub async fn read(devices: &Devices, device: &Device, from: Option<&Place>) -> R
         }
         Err(reason) => return Err(reason),
     };
+    // As long as the entry is there it comes first. One that lies behind all that is there, as a clock was put back or the journal was begun
+    // anew, would give nothing until the clock has caught up: what came in the last minutes is read instead, as if for the first time.
+    if answer.whole().is_empty() && !answer.is_cut {
+        return Ok(anew(ask(devices, device, &since, Size::Usual).await?));
+    }
     // Only the entry itself came, and what follows it has no room beside it.
     if answer.is_cut && answer.whole().len() == 1 && answer.whole()[0].cursor == from.cursor {
         return Ok(after(ask(devices, device, &cursor, Size::Small).await?, Some(from)));
@@ -129,6 +134,12 @@ async fn ask(devices: &Devices, device: &Device, from: &str, size: Size) -> Resu
     Ok(Answer { entries: parsed, is_cut: is_cut || is_full, hint })
 }
 
+/// What is in an answer that has nothing to do with what was read before.
+fn anew(answer: Answer) -> Read {
+    let read = after(answer, None);
+    Read { gap: !read.lines.is_empty(), ..read }
+}
+
 /// What is new in an answer.
 fn after(answer: Answer, from: Option<&Place>) -> Read {
     let Answer { entries, is_cut, hint } = answer;
@@ -138,7 +149,7 @@ fn after(answer: Answer, from: Option<&Place>) -> Read {
         match new.split_first() {
             Some((first, rest)) if first.cursor == from.cursor => new = rest,
             _ => {
-                // What is older than that was read already; nothing at all is there in a journal that was emptied.
+                // What is older than that was read already.
                 let known = new.iter().take_while(|entry| entry.at <= from.at).count();
                 new = &new[known..];
                 gap = !new.is_empty();
@@ -176,5 +187,13 @@ mod tests {
         // Begun anew, and read again from a little before.
         assert_eq!(check(&[1, 2, 5], false, Some(3)), "[5] c5 more=false gap=true");
         assert_eq!(check(&[], false, Some(2)), "[] - more=false gap=false");
+    }
+
+    #[test]
+    fn what_is_read_anew_is_all_taken_and_is_a_gap() {
+        let there = |entries: &[i64]| anew(Answer { entries: entries.iter().copied().map(entry).collect(), is_cut: false, hint: None });
+        let read = there(&[1, 2]);
+        assert_eq!((read.lines.concat(), read.gap, read.place.unwrap().cursor.as_str()), (vec![1, 2], true, "c2"));
+        assert!(!there(&[]).gap);
     }
 }

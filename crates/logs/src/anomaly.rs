@@ -174,7 +174,7 @@ impl Anomalies {
     /// Takes a line in, and gives the minutes that ended before it.
     pub fn take(&mut self, record: &Record<'_>) -> Vec<Ended> {
         let at = record.received.as_second();
-        let ended = self.pass(at);
+        let ended = self.advance(at);
         let (Some(name), Some(template)) = (&record.device, record.template) else { return ended };
         if !self.devices.contains_key(name) {
             let mut device = Device::new(at);
@@ -189,8 +189,19 @@ impl Anomalies {
         ended
     }
 
-    /// Time went on, and the minutes that are over by then are given; those of a clock that was put back are not given twice.
+    /// Time went on, and the minutes that are over by then are given. A clock that was put back by more than a minute begins anew: nobody waits
+    /// until it has caught up. What came in the minute at hand counts then.
     pub fn pass(&mut self, now: i64) -> Vec<Ended> {
+        let minute = now.div_euclid(self.options.minute);
+        if minute + 1 < self.minute {
+            self.devices.values_mut().for_each(Device::forget_severities);
+            self.minute = minute;
+        }
+        self.advance(now)
+    }
+
+    /// A line may have waited, and be older than the minute at hand.
+    fn advance(&mut self, now: i64) -> Vec<Ended> {
         let minute = now.div_euclid(self.options.minute);
         if minute <= self.minute {
             return Vec::new();

@@ -72,9 +72,31 @@ impl Reading {
 
     /// The records of a batch, and the counts of a time slot if it ended before one of them.
     pub fn take<'b>(&mut self, batch: &'b Batch) -> (Vec<Record<'b>>, Vec<Count>) {
-        let mut ended = Vec::new();
-        let records = batch.lines(self.offset).map(|received| self.record(received, &mut ended)).collect();
+        let records = self.read(batch);
+        let ended = self.count(&records);
         (records, ended)
+    }
+
+    /// The records of a batch, not counted yet: what may be read once more counts only when it is stored.
+    pub fn read<'b>(&mut self, batch: &'b Batch) -> Vec<Record<'b>> {
+        batch.lines(self.offset).map(|received| self.record(received)).collect()
+    }
+
+    /// Counts records, and gives the counts of a time slot if it ended before one of them.
+    pub fn count(&mut self, records: &[Record<'_>]) -> Vec<Count> {
+        let mut ended = Vec::new();
+        for record in records {
+            // By when it came: a sender's clock can't reopen what is over. Neither can ours, if it is put back.
+            let slot = record.received.as_second().div_euclid(SLOT) * SLOT;
+            if slot > self.slot {
+                ended.extend(self.finish());
+                self.slot = slot;
+            }
+            if let (Some(device), Some(template)) = (&record.device, record.template) {
+                self.add(device, template);
+            }
+        }
+        ended
     }
 
     /// The counts so far, once: when the process ends, or when a slot is over and nothing came that would show it.
@@ -86,14 +108,8 @@ impl Reading {
         counts
     }
 
-    fn record<'b>(&mut self, received: Received<'b>, ended: &mut Vec<Count>) -> Record<'b> {
+    fn record<'b>(&mut self, received: Received<'b>) -> Record<'b> {
         let Received { peer, received, read_on, line } = received;
-        // By when it came: a sender's clock can't reopen what is over. Neither can ours, if it is put back.
-        let slot = received.as_second().div_euclid(SLOT) * SLOT;
-        if slot > self.slot {
-            ended.extend(self.finish());
-            self.slot = slot;
-        }
         let found = read_on.map(|device| Match { device: device.clone(), by: By::Read });
         let found = found.or_else(|| self.devices.find(peer, line.host).filter(|found| !self.devices.is_kept_apart(&found.device)));
         let Some(found) = found else {
@@ -101,7 +117,6 @@ impl Reading {
             return Record { device: None, by: None, address: peer.address, received, line, template: None, change: Change::None };
         };
         let mined = self.miner.mine(line.program, line.id, line.message);
-        self.count(&found.device, mined.template);
         Record {
             device: Some(found.device),
             by: Some(found.by),
@@ -113,7 +128,7 @@ impl Reading {
         }
     }
 
-    fn count(&mut self, device: &Arc<str>, template: TemplateId) {
+    fn add(&mut self, device: &Arc<str>, template: TemplateId) {
         let key = (device.clone(), Some(template));
         if let Some(lines) = self.counts.get_mut(&key) {
             *lines += 1;
@@ -165,6 +180,16 @@ mod tests {
         let seen: Vec<_> = records.iter().map(|record| (record.device.as_deref(), record.by, record.line.flags)).collect();
         assert_eq!(seen, [(None, None, Flags::CLOCK_OFF), (Some("web-01"), Some(By::Read), Flags::default())]);
         assert_eq!(reading.strangers.list()[0].hosts, ["web-02"]);
+    }
+
+    #[test]
+    fn what_is_read_again_is_counted_once() {
+        let mut reading = reading();
+        let batch = batch(&[("10.0.0.1", 600, "<38>Jan  2 03:04:05 web-01 sshd[1]: hello")]);
+        reading.read(&batch);
+        let records = reading.read(&batch);
+        assert_eq!(reading.count(&records), []);
+        assert_eq!(reading.finish().iter().map(|count| (count.slot, count.lines)).collect::<Vec<_>>(), [(600, 1)]);
     }
 
     #[test]

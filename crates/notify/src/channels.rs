@@ -39,12 +39,20 @@ pub struct Delivered {
 pub struct Reached {
     before: Vec<String>,
     tell: Option<UnboundedSender<String>>,
+    tries: u32,
 }
 
 impl Reached {
     /// By tries before this one.
     pub fn new(before: Vec<String>) -> Self {
-        Self { before, tell: None }
+        Self { before, tell: None, tries: 0 }
+    }
+
+    /// So many tries were before this one: each begins with another recipient, so that one for whom there never is an answer takes only their
+    /// own time.
+    #[must_use]
+    pub fn after(self, tries: u32) -> Self {
+        Self { tries, ..self }
     }
 
     /// One more has it.
@@ -57,7 +65,7 @@ impl Reached {
 
     /// By tries before this one; of each further one `tell` hears at once, also where the try does not come to its end.
     pub fn telling(before: Vec<String>, tell: UnboundedSender<String>) -> Self {
-        Self { before, tell: Some(tell) }
+        Self { before, tell: Some(tell), tries: 0 }
     }
 }
 
@@ -74,9 +82,12 @@ impl<'a> Told<'a> {
         Self { known, reached: Vec::new(), failed: None }
     }
 
-    /// Whether this one has it from a try before.
-    pub(crate) fn has(&self, to: &str) -> bool {
-        self.known.before.iter().any(|before| before == to)
+    /// Those who don't have it from a try before, from another one on with each try.
+    pub(crate) fn left<'b, T>(&self, all: &'b [T], name: impl Fn(&T) -> &str) -> Vec<&'b T> {
+        let mut left: Vec<&T> = all.iter().filter(|to| !self.known.before.iter().any(|before| before == name(to))).collect();
+        let first = self.known.tries as usize % left.len().max(1);
+        left.rotate_left(first);
+        left
     }
 
     /// It reached this one.

@@ -30,15 +30,12 @@ pub(crate) async fn deliver(
     let message = message::compose(notice, view, email, &subject, &notes)?;
     let from = message::address(&email.from)?;
     let mut told = Told::new(reached);
-    for to in &email.to {
-        if told.has(to) {
-            continue;
-        }
+    for to in told.left(&email.to, String::as_str) {
         match channels.mail.send(email, secret, &from, message::address(to)?, &message).await {
             Ok(()) => told.took(to),
             Err(error) => {
-                // What is not about this recipient, the others would only hear again.
-                let ends = !matches!(error.category, Category::Recipient | Category::Refused);
+                // What is not about this recipient, the others would only hear again. That it can't be taken now may be about this one.
+                let ends = !matches!(error.category, Category::Recipient | Category::Refused | Category::Server);
                 told.missed(error);
                 if ends {
                     break;

@@ -48,10 +48,7 @@ pub(crate) async fn deliver(
     let success = success.map_err(|error| Error::new(Category::Receiver, format!("`success` can't be used: {error}")))?;
     let (text, notes) = text(view, sms);
     let mut told = Told::new(reached);
-    for to in &sms.to {
-        if told.has(to) {
-            continue;
-        }
+    for to in told.left(&sms.to, String::as_str) {
         match one(channels, view, sms, secret, success.as_ref(), (to, &text), now).await {
             Ok(()) => told.took(to),
             Err(error) => {

@@ -147,6 +147,9 @@ fn headline(notice: &Notice, count: Count) -> String {
 fn reason(notice: &Notice) -> String {
     if let Some(Instead { of, problem }) = &notice.instead {
         let problem = text::cut(neutral(problem).trim(), PROBLEM);
+        if notice.firing.is_empty() && !notice.resolved.is_empty() {
+            return format!("This one was told of it, as receiver {of} could not be: {problem}");
+        }
         return format!("Receiver {of} could not be told, and names this one instead: {problem}");
     }
     let reason = match notice.reason {

@@ -178,12 +178,13 @@ async fn each_recipient_is_told_whatever_becomes_of_the_others() {
     let both = to(&["nobody@example.com", "busy@example.com", "c@example.com"]);
     let error = send(&channels, &firing(), &both, &Secret::default()).await.unwrap_err();
     assert!(error.is_transient(), "one of them may still take it: {error}");
+    assert_eq!(error.reached, ["c@example.com"], "that one is busy is about this one");
     let all = to(&["a@example.com", "b@example.com", "d@example.com"]);
     let reached = ["a@example.com".to_owned(), "b@example.com".to_owned()];
     let again = channels.deliver(&firing(), &all, &Secret::default(), &Reached::new(reached.into()), at("12:06:00")).await.unwrap();
     assert_eq!(again.reached, ["d@example.com"], "who has it is not told again");
     let told: Vec<Vec<String>> = server.mails().into_iter().map(|mail| mail.to).collect();
-    assert_eq!(told, [["a@example.com"], ["b@example.com"], ["d@example.com"]]);
+    assert_eq!(told, [["a@example.com"], ["b@example.com"], ["c@example.com"], ["d@example.com"]]);
 }
 
 #[tokio::test]
@@ -197,6 +198,13 @@ async fn a_server_that_hangs_leaves_no_answer_behind_for_the_next_mail() {
     let mails = server.mails();
     assert_eq!((mails.len(), mails[0].to.as_slice()), (1, ["ops@example.com".to_owned()].as_slice()));
     assert_eq!(mails[0].connections, 2);
+    // Who is behind one for whom there is no answer is told by the next try.
+    let behind = server.receiver("None", &json!({"to": ["slow@example.com", "e@example.com"]}));
+    let error = send(&channels, &firing(), &behind, &Secret::default()).await.unwrap_err();
+    assert_eq!((error.category, error.reached), (Category::Timeout, vec![]));
+    let again = Reached::default().after(1);
+    let error = channels.deliver(&firing(), &behind, &Secret::default(), &again, at("12:06:00")).await.unwrap_err();
+    assert_eq!((error.category, error.reached), (Category::Timeout, vec!["e@example.com".to_owned()]));
     drop(server);
     let nowhere = receiver(json!({"email": {"to": ["a@b"], "from": "a@b", "server": "127.0.0.1:9", "security": "None"}}));
     let error = send(&channels, &firing(), &nowhere, &Secret::default()).await.unwrap_err();

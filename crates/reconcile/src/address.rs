@@ -5,22 +5,34 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The prefix under which a translator to IPv4 is reached (RFC 6052).
 const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
+/// Where clouds answer a machine with its own credentials, beside the address on its link: Amazon's and Google's with IPv6, Alibaba's, Azure's
+/// and Oracle's.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
 /// Whether only this machine, or its link, is meant: its own ports, and what answers on the link alone, such as a cloud's metadata
 /// (169.254.169.254). Nor is it an address that many have.
 pub fn is_near(address: IpAddr) -> bool {
-    match plain(address) {
-        IpAddr::V4(address) => {
-            address.is_loopback()
+    let address = plain(address);
+    METADATA.contains(&address)
+        || match address {
+            IpAddr::V4(address) => {
+                address.is_loopback()
                 || address.is_link_local()
                 || address.is_multicast()
                 || address.is_broadcast()
                 // "This network" (RFC 791): 0.0.0.0 is this machine.
                 || address.octets()[0] == 0
+            }
+            IpAddr::V6(address) => {
+                address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast()
+            }
         }
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast()
-        }
-    }
 }
 
 /// Whether it is of a network of one's own: RFC 1918, RFC 6598 and RFC 4193. A cluster's pods and services mostly have such ones.
@@ -68,6 +80,11 @@ mod tests {
             "::127.0.0.1",
             "ff02::1",
             "255.255.255.255",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "::ffff:168.63.129.16",
+            "192.0.0.192",
         ];
         for text in near {
             assert!(is_near(text.parse().unwrap()), "{text}");

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reconcile::Name;
-use reconcile::alerting::Notice;
 use reconcile::alerting::alerts::Changes;
 use reconcile::alerting::groups::Group;
 use reconcile::alerting::state::Instance;
+use reconcile::alerting::{Notice, Reason, Said};
 use serde::Serialize;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -69,6 +69,11 @@ const DUE_POSTGRES: &str = concat!(
 );
 /// One of them.
 const ONE: &str = "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem, reached FROM notice WHERE id = $1";
+/// What was said instead of what was given up for a receiver, the newest first.
+const INSTEAD: &str = "SELECT other.document FROM notice AS lost JOIN notice AS other ON other.id = lost.id || '-instead'
+    WHERE lost.receiver = $1 AND lost.is_dead = 1 AND other.is_dead = 0 ORDER BY lost.finished_at DESC LIMIT $2";
+/// So many of them: more than a receiver is told in hours.
+const INSTEADS: u32 = 100;
 /// How it stands with the outbox as a whole.
 pub(crate) const STANDING: &str = "SELECT COUNT(*) AS waiting, MIN(recorded_at) AS oldest FROM notice WHERE finished_at IS NULL";
 /// What was given up of each receiver since something arrived there last. A trial that fails is no lost word.
@@ -81,6 +86,13 @@ const WRONG: &str = "SELECT problem FROM notice WHERE receiver = $1 AND is_dead 
 /// The log of notifications.
 pub(crate) const LISTED: &str =
     "SELECT document, recorded_at, attempts, due_at, finished_at, is_dead, problem, reached FROM notice ORDER BY recorded_at DESC LIMIT $1";
+/// When the newest of a thread was written that waits.
+const NEWEST: &str = "SELECT MAX(recorded_at) AS newest FROM notice WHERE thread = $1 AND finished_at IS NULL";
+/// What is due later than anything may be, as the clock was put back.
+const FAR: &str = "SELECT MAX(due_at) AS due_at FROM notice";
+const PULLED_BACK: &str = "UPDATE notice SET due_at = $1 WHERE due_at > $2";
+/// The longest that a try is put off: more than there is between two tries.
+const PUT_OFF: SignedDuration = SignedDuration::from_hours(2);
 /// What is too old.
 pub(crate) const OLD: &str = "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE finished_at < $1 ORDER BY finished_at LIMIT $2)";
 /// When the next one is due.
@@ -217,7 +229,7 @@ impl Store {
             });
             let replace = "ON CONFLICT (digest) DO UPDATE SET rule = excluded.rule, document = excluded.document";
             insert(tx, "alert_group (digest, rule, document)", rows, replace).await?;
-            write_notices(tx, &changes.notices, now).await?;
+            write_notices(tx, changes.notices.iter().collect(), now).await?;
             let old = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
             query(OLD, [old.into(), PRUNED.into()]).execute(&mut *tx).await?;
             self.append(&mut writing, &mut entries).await?;
@@ -244,6 +256,10 @@ impl Store {
         let query = query(due, [now.into(), each.min(PAGE).into()]);
         let rows = within(0, async {
             self.still_writes_alerts().await?;
+            let last = now.checked_add(PUT_OFF).unwrap_or(Timestamp::MAX);
+            if maybe_time(&sqlx::query(FAR).fetch_one(&self.pool).await?, "due_at")?.is_some_and(|far| far > last) {
+                crate::rows::query(PULLED_BACK, [now.into(), last.into()]).execute(&self.pool).await?;
+            }
             Ok(query.fetch_all(&self.pool).await?)
         });
         rows.await?.iter().map(|row| Ok(Due { id: text(row, "id")?, receiver: Name::parse(&text(row, "receiver")?) })).collect()
@@ -318,7 +334,8 @@ impl Store {
             self.writes_alerts(&mut tx).await?;
             let done = query(tried, values).execute(&mut *tx).await?;
             if done.rows_affected() > 0 {
-                write_notices(&mut tx, instead, now).await?;
+                let over = if *delivery == Delivery::Done { over_too(&mut tx, id).await? } else { None };
+                write_notices(&mut tx, instead.into_iter().chain(&over).collect(), now).await?;
             }
             Ok(tx.commit().await?)
         })
@@ -333,10 +350,54 @@ impl Store {
     }
 }
 
+/// Who was told instead that something fires hears too that it is over, though whom it is for can be told again by then.
+async fn over_too(tx: &mut AnyConnection, id: &str) -> Result<Option<Notice>, Error> {
+    let Some(row) = query(ONE, [id.into()]).fetch_optional(&mut *tx).await? else { return Ok(None) };
+    let said: Notice = json(&row, "document")?;
+    if said.resolved.is_empty() || said.instead.is_some() {
+        return Ok(None);
+    }
+    let mut told: Vec<Notice> = Vec::new();
+    for row in query(INSTEAD, [said.receiver.full().into(), INSTEADS.into()]).fetch_all(tx).await? {
+        told.push(json(&row, "document")?);
+    }
+    let believes = |told: &Notice, alert: &Said| told.firing.iter().any(|believed| believed.id == alert.id);
+    let Some(last) = told.iter().find(|told| said.resolved.iter().any(|alert| believes(told, alert))) else { return Ok(None) };
+    let of_them = |all: &[Said]| -> Vec<Said> {
+        let by = || told.iter().filter(|told| told.receiver == last.receiver);
+        all.iter().filter(|alert| by().any(|told| believes(told, alert))).cloned().collect()
+    };
+    let (firing, resolved) = (of_them(&said.firing), of_them(&said.resolved));
+    let reason = if firing.is_empty() { Reason::AllResolved } else { Reason::NewResolved };
+    Ok(Some(Notice {
+        id: format!("{id}-instead"),
+        receiver: last.receiver.clone(),
+        thread: last.thread.clone(),
+        reason,
+        firing,
+        resolved,
+        left_off: (0, 0),
+        instead: last.instead.clone(),
+        ..said
+    }))
+}
+
 /// In their order, also where many are written at once: of a thread the older one goes first.
-async fn write_notices(tx: &mut AnyConnection, notices: impl IntoIterator<Item = &Notice>, now: Timestamp) -> Result<(), Error> {
-    let rows = (0..).zip(notices).map(|(number, notice)| {
-        let at = now.checked_add(SignedDuration::from_nanos(number)).unwrap_or(now);
+async fn write_notices(tx: &mut AnyConnection, notices: Vec<&Notice>, now: Timestamp) -> Result<(), Error> {
+    let mut timed = Vec::new();
+    let row = sqlx::query("SELECT MAX(recorded_at) AS newest FROM notice").fetch_one(&mut *tx).await?;
+    let was_put_back = maybe_time(&row, "newest")?.is_some_and(|newest| newest >= now);
+    for (number, notice) in (0..).zip(notices) {
+        let mut at = now.checked_add(SignedDuration::from_nanos(number)).unwrap_or(now);
+        if was_put_back {
+            // The clock: the order of a thread is that in which it was written.
+            let before = query(NEWEST, [notice.thread.as_str().into()]).fetch_one(&mut *tx).await?;
+            let after = maybe_time(&before, "newest")?.and_then(|newest| newest.checked_add(SignedDuration::from_nanos(number + 1)).ok());
+            at = after.map_or(at, |after| after.max(at));
+        }
+        timed.push((at, notice));
+    }
+    let rows = timed.into_iter().map(|(at, notice)| {
         [
             notice.id.as_str().into(),
             notice.receiver.full().into(),

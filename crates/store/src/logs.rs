@@ -106,6 +106,7 @@ impl Store {
             }
             // Another process dropped or split one meanwhile.
             self.forget_log_partitions();
+            self.drop_left_checks().await?;
             self.make_log_room(lines.iter().map(|line| line.received)).await?;
             self.write_lines(lines, journals).await
         })
@@ -180,9 +181,10 @@ impl Store {
         .await
     }
 
-    /// The templates that are kept, the one that was not seen for longest first.
+    /// The templates that are kept, the one that was not seen for longest first; of more than 20 000 those that were seen last.
     pub async fn log_templates(&self) -> Result<Vec<LogTemplate>, Error> {
-        let statement = "SELECT id, program, text, document, seen FROM log_template ORDER BY seen, id";
+        let statement = "SELECT id, program, text, document, seen FROM
+            (SELECT id, program, text, document, seen FROM log_template ORDER BY seen DESC, id LIMIT 20000) AS newest ORDER BY seen, id";
         let rows = within(100_000, async { Ok(sqlx::query(statement).fetch_all(&self.pool).await?) }).await?;
         let template = |row: &sqlx::any::AnyRow| {
             let (id, program, document) = (text(row, "id")?, text(row, "program")?, text(row, "document")?);

@@ -164,10 +164,9 @@ impl Lines {
 
     /// Stores lines, and how far the journals are read that they came from. Returns whether that was done.
     async fn store_read(&mut self, batch: &Batch, journals: &[JournalPlace]) -> bool {
-        let (records, ended) = self.reading.take(batch);
+        let records = self.reading.read(batch);
         self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
         self.seen.extend(records.iter().filter_map(|record| record.template));
-        self.readings.take(&records, &self.reading.miner);
         let rows: Vec<LogLine> = records.iter().map(row).collect();
         let written = self.store.write_logs_of(&rows, journals).await;
         if let Err(error) = &written
@@ -176,7 +175,12 @@ impl Lines {
             tracing::error!(%error, "lines of logs can't be stored, and those that were sent are lost until they can");
         }
         self.is_away = written.is_err();
-        self.count(ended).await;
+        // What a journal says and was not stored is read again, and counts then.
+        if written.is_ok() || journals.is_empty() {
+            self.readings.take(&records, &self.reading.miner);
+            let ended = self.reading.count(&records);
+            self.count(ended).await;
+        }
         written.is_ok()
     }
 

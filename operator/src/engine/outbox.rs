@@ -229,7 +229,7 @@ impl<D: Deliver> Outbox<D> {
 async fn attempt(store: Arc<Store>, deliver: impl Deliver, row: NoticeRow) -> Tried {
     let (tell, mut told) = mpsc::unbounded_channel();
     let mut reached = row.reached.clone();
-    let trying = deliver.deliver(row.notice.clone(), Reached::telling(reached.clone(), tell));
+    let trying = deliver.deliver(row.notice.clone(), Reached::telling(reached.clone(), tell).after(row.attempts));
     let mut trying = std::pin::pin!(tokio::time::timeout(LIMIT, trying));
     let outcome = loop {
         tokio::select! {

@@ -180,15 +180,16 @@ impl<S: AsyncRead + Unpin> Answer<S> {
         if self.used < self.buffer.len() {
             return Ok(true);
         }
-        self.buffer.clear();
-        self.used = 0;
         self.more().await
     }
 
-    /// Reads behind what there is, which is bounded by whoever calls.
+    /// Reads a piece behind what is not used yet, which is bounded by whoever calls.
     async fn more(&mut self) -> Result<bool, Reason> {
+        self.buffer.drain(..self.used);
+        self.used = 0;
         self.buffer.reserve(PIECE);
-        let read = self.stream.read_buf(&mut self.buffer).await.map_err(|error| reach::broken(&error))?;
+        // The buffer has more room than that where a head was long.
+        let read = (&mut self.stream).take(PIECE as u64).read_buf(&mut self.buffer).await.map_err(|error| reach::broken(&error))?;
         Ok(read > 0)
     }
 
@@ -201,15 +202,14 @@ impl<S: AsyncRead + Unpin> Answer<S> {
         loop {
             self.must_fill().await?;
             let there = &self.buffer[self.used..];
-            let end = there.iter().position(|byte| *byte == b'\n');
-            // Whether its end came with it or not: else it would depend on the network.
-            if end.unwrap_or(there.len()) > CHUNK_LINE {
-                return Err(bad("a chunk's line has no end"));
-            }
+            let end = there.iter().take(CHUNK_LINE + 1).position(|byte| *byte == b'\n');
             if let Some(end) = end {
                 let line = there[..end].trim_ascii_end().to_vec();
                 self.used += end + 1;
                 return Ok(line);
+            }
+            if there.len() > CHUNK_LINE {
+                return Err(bad(&format!("a chunk's line is longer than {CHUNK_LINE} bytes")));
             }
             if !self.more().await? {
                 return Err(cut_off());
@@ -320,7 +320,36 @@ mod tests {
         let said = read(get, &again, 10_000).await;
         assert_eq!(said, format!("BadAnswer: the answer is not HTTP: its head is larger than {HEAD} bytes"));
         let line = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;{}\r\nx\r\n0\r\n", "x".repeat(3 * PIECE));
-        assert_eq!(read(get, &line, 10_000).await, "BadAnswer: the answer is not HTTP: a chunk's line has no end");
+        let too_long = format!("BadAnswer: the answer is not HTTP: a chunk's line is longer than {CHUNK_LINE} bytes");
+        assert_eq!(read(get, &line, 10_000).await, too_long);
+        let line = |length: usize| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;{}\nx\r\n0\r\n", "x".repeat(length - 2));
+        for piece in [700, 10_000] {
+            assert_eq!(read(get, &line(CHUNK_LINE), piece).await, "200 x");
+            assert_eq!(read(get, &line(CHUNK_LINE + 1), piece).await, too_long, "also where its end came with it");
+        }
+    }
+
+    /// Chunks of a byte, each with as long a line as it may have: whatever comes, no more of it is held than a line and a piece.
+    #[tokio::test]
+    async fn lines_of_chunks_take_no_room() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        let chunk = format!("1;{}\r\nx\r\n", "x".repeat(CHUNK_LINE - 3));
+        let count = 2000;
+        let said = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n", chunk.repeat(count));
+        let server = async move {
+            let _ = theirs.write_all(said.as_bytes()).await;
+            theirs
+        };
+        let client = async {
+            let mut answer = ask(ours, b"GET / HTTP/1.1\r\n\r\n", &mut Phases::default()).await.ok().unwrap();
+            let mut length = 0;
+            while let Some(piece) = answer.piece().await.ok().unwrap() {
+                length += piece.len();
+                assert!(answer.buffer.capacity() <= 4 * PIECE, "{}", answer.buffer.capacity());
+            }
+            length
+        };
+        assert_eq!(tokio::join!(server, client).1, count);
     }
 
     /// However an answer comes, it says the same, and no more than was sent.

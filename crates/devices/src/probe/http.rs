@@ -94,6 +94,10 @@ fn request(url: &Url, method: &str, check: Option<&HttpCheck>) -> Result<Vec<u8>
     headers.insert("user-agent", HeaderValue::from_static("evenkeel"));
     headers.insert("accept", HeaderValue::from_static("*/*"));
     headers.insert("connection", HeaderValue::from_static("close"));
+    // Servers refuse what should have a body and does not say that it has none (RFC 9110, 8.6).
+    if ["POST", "PUT", "PATCH"].contains(&method.as_str()) {
+        headers.insert("content-length", HeaderValue::from_static("0"));
+    }
     for (key, value) in check.iter().flat_map(|check| &check.headers) {
         let key = HeaderName::from_bytes(key.as_bytes()).map_err(|error| bad(&error))?;
         headers.insert(key, HeaderValue::from_str(value).map_err(|error| bad(&error))?);
@@ -196,6 +200,10 @@ mod tests {
         assert_eq!(first.matches("host: ").count(), 1, "{first}");
         let other = there(None);
         assert!(!other.contains("authorization") && other.contains("\r\nhost: 192.0.2.1:8080\r\n"), "{other}");
+        for (method, says) in [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false), ("HEAD", false), ("DELETE", false)] {
+            let request = String::from_utf8(request(&Url::parse("http://a/").unwrap(), method, None).unwrap()).unwrap();
+            assert_eq!(request.contains("\r\ncontent-length: 0\r\n"), says, "{request}");
+        }
         let refused = |key: &str, value: &str, method: &str| {
             let headers = [(key.into(), value.into())].into();
             let check = HttpCheck { headers, ..HttpCheck::get(80, "/x") };

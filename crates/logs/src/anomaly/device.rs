@@ -66,15 +66,19 @@ impl Device {
             seen.came(at, minute, options);
             return;
         }
+        // What has no room can't be remembered: it would be new each time.
+        if self.templates.len() >= options.templates {
+            let Some(oldest) = self.oldest() else { return };
+            self.templates.remove(&oldest);
+        } else if !has_room {
+            return;
+        }
+        let now = &mut self.minute;
         if at - self.first >= options.learning {
             now.new += 1;
             if now.new_kinds.len() < SHOWN {
                 now.new_kinds.push(template);
             }
-        }
-        if !has_room || self.templates.len() >= options.templates {
-            let Some(oldest) = self.oldest() else { return };
-            self.templates.remove(&oldest);
         }
         self.templates.insert(template, Seen::new(at, minute, options));
     }

@@ -124,6 +124,7 @@ fn a_device_and_all_devices_have_room_for_so_many_templates() {
     assert_eq!(play.anomalies.len(), 7);
     let ended = play.until(60);
     assert_eq!(of(&ended, "web-01")[0].1.new, 8);
+    assert_eq!(of(&ended, "web-02")[0].1.new, 2, "what can't be remembered is not new");
     play.anomalies.retain(|device| device != "web-01");
     assert_eq!(play.anomalies.len(), 2);
 }
@@ -138,6 +139,11 @@ fn a_clock_that_is_set_gives_no_minute_twice_and_a_gap_no_readings() {
     let ended = play.until(3600);
     assert_eq!(ended.iter().map(|ended| ended.at - START).collect::<Vec<_>>(), [3540, 3600]);
     assert_eq!(play.until(400 * 86_400).len(), 1, "a year is not gone through minute by minute");
+    // Put back by a year: the minute at hand begins anew, and ends.
+    assert!(play.until(7200).is_empty());
+    play.line(1, 7210, "<38>Jan  2 03:04:05 h sshd[1]: hello");
+    let ended = play.until(7260);
+    assert_eq!(ended.iter().map(|ended| (ended.at - START, ended.devices[0].1.lines)).collect::<Vec<_>>(), [(7260, 1)]);
 }
 
 /// Chance that is the same every time: SplitMix64.

@@ -28,11 +28,8 @@ pub(super) async fn deliver(
     now: Timestamp,
 ) -> Result<Delivered, Error> {
     let mut told = Told::new(reached);
-    let all = notice.firing.iter().chain(&notice.resolved);
-    for (said, line) in all.zip(view.firing.iter().chain(&view.resolved)) {
-        if told.has(&said.id) {
-            continue;
-        }
+    let all: Vec<_> = notice.firing.iter().chain(&notice.resolved).zip(view.firing.iter().chain(&view.resolved)).collect();
+    for (said, line) in told.left(&all, |(said, _)| said.id.as_str()).into_iter().copied() {
         let body = event(view, (said, line), routing_key);
         let request = Request::post(url.clone(), "application/json", body.to_string().into_bytes());
         let server = request.server();

@@ -81,20 +81,35 @@ impl Keep {
 impl Store {
     /// Removes what is not to be kept, a part of it: where there is more, that is said.
     pub async fn forget_logs(&self, keep: &Keep) -> Result<Forgotten, Error> {
-        within(100_000, async {
+        let (done, large) = within(100_000, async {
             match self.backend {
                 Backend::Postgres => self.drop_partitions_of_lines(keep).await,
-                Backend::Sqlite { .. } => self.delete_lines(keep).await,
+                Backend::Sqlite { .. } => Ok((self.delete_lines(keep).await?, None)),
             }
+        })
+        .await?;
+        // That has a limit of its own, and is not cut in its middle by another one.
+        if let Some(large) = large {
+            self.split(&large, keep.now).await?;
+        }
+        Ok(done)
+    }
+
+    /// Removes counts of before this instant, in seconds since 1970.
+    pub async fn forget_log_counts(&self, before: i64) -> Result<(), Error> {
+        within(100_000, async {
+            query("DELETE FROM log_count WHERE slot < $1", [Value::Number(Some(before))]).execute(&self.pool).await?;
+            Ok(())
         })
         .await
     }
 
-    /// Removes counts and templates that were last seen before this instant, in seconds since 1970.
-    pub async fn forget_log_counts(&self, before: i64) -> Result<(), Error> {
+    /// Removes templates that were last seen before this instant, and all but about so many of the newest.
+    pub async fn forget_log_templates(&self, before: i64, most: u32) -> Result<(), Error> {
+        let beyond = "DELETE FROM log_template WHERE seen < (SELECT seen FROM log_template ORDER BY seen DESC LIMIT 1 OFFSET $1)";
         within(100_000, async {
-            query("DELETE FROM log_count WHERE slot < $1", [Value::Number(Some(before))]).execute(&self.pool).await?;
             query("DELETE FROM log_template WHERE seen < $1", [Value::Number(Some(before))]).execute(&self.pool).await?;
+            query(beyond, [most.saturating_sub(1).into()]).execute(&self.pool).await?;
             Ok(())
         })
         .await
@@ -112,7 +127,7 @@ impl Store {
         Ok(free >= FLOOR || free + inside(connection).await? >= FLOOR)
     }
 
-    async fn drop_partitions_of_lines(&self, keep: &Keep) -> Result<Forgotten, Error> {
+    async fn drop_partitions_of_lines(&self, keep: &Keep) -> Result<(Forgotten, Option<Partition>), Error> {
         let mut connection = self.pool.acquire().await?;
         let all = partitions(&mut connection).await?;
         let archived = tail(&mut connection).await?.1;
@@ -141,11 +156,7 @@ impl Store {
             done.bytes = done.bytes.saturating_sub(partition.bytes);
         }
         let current = all.iter().find(|partition| partition.from <= keep.now && keep.now < partition.to);
-        if let Some(large) = current.filter(|partition| partition.bytes > keep.bytes / PARTS) {
-            drop(connection);
-            self.split(large, keep.now).await?;
-        }
-        Ok(done)
+        Ok((done, current.filter(|partition| partition.bytes > keep.bytes / PARTS).cloned()))
     }
 
     async fn delete_lines(&self, keep: &Keep) -> Result<Forgotten, Error> {

@@ -134,9 +134,11 @@ impl Store {
         rows.iter().map(kind).collect()
     }
 
-    /// Forgets what was last seen before this instant, in seconds since 1970: it would be new again.
-    pub async fn forget_log_known(&self, before: i64) -> Result<(), Error> {
+    /// Forgets what was last seen before this instant, in seconds since 1970, and all but about so many of the newest: it would be new again.
+    pub async fn forget_log_known(&self, before: i64, most: u32) -> Result<(), Error> {
+        let beyond = "DELETE FROM log_known WHERE last_seen < (SELECT last_seen FROM log_known ORDER BY last_seen DESC LIMIT 1 OFFSET $1)";
         within(100_000, async {
+            query(beyond, [most.saturating_sub(1).into()]).execute(&self.pool).await?;
             query("DELETE FROM log_known WHERE last_seen < $1", [Value::Number(Some(before))]).execute(&self.pool).await?;
             Ok(())
         })

@@ -4,6 +4,7 @@
 //! gets another one. So what has to go by its size goes in small parts too, however much comes in.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
@@ -13,8 +14,16 @@ use crate::{Backend, Error, Store};
 
 /// Microseconds of the longest partition.
 pub(super) const DAY: i64 = 86_400_000_000;
-/// A partition that was too large ends so many microseconds later: by then nobody writes into what lies behind that.
-const SOON: i64 = 60_000_000;
+/// A partition that was too large ends so many microseconds later: longer than it may take to look through it, as lines of after that are
+/// refused as soon as that has begun.
+const SOON: i64 = 600_000_000;
+/// The longest that it may take to look through one.
+const VALIDATE: Duration = Duration::from_secs(300);
+/// The longest that it may take to split one, and to take back what was begun.
+const SPLITS: Duration = Duration::from_secs(360);
+const LIMIT: Duration = Duration::from_secs(30);
+/// What the name of a check ends with that stands on a partition while it is split.
+const CHECK: &str = "_until";
 /// The words of a message as PostgreSQL itself would find them: for lines that were written before they had a column for them. Finding them
 /// there costs more than all else that is done with a line.
 const WORDS: &str = r"to_tsvector('simple', regexp_replace(message, '[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f]+', ' ', 'g'))";
@@ -61,6 +70,7 @@ pub(crate) async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(
             sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
         }
     }
+    drop_left_checks(&mut tx).await?;
     Ok(tx.commit().await?)
 }
 
@@ -142,30 +152,50 @@ impl Store {
         self.log_partitions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Ends a partition soon after now. What is in it is looked through while others write on; the rest takes no time.
+    /// Ends a partition soon after now. What is in it is looked through while others write on; the rest takes no time. Where another
+    /// process does it, or the time that there is for it runs out, it is left for the next look.
     pub(super) async fn split(&self, partition: &Partition, now: i64) -> Result<(), Error> {
         let Partition { name, from, to, .. } = partition;
         let end = now + SOON;
         if end >= *to || end <= *from {
             return Ok(());
         }
-        let check = format!("{name}_until");
+        let mut turn = self.pool.begin().await?;
+        let row = sqlx::query("SELECT pg_try_advisory_xact_lock(7311142093282)::int::bigint AS taken").fetch_one(&mut *turn).await?;
+        if number::<u64>(&row, "taken")? == 0 {
+            return Ok(());
+        }
+        // It only holds the turn meanwhile.
+        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *turn).await?;
+        let done = tokio::time::timeout(SPLITS, self.split_at(name, *from, end)).await;
+        if !matches!(done, Ok(Ok(()))) {
+            // What is left of it would refuse lines from then on.
+            let left = async { drop_checks(&mut *self.pool.acquire().await?).await };
+            tokio::time::timeout(LIMIT, left).await.map_err(|_| late())??;
+        }
+        turn.commit().await?;
+        self.forget_log_partitions();
+        done.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn split_at(&self, name: &str, from: i64, end: i64) -> Result<(), Error> {
+        let check = format!("{name}{CHECK}");
         let mut connection = self.pool.acquire().await?;
         for statement in [
             format!("ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {check}"),
             format!("ALTER TABLE {name} ADD CONSTRAINT {check} CHECK (received >= {from} AND received < {end}) NOT VALID"),
-            // With some gigabytes in it that takes longer than a statement usually may.
-            "SET statement_timeout = '300s'".into(),
         ] {
             sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
         }
-        let valid = sqlx::query(AssertSqlSafe(format!("ALTER TABLE {name} VALIDATE CONSTRAINT {check}"))).execute(&mut *connection).await;
-        sqlx::query("SET statement_timeout = '15s'").execute(&mut *connection).await?;
-        if let Err(error) = valid {
-            // Lines that came after that: a clock was put forward. It is tried again.
-            sqlx::query(AssertSqlSafe(format!("ALTER TABLE {name} DROP CONSTRAINT {check}"))).execute(&mut *connection).await?;
-            return Err(error.into());
+        let mut tx = connection.begin().await?;
+        for statement in [
+            // With some gigabytes in it that takes longer than a statement usually may.
+            format!("SET LOCAL statement_timeout = '{}s'", VALIDATE.as_secs()),
+            format!("ALTER TABLE {name} VALIDATE CONSTRAINT {check}"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
         }
+        tx.commit().await?;
         let mut tx = connection.begin().await?;
         lock_shape(&mut tx).await?;
         for statement in [
@@ -175,10 +205,37 @@ impl Store {
         ] {
             sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
         }
-        tx.commit().await?;
-        self.forget_log_partitions();
-        Ok(())
+        Ok(tx.commit().await?)
     }
+
+    /// Removes what a process left that was killed while it split a partition, unless one is at it.
+    pub(super) async fn drop_left_checks(&self) -> Result<(), Error> {
+        let Backend::Postgres = self.backend else { return Ok(()) };
+        let mut tx = self.pool.begin().await?;
+        drop_left_checks(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// The same in a transaction of one's own.
+async fn drop_left_checks(tx: &mut AnyConnection) -> Result<(), Error> {
+    let row = sqlx::query("SELECT pg_try_advisory_xact_lock(7311142093282)::int::bigint AS taken").fetch_one(&mut *tx).await?;
+    if number::<u64>(&row, "taken")? == 0 { Ok(()) } else { drop_checks(tx).await }
+}
+
+fn late() -> Error {
+    Error::away(std::io::ErrorKind::TimedOut, "a partition of the lines could not be split in time")
+}
+
+async fn drop_checks(connection: &mut AnyConnection) -> Result<(), Error> {
+    let left = "SELECT conrelid::regclass::text AS name, conname::text AS of FROM pg_constraint
+        JOIN pg_inherits ON inhrelid = conrelid WHERE inhparent = 'log_line'::regclass AND contype = 'c' AND conname LIKE '%\\_until'";
+    for row in sqlx::query(left).fetch_all(&mut *connection).await? {
+        let (name, check): (String, String) = (row.try_get("name")?, row.try_get("of")?);
+        let drop = format!("ALTER TABLE {name} DROP CONSTRAINT IF EXISTS \"{check}\"");
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

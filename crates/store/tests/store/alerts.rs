@@ -169,6 +169,23 @@ async fn those_of_a_thread_are_delivered_in_their_order() {
     }
 }
 
+/// A clock that is put back neither turns a thread round nor puts off for days what waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_put_back_keeps_the_order() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let day = 86_400;
+        let one = |id: &str| Changes { notices: vec![notice(id)], ..Changes::default() };
+        store.record_alerts(&one("firing"), Vec::new(), at(day)).await.unwrap();
+        tried(&store, "firing", Delivery::Later(at(day + 60), "451 later".into()), day + 1).await;
+        store.record_alerts(&one("resolved"), Vec::new(), at(0)).await.unwrap();
+        let ids = async |second| store.due_notices(at(second), 10).await.unwrap().into_iter().map(|due| due.id).collect::<Vec<_>>();
+        assert_eq!(ids(1).await, ["firing"], "{}", place.name);
+        tried(&store, "firing", Delivery::Done, 2).await;
+        assert_eq!(ids(3).await, ["resolved"], "{}", place.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_is_tried_until_it_is_delivered_or_given_up() {
     for place in places().await {
@@ -325,6 +342,43 @@ async fn what_was_given_up_is_known_until_something_arrives() {
         assert_eq!(names, ["n4", "n3-boss"], "{}", place.name);
         tried(&store, "n4", Delivery::Done, 10).await;
         assert_eq!(store.standing().await.unwrap().lost, [], "{}", place.name);
+    }
+}
+
+/// Who was told instead that it fires hears that it is over, when whom it is for can be told again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_told_instead_hears_that_it_is_over() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let fires = notice("n1");
+        let over = Notice { reason: Reason::AllResolved, firing: Vec::new(), resolved: fires.firing.clone(), ..notice("n2") };
+        // Another one, that nobody was told instead.
+        let mut another = Notice { thread: "u".into(), ..over.clone() };
+        another.id = "n3".into();
+        another.resolved[0].id = "another".into();
+        store
+            .record_alerts(&Changes { notices: vec![fires.clone(), over.clone(), another], ..Changes::default() }, Vec::new(), at(0))
+            .await
+            .unwrap();
+        let instead = fires.instead(&Name::parse("boss"), "550 full").unwrap();
+        store.tried("n1", &Delivery::Dead("550 full".into()), &[], Some(&instead), at(1)).await.unwrap();
+        tried(&store, "n2", Delivery::Done, 2).await;
+        tried(&store, "n3", Delivery::Done, 3).await;
+        let due = lying(&store, 9).await;
+        assert_eq!(due.iter().map(|row| row.notice.id.as_str()).collect::<Vec<_>>(), ["n1-instead"], "{}: in its order", place.name);
+        tried(&store, "n1-instead", Delivery::Done, 9).await;
+        let due = lying(&store, 10).await;
+        let [row] = due.as_slice() else { panic!("{}: {due:?}", place.name) };
+        let expected = Notice {
+            id: "n2-instead".into(),
+            receiver: instead.receiver.clone(),
+            thread: instead.thread.clone(),
+            instead: instead.instead.clone(),
+            ..over
+        };
+        assert_eq!(row.notice, expected, "{}", place.name);
+        tried(&store, "n2-instead", Delivery::Done, 11).await;
+        assert_eq!(lying(&store, 99).await, [], "{}", place.name);
     }
 }
 

@@ -49,7 +49,7 @@ async fn what_came_from_where_is_known_since_it_first_did() {
         assert_eq!(store.log_rates(Some("a"), 300).await.unwrap(), [count(600, "a", 1), count(300, "a", 5)], "{name}");
         assert_eq!(store.log_rates(None, 0).await.unwrap(), [count(600, "", 1), count(300, "", 9), count(0, "", 3)], "{name}");
 
-        store.forget_log_known(300).await.unwrap();
+        store.forget_log_known(300, 1000).await.unwrap();
         assert_eq!(store.log_known(10).await.unwrap().len(), 2, "{name}");
     }
 }

@@ -67,7 +67,7 @@ async fn what_is_too_much_goes_within_a_day_too() {
         let (mut now, mut gone, mut left) = (10 * DAY, 0, 0);
         let size = 4 << 20;
         for minute in 0..30_i64 {
-            now += 61_000_000;
+            now += 601_000_000;
             let lines: Vec<LogLine> = (0..1000).map(|number| line(now + number, "a", 6, &format!("{text} n{minute}"))).collect();
             store.write_logs(&lines).await.unwrap();
             let done = forget(&store, &keep(now + 1000, 30 * DAY, size)).await;
@@ -85,6 +85,22 @@ async fn what_is_too_much_goes_within_a_day_too() {
 }
 
 /// What is counted is about what the file grows by.
+/// Whoever was killed while it split a partition leaves a check there: it refuses no line for longer than it takes to find that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kill_leaves_of_a_split_refuses_nothing() {
+    let Some(place) = crate::places::postgres().await else { return };
+    let store = place.open().await;
+    store.write_logs(&[line(1, "web-01", 6, "one")]).await.unwrap();
+    let left = "ALTER TABLE log_line_f0 ADD CONSTRAINT log_line_f0_until CHECK (received < 2) NOT VALID";
+    place.execute(left).await;
+    store.write_logs(&[line(5, "web-01", 6, "two")]).await.unwrap();
+    let checks = "pg_constraint WHERE conname = 'log_line_f0_until'";
+    assert_eq!(place.count(checks).await, 0);
+    place.execute(left).await;
+    place.open().await;
+    assert_eq!(place.count(checks).await, 0, "the next start removes it too");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lines_take_in_sqlite_is_known() {
     let place = sqlite();

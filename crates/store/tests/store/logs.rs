@@ -163,6 +163,10 @@ async fn counts_add_up_and_templates_are_kept() {
         store.keep_log_templates(&[template("a", "one <*>", 500)]).await.unwrap();
         assert_eq!(store.log_templates().await.unwrap(), [template("b", "two", 200), template("a", "one <*>", 500)], "{name}");
         store.forget_log_counts(500).await.unwrap();
+        assert_eq!(store.log_templates().await.unwrap().len(), 2, "{name}");
+        store.forget_log_templates(0, 2).await.unwrap();
+        assert_eq!(store.log_templates().await.unwrap().len(), 2, "{name}");
+        store.forget_log_templates(0, 1).await.unwrap();
         assert_eq!(store.log_templates().await.unwrap(), [template("a", "one <*>", 500)], "{name}");
         assert_eq!(store.log_counts("web-01", 0).await.unwrap(), [count(600, "a", 5)], "{name}");
     }

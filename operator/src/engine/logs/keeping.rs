@@ -16,8 +16,14 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_secs(10);
 /// Looks between two removals of old counts.
 const COUNTS: u64 = 60;
-/// How long counts and templates are kept after they were last seen, in seconds: 400 days, so that a year can be compared.
-const COUNTS_KEPT: i64 = 400 * 86_400;
+/// How long counts are kept, in seconds: 35 days, so that a month can be compared.
+const COUNTS_KEPT: i64 = 35 * 86_400;
+/// How long it is kept after it was last seen which templates there are, and what came from where: 400 days, for what comes once in a year.
+const SEEN_KEPT: i64 = 400 * 86_400;
+/// Templates that are kept: twice what is read at a start, so that one which comes back is known.
+const TEMPLATES: u32 = 40_000;
+/// Templates of devices that are kept: twice what is remembered, for the same reason.
+const KNOWN: u32 = 600_000;
 /// Lines wait no longer than this to be archived: so much would be lost with the store.
 const SEGMENT: SignedDuration = SignedDuration::from_hours(1);
 /// Segments of one look at most, so that what is old is removed meanwhile too.
@@ -75,9 +81,11 @@ impl Keeping {
     async fn look(&mut self, counts: bool) {
         let mut problem = self.archive_and_remove().await.err();
         if counts {
-            let until = Timestamp::now().as_second() - COUNTS_KEPT;
-            let (counts, known) = (self.store.forget_log_counts(until).await, self.store.forget_log_known(until).await);
-            if let Err(error) = counts.and(known) {
+            let now = Timestamp::now().as_second();
+            let counts = self.store.forget_log_counts(now - COUNTS_KEPT).await;
+            let templates = self.store.forget_log_templates(now - SEEN_KEPT, TEMPLATES).await;
+            let known = self.store.forget_log_known(now - SEEN_KEPT, KNOWN).await;
+            if let Err(error) = counts.and(templates).and(known) {
                 problem.get_or_insert(error.to_string());
             }
         }

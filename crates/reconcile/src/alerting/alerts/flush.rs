@@ -64,8 +64,9 @@ impl Alerts {
             group.routing.clone_from(routing);
         }
         let routes: BTreeSet<_> = group.routing.routes().map(|(route, _)| route).collect();
-        // Who is told no more by the rule is told nothing more, not even that all is well.
-        group.told.retain(|(route, _)| routes.contains(route));
+        // Who is told no more by the rule is only told when what they believe to fire is over.
+        let is_there = |receiver: &Name| around.desired.objects.contains_key(&(Kind::Receiver, receiver.clone()));
+        group.told.retain(|(route, told)| routes.contains(route) || (!told.firing.is_empty() && is_there(&route.receiver)));
         let is_look = group.next_at <= now;
         let alerts: Vec<&Instance> = members.iter().filter_map(|member| self.instances.get(member)).collect();
         // When it was over is known now, and not when its hours begin.

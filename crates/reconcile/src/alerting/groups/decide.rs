@@ -11,6 +11,9 @@ use crate::alerting::notice::{LISTED, Notice, Reason, Said};
 use crate::alerting::state::Instance;
 use crate::name::Name;
 
+/// The longest that a program hears nothing of what still fires: it is told to believe for a day (`notify/src/webhook/alertmanager.rs`).
+const REMINDED: SignedDuration = SignedDuration::from_hours(12);
+
 /// What is decided for one receiver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
@@ -35,15 +38,19 @@ pub fn decide(
     now: Timestamp,
 ) -> (Vec<Decided>, Vec<Why>) {
     let (mut decided, mut why) = (Vec::new(), Vec::new());
-    for (route, after) in group.routing.routes() {
-        if route.level == 0 && !is_look {
+    let routes: Vec<(Route, SignedDuration)> = group.routing.routes().collect();
+    let is_named = |route: &Route| routes.iter().any(|(named, _)| named == route);
+    let gone = group.told.iter().map(|(route, _)| route).filter(|route| !is_named(route));
+    for (route, after) in routes.iter().cloned().chain(gone.map(|route| (route.clone(), SignedDuration::ZERO))) {
+        if (route.level == 0 || !is_named(&route)) && !is_look {
             continue;
         }
-        let view = View::new(group, alerts, &route, after, now);
-        match view.reason(is_look) {
+        let view = View::new(group, alerts, &route, after, is_named(&route), now);
+        let is_program = is_program(&route.receiver);
+        match view.reason(is_look, is_program) {
             Ok(reason) => {
                 view.explain(Some(reason), &mut why);
-                decided.push(view.say(reason, is_program(&route.receiver)));
+                decided.push(view.say(reason, is_program));
             }
             Err(Silent) => view.explain(None, &mut why),
         }
@@ -73,21 +80,23 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(group: &'a Group, alerts: &[&'a Instance], route: &'a Route, after: SignedDuration, now: Timestamp) -> Self {
+    fn new(group: &'a Group, alerts: &[&'a Instance], route: &'a Route, after: SignedDuration, is_named: bool, now: Timestamp) -> Self {
         let told = group.told(route);
         let was_told = |alert: &Instance| told.is_some_and(|told| told.firing.contains_key(&alert.id));
         let (mut due, mut held) = (Vec::new(), Vec::new());
         let way = |labels: &BTreeMap<String, String>| match route.level {
-            0 => group.routing.way(&route.receiver, labels, now),
+            0 if is_named => group.routing.way(&route.receiver, labels, now),
             _ => Way::Open(None),
         };
         for alert in alerts.iter().copied().filter(|alert| alert.counts_as_firing()) {
             let way = way(&alert.subject.labels);
             // What was said here is followed to its end, whatever the routes are by now.
-            if way == Way::None && !was_told(alert) {
+            if (way == Way::None || !is_named) && !was_told(alert) {
                 continue;
             }
-            if let Way::Closed(number, opens) = way {
+            if !is_named {
+                held.push((alert, "not said any more: the rule does not name this receiver now, which hears only when it is over".into()));
+            } else if let Way::Closed(number, opens) = way {
                 held.push((alert, closed(group, number, opens)));
             } else if !alert.suppressed.is_empty() {
                 let by: Vec<String> = alert.suppressed.iter().map(ToString::to_string).collect();
@@ -115,7 +124,7 @@ impl<'a> View<'a> {
     }
 
     /// Alertmanager's table, in its order.
-    fn reason(&self, is_look: bool) -> Result<Reason, Silent> {
+    fn reason(&self, is_look: bool, is_program: bool) -> Result<Reason, Silent> {
         let Some(told) = self.told.filter(|told| !told.firing.is_empty()) else {
             return if self.due.is_empty() {
                 Err(Silent)
@@ -132,6 +141,8 @@ impl<'a> View<'a> {
         match (self.still, self.over.len()) {
             (0, _) => Ok(Reason::AllResolved),
             (_, 1..) => Ok(Reason::NewResolved),
+            // A program takes what it does not hear of for over, whoever looks after it and whatever the hours.
+            _ if is_program && self.now.duration_since(told.at) >= self.group.routing.repeat.min(REMINDED) => Ok(Reason::Repeat),
             _ if self.now.duration_since(told.at) < self.group.routing.repeat => Err(Silent),
             // Who looks after it need not be reminded, and what is suppressed is not said.
             _ if self.due.iter().all(|alert| alert.acknowledged.is_some()) => Err(Silent),
@@ -266,4 +277,79 @@ fn thread(group: &Group, route: &Route, now: Timestamp) -> String {
 
 fn hash(parts: &[&str]) -> String {
     hex::encode(&Sha256::digest(parts.join("\n").as_bytes())[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting::groups::Routing;
+    use crate::alerting::state::{Acknowledged, Subject, Timing, Verdict, advance};
+    use crate::alerting::truth::Truth;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap()
+    }
+
+    fn alert(device: &str) -> Instance {
+        let subject = Subject {
+            rule: Name::parse("down"),
+            device: Name::parse(device),
+            severity: crds::Severity::Critical,
+            labels: BTreeMap::new(),
+            summary: "down".into(),
+            last_change: None,
+            behind: 0,
+            lines: Vec::new(),
+        };
+        let timing = Timing { hold_for: SignedDuration::ZERO, keep_firing_for: SignedDuration::ZERO, no_data: crds::NoData::Keep };
+        advance(&timing, None, &subject, &Verdict::of(Truth::True, None), &[], at(0)).instance.unwrap()
+    }
+
+    /// A group of which `old` was told that this alert fires, though the rule names another one by now.
+    fn group(alert: &Instance, names: &str) -> Group {
+        let routing = Routing {
+            receivers: vec![Name::parse(names)],
+            routes: Vec::new(),
+            group_by: Vec::new(),
+            wait: SignedDuration::ZERO,
+            interval: SignedDuration::from_mins(5),
+            repeat: SignedDuration::from_hours(48),
+            escalate: Vec::new(),
+        };
+        let told = Told {
+            thread: "t".into(),
+            number: 1,
+            at: at(0),
+            firing: [(alert.id.clone(), Mention { at: at(0), said: alert.said() })].into(),
+        };
+        let mut group = Group::new("g".into(), &routing, &alert.subject, at(0));
+        group.told.push((Route { level: 0, receiver: Name::parse("old") }, told));
+        group
+    }
+
+    /// What `old` is told: why, and how many fire and are over.
+    fn told(group: &Group, alerts: &[&Instance], is_program: bool, now: Timestamp) -> Option<(Reason, usize, usize)> {
+        let (decided, _) = decide(group, alerts, true, |_| is_program, now);
+        let notice =
+            decided.into_iter().filter(|decided| decided.route.receiver.name() == "old").flat_map(|decided| decided.notices).next()?;
+        Some((notice.reason, notice.firing.len(), notice.resolved.len()))
+    }
+
+    #[test]
+    fn who_is_named_no_more_hears_when_it_is_over_and_nothing_else() {
+        let (known, later) = (alert("web-01"), alert("web-02"));
+        let group = group(&known, "new");
+        assert_eq!(told(&group, &[&known, &later], false, at(100)), None, "neither again nor of what came later");
+        assert_eq!(told(&group, &[&later], false, at(1)), Some((Reason::AllResolved, 0, 1)));
+    }
+
+    #[test]
+    fn a_program_hears_again_of_what_still_fires_whoever_looks_after_it() {
+        let mut known = alert("web-01");
+        let group = group(&known, "old");
+        known.acknowledged = Some(Acknowledged { by: "ada".into(), comment: String::new(), at: at(0), until: at(1000) });
+        assert_eq!(told(&group, &[&known], false, at(100)), None);
+        assert_eq!(told(&group, &[&known], true, at(11)), None);
+        assert_eq!(told(&group, &[&known], true, at(12)), Some((Reason::Repeat, 1, 0)));
+    }
 }
