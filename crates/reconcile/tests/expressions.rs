@@ -152,26 +152,6 @@ fn a_window_that_is_too_short_yet_is_not_missing_data() {
     assert_eq!(verdict(None, &[]), (true, false), "nobody ever looked");
 }
 
-/// Lines of log come to the one who plans, whoever reads the device.
-#[test]
-fn rules_over_logs_are_not_judged_where_devices_are_read() {
-    let rule = |expr: &str, recover: Option<&str>| {
-        Rule::to_judge(&Name::parse("r"), crds::Selector::default(), expr, recover)
-            .map(|rule| (rule.reads_logs(), rule.is_judged_where_read()))
-    };
-    for text in [
-        "logs.errors > 3",
-        "logs[\"Failed password\"].matches > 0",
-        "sum(logs.warnings, \"5m\") > 3 && usage.cpu.ratio > 0.9",
-        "known(logs.lines)",
-        "usage.disks.exists(d, usage.disks[d].ratio > 0.9) && logs.errors > 0",
-    ] {
-        assert_eq!(rule(text, None), Some((true, false)), "{text}");
-    }
-    assert_eq!(rule("usage.cpu.ratio > 0.9", Some("logs.errors < 1")), Some((true, false)));
-    assert_eq!(rule("usage.cpu.ratio > 0.9", None), Some((false, true)));
-}
-
 #[test]
 fn what_is_so_always_or_never_is_warned_of() {
     let said = |text: &str| -> Vec<String> { Compiled::new(text).unwrap().warnings().iter().map(|wrong| wrong.message.clone()).collect() };

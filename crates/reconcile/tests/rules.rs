@@ -123,3 +123,23 @@ fn patterns_are_bounded_for_a_rule_and_for_all() {
     assert_eq!(said(&desired), [""; 0]);
     assert!(desired.log_patterns().contains("p9000"));
 }
+
+/// Lines of log come to the one who plans, whoever reads the device.
+#[test]
+fn rules_over_logs_are_not_judged_where_devices_are_read() {
+    let rule = |expr: &str, recover: Option<&str>| {
+        reconcile::alerting::rule::Rule::to_judge(&reconcile::Name::parse("r"), crds::Selector::default(), expr, recover)
+            .map(|rule| (rule.reads_logs(), rule.is_judged_where_read()))
+    };
+    for text in [
+        "logs.errors > 3",
+        "logs[\"Failed password\"].matches > 0",
+        "sum(logs.warnings, \"5m\") > 3 && usage.cpu.ratio > 0.9",
+        "known(logs.lines)",
+        "usage.disks.exists(d, usage.disks[d].ratio > 0.9) && logs.errors > 0",
+    ] {
+        assert_eq!(rule(text, None), Some((true, false)), "{text}");
+    }
+    assert_eq!(rule("usage.cpu.ratio > 0.9", Some("logs.errors < 1")), Some((true, false)));
+    assert_eq!(rule("usage.cpu.ratio > 0.9", None), Some((false, true)));
+}
