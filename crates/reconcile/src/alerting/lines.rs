@@ -53,7 +53,7 @@ pub(super) fn behind(
 }
 
 /// Those that came after the last change, if any did: what was there before it has another cause.
-fn since_change<'s>(said: &'s [LogSaid], began: Option<Timestamp>) -> Vec<&'s LogSaid> {
+fn since_change(said: &[LogSaid], began: Option<Timestamp>) -> Vec<&LogSaid> {
     let after: Vec<&LogSaid> = said.iter().filter(|said| began.is_some_and(|began| said.at >= began)).collect();
     if after.is_empty() { said.iter().collect() } else { after }
 }
