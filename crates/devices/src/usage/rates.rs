@@ -243,16 +243,15 @@ fn bounded(values: BTreeMap<Series, f64>) -> (BTreeMap<Series, f64>, usize) {
         Of::Interface => 3,
         Of::Pattern => 4,
     };
-    let mut items: BTreeMap<(u8, Arc<str>), Vec<(Series, f64)>> = BTreeMap::new();
-    for (series, value) in values {
-        items.entry((rank(series.metric.of()), series.item.clone())).or_default().push((series, value));
-    }
+    let place = |series: &Series| (rank(series.metric.of()), series.item.clone());
+    let mut values: Vec<(Series, f64)> = values.into_iter().collect();
+    values.sort_by_key(|(series, _)| place(series));
     let mut kept = BTreeMap::new();
-    for of_item in items.into_values() {
+    for of_item in values.chunk_by(|(one, _), (other, _)| place(one) == place(other)) {
         if kept.len() + of_item.len() > SERIES {
             break;
         }
-        kept.extend(of_item);
+        kept.extend(of_item.iter().cloned());
     }
     let left_out = all - kept.len();
     (kept, left_out)
