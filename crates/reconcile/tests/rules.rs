@@ -143,3 +143,18 @@ fn rules_over_logs_are_not_judged_where_devices_are_read() {
     assert_eq!(rule("usage.cpu.ratio > 0.9", Some("logs.errors < 1")), Some((true, false)));
     assert_eq!(rule("usage.cpu.ratio > 0.9", None), Some((false, true)));
 }
+
+/// A typing error in a commit must not be the end of what is watched.
+#[test]
+fn a_rule_that_a_commit_breaks_stays_in_force_as_it_was() {
+    let name = Name::parse("memory");
+    let key = (Kind::AlertRule, name.clone());
+    let text = |desired: &Desired| desired.rules.get(&name).map(|rule| rule.expr.text().to_owned());
+    let good = build([device(), rule("memory", "usage.memory.ratio > 0.9", &json!([]))]);
+    let broken = good.update([(key.clone(), Some(rule("memory", "usage.memry.ratio > 0.9", &json!([]))))], Revision::default()).0;
+    assert_eq!(text(&broken).as_deref(), Some("usage.memory.ratio > 0.9"));
+    assert!(said(&broken).iter().any(|said| said.contains("`usage.memry` is not known")), "{:?}", said(&broken));
+    let mended = broken.update([(key.clone(), Some(rule("memory", "usage.memory.ratio > 0.8", &json!([]))))], Revision::default()).0;
+    assert_eq!(text(&mended).as_deref(), Some("usage.memory.ratio > 0.8"));
+    assert_eq!(text(&broken.update([(key, None)], Revision::default()).0), None, "who takes it away means it");
+}

@@ -30,7 +30,7 @@ impl Desired {
     }
 
     /// What is desired after some objects changed (`None`: are gone), and what that changed. It is the same as building from all
-    /// objects, and costs what the changed ones and those that have to do with them cost.
+    /// objects, but for AlertRules that can't be used any more, and costs what the changed ones and those that have to do with them cost.
     pub fn update(&self, changes: impl IntoIterator<Item = (Key, Option<Arc<Object>>)>, revision: Revision) -> (Self, Changed) {
         let mut update =
             Update { old: self, next: Self { revision, stalled: Default::default(), ..self.clone() }, findings: Findings::default() };
@@ -236,13 +236,17 @@ impl Update<'_> {
         true
     }
 
-    /// AlertRules are read once, and depend on nothing else.
+    /// AlertRules are read once, and depend on nothing else. One that can't be used as it is written now stays in force as it was: nobody
+    /// would notice that nothing is watched any more.
     fn rules(&mut self, touched: &BTreeSet<Key>) {
         let mut others = false;
         for (_, name) in touched.iter().filter(|(kind, _)| *kind == Kind::AlertRule) {
             let object = self.next.objects.get(&(Kind::AlertRule, name.clone())).cloned();
             let rule = match object.as_deref() {
-                Some(Object::AlertRule(object)) => Rule::new(name, &object.spec, &mut self.findings).map(Arc::new),
+                Some(Object::AlertRule(object)) => {
+                    let read = Rule::new(name, &object.spec, &mut self.findings).map(Arc::new);
+                    read.or_else(|| self.old.rules.get(name).cloned())
+                }
                 _ => None,
             };
             self.found(&Target::Object(Kind::AlertRule, name.clone()), Part::Own);

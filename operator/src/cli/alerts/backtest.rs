@@ -23,6 +23,9 @@ const MOST: usize = 200_000_000;
 /// Bytes of a file with a rule.
 const FILE: u64 = 1 << 20;
 
+/// Longest time that is looked back over: means of five minutes are kept for as long.
+const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// What a rule would have done, over what is stored.
 #[derive(Args)]
 #[command(
@@ -84,6 +87,7 @@ pub(super) async fn run(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let client = args.engine.client()?;
     let (rule, spec, is_other) = rule(args, &client).await?;
     let now = Timestamp::now();
+    ensure!(args.since.0 <= LONGEST, "--since {}: it is 30d at most", args.since);
     let from = now.checked_sub(args.since.0)?;
     let mut question =
         Question { rule: rule.clone(), spec: is_other.then(|| spec.clone()), from: from.as_second(), to: now.as_second(), after: None };
