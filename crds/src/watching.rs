@@ -377,9 +377,9 @@ pub enum WebhookFormat {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.matchLabels) || has(self.devices)").message("matchLabels or devices: a silence must say what it mutes"))]
+#[x_kube(validation = Rule::new("(has(self.matchLabels) && size(self.matchLabels) > 0) || has(self.devices)").message("matchLabels or devices: a silence must say what it mutes"))]
 pub struct SilenceSpec {
-    /// Labels that the alerts must have.
+    /// Labels that the alerts must have: those of their device and of their rule, and `rule` and `device`, which are the names of the two.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub match_labels: BTreeMap<String, String>,

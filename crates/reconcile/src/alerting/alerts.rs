@@ -436,7 +436,7 @@ impl Alerts {
         labels: &BTreeMap<String, String>,
         now: Timestamp,
     ) -> (Vec<Suppressor>, Option<Timestamp>) {
-        let (mut by, until) = suppressors(around.desired, around.observed, around.silences, (device, labels), now);
+        let (mut by, until) = suppressors(around.desired, around.observed, around.silences, (device, &rule.name, labels), now);
         for inhibited in &rule.inhibited_by {
             if inhibited.rule == rule.name {
                 continue;

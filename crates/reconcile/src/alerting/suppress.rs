@@ -92,18 +92,23 @@ impl Silence {
         }
     }
 
-    /// Whether it mutes an alert with these labels about this device.
-    pub fn mutes(&self, device: &Device, labels: &BTreeMap<String, String>, now: Timestamp) -> bool {
-        self.mutes_with((&device.name, &device.labels), labels, now)
-    }
-}
-
-impl Silence {
-    /// The same of a device of which no more is at hand than its name and labels.
-    pub fn mutes_with(&self, (device, own): (&Name, &BTreeMap<String, String>), labels: &BTreeMap<String, String>, now: Timestamp) -> bool {
+    /// Whether it mutes an alert of this rule with these labels, about a device of which its name and labels are at hand. What is not
+    /// among them: `rule` and `device` are the names of the two.
+    pub fn mutes(
+        &self,
+        (device, own): (&Name, &BTreeMap<String, String>),
+        (rule, labels): (&Name, &BTreeMap<String, String>),
+        now: Timestamp,
+    ) -> bool {
+        let label = |key: &str| match (labels.get(key), key) {
+            (Some(value), _) => Some(value.as_str()),
+            (None, "rule") => Some(rule.name()),
+            (None, "device") => Some(device.name()),
+            _ => None,
+        };
         now < self.until
             && self.name.namespace() == device.namespace()
-            && self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_labels.iter().all(|(key, value)| label(key) == Some(value))
             && self.devices.as_ref().is_none_or(|devices| devices.matches(own))
     }
 }
@@ -113,11 +118,11 @@ pub fn suppressors(
     desired: &Desired,
     observed: &Observed,
     silences: &[Silence],
-    (device, labels): (&Device, &BTreeMap<String, String>),
+    (device, rule, labels): (&Device, &Name, &BTreeMap<String, String>),
     now: Timestamp,
 ) -> (Vec<Suppressor>, Option<Timestamp>) {
     let (mut by, mut again) = (Vec::new(), Vec::new());
-    for silence in silences.iter().filter(|silence| silence.mutes(device, labels, now)) {
+    for silence in silences.iter().filter(|silence| silence.mutes((&device.name, &device.labels), (rule, labels), now)) {
         again.push(silence.until);
         by.push(Suppressor::Silence { name: silence.name.clone(), until: silence.until, reason: silence.reason.clone() });
     }
@@ -146,4 +151,27 @@ pub fn suppressors(
 fn is_new(rollout: &Rollout, placement: &Placement) -> bool {
     let moving = |result: &RevisionResult| matches!(result, RevisionResult::Progressing | RevisionResult::RollingBack { .. });
     matches!(placement.phase, Phase::Applied | Phase::Restored) && rollout.current().is_some_and(|record| moving(&record.result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_can_mean_one_rule_on_one_device() {
+        let (start, end) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let of = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
+            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let mutes = |wanted: &[(&str, &str)], labels: &[(&str, &str)]| {
+            let silence = Silence { name: Name::parse("s"), match_labels: of(wanted), devices: None, until: end, reason: String::new() };
+            silence.mutes((&Name::parse("web-01"), &of(&[])), (&Name::parse("disk"), &of(labels)), start)
+        };
+        let site = [("site", "ams")];
+        assert!(mutes(&[("rule", "disk"), ("device", "web-01")], &site));
+        assert!(mutes(&[("rule", "disk"), ("site", "ams")], &site));
+        assert!(!mutes(&[("rule", "memory"), ("device", "web-01")], &site) && !mutes(&[("rule", "disk"), ("device", "web-02")], &site));
+        // A label of its own counts.
+        assert!(mutes(&[("device", "blade")], &[("device", "blade")]) && !mutes(&[("device", "web-01")], &[("device", "blade")]));
+    }
 }

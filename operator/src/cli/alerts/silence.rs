@@ -27,10 +27,10 @@ const LISTED: usize = 50;
     after_help = "Examples:\n  evenkeel alerts silence 3f2a --for 2h --reason 'new disk is on its way' > silences/disk.yaml\n  evenkeel alerts silence --device role=web --for 30m --reason 'load test'\n  evenkeel alerts silence -l site=ams --for 1h --reason 'move' --apply"
 )]
 pub(super) struct SilenceArgs {
-    /// An alert's name in the list, or the beginning of it: what has its labels is muted
+    /// An alert's name in the list, or the beginning of it: its rule is muted on its device
     #[arg(conflicts_with_all = ["label", "device"])]
     id: Option<String>,
-    /// A label that alerts must have, KEY=VALUE; may be given several times
+    /// A label that alerts must have, KEY=VALUE, or rule=NAME, device=NAME; may be given several times
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
     /// A label of the devices that they are about, KEY=VALUE; may be given several times
@@ -109,12 +109,10 @@ fn found<'a>(alerts: &'a [Instance], id: &str) -> anyhow::Result<&'a Instance> {
 fn object(args: &SilenceArgs, of: Option<&Instance>, now: Timestamp) -> anyhow::Result<Object> {
     let labels = |pairs: &[(String, String)]| -> BTreeMap<String, String> { pairs.iter().cloned().collect() };
     let (matching, devices) = match of {
-        Some(alert) => (alert.subject.labels.clone(), BTreeMap::new()),
+        // Just this one: what has only the same labels goes on being said.
+        Some(alert) => (one(alert)?, BTreeMap::new()),
         None => (labels(&args.label), labels(&args.device)),
     };
-    if matching.is_empty() && devices.is_empty() {
-        bail!("the alert has no labels by which it could be told from others: give its device a label first");
-    }
     let namespace = args.namespace.clone().or_else(|| of.map(|alert| alert.subject.rule.namespace().to_owned()));
     let namespace = namespace.unwrap_or_else(|| "default".into());
     let named = || {
@@ -137,6 +135,15 @@ fn object(args: &SilenceArgs, of: Option<&Instance>, now: Timestamp) -> anyhow::
     Ok(Object::from_value(Kind::Silence, value)?)
 }
 
+/// By what an alert is told from all others: its rule and its device.
+fn one(alert: &Instance) -> anyhow::Result<BTreeMap<String, String>> {
+    let names = [("rule", &alert.subject.rule), ("device", &alert.subject.device)];
+    if let Some((key, _)) = names.iter().find(|(key, _)| alert.subject.labels.contains_key(*key)) {
+        bail!("the alert has a label `{key}` of its own, so that it can't be told by that: use --label and --device");
+    }
+    Ok(names.into_iter().map(|(key, name)| (key.to_owned(), name.name().to_owned())).collect())
+}
+
 /// What it would mute now, as the engine would decide it.
 async fn preview(engine: &Where, alerts: &[Instance], silence: &Object, now: Timestamp) -> anyhow::Result<()> {
     let Object::Silence(written) = silence else { return Ok(()) };
@@ -150,7 +157,7 @@ async fn preview(engine: &Where, alerts: &[Instance], silence: &Object, now: Tim
     let nothing = BTreeMap::new();
     let muted = |alert: &&Instance| {
         let device = devices.get(&alert.subject.device).unwrap_or(&nothing);
-        alert.counts_as_firing() && silence.mutes_with((&alert.subject.device, device), &alert.subject.labels, now)
+        alert.counts_as_firing() && silence.mutes((&alert.subject.device, device), (&alert.subject.rule, &alert.subject.labels), now)
     };
     let muted: Vec<&Instance> = alerts.iter().filter(muted).collect();
     match muted.len() {
