@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
@@ -97,7 +98,7 @@ impl Fleet {
         for unit in &setup.units {
             device.add_unit(unit)?;
         }
-        let listener = TcpListener::bind((address, PORT)).map_err(io(format!("{address}:{PORT}")))?;
+        let listener = bind(address).map_err(io(format!("{address}:{PORT}")))?;
         listener.set_nonblocking(true).map_err(io(address))?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(io(address))?;
         let stop = &self.shared.stop;
@@ -177,6 +178,17 @@ fn more_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// The fleet that had the block before may still be closing its listeners: two seconds are more than that takes.
+fn bind(address: Ipv4Addr) -> std::io::Result<TcpListener> {
+    for _ in 0..100 {
+        match TcpListener::bind((address, PORT)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => std::thread::sleep(Duration::from_millis(20)),
+            bound => return bound,
+        }
+    }
+    TcpListener::bind((address, PORT))
 }
 
 /// A block of 65 536 loopback addresses that no other fleet on this machine has.
