@@ -18,8 +18,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(300);
 /// After this much more time nothing else comes of the same cause.
 const STILL: Duration = Duration::from_secs(8);
-/// Within this time each device that answers again has been looked at.
-const BACK: Duration = Duration::from_secs(15);
 /// Where the rules of the demo stand.
 const FILE: &str = "watching/demo.yaml";
 /// The device whose disk fills up.
@@ -109,10 +107,7 @@ pub(super) fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result
     nothing_more(&mut mailbox, stop)?;
     println!("\n  One mail, for the one place where somebody has to go.");
     command(fleet, &["explain", "device/web-ams1-01"])?;
-    // Who is behind it first: a switch that is seen again before them leaves them alone for a moment, and they would be said.
-    fleet.order(&names[..away.len()], "well")?;
-    std::thread::sleep(BACK);
-    fleet.order(&[SWITCH], "well")?;
+    fleet.order(&names, "well")?;
     println!("\n  Power is on again.");
     let mail = next(&mut mailbox, stop)?;
     ensure!(mail.subject.contains("RESOLVED") && mail.text.contains(SWITCH), "that mail is of something else: {}", mail.subject);

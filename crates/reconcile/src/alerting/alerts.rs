@@ -25,7 +25,7 @@ use super::groups::{self, Group, Pace};
 use super::notice::Notice;
 use super::rule::Rule;
 use super::state::{Acknowledged, Instance, Timing, Transition, Verdict, advance};
-use super::suppress::{Silence, Suppressor, suppressors};
+use super::suppress::{Silence, Suppressor, returned, suppressors};
 use super::truth::Truth;
 use crate::desired::{Desired, Device};
 use crate::name::Name;
@@ -343,7 +343,11 @@ impl Alerts {
         let before = self.instances.get(&key);
         let subject = rule.subject(around, device, verdict.value.or(before.and_then(|before| before.value)));
         let labels = before.map_or(&subject.labels, |before| &before.subject.labels);
-        let (suppressed, suppressed_until) = self.suppressed(around, rule, device, labels, now);
+        let (mut suppressed, mut suppressed_until) = self.suppressed(around, rule, device, labels, now);
+        if let Some((by, until)) = before.and_then(|before| returned(&before.suppressed, &suppressed, now)) {
+            suppressed.push(by);
+            suppressed_until = suppressed_until.into_iter().chain([until]).min();
+        }
         let keep = Timing { no_data: crds::NoData::Keep, ..rule.timing.clone() };
         let timing = if self.is_settling(rule, &key.1, verdict, now) { &keep } else { &rule.timing };
         let was_flapping = before.is_some_and(|before| before.flaps.flapping);

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alerts::SETTLING;
 use crate::desired::{Desired, Device};
 use crate::name::Name;
 use crate::observed::Observed;
@@ -38,6 +39,13 @@ pub enum Suppressor {
         /// The topmost dead one.
         device: Name,
     },
+    /// That is there again, and who is behind it may not have been looked at since.
+    Returned {
+        /// The one that was dead.
+        device: Name,
+        /// Until when.
+        until: Timestamp,
+    },
     /// A rollout is at work on the device.
     Rollout {
         /// Its Deployment.
@@ -59,6 +67,7 @@ impl fmt::Display for Suppressor {
             Self::Maintenance { until, reason } if reason.is_empty() => write!(f, "maintenance until {until}"),
             Self::Maintenance { until, reason } => write!(f, "maintenance until {until} ({reason})"),
             Self::Parent { device } => write!(f, "behind device/{device}, which is dead"),
+            Self::Returned { device, until } => write!(f, "behind device/{device}, which was dead: looked at again until {until}"),
             Self::Rollout { deployment } => write!(f, "deployment/{deployment} is at work on the device"),
             Self::Inhibited { rule, device } => write!(f, "alertrule/{rule} fires on device/{device}"),
         }
@@ -111,6 +120,20 @@ impl Silence {
             && self.match_labels.iter().all(|(key, value)| label(key) == Some(value))
             && self.devices.as_ref().is_none_or(|devices| devices.matches(own))
     }
+}
+
+/// What follows on a dead parent, by what kept the alert from being said before: what is reached through it is looked at again within
+/// [`SETTLING`].
+pub(super) fn returned(before: &[Suppressor], by: &[Suppressor], now: Timestamp) -> Option<(Suppressor, Timestamp)> {
+    if by.iter().any(|by| matches!(by, Suppressor::Parent { .. })) {
+        return None;
+    }
+    let (device, until) = before.iter().find_map(|before| match before {
+        Suppressor::Parent { device } => Some((device, now.checked_add(SETTLING).ok()?)),
+        Suppressor::Returned { device, until } => Some((device, *until)),
+        _ => None,
+    })?;
+    (now < until).then(|| (Suppressor::Returned { device: device.clone(), until }, until))
 }
 
 /// What keeps an alert about this device from being said, but for other alerts; and when time alone could change that.
