@@ -255,6 +255,25 @@ fn lasted(seconds: i64) -> String {
     duration(seconds as f64)
 }
 
+/// What the fuzz targets put into notices.
+#[cfg(test)]
+pub(crate) const FUZZ: [&str; 14] = [
+    "\"summary\":",
+    "<script>",
+    "</p>",
+    "&lt;",
+    "\\r\\nBcc: x@example.com\\r\\n",
+    "\\u001b",
+    "\\u0000",
+    "\u{202e}",
+    "<!channel>",
+    "é",
+    "\"",
+    ",",
+    "{}",
+    "null",
+];
+
 /// A notice of the fuzz targets, if it is one. Names are checked where they are read, and are none of what is tried.
 #[cfg(test)]
 pub(crate) fn fuzzed(bytes: &[u8]) -> Option<Notice> {
