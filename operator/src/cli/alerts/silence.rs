@@ -162,6 +162,7 @@ async fn preview(engine: &Where, alerts: &[Instance], silence: &Object, now: Tim
     let muted: Vec<&Instance> = alerts.iter().filter(muted).collect();
     match muted.len() {
         0 => eprintln!("of what fires now it would mute nothing"),
+        1 => eprintln!("it would mute 1 alert that fires now:"),
         number => eprintln!("it would mute {} that fire now:", show::count(number, "alert")),
     }
     for alert in muted.iter().take(LISTED) {
