@@ -12,6 +12,7 @@ pub mod logs;
 mod metrics;
 mod places;
 mod problem;
+pub mod rest;
 pub mod server;
 pub mod usage;
 pub mod view;

@@ -1,0 +1,68 @@
+//! Who asks.
+
+use crds::{Kind, Verb};
+use reconcile::access::{self, Decision, Request, What, Who};
+
+use crate::view::View;
+
+/// Who asks, once that is known.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// As the audit log names them.
+    pub name: String,
+    /// As Roles know them.
+    pub who: Who,
+    /// May everything: whoever owns the engine's socket or token, and members of the group `admins`.
+    pub is_admin: bool,
+    /// How they are known.
+    pub by: By,
+    /// What an API token narrows it to; `None`: to nothing less than what its user may.
+    pub scopes: Option<Vec<Scope>>,
+}
+
+/// How somebody is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The owner of the socket.
+    Socket,
+    /// The engine's own token (`--token-file`).
+    Operator,
+    /// A session in a browser.
+    Session,
+    /// An API token.
+    Token,
+    /// A Kubernetes token.
+    Kubernetes,
+}
+
+/// A part of what a user may; an empty list means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// To do what.
+    pub verbs: Vec<Verb>,
+    /// To which kinds.
+    pub kinds: Vec<Kind>,
+}
+
+impl Scope {
+    fn covers(&self, verb: Verb, kind: Kind) -> bool {
+        (self.verbs.is_empty() || self.verbs.contains(&verb)) && (self.kinds.is_empty() || self.kinds.contains(&kind))
+    }
+}
+
+impl Caller {
+    /// Whether they may; if not, why.
+    pub fn may(&self, view: &View, verb: Verb, kind: Kind, namespace: &str, what: What<'_>) -> Result<(), String> {
+        if self.scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(verb, kind))) {
+            return Err(format!("this token may not {} a {}", verb.as_str(), kind.as_str()));
+        }
+        if self.is_admin {
+            return Ok(());
+        }
+        let request = Request { who: &self.who, verb, kind, namespace, what };
+        match access::decide(view.governing(), &view.desired, &request) {
+            Decision::Allowed { .. } => Ok(()),
+            Decision::Denied(denied) => Err(denied.to_string()),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! API tokens.
+
+use super::gate::Routes;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+}
