@@ -31,6 +31,7 @@ use crate::logs;
 use crate::metrics;
 use crate::places::Places;
 use crate::problem::problem;
+use crate::rest;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -103,6 +104,7 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
     match bound {
         Bound::Unix(listener) => {
             let known = |ConnectInfo(caller): ConnectInfo<Caller>, mut request: HttpRequest, next: Next| {
+                request.extensions_mut().insert(rest::caller::Caller::owner(&caller.0, rest::caller::By::Socket));
                 request.extensions_mut().insert(caller);
                 next.run(request)
             };
@@ -150,6 +152,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))
+        .merge(rest::router(&shared))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
         .with_state(shared)
@@ -158,7 +161,7 @@ pub fn router(shared: Shared) -> Router {
 /// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one.
 async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) -> Response {
     let path = request.uri().path();
-    if path.starts_with("/v1") && path != "/v1/status" && read(&shared, |view| view.stands_by) {
+    if (path.starts_with("/v1") || path.starts_with("/api")) && path != "/v1/status" && read(&shared, |view| view.stands_by) {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
     }
     next.run(request).await
@@ -184,10 +187,7 @@ fn user(id: u32) -> String {
     name.unwrap_or_else(|| format!("uid {id}"))
 }
 
-async fn guard(token: Arc<String>, request: HttpRequest, next: Next) -> Response {
-    if !request.uri().path().starts_with("/v1") {
-        return next.run(request).await;
-    }
+async fn guard(token: Arc<String>, mut request: HttpRequest, next: Next) -> Response {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -195,6 +195,10 @@ async fn guard(token: Arc<String>, request: HttpRequest, next: Next) -> Response
         .and_then(|value| value.strip_prefix("Bearer "))
         .unwrap_or_default();
     if same(given.as_bytes(), token.as_bytes()) {
+        request.extensions_mut().insert(rest::caller::Caller::owner("token", rest::caller::By::Operator));
+        return next.run(request).await;
+    }
+    if !request.uri().path().starts_with("/v1") {
         return next.run(request).await;
     }
     problem(StatusCode::UNAUTHORIZED, "a token is needed: put it into EVENKEEL_TOKEN")
