@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use reconcile::alerting::Notice;
 use reconcile::alerting::receiver::{Channel, Receiver};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use crate::error::{Category, Error};
 use crate::guard::Places;
@@ -34,11 +35,27 @@ pub struct Delivered {
     pub notes: Vec<String>,
 }
 
+/// One more whom a notice has reached. The try goes on with the next one when it has been noted down: whatever cuts it, nobody else is told twice.
+#[derive(Debug)]
+pub struct One {
+    /// Who.
+    pub name: String,
+    noted: oneshot::Sender<()>,
+}
+
+impl One {
+    /// It is noted down, as well as can be.
+    pub fn noted(self) {
+        // A try that was given up waits no more.
+        let _ = self.noted.send(());
+    }
+}
+
 /// Whom a notice has reached, of those whom it is for.
 #[derive(Debug, Default)]
 pub struct Reached {
     before: Vec<String>,
-    tell: Option<UnboundedSender<String>>,
+    tell: Option<UnboundedSender<One>>,
     tries: u32,
 }
 
@@ -55,16 +72,18 @@ impl Reached {
         Self { tries, ..self }
     }
 
-    /// One more has it.
-    pub fn took(&self, to: &str) {
-        if let Some(tell) = &self.tell {
-            // Who listens no more has nobody to keep it for.
-            let _ = tell.send(to.to_owned());
+    /// One more has it; returns when that has been noted down.
+    pub async fn took(&self, to: &str) {
+        let Some(tell) = &self.tell else { return };
+        let (noted, wait) = oneshot::channel();
+        // Who listens no more has nobody to keep it for.
+        if tell.send(One { name: to.to_owned(), noted }).is_ok() {
+            let _ = wait.await;
         }
     }
 
     /// By tries before this one; of each further one `tell` hears at once, also where the try does not come to its end.
-    pub fn telling(before: Vec<String>, tell: UnboundedSender<String>) -> Self {
+    pub fn telling(before: Vec<String>, tell: UnboundedSender<One>) -> Self {
         Self { before, tell: Some(tell), tries: 0 }
     }
 }
@@ -91,9 +110,9 @@ impl<'a> Told<'a> {
     }
 
     /// It reached this one.
-    pub(crate) fn took(&mut self, to: &str) {
+    pub(crate) async fn took(&mut self, to: &str) {
         self.reached.push(to.to_owned());
-        self.known.took(to);
+        self.known.took(to).await;
     }
 
     /// It did not reach one. What may still help decides whether it is tried again, and the first of these is what is told.

@@ -26,7 +26,7 @@ mod trial;
 mod webhook;
 mod words;
 
-pub use channels::{Channels, Delivered, Origin, Reached};
+pub use channels::{Channels, Delivered, One, Origin, Reached};
 pub use error::{Category, Error};
 pub use guard::Places;
 pub use heartbeat::Heartbeat;

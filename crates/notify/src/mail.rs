@@ -32,7 +32,7 @@ pub(crate) async fn deliver(
     let mut told = Told::new(reached);
     for to in told.left(&email.to, String::as_str) {
         match channels.mail.send(email, secret, &from, message::address(to)?, &message).await {
-            Ok(()) => told.took(to),
+            Ok(()) => told.took(to).await,
             Err(error) => {
                 // What is not about this recipient, the others would only hear again. That it can't be taken now may be about this one.
                 let ends = !matches!(error.category, Category::Recipient | Category::Refused | Category::Server);

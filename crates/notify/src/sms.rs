@@ -50,7 +50,7 @@ pub(crate) async fn deliver(
     let mut told = Told::new(reached);
     for to in told.left(&sms.to, String::as_str) {
         match one(channels, view, sms, secret, success.as_ref(), (to, &text), now).await {
-            Ok(()) => told.took(to),
+            Ok(()) => told.took(to).await,
             Err(error) => {
                 let ends = matches!(error.category, Category::RateLimited | Category::Connection | Category::Timeout | Category::Tls);
                 told.missed(error);

@@ -336,13 +336,23 @@ async fn a_pager_is_told_of_each_alert() {
     let error = send(&notice, &hook, &pager).await.unwrap_err();
     assert_eq!((error.category, error.retry_after), (Category::RateLimited, Some(Duration::from_secs(60))), "what may still help is said");
     assert_eq!(error.reached, ["a-web-0", "a-web-1", "a-web-2", "a-web-4"], "one that is refused keeps no other one from being told");
-    let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let again = channels().deliver(&notice, &hook, &pager, &Reached::telling(error.reached, tell), at("12:06:00")).await.unwrap();
+    let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel::<notify::One>();
+    let noting = async {
+        let mut told = Vec::new();
+        while let Some(one) = heard.recv().await {
+            assert_eq!(server.asked().len(), 7 + told.len(), "nobody else is told before it is noted down");
+            told.push(one.name.clone());
+            one.noted();
+        }
+        told
+    };
+    let (channels, now) = (channels(), at("12:06:00"));
+    let sending = async {
+        let reached = Reached::telling(error.reached, tell);
+        channels.deliver(&notice, &hook, &pager, &reached, now).await.unwrap()
+    };
+    let (again, told) = tokio::join!(sending, noting);
     assert_eq!(again.reached, ["a-web-3", "a-web-5", "a-web-6", "a-web-7", "a-web-01"]);
-    let mut told = Vec::new();
-    while let Ok(one) = heard.try_recv() {
-        told.push(one);
-    }
     assert_eq!(told, again.reached, "each is told when it has it");
     let last = server.last().json();
     assert_eq!((&last["event_action"], &last["dedup_key"]), (&json!("resolve"), &json!("a-web-01")));

@@ -34,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(30);
 /// Time until a store that refused is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Time until a store that did not take whom a notice reached is asked again.
+const NOTE_AGAIN: Duration = Duration::from_millis(500);
 /// Least time between two looks at how it stands as a whole.
 const STANDING: Duration = Duration::from_secs(2);
 
@@ -225,29 +227,36 @@ impl<D: Deliver> Outbox<D> {
     }
 }
 
-/// One try. Whom it reaches is stored at once, where there are more to reach: whatever cuts it, nobody is told twice but the one before the cut.
+/// One try. Whom it reaches is stored before the next one is told, where there are more to reach: whatever cuts it, nobody is told twice but the one
+/// before the cut. While the store takes nothing, nobody else is told.
 async fn attempt(store: Arc<Store>, deliver: impl Deliver, row: NoticeRow) -> Tried {
     let (tell, mut told) = mpsc::unbounded_channel();
     let mut reached = row.reached.clone();
-    let trying = deliver.deliver(row.notice.clone(), Reached::telling(reached.clone(), tell).after(row.attempts));
-    let mut trying = std::pin::pin!(tokio::time::timeout(LIMIT, trying));
+    let deadline = Instant::now() + LIMIT;
+    let mut trying = std::pin::pin!(deliver.deliver(row.notice.clone(), Reached::telling(reached.clone(), tell).after(row.attempts)));
     let outcome = loop {
         tokio::select! {
             biased;
             outcome = &mut trying => break outcome,
             Some(one) = told.recv() => {
-                reached.push(one);
-                if let Err(error) = store.reached(&row.notice.id, &reached).await {
-                    tracing::debug!(%error, "whom a notice reached could not be stored yet");
+                reached.push(one.name.clone());
+                if tokio::time::timeout_at(deadline, note(&store, &row.notice.id, &reached)).await.is_err() {
+                    break Err(Error::new(Category::Timeout, "whom it reached could not be stored in time"));
                 }
+                one.noted();
             }
+            () = tokio::time::sleep_until(deadline) => break Err(Error::new(Category::Timeout, "no answer in time")),
         }
     };
-    while let Ok(one) = told.try_recv() {
-        reached.push(one);
-    }
-    let outcome = outcome.unwrap_or_else(|_| Err(Error::new(Category::Timeout, "no answer in time")));
     (reached, outcome)
+}
+
+/// Notes down whom a notice has reached, when the store takes it.
+async fn note(store: &Store, id: &str, reached: &[String]) {
+    while let Err(error) = store.reached(id, reached).await {
+        tracing::debug!(%error, "whom a notice reached could not be stored yet");
+        tokio::time::sleep(NOTE_AGAIN).await;
+    }
 }
 
 fn decide(row: &NoticeRow, outcome: &Result<(), Error>, now: Timestamp) -> Delivery {
@@ -302,8 +311,13 @@ mod tests {
                 "broken" => panic!("a defect"),
                 "bad" => Err(Error::new(Category::Refused, "550")),
                 "busy" => Err(Error::new(Category::Server, "451")),
+                "two" => {
+                    reached.took("one").await;
+                    self.0.asked.lock().unwrap().push("the second one".into());
+                    Ok(())
+                }
                 "half" => {
-                    reached.took("+31611111111");
+                    reached.took("+31611111111").await;
                     std::future::pending().await
                 }
                 _ => {
@@ -451,6 +465,22 @@ mod tests {
         let row = store.notice("n-half").await.unwrap().unwrap();
         assert_eq!((row.reached.as_slice(), row.attempts, row.finished_at), (&["+31611111111".to_owned()][..], 0, None));
         assert_eq!(store.due_notices(Timestamp::now(), 4).await.unwrap().len(), 1, "and it is tried again");
+    }
+
+    /// What was sent to somebody and can't be stored is at most one thing of each try.
+    #[tokio::test]
+    async fn nobody_else_is_told_while_the_store_is_away() {
+        let data = tempfile::tempdir().unwrap();
+        let (store, fake) = (open(data.path()).await, Fake::default());
+        put(&store, vec![notice("two", "n")]).await;
+        let row = store.notice("n").await.unwrap().unwrap();
+        let away = open(&data.path().join("away")).await;
+        away.close().await;
+        let trying = attempt(away, fake.clone(), row.clone());
+        assert!(tokio::time::timeout(Duration::from_millis(100), trying).await.is_err(), "it waits");
+        assert_eq!(fake.asked(), ["n"]);
+        let (reached, outcome) = attempt(store.clone(), fake.clone(), row).await;
+        assert!(outcome.is_ok() && reached == ["one"] && fake.asked() == ["n", "n", "the second one"]);
     }
 
     /// What came of a try is kept until the store takes it.

@@ -35,7 +35,7 @@ pub(super) async fn deliver(
         let server = request.server();
         let answer = channels.http.send(request, secret, false, now).await;
         match answer.and_then(|answer| http::judged(&server, &answer, secret)) {
-            Ok(()) => told.took(&said.id),
+            Ok(()) => told.took(&said.id).await,
             Err(error) => {
                 // What is not about this one, the others would only hear again.
                 let ends = error.category != Category::Refused;
