@@ -172,6 +172,7 @@ fn show(figures: &Figures) {
     row("5 000 new Devices from Git into a cluster", "cluster_git_new", "ms", "floor", Some("cluster_floor_new"), "<= 1.2x");
     row("the same, the plain client too in the name of an account", "cluster_git_new", "ms", "floor", Some("cluster_floor_account"), "");
     row("the same against kubectl apply --server-side", "cluster_git_new", "ms", "kubectl", Some("cluster_kubectl_new"), "");
+    row("until `kubectl wait` has seen it, its own start included", "cluster_git_new_said", "ms", "", None, "");
     row("processor time of the operator in that", "cluster_git_new_cpu", "ms", "", None, "");
     row("until each of them has its status", "cluster_git_told", "ms", "", None, "");
     row("the same with nothing changed", "cluster_git_same", "ms", "kubectl", Some("cluster_kubectl_same"), "< 500 ms");

@@ -1,10 +1,9 @@
-//! The floor of applying many new objects: the same bodies by one plain client, so many requests at a time, and nothing around it. Prints
-//! the time in milliseconds. Called by `cargo xtask bench cluster`.
+//! The floor of applying many new objects: the same bodies by one plain client, so many requests at a time, and nothing around it. Called by
+//! `cargo xtask bench cluster`, which has the time from the server's audit log.
 //!
 //! `bench_apply KUBECONFIG NAMESPACE CONCURRENCY [ACCOUNT]`, in the name of that service account of the namespace, and on standard input one object a line, as JSON.
 
 use std::io::BufRead as _;
-use std::time::Instant;
 
 use futures::StreamExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -33,7 +32,6 @@ async fn main() -> Result<(), Error> {
         plural: crds::Kind::Device.plural().into(),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(Client::try_from(config)?, namespace, &resource);
-    let begin = Instant::now();
     let parameters = PatchParams::apply("floor");
     let writes = bodies.iter().map(|body| {
         let (api, parameters) = (&api, &parameters);
@@ -43,8 +41,6 @@ async fn main() -> Result<(), Error> {
         }
     });
     let written: Vec<Result<(), kube::Error>> = futures::stream::iter(writes).buffer_unordered(concurrency.parse()?).collect().await;
-    let taken = begin.elapsed();
     written.into_iter().collect::<Result<(), _>>()?;
-    println!("{}\t{}", if account.is_some() { "cluster_floor_account" } else { "cluster_floor_new" }, taken.as_secs_f64() * 1000.0);
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -205,6 +206,27 @@ impl ControlPlane {
             [&entry["impersonatedUser"], &entry["user"]].into_iter().find_map(|user| user["username"].as_str().map(str::to_owned))
         };
         Ok(entries.filter(|entry| by(entry).as_deref() == Some(&user)).map(|entry| Request::of(&entry)).collect())
+    }
+
+    /// From the first request of this verb on this resource, such as `patch` on `evenkeel.dev/devices`, in a namespace, until the last one was
+    /// answered, by the server's own audit log. `account`: only those in the name of a service account of the namespace, or only others.
+    pub fn span(&self, (verb, resource): (&str, &str), namespace: &str, account: Option<&str>) -> anyhow::Result<(Timestamp, Timestamp)> {
+        let prefix = format!("system:serviceaccount:{namespace}:");
+        let text = std::fs::read_to_string(self.path("audit.log"))?;
+        let mut span = None::<(Timestamp, Timestamp)>;
+        for entry in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let request = Request::of(&entry);
+            let acted_for = entry["impersonatedUser"]["username"].as_str().and_then(|user| user.strip_prefix(&prefix));
+            if (request.verb.as_str(), request.resource.as_str(), request.namespace.as_str()) != (verb, resource, namespace)
+                || acted_for != account
+            {
+                continue;
+            }
+            let at = |field: &str| entry[field].as_str().unwrap_or_default().parse::<Timestamp>();
+            let (begin, end) = (at("requestReceivedTimestamp")?, at("stageTimestamp")?);
+            span = Some(span.map_or((begin, end), |(first, last)| (first.min(begin), last.max(end))));
+        }
+        span.with_context(|| format!("nobody asked for {verb} {resource} in {namespace}"))
     }
 
     /// A token of a service account.
