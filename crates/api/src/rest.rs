@@ -8,30 +8,40 @@
 
 mod acts;
 mod alerts;
+mod answer;
+mod asked;
 mod audit;
 pub mod caller;
 mod events;
+mod fleet;
 pub mod gate;
 mod logs;
-mod objects;
+pub(crate) mod objects;
 mod oidc;
 mod overview;
+mod rights;
 mod rollouts;
 mod samples;
+mod selector;
 mod session;
+mod sight;
 mod tokens;
 mod topology;
 mod users;
 mod writes;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::{Extension, Router};
 
 use crate::server::Shared;
 use gate::Routes;
 
 /// All of them, each with its guard. Who asks has been found out before: see [`caller`].
 pub fn router(shared: &Shared) -> Router<Shared> {
-    routes(shared).router()
+    let lists = Arc::new(fleet::Lists::default());
+    let sights = Arc::new(sight::Sights::default());
+    routes(shared).router().layer(Extension(lists)).layer(Extension(sights))
 }
 
 /// All of them with what they ask for.
@@ -45,6 +55,7 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         objects::routes,
         oidc::routes,
         overview::routes,
+        rights::routes,
         rollouts::routes,
         samples::routes,
         session::routes,

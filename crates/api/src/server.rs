@@ -30,7 +30,7 @@ use crate::hooks::{self, Hooks};
 use crate::logs;
 use crate::metrics;
 use crate::places::Places;
-use crate::problem::problem;
+use crate::problem::{Problem, problem};
 use crate::rest;
 use crate::view::{Ask, Request, Requests, SharedView};
 
@@ -314,8 +314,7 @@ async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Q
 
 /// An object as it was written, with its status, under its `name` here.
 fn written(view: &crate::view::View, kind: crds::Kind, name: &Name, status: impl Serialize) -> Value {
-    let unread = || json!({"apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION), "kind": kind.as_str(), "metadata": {"namespace": name.namespace(), "name": name.name()}});
-    let mut item = view.desired.objects.get(&(kind, name.clone())).map_or_else(unread, |object| object.to_value());
+    let mut item = rest::objects::written(&view.desired, kind, name);
     item["status"] = serde_json::to_value(status).unwrap_or_default();
     if item["status"].is_null() {
         item.as_object_mut().map(|item| item.remove("status"));
@@ -443,15 +442,18 @@ async fn preview(State(shared): State<Shared>, Extension(Caller(by)): Extension<
 
 /// Puts a question to the engine.
 async fn put(shared: &Shared, what: Ask, by: String) -> Response {
+    match ask_engine(shared, what, by).await {
+        Ok(value) => Json(value).into_response(),
+        Err(why) => why.into_response(),
+    }
+}
+
+/// What the engine answers, or why it does not.
+pub(crate) async fn ask_engine(shared: &Shared, what: Ask, by: String) -> Result<Value, Box<Problem>> {
+    let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
     let (reply, answer) = oneshot::channel();
-    if shared.requests.send(Request { what, by, reply }).await.is_err() {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
-    }
-    match answer.await {
-        Ok(Ok(value)) => Json(value).into_response(),
-        Ok(Err(error)) => problem(StatusCode::CONFLICT, error),
-        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"),
-    }
+    shared.requests.send(Request { what, by, reply }).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(StatusCode::CONFLICT, error))
 }
 
 fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {
