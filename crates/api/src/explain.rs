@@ -18,7 +18,7 @@ const LINES: usize = 5;
 const WIDTH: usize = 120;
 
 /// Whether somebody may see a device.
-pub(crate) type Sees<'a> = &'a dyn Fn(&Name) -> bool;
+pub(crate) type Sees<'a> = &'a (dyn Fn(&Name) -> bool + Sync);
 
 /// Explains a device or a Deployment; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {
