@@ -18,6 +18,7 @@ pub mod gate;
 mod logs;
 pub(crate) mod objects;
 mod oidc;
+pub mod openapi;
 mod overview;
 mod rights;
 mod rollouts;
@@ -41,11 +42,11 @@ use gate::Routes;
 pub fn router(shared: &Shared) -> Router<Shared> {
     let lists = Arc::new(fleet::Lists::default());
     let sights = Arc::new(sight::Sights::default());
-    routes(shared).router().layer(Extension(lists)).layer(Extension(sights))
+    routes().router(shared).layer(Extension(lists)).layer(Extension(sights))
 }
 
 /// All of them with what they ask for.
-pub(crate) fn routes(shared: &Shared) -> Routes {
+pub(crate) fn routes() -> Routes {
     let parts = [
         acts::routes,
         alerts::routes,
@@ -54,6 +55,7 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         logs::routes,
         objects::routes,
         oidc::routes,
+        openapi::routes,
         overview::routes,
         rights::routes,
         rollouts::routes,
@@ -64,5 +66,5 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         users::routes,
         writes::routes,
     ];
-    parts.into_iter().fold(Routes::new(shared.clone()), |routes, part| part(routes))
+    parts.into_iter().fold(Routes::default(), |routes, part| part(routes))
 }

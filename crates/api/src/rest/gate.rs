@@ -80,10 +80,8 @@ pub struct Declared {
     pub(super) query: Option<&'static [Param]>,
     /// What is sent.
     pub(super) reads: Option<Shape>,
-    /// What it answers, and with which status.
+    /// What it answers.
     pub(super) answers: Option<Shape>,
-    /// The status of an answer that says yes.
-    pub(super) status: StatusCode,
     /// The media type of an answer that says yes.
     pub(super) media: &'static str,
 }
@@ -95,16 +93,12 @@ impl fmt::Debug for Declared {
 }
 
 /// Routes under `/api/v1`.
+#[derive(Default)]
 pub(crate) struct Routes {
-    shared: Shared,
     added: Vec<(Declared, MethodRouter<Shared>)>,
 }
 
 impl Routes {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared, added: Vec::new() }
-    }
-
     /// One more. `path` is what comes behind `/api/v1`.
     pub(super) fn add<H, T>(mut self, method: Method, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
@@ -120,7 +114,6 @@ impl Routes {
             query: None,
             reads: None,
             answers: None,
-            status: StatusCode::OK,
             media: "application/json",
         };
         self.added.push((declared, on(filter, handler)));
@@ -166,13 +159,13 @@ impl Routes {
     }
 
     /// All of them, each behind its guard; what begins with a kind also without `/v1`.
-    pub(super) fn router(self) -> Router<Shared> {
+    pub(super) fn router(self, shared: &Shared) -> Router<Shared> {
         let mut router = Router::new();
         for (declared, handler) in self.added {
             let is_of_kind = Kind::ALL.iter().any(|kind| declared.path.trim_start_matches('/').split('/').next() == Some(kind.plural()));
             let short = is_of_kind.then(|| format!("/api{}", declared.path));
             let long = format!("/api/v1{}", declared.path);
-            let guard = middleware::from_fn_with_state((self.shared.clone(), Arc::new(declared)), guard);
+            let guard = middleware::from_fn_with_state((shared.clone(), Arc::new(declared)), guard);
             let handler = handler.route_layer(guard);
             if let Some(short) = short {
                 router = router.route(&short, handler.clone());

@@ -1,7 +1,7 @@
 //! Devices: the long list, and what is known of one beside its status.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use axum::Extension;
@@ -329,5 +329,11 @@ pub(crate) fn last_of(shared: &Shared, name: &Name) -> Result<Last, Box<Problem>
 }
 
 async fn series(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPath<(String, String)>, asked: Asked) -> Answer {
-    answer::document(&asked, &shared.store.series(&Name::new(&namespace, &name)).await?)
+    let name = Name::new(&namespace, &name);
+    let stored = shared.store.series(&name).await?;
+    // What was just read for the first time is not stored yet.
+    let last = read(&shared, |view| view.usages.latest(&name));
+    let known = last.iter().flat_map(|usage| usage.values.keys().cloned());
+    let series: BTreeSet<String> = stored.into_iter().chain(known).map(|series| series.to_string()).collect();
+    answer::document(&asked, &series)
 }
