@@ -15,6 +15,7 @@ pub mod caller;
 mod events;
 mod fleet;
 pub mod gate;
+mod limits;
 mod logs;
 pub(crate) mod objects;
 mod oidc;
@@ -33,6 +34,7 @@ mod writes;
 
 use std::sync::Arc;
 
+use axum::routing::any;
 use axum::{Extension, Router};
 
 use crate::server::Shared;
@@ -42,7 +44,10 @@ use gate::Routes;
 pub fn router(shared: &Shared) -> Router<Shared> {
     let lists = Arc::new(fleet::Lists::default());
     let sights = Arc::new(sight::Sights::default());
-    routes().router(shared).layer(Extension(lists)).layer(Extension(sights))
+    let router = routes().router(shared).layer(Extension(lists)).layer(Extension(sights));
+    // What no route is for is answered by none of the others, however long its path is.
+    let router = router.route("/api", any(limits::nothing)).route("/api/{*path}", any(limits::nothing));
+    limits::around(router, Arc::default())
 }
 
 /// All of them with what they ask for.

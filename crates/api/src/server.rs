@@ -29,9 +29,10 @@ use crate::can::Question;
 use crate::hooks::{self, Hooks};
 use crate::logs;
 use crate::metrics;
-use crate::places::Places;
+use crate::places::{Peer, Places};
 use crate::problem::{Problem, problem};
 use crate::rest;
+use crate::served;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -115,7 +116,9 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
             let token = Arc::new(token);
             let app = router(shared)
                 .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))
-                .layer(Extension(Caller("token".into())));
+                .layer(Extension(Caller("token".into())))
+                .layer(middleware::from_fn(from))
+                .into_make_service_with_connect_info::<Peer>();
             axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
         }
     }
@@ -155,6 +158,7 @@ pub fn router(shared: Shared) -> Router {
         .merge(rest::router(&shared))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
+        .layer(middleware::from_fn_with_state(shared.clone(), served::count))
         .with_state(shared)
 }
 
@@ -185,6 +189,12 @@ fn user(id: u32) -> String {
         (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| format!("uid {id}"))
+}
+
+/// Notes where a request comes from.
+async fn from(ConnectInfo(peer): ConnectInfo<Peer>, mut request: HttpRequest, next: Next) -> Response {
+    request.extensions_mut().insert(peer);
+    next.run(request).await
 }
 
 async fn guard(token: Arc<String>, mut request: HttpRequest, next: Next) -> Response {

@@ -37,6 +37,7 @@ pub(crate) struct Which {
 /// What a kind of line is just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LogSort")]
 pub enum Sort {
     /// Never seen from its device before.
     New,

@@ -59,6 +59,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 /// A page of alerts.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AlertList")]
 struct List {
     #[schemars(with = "Vec<Alert>")]
     items: Vec<Value>,
@@ -159,6 +160,7 @@ struct Change {
 /// One alert at length.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AlertDetail")]
 struct Why {
     #[serde(flatten)]
     alert: Alert,
@@ -172,6 +174,7 @@ struct Why {
 
 /// What was decided, and why.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AlertDecision")]
 struct Decision {
     at: Timestamp,
     /// About whom: a receiver; empty for the alert itself.
@@ -182,6 +185,7 @@ struct Decision {
 /// To whom it was said.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AlertTold")]
 struct Told {
     receiver: String,
     at: Timestamp,

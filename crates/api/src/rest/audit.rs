@@ -58,6 +58,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 /// A page of entries.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditList")]
 struct List {
     #[schemars(with = "Vec<Item>")]
     items: Vec<Value>,
@@ -69,6 +70,7 @@ struct List {
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it says how an entry looks")]
+#[schemars(rename = "AuditEntry")]
 struct Item {
     index: u64,
     at: Timestamp,
@@ -88,6 +90,7 @@ struct Item {
 /// Who.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "it says how an entry looks")]
+#[schemars(rename = "AuditActor")]
 struct Actor {
     kind: String,
     name: String,
@@ -96,6 +99,7 @@ struct Actor {
 
 /// Whether the log is whole.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditProof")]
 struct Proof {
     /// Entries.
     size: u64,

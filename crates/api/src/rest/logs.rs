@@ -84,6 +84,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 /// A page of lines.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogList")]
 struct List {
     items: Vec<Line>,
     /// Where the next page begins; null: there is nothing before. A page may have fewer lines than were asked for and still not be the last.
@@ -92,6 +93,7 @@ struct List {
 
 /// A line of log. All of its texts are hostile.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogLine")]
 pub(super) struct Line {
     number: u64,
     received: Timestamp,
@@ -112,6 +114,7 @@ pub(super) struct Line {
 
 /// Kinds of lines.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogTemplates")]
 struct Kinds {
     items: Vec<templates::Kind>,
     total: usize,
@@ -119,6 +122,7 @@ struct Kinds {
 
 /// Who sends lines.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogSenders")]
 struct Senders {
     /// Those that are no device, or send more than they may.
     senders: Vec<Value>,
@@ -130,6 +134,7 @@ struct Senders {
 
 /// Lines over time.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogHistogram")]
 struct Histogram {
     buckets: Vec<Bucket>,
     /// All of the time was looked through; if not, the oldest parts lack lines.
@@ -138,6 +143,7 @@ struct Histogram {
 
 /// A part of the time.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogBucket")]
 struct Bucket {
     /// When it begins.
     at: Timestamp,
@@ -146,6 +152,7 @@ struct Bucket {
 
 /// How many lines.
 #[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[schemars(rename = "LogCounts")]
 struct Counts {
     /// Of severity 0 to 3.
     error: u64,

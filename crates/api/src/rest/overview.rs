@@ -88,6 +88,7 @@ struct Changing {
 
 /// How far a Deployment is.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RolloutInShort")]
 struct Way {
     /// As `NAMESPACE/NAME`.
     deployment: String,
@@ -100,6 +101,7 @@ struct Way {
 
 /// Who did what.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LastAct")]
 struct Act {
     index: u64,
     at: Timestamp,

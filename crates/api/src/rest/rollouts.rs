@@ -51,6 +51,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 /// How a Deployment is rolled out.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rollout")]
 struct Course {
     /// As `NAMESPACE/NAME`.
     deployment: String,
@@ -90,6 +91,7 @@ struct Batch {
 
 /// A device in a batch.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BatchDevice")]
 struct Member {
     /// As `NAMESPACE/NAME`.
     name: String,
@@ -149,6 +151,7 @@ struct Plans {
 
 /// A step under way.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StepUnderWay")]
 struct Flight {
     deployment: String,
     device: String,
@@ -159,6 +162,7 @@ struct Flight {
 
 /// What is put off.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeferredChange")]
 struct Put {
     /// The Deployment, as `NAMESPACE/NAME`.
     deployment: String,
