@@ -27,6 +27,8 @@ mod samples;
 mod selector;
 mod session;
 mod sight;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod topology;
 mod users;

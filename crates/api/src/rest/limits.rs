@@ -119,10 +119,7 @@ async fn as_problem(response: Response) -> Response {
     let words = to_bytes(body, WORDS).await.unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
     let detail = match (status, words.trim()) {
-        (StatusCode::METHOD_NOT_ALLOWED, _) => {
-            let allowed = parts.headers.get(header::ALLOW).and_then(|allowed| allowed.to_str().ok()).unwrap_or_default();
-            format!("this takes {allowed}")
-        }
+        (StatusCode::METHOD_NOT_ALLOWED, _) => "that can't be done here: `Allow` says what can".to_owned(),
         (StatusCode::SERVICE_UNAVAILABLE, "") => "the answer took too long".to_owned(),
         (status, "") => status.canonical_reason().unwrap_or("it can't be answered").to_owned(),
         (_, words) => words.to_owned(),
