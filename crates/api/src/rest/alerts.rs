@@ -297,9 +297,12 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> 
     sight.devices().await;
     let wanted = |alert: &&Instance| {
         let subject = &alert.subject;
+        // What is hidden is not found either.
+        let summary = || sight.masked(&subject.summary);
         let has = |word: &String| {
-            let texts = [subject.summary.as_str(), subject.rule.name(), subject.device.name()];
-            texts.into_iter().chain(subject.labels.values().map(String::as_str)).any(|text| contains(text, word))
+            let texts = [subject.rule.name(), subject.device.name()];
+            contains(&summary(), word)
+                || texts.into_iter().chain(subject.labels.values().map(String::as_str)).any(|text| contains(text, word))
         };
         (states.is_empty() || states.contains(&alert.state))
             && rule.as_ref().is_none_or(|rule| subject.rule == *rule)

@@ -173,8 +173,9 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> 
     let (about, actor) = (asked.one("about").map(about), asked.one("actor"));
     let wanted = |entry: &Entry| {
         let texts = [&entry.verb, &entry.target, &entry.unit, &entry.message, &entry.actor.name, &entry.outcome];
-        let has = |word: &String| texts.into_iter().chain(&entry.changes).any(|text| contains(text, word));
-        actor.is_none_or(|actor| entry.actor.name == actor) && words.iter().all(has) && sees(&sight, entry)
+        // What is hidden is not found either.
+        let has = |word: &String| texts.into_iter().chain(&entry.changes).any(|text| contains(&sight.masked(text), word));
+        actor.is_none_or(|actor| entry.actor.name == actor) && sees(&sight, entry) && words.iter().all(has)
     };
     let (entries, before) = search(&shared.store, about.as_deref(), before, limit, wanted).await?;
     let cursor = before.map(|before| before.to_string());

@@ -82,7 +82,8 @@ async fn rate(State(rates): State<Arc<Rates>>, request: Request, next: Next) -> 
         Ok(()) => next.run(request).await,
         Err(wait) => {
             let seconds = wait.as_secs() + 1;
-            let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, format!("too many requests: come again in {seconds} s")).into_response();
+            let mut response =
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, format!("too many requests: come again in {seconds} s")).into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }

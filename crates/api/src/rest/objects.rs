@@ -8,7 +8,7 @@ use axum::Extension;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::Method;
 use crds::{Kind, Object, Verb};
-use reconcile::{Desired, Name, Target, report};
+use reconcile::{Deferred, Desired, Name, Target, report};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ fn shown(view: &View, sight: &Sight, kind: Kind, name: &Name, fields: &Fields) -
     item["metadata"]["namespace"] = json!(name.namespace());
     item.as_object_mut().map(|item| item.remove("status"));
     if fields.wants("status") {
-        let mut status = status(view, &sight.desired, kind, name);
+        let mut status = status(view, sight, kind, name);
         sight.mask(&mut status);
         item["status"] = status;
     }
@@ -124,15 +124,21 @@ pub(crate) fn written(desired: &Desired, kind: Kind, name: &Name) -> Value {
     desired.objects.get(&(kind, name.clone())).map_or_else(unread, |object: &Arc<Object>| object.to_value())
 }
 
-fn status(view: &View, desired: &Desired, kind: Kind, name: &Name) -> Value {
+fn status(view: &View, sight: &Sight, kind: Kind, name: &Name) -> Value {
+    let desired = &sight.desired;
     fn value(status: impl Serialize) -> Value {
         serde_json::to_value(status).unwrap_or_default()
     }
     match kind {
         Kind::Device => value(report::device(desired, &view.observed, name)),
         Kind::Deployment => {
-            let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
-            value(report::deployment(desired, &view.observed, deferred, name))
+            // What it waits for may name devices.
+            let seen = |deferred: &Deferred| Deferred {
+                waiting_on: crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device)),
+                ..deferred.clone()
+            };
+            let deferred: Vec<Deferred> = view.deferred.get(name).into_iter().flatten().map(seen).collect();
+            value(report::deployment(desired, &view.observed, &deferred, name))
         }
         Kind::AlertRule => value(report::rule(desired, name, view.beyond_limit.get(name).copied().unwrap_or_default())),
         Kind::Repository if view.repositories.contains_key(name) => value(&view.repositories[name]),

@@ -22,7 +22,7 @@ use crate::server::{Shared, read};
 /// Callers whose sight is kept: with 100 000 devices one takes up to a megabyte. Whoever asks when all places are taken has it made anew.
 const CALLERS: usize = 64;
 /// What stands in texts in place of a device that one may not see.
-const HIDDEN: &str = "device/(hidden)";
+const HIDDEN: &str = "(hidden)";
 
 /// What callers may see.
 #[derive(Default)]
@@ -176,17 +176,24 @@ impl Sight {
         })
     }
 
-    /// A text without the devices in it that they may not see.
+    /// A text without the devices in it that they may not see: what is named as `device/NAME`, and each word that is one's name.
     pub(super) fn masked(&self, text: &str) -> String {
-        static DEVICE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\bdevice/([a-z0-9](?:[-a-z0-9./]*[a-z0-9])?)").ok());
+        static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[a-z0-9](?:[-a-z0-9./]*[a-z0-9])?").ok());
         if self.is_all() {
             return text.to_owned();
         }
         // Without the pattern nothing is told at all.
-        let Some(pattern) = &*DEVICE else { return String::new() };
+        let Some(pattern) = &*NAME else { return String::new() };
         let shown = |found: &regex::Captures<'_>| {
-            let is_seen = self.sees_device(&Name::parse(&found[1]));
-            if is_seen { found[0].to_owned() } else { HIDDEN.to_owned() }
+            let word = &found[0];
+            let (is_named, name) = word.strip_prefix("device/").map_or((false, word), |name| (true, name));
+            let name = Name::parse(name);
+            let is_device = is_named || self.desired.devices.contains_key(&name);
+            match (is_device && !self.sees_device(&name), is_named) {
+                (true, true) => format!("device/{HIDDEN}"),
+                (true, false) => HIDDEN.to_owned(),
+                (false, _) => word.to_owned(),
+            }
         };
         pattern.replace_all(text, shown).into_owned()
     }
@@ -197,7 +204,7 @@ impl Sight {
             return;
         }
         match value {
-            Value::String(text) if text.contains("device/") => *text = self.masked(text),
+            Value::String(text) => *text = self.masked(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.mask(item)),
             Value::Object(fields) => fields.values_mut().for_each(|field| self.mask(field)),
             _ => {}

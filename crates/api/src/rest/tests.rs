@@ -84,12 +84,22 @@ fn objects() -> Vec<Arc<Object>> {
     }
     objects.push(object(Kind::DeviceClass, "plain", &json!({}), &json!({"labels": {"class": "plain"}})));
     objects.push(object(Kind::Receiver, "oncall", &json!({}), &json!({"webhook": {"url": "https://example.com/hook"}})));
-    objects.push(object(Kind::Repository, "fleet", &json!({}), &json!({"url": "https://example.com/fleet.git", "ref": {"branch": "main"}})));
+    objects.push(object(
+        Kind::Repository,
+        "fleet",
+        &json!({}),
+        &json!({"url": "https://example.com/fleet.git", "ref": {"branch": "main"}}),
+    ));
     let here = json!({"matchLabels": {"site": "ams1"}});
     let both = json!([{"verbs": ["view", "edit"], "devices": here}]);
     objects.push(role("viewers", "viewer", &json!([{"verbs": ["view"], "devices": here}]), false));
     objects.push(role("editors", "editor", &both, false));
-    objects.push(role("deployers", "deployer", &json!([{"verbs": ["deploy", "rollback"], "kinds": ["Deployment"], "devices": here}]), false));
+    objects.push(role(
+        "deployers",
+        "deployer",
+        &json!([{"verbs": ["deploy", "rollback"], "kinds": ["Deployment"], "devices": here}]),
+        false,
+    ));
     objects.push(role("approvers", "approver", &json!([{"verbs": ["approve"], "kinds": ["Deployment"]}]), false));
     objects.push(role("readers", "reader", &json!([{"verbs": ["view"]}]), false));
     objects.push(role("gone", "suspended", &json!([{"verbs": ["view", "edit"]}]), true));
@@ -148,7 +158,7 @@ fn entry(target: &str) -> Entry {
         plan: String::new(),
         step: String::new(),
         changes: Vec::new(),
-        message: "beside device/web-fra1 and device/web-ams1".into(),
+        message: "web-fra1: beside device/web-fra1 and device/web-ams1.".into(),
         outcome: "done".into(),
         refers_to: None,
     }

@@ -50,7 +50,9 @@ async fn lists_are_filtered_sorted_and_cut() {
     }
     let list = world.document("/api/v1/devices?fields=metadata.name,status.health,status.probes.state&limit=1", &admin()).await;
     assert_eq!(list["items"][0], json!({"metadata": {"name": "sw-ams1"}, "status": {"health": "Healthy", "probes": [{"state": "ok"}]}}));
-    for (query, expected) in [("?state=firing&sort=device", 2), ("?state=pending", 0), ("?rule=load-ams1", 1), ("?suppressed=true", 0), ("?q=fra1", 1)] {
+    for (query, expected) in
+        [("?state=firing&sort=device", 2), ("?state=pending", 0), ("?rule=load-ams1", 1), ("?suppressed=true", 0), ("?q=load-fra1", 1)]
+    {
         assert_eq!(world.document(&format!("/api/v1/alerts{query}"), &admin()).await["total"], expected, "{query}");
     }
 }
@@ -95,7 +97,12 @@ async fn what_did_not_change_is_not_sent_again() {
         assert_eq!(other.status(), StatusCode::OK, "{path}");
     }
     // How an object is written is one part of its tag, how it stands the other.
-    let tag = async || world.send(Method::GET, "/api/v1/devices/default/web-ams1", Some(&admin()), &[]).await.headers()[header::ETAG].to_str().unwrap().to_owned();
+    let tag = async || {
+        world.send(Method::GET, "/api/v1/devices/default/web-ams1", Some(&admin()), &[]).await.headers()[header::ETAG]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
     let before = tag().await;
     world.shared.view.write().unwrap().observed.devices.insert(reconcile::Name::parse("web-ams1"), super::seen("dead"));
     let after = tag().await;
@@ -127,7 +134,8 @@ async fn whatever_says_no_is_a_problem_with_headers() {
     ] {
         let response = world.send(method.clone(), path, Some(&admin()), &[]).await;
         let headers = response.headers().clone();
-        let found = (response.status().as_u16(), headers[header::CONTENT_TYPE].to_str().unwrap(), headers[header::CACHE_CONTROL].to_str().unwrap());
+        let found =
+            (response.status().as_u16(), headers[header::CONTENT_TYPE].to_str().unwrap(), headers[header::CACHE_CONTROL].to_str().unwrap());
         assert_eq!(found, (status, "application/problem+json", "no-store"), "{method} {path}");
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert_eq!(headers.contains_key(header::ALLOW), status == 405, "{path}");

@@ -15,7 +15,8 @@ fn escaped(text: &str) -> String {
 fn hostile_queries_are_answered_or_refused() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new());
-    let names = ["labelSelector", "sort", "fields", "cursor", "q", "limit", "facets", "health", "namespace", "since", "until", "device", "state"];
+    let names =
+        ["labelSelector", "sort", "fields", "cursor", "q", "limit", "facets", "health", "namespace", "since", "until", "device", "state"];
     let text = proptest::prop_oneof![
         any::<String>(),
         "[a-z=!,(). -]{0,30}",

@@ -53,7 +53,11 @@ async fn nothing_of_the_other_site_is_in_anything_that_a_viewer_gets() {
     assert_eq!((&status["devices"], &status["deployments"]), (&json!(2), &json!(1)));
     let audit = world.document("/api/v1/audit", &user("viewer")).await;
     assert_eq!(audit["items"].as_array().unwrap().len(), 1);
-    assert_eq!(audit["items"][0]["message"], "beside device/(hidden) and device/web-ams1");
+    assert_eq!(audit["items"][0]["message"], "(hidden): beside device/(hidden) and device/web-ams1.");
+    for path in ["alerts", "audit"] {
+        let found = world.document(&format!("/api/v1/{path}?q=fra1"), &user("viewer")).await;
+        assert_eq!(found["items"], json!([]), "{path}: what is hidden is not found");
+    }
     let logs = world.document("/api/v1/logs?q=fish", &user("viewer")).await;
     assert_eq!(logs["items"].as_array().unwrap().len(), 1);
     let histogram = world.document("/api/v1/logs/histogram?since=1790000000&until=1790000060", &user("viewer")).await;

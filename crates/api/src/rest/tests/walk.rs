@@ -55,8 +55,12 @@ async fn answers(world: &World, declared: &Declared, role: &str) -> String {
 #[tokio::test]
 async fn every_route_answers_every_role_as_the_table_says() {
     let world = World::new().await;
-    let expected: std::collections::BTreeMap<&str, &str> =
-        TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" : ")).map(|(route, codes)| (route.trim(), codes.trim())).collect();
+    let expected: std::collections::BTreeMap<&str, &str> = TABLE
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" : "))
+        .map(|(route, codes)| (route.trim(), codes.trim()))
+        .collect();
     let (mut wrong, mut routes) = (Vec::new(), 0);
     let all = crate::rest::routes();
     for declared in all.declared() {
