@@ -52,7 +52,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
                     one(kind, state, seen, place, asked)
                 },
             )
-            .says(format!("A {} as it is written, and how it stands", kind.as_str()))
+            .says(format!("One {} as it is written, and how it stands", kind.as_str()))
             .takes(&ONE)
             .shaped(object_of(kind))
     })

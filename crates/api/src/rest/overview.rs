@@ -9,6 +9,7 @@ use axum::http::Method;
 use crds::{Kind, Severity};
 use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
+use reconcile::observed::Health;
 use reconcile::{Target, report};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,6 +28,7 @@ use crate::view::View;
 /// Alerts, entries and rollouts that are shown.
 const TOP: usize = 10;
 const ROLLOUTS: usize = 50;
+const HEALTH: [Health; 4] = [Health::Healthy, Health::Degraded, Health::Unreachable, Health::Unknown];
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -128,18 +130,8 @@ struct Status {
 async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists): Extension<Arc<Lists>>, asked: Asked) -> Answer {
     let seen = sight.devices().await;
     let standing = lists.standing(&sight.fleet, &shared).await;
-    let mut devices: BTreeMap<String, usize> =
-        ["Healthy", "Degraded", "Unreachable", "Unknown"].map(|health| (health.to_owned(), 0)).into();
-    let mut counts = [0_usize; 4];
-    for at in seen.iter() {
-        if let Some(stand) = standing.of.get(*at as usize) {
-            counts[stand.health as usize] += 1;
-        }
-    }
-    use reconcile::observed::Health::{Degraded, Healthy, Unknown, Unreachable};
-    for health in [Healthy, Degraded, Unreachable, Unknown] {
-        devices.insert(format!("{health:?}"), counts[health as usize]);
-    }
+    let is = |at: &u32, health: Health| standing.of.get(*at as usize).is_some_and(|stand| stand.health == health);
+    let devices = HEALTH.map(|health| (format!("{health:?}"), seen.iter().filter(|at| is(at, health)).count()));
     let last = audit::visible(&shared, &sight, TOP).await?;
     let last = last.into_iter().map(|entry| Act {
         index: entry.index,
@@ -164,7 +156,7 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
     let page = read(&shared, |view| Overview {
         wrong: Wrong {
             alerts: by,
-            devices,
+            devices: devices.into(),
             top: firing.iter().take(TOP).map(|alert| Alert::of(view, &sight, alert)).collect(),
             undelivered: undelivered(view, &sight),
             own_network_down: view.own_network_down,

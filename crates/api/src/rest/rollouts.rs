@@ -187,9 +187,13 @@ pub(super) struct Source {
 /// A commit that waits for somebody to agree.
 #[derive(Serialize, JsonSchema)]
 struct TooFar {
+    /// What to agree to it by.
     id: String,
     reason: String,
-    commit: String,
+    /// Devices that it deletes.
+    deleted: usize,
+    /// Devices that it touches.
+    touched: usize,
 }
 
 /// The source as somebody may see it.
@@ -199,7 +203,8 @@ pub(super) fn source(view: &View, sight: &Sight) -> Source {
     let too_far = source.too_far.as_ref().filter(|_| sees_all).map(|too_far| TooFar {
         id: too_far.id.clone(),
         reason: too_far.reason.clone(),
-        commit: too_far.id.split(':').next().unwrap_or_default().to_owned(),
+        deleted: too_far.reach.deleted.len(),
+        touched: too_far.reach.touched.len(),
     });
     Source {
         url: source.url.clone(),
