@@ -87,7 +87,7 @@ fn main() -> ExitCode {
 
 fn generate() -> anyhow::Result<()> {
     // Without naming a package: a single one would have its dependencies built with other features.
-    for example in ["generate", "er", "chart"] {
+    for example in ["generate", "er", "chart", "openapi"] {
         run(cargo().args(["run", "--quiet", "--example", example]))?;
     }
     run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;

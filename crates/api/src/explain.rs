@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crds::AlertState;
+use reconcile::alerting::state::Instance;
 use reconcile::alerting::text::{cut, neutral};
 use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Metric, Name, Series, Target, WaitingOn, parents, report};
@@ -16,16 +17,25 @@ const ALERTS: usize = 20;
 const LINES: usize = 5;
 const WIDTH: usize = 120;
 
+/// Whether somebody may see a device.
+pub(crate) type Sees<'a> = &'a (dyn Fn(&Name) -> bool + Sync);
+
 /// Explains a device or a Deployment; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {
+    explain_to(view, target, &|_| true)
+}
+
+/// The same to somebody who may not see every device: what is counted and listed are those that they see. Where one is named as `device/NAME`
+/// it still is.
+pub(crate) fn explain_to(view: &View, target: &Target, sees: Sees<'_>) -> Option<String> {
     match target {
-        Target::Device(name) => device(view, name),
-        Target::Deployment(name) => deployment(view, name),
+        Target::Device(name) => device(view, name, sees),
+        Target::Deployment(name) => deployment(view, name, sees),
         _ => None,
     }
 }
 
-fn device(view: &View, name: &Name) -> Option<String> {
+fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     view.desired.devices.get(name)?;
     let status = report::device(&view.desired, &view.observed, name);
     let mut text = format!("device/{name} is {} and {}\n", status.health, status.update);
@@ -35,7 +45,7 @@ fn device(view: &View, name: &Name) -> Option<String> {
         let _ = writeln!(text, "  {}{since}: nobody knows how it is", hidden.reason());
     }
     if parents::is_dead(&view.observed, name) {
-        match parents::behind(&view.desired, &view.observed, name).len() {
+        match parents::behind(&view.desired, &view.observed, name).iter().filter(|name| sees(name)).count() {
             0 => {}
             1 => text.push_str("  1 device is behind it\n"),
             count => {
@@ -81,8 +91,37 @@ fn device(view: &View, name: &Name) -> Option<String> {
         deferred.target == target || (deferred.target == deferred.unit && selected.iter().any(|unit| deferred.unit.name() == unit))
     };
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
-    gates(&mut text, view, &own);
+    gates(&mut text, view, &own, sees);
     Some(text)
+}
+
+/// Why an alert stands as it does, as `evenkeel alerts why` says it.
+pub(crate) fn alert(alert: &Instance) -> String {
+    let subject = &alert.subject;
+    let word = format!("{:?}", alert.state).to_lowercase();
+    let mut text = format!("{} {word}: alertrule/{} on device/{}\n", alert.id, subject.rule, subject.device);
+    let _ = writeln!(text, "  {}", neutral(&subject.summary));
+    for line in &subject.lines {
+        let _ = writeln!(text, "    {}", neutral(line));
+    }
+    if let Some(since) = alert.unknown_since {
+        let _ = writeln!(text, "  unknown since {since:.0}: {}", neutral(&alert.unknown_reason));
+    }
+    for by in &alert.suppressed {
+        let _ = writeln!(text, "  not said for now: {}", neutral(&by.to_string()));
+    }
+    if let Some(by) = &alert.acknowledged {
+        let _ = writeln!(text, "  {} looks after it until {:.0}: {}", neutral(&by.by), by.until, neutral(&by.comment));
+    }
+    if let Some(change) = &subject.last_change {
+        let (deployment, revision, commit) = (&change.deployment, &change.revision, neutral(&change.commit));
+        let _ = writeln!(text, "  last change: deployment/{deployment} revision {revision}, commit {commit}, at {:.0}", change.at);
+    }
+    for decision in &alert.decisions {
+        let about = if decision.receiver.is_empty() { String::new() } else { format!("{}: ", decision.receiver) };
+        let _ = writeln!(text, "  {:.0} {about}{}", decision.at, neutral(&decision.text));
+    }
+    text
 }
 
 /// What rules say of it; what is well again does not count.
@@ -147,11 +186,11 @@ fn lines(text: &mut String, view: &View, name: &Name) {
     }
 }
 
-fn deployment(view: &View, name: &Name) -> Option<String> {
+fn deployment(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     let target = Target::Deployment(name.clone());
     let key = (crds::Kind::Deployment, name.clone());
     if !view.desired.stalled.contains_key(&target) && !view.desired.objects.contains_key(&key) {
-        return deleted(view, name);
+        return deleted(view, name, sees);
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     let status = report::deployment(&view.desired, &view.observed, deferred, name);
@@ -187,6 +226,7 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
         .map(|rollout| {
             rollout
                 .in_flight()
+                .filter(|(device, _)| sees(device))
                 .take(20)
                 .map(|(device, placement)| {
                     format!("  step {} on {device}: {:?} since {:.0}", placement.step, placement.phase, placement.since)
@@ -197,12 +237,12 @@ fn deployment(view: &View, name: &Name) -> Option<String> {
     for step in steps {
         let _ = writeln!(text, "{step}");
     }
-    gates(&mut text, view, &deferred.iter().collect::<Vec<_>>());
+    gates(&mut text, view, &deferred.iter().collect::<Vec<_>>(), sees);
     Some(text)
 }
 
 /// One that is not written any more, as long as something of it is left to be done.
-fn deleted(view: &View, name: &Name) -> Option<String> {
+fn deleted(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     let rollout = view.observed.rollouts.get(name)?;
     let deletion = rollout.deletion.as_ref()?;
     let mut text = format!("deployment/{name} is deleted by {} ({})\n", deletion.commit, deletion.author);
@@ -226,7 +266,7 @@ fn deleted(view: &View, name: &Name) -> Option<String> {
         );
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
-    gates(&mut text, view, &deferred.iter().collect::<Vec<_>>());
+    gates(&mut text, view, &deferred.iter().collect::<Vec<_>>(), sees);
     Some(text)
 }
 
@@ -250,8 +290,12 @@ fn stalled(text: &mut String, view: &View, target: &Target) {
     }
 }
 
-fn gates(text: &mut String, view: &View, deferred: &[&Deferred]) {
-    for (deferred, targets) in alike(deferred.iter().copied()).iter().take(50) {
+fn gates(text: &mut String, view: &View, deferred: &[&Deferred], sees: Sees<'_>) {
+    let shown = deferred.iter().copied().filter(|deferred| match &deferred.target {
+        Target::Device(device) => sees(device),
+        _ => true,
+    });
+    for (deferred, targets) in alike(shown).iter().take(50) {
         // A device that is out of sight says itself since when.
         let since = view.waits_since(deferred).filter(|_| !matches!(deferred.waiting_on, WaitingOn::Unreachable { .. }));
         let since = since.map(|since| format!(" (since {since:.0})")).unwrap_or_default();
@@ -260,7 +304,7 @@ fn gates(text: &mut String, view: &View, deferred: &[&Deferred]) {
             "  waits: {}: {}\n         {}{since}\n         cleared by {}",
             named(targets),
             deferred.wants,
-            deferred.waiting_on,
+            seen(&deferred.waiting_on, sees),
             clears(&deferred.waiting_on)
         );
     }
@@ -269,8 +313,17 @@ fn gates(text: &mut String, view: &View, deferred: &[&Deferred]) {
     }
 }
 
+/// The same without the devices that are not seen.
+pub(crate) fn seen(waiting: &WaitingOn, sees: Sees<'_>) -> WaitingOn {
+    let mut seen = waiting.clone();
+    if let WaitingOn::Budget { out, .. } = &mut seen {
+        out.retain(|device| sees(device));
+    }
+    seen
+}
+
 /// Who or what ends this kind of waiting.
-fn clears(waiting: &WaitingOn) -> &'static str {
+pub(crate) fn clears(waiting: &WaitingOn) -> &'static str {
     match waiting {
         WaitingOn::Unreachable { .. } => "the device coming back; it then catches up to the newest revision",
         WaitingOn::Budget { .. } => "the devices that are out coming back, or a larger strategy.maxUnavailable",

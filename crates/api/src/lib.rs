@@ -13,6 +13,7 @@ mod metrics;
 mod places;
 mod problem;
 pub mod rest;
+pub mod served;
 pub mod server;
 pub mod usage;
 pub mod view;

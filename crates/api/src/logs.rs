@@ -42,6 +42,7 @@ pub(crate) async fn lines(State(shared): State<Shared>, Query(query): Query<Line
     let search = Search {
         device: query.device,
         since: query.since.map(jiff::Timestamp::as_microsecond),
+        until: None,
         words: query.words,
         severity: query.severity,
         program: query.program,
@@ -66,7 +67,7 @@ pub(crate) async fn senders(State(shared): State<Shared>) -> Response {
     Json(json!({"senders": senders.senders, "forgotten": senders.forgotten, "journals": journals})).into_response()
 }
 
-fn place(text: &str) -> Option<Place> {
+pub(crate) fn place(text: &str) -> Option<Place> {
     let (received, number) = text.rsplit_once('-')?;
     Some(Place { received: received.parse().ok()?, number: number.parse().ok()? })
 }

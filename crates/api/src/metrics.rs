@@ -88,6 +88,7 @@ pub(crate) fn render(view: &View) -> String {
     outbox(&mut registry, view);
     let checked = view.source.checked_at.map_or(0, |at| at.as_second());
     plain(&mut registry, "source_checked_timestamp_seconds", "When the source was last looked at", checked);
+    view.served.register(&mut registry);
     usage(&mut registry, view);
     let mut text = String::new();
     let _ = encode(&mut text, &registry);

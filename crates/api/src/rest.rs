@@ -8,34 +8,52 @@
 
 mod acts;
 mod alerts;
+mod answer;
+mod asked;
 mod audit;
 pub mod caller;
 mod events;
+mod fleet;
 pub mod gate;
+mod limits;
 mod logs;
-mod objects;
+pub(crate) mod objects;
 mod oidc;
+pub mod openapi;
 mod overview;
+mod rights;
 mod rollouts;
 mod samples;
+mod selector;
 mod session;
+mod sight;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod topology;
 mod users;
 mod writes;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::routing::any;
+use axum::{Extension, Router};
 
 use crate::server::Shared;
 use gate::Routes;
 
 /// All of them, each with its guard. Who asks has been found out before: see [`caller`].
 pub fn router(shared: &Shared) -> Router<Shared> {
-    routes(shared).router()
+    let lists = Arc::new(fleet::Lists::default());
+    let sights = Arc::new(sight::Sights::default());
+    let router = routes().router(shared).layer(Extension(lists)).layer(Extension(sights));
+    // What no route is for is answered by none of the others, however long its path is.
+    let router = router.route("/api", any(limits::nothing)).route("/api/{*path}", any(limits::nothing));
+    limits::around(router, Arc::default())
 }
 
 /// All of them with what they ask for.
-pub(crate) fn routes(shared: &Shared) -> Routes {
+pub(crate) fn routes() -> Routes {
     let parts = [
         acts::routes,
         alerts::routes,
@@ -44,7 +62,9 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         logs::routes,
         objects::routes,
         oidc::routes,
+        openapi::routes,
         overview::routes,
+        rights::routes,
         rollouts::routes,
         samples::routes,
         session::routes,
@@ -53,5 +73,5 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         users::routes,
         writes::routes,
     ];
-    parts.into_iter().fold(Routes::new(shared.clone()), |routes, part| part(routes))
+    parts.into_iter().fold(Routes::default(), |routes, part| part(routes))
 }

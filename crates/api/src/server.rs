@@ -29,9 +29,10 @@ use crate::can::Question;
 use crate::hooks::{self, Hooks};
 use crate::logs;
 use crate::metrics;
-use crate::places::Places;
-use crate::problem::problem;
+use crate::places::{Peer, Places};
+use crate::problem::{Problem, problem};
 use crate::rest;
+use crate::served;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -115,7 +116,9 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
             let token = Arc::new(token);
             let app = router(shared)
                 .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))
-                .layer(Extension(Caller("token".into())));
+                .layer(Extension(Caller("token".into())))
+                .layer(middleware::from_fn(from))
+                .into_make_service_with_connect_info::<Peer>();
             axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
         }
     }
@@ -155,6 +158,7 @@ pub fn router(shared: Shared) -> Router {
         .merge(rest::router(&shared))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
+        .layer(middleware::from_fn_with_state(shared.clone(), served::count))
         .with_state(shared)
 }
 
@@ -185,6 +189,12 @@ fn user(id: u32) -> String {
         (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| format!("uid {id}"))
+}
+
+/// Notes where a request comes from.
+async fn from(ConnectInfo(peer): ConnectInfo<Peer>, mut request: HttpRequest, next: Next) -> Response {
+    request.extensions_mut().insert(peer);
+    next.run(request).await
 }
 
 async fn guard(token: Arc<String>, mut request: HttpRequest, next: Next) -> Response {
@@ -314,8 +324,7 @@ async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Q
 
 /// An object as it was written, with its status, under its `name` here.
 fn written(view: &crate::view::View, kind: crds::Kind, name: &Name, status: impl Serialize) -> Value {
-    let unread = || json!({"apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION), "kind": kind.as_str(), "metadata": {"namespace": name.namespace(), "name": name.name()}});
-    let mut item = view.desired.objects.get(&(kind, name.clone())).map_or_else(unread, |object| object.to_value());
+    let mut item = rest::objects::written(&view.desired, kind, name);
     item["status"] = serde_json::to_value(status).unwrap_or_default();
     if item["status"].is_null() {
         item.as_object_mut().map(|item| item.remove("status"));
@@ -443,15 +452,18 @@ async fn preview(State(shared): State<Shared>, Extension(Caller(by)): Extension<
 
 /// Puts a question to the engine.
 async fn put(shared: &Shared, what: Ask, by: String) -> Response {
+    match ask_engine(shared, what, by).await {
+        Ok(value) => Json(value).into_response(),
+        Err(why) => why.into_response(),
+    }
+}
+
+/// What the engine answers, or why it does not.
+pub(crate) async fn ask_engine(shared: &Shared, what: Ask, by: String) -> Result<Value, Box<Problem>> {
+    let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
     let (reply, answer) = oneshot::channel();
-    if shared.requests.send(Request { what, by, reply }).await.is_err() {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
-    }
-    match answer.await {
-        Ok(Ok(value)) => Json(value).into_response(),
-        Ok(Err(error)) => problem(StatusCode::CONFLICT, error),
-        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"),
-    }
+    shared.requests.send(Request { what, by, reply }).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(StatusCode::CONFLICT, error))
 }
 
 fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {

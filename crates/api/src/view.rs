@@ -57,6 +57,8 @@ pub struct View {
     pub journals: BTreeMap<Name, JournalView>,
     /// How lines of logs are kept.
     pub log_keeping: LogKeeping,
+    /// What was asked of us.
+    pub served: crate::served::Served,
     /// How it stands with what is to be said.
     pub outbox: Outbox,
     /// Passes of the loop since the start.

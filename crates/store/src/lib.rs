@@ -39,7 +39,9 @@ pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use error::Error;
 pub use last::LastReading;
 pub use log::Filter;
-pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};
+pub use logs::{
+    Forgotten, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogPart, LogTail, LogTemplate, Place, Search, Unarchived,
+};
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};

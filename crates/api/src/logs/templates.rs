@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use reconcile::{LogSaid, LogsSeen, Name};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Sees;
 use crate::problem::problem;
 use crate::server::{Shared, read};
 
@@ -22,17 +23,21 @@ const PARTS: i64 = 24;
 /// Devices that are named of one kind.
 const DEVICES: usize = 5;
 
+/// Devices whose lines are counted for somebody who may not see all.
+const COUNTED: usize = 200;
+
 /// Which kinds of lines.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Which {
-    device: Option<String>,
-    since: Option<Timestamp>,
-    only: Option<Sort>,
+    pub(crate) device: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) only: Option<Sort>,
 }
 
 /// What a kind of line is just now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LogSort")]
 pub enum Sort {
     /// Never seen from its device before.
     New,
@@ -43,8 +48,9 @@ pub enum Sort {
 }
 
 /// A kind of line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LogTemplate")]
 pub struct Kind {
     /// The template's id: `evenkeel logs --template` shows its lines.
     pub template: String,
@@ -69,13 +75,29 @@ pub struct Kind {
 }
 
 pub(crate) async fn templates(State(shared): State<Shared>, Query(which): Query<Which>) -> Response {
+    match found(&shared, &which, None).await {
+        Ok(kinds) => Json(kinds).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// The kinds of lines that there are, those that are new first; from devices that are seen, if not from all.
+pub(crate) async fn found(shared: &Shared, which: &Which, sees: Option<Sees<'_>>) -> Result<Vec<Kind>, store::Error> {
     let now = Timestamp::now().as_second();
     let since = which.since.map_or(now - SINCE, Timestamp::as_second).clamp(now - LONGEST, now - 1);
     let device = which.device.as_deref();
-    let (kinds, rates) = tokio::join!(shared.store.log_kinds(device, since_seen(since), false), shared.store.log_rates(device, since));
-    let (kinds, rates) = match kinds.and_then(|kinds| Ok((kinds, rates?))) {
-        Ok(found) => found,
-        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    let mut kinds = shared.store.log_kinds(device, since_seen(since), false).await?;
+    let rates = match sees {
+        Some(sees) => {
+            kinds.retain(|kind| sees(&Name::parse(&kind.device)));
+            let mut rates = Vec::new();
+            let devices: BTreeSet<&str> = kinds.iter().map(|kind| kind.device.as_str()).collect();
+            for device in devices.into_iter().take(COUNTED) {
+                rates.extend(shared.store.log_rates(Some(device), since).await?);
+            }
+            rates
+        }
+        None => shared.store.log_rates(device, since).await?,
     };
     let mut parts: HashMap<String, (Vec<u64>, i64)> = HashMap::new();
     let length = (now - since).max(1);
@@ -86,7 +108,7 @@ pub(crate) async fn templates(State(shared): State<Shared>, Query(which): Query<
         *last = count.slot.max(*last);
     }
     let mut found: BTreeMap<String, Kind> = BTreeMap::new();
-    let stands_out = read(&shared, |view| {
+    let stands_out = read(shared, |view| {
         let of = |name: &str| view.observed.logs.get(&Name::parse(name)).cloned();
         kinds.iter().map(|kind| of(&kind.device)).collect::<Vec<_>>()
     });
@@ -120,7 +142,7 @@ pub(crate) async fn templates(State(shared): State<Shared>, Query(which): Query<
     let wanted = |kind: &Kind| which.only.is_none_or(|only| kind.is.contains(&only));
     let mut kinds: Vec<Kind> = found.into_values().filter(wanted).collect();
     kinds.sort_by_key(|kind| std::cmp::Reverse((kind.first.max(since), kind.lines)));
-    Json(kinds).into_response()
+    Ok(kinds)
 }
 
 /// What goes on coming is stored as seen once in an hour, and what has vanished may be a day ago.

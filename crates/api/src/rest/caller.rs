@@ -1,6 +1,7 @@
 //! Who asks.
 
 use crds::{Kind, Verb};
+use reconcile::Desired;
 use reconcile::access::{self, Decision, Request, What, Who};
 
 use crate::view::View;
@@ -56,16 +57,33 @@ impl Caller {
         Self { name: name.to_owned(), who: Who::default(), is_admin: true, by, scopes: None }
     }
 
+    /// Whether what they hold is for that at all.
+    pub(super) fn is_in_scope(&self, verb: Verb, kind: Kind) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(verb, kind)))
+    }
+
     /// Whether they may; if not, why.
     pub fn may(&self, view: &View, verb: Verb, kind: Kind, namespace: &str, what: What<'_>) -> Result<(), String> {
-        if self.scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(verb, kind))) {
+        self.may_by(view.governing(), &view.desired, (verb, kind), namespace, what)
+    }
+
+    /// The same, by the Roles that `roles` has, for the devices of `fleet`.
+    pub(crate) fn may_by(
+        &self,
+        roles: &Desired,
+        fleet: &Desired,
+        (verb, kind): (Verb, Kind),
+        namespace: &str,
+        what: What<'_>,
+    ) -> Result<(), String> {
+        if !self.is_in_scope(verb, kind) {
             return Err(format!("this token may not {} a {}", verb.as_str(), kind.as_str()));
         }
         if self.is_admin {
             return Ok(());
         }
         let request = Request { who: &self.who, verb, kind, namespace, what };
-        match access::decide(view.governing(), &view.desired, &request) {
+        match access::decide(roles, fleet, &request) {
             Decision::Allowed { .. } => Ok(()),
             Decision::Denied(denied) => Err(denied.to_string()),
         }

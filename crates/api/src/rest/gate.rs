@@ -1,18 +1,24 @@
 //! Routes, each with what it asks of its caller.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{MethodFilter, on};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use crds::{Kind, Verb};
 use reconcile::Name;
 use reconcile::access::What;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::asked;
 use super::caller::Caller;
-use crate::problem::problem;
+use crate::problem::Problem;
 use crate::server::{Shared, read};
 
 /// What a route asks of its caller.
@@ -30,90 +36,183 @@ pub enum Access {
     Kind(Verb, Kind),
 }
 
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Known => f.write_str("known"),
+            Self::Admin => f.write_str("admin"),
+            Self::Object(verb, kind) => write!(f, "{} this {}", verb.as_str(), kind.as_str()),
+            Self::Kind(verb, kind) => write!(f, "{} every {}", verb.as_str(), kind.as_str()),
+        }
+    }
+}
+
+/// A parameter in the query of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says, for people.
+    pub what: &'static str,
+}
+
+/// A parameter.
+pub(super) const fn param(name: &'static str, what: &'static str) -> Param {
+    Param { name, what }
+}
+
+/// The schema of a body.
+pub(super) type Shape = Arc<dyn Fn(&mut SchemaGenerator) -> Schema + Send + Sync>;
+
 /// A route as it was declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Declared {
     /// Method.
     pub method: Method,
     /// Path with its parameters.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// What it asks for.
     pub access: Access,
+    /// What it is for.
+    pub(super) summary: Cow<'static, str>,
+    /// What may stand in its query; any other is refused. `None`: the handler sees to that itself.
+    pub(super) query: Option<&'static [Param]>,
+    /// What is sent.
+    pub(super) reads: Option<Shape>,
+    /// What it answers.
+    pub(super) answers: Option<Shape>,
+    /// The media type of an answer that says yes.
+    pub(super) media: &'static str,
+}
+
+impl fmt::Debug for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.method, self.path, self.access)
+    }
 }
 
 /// Routes under `/api/v1`.
+#[derive(Default)]
 pub(crate) struct Routes {
-    shared: Shared,
-    router: Router<Shared>,
-    declared: Vec<Declared>,
+    added: Vec<(Declared, MethodRouter<Shared>)>,
 }
 
 impl Routes {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared, router: Router::new(), declared: Vec::new() }
-    }
-
     /// One more. `path` is what comes behind `/api/v1`.
-    pub(super) fn add<H, T>(mut self, method: Method, path: &'static str, access: Access, handler: H) -> Self
+    pub(super) fn add<H, T>(mut self, method: Method, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
         H: Handler<T, Shared>,
         T: 'static,
     {
         let Ok(filter) = MethodFilter::try_from(method.clone()) else { return self };
-        let guard = middleware::from_fn_with_state((self.shared.clone(), access), guard);
-        self.router = self.router.route(&format!("/api/v1{path}"), on(filter, handler).route_layer(guard));
-        self.declared.push(Declared { method, path, access });
+        let declared = Declared {
+            method,
+            path: path.into(),
+            access,
+            summary: "".into(),
+            query: None,
+            reads: None,
+            answers: None,
+            media: "application/json",
+        };
+        self.added.push((declared, on(filter, handler)));
         self
     }
 
-    pub(super) fn router(self) -> Router<Shared> {
-        self.router
+    fn last(mut self, change: impl FnOnce(&mut Declared)) -> Self {
+        if let Some((declared, _)) = self.added.last_mut() {
+            change(declared);
+        }
+        self
+    }
+
+    /// What the last one is for.
+    pub(super) fn says(self, summary: impl Into<Cow<'static, str>>) -> Self {
+        self.last(|declared| declared.summary = summary.into())
+    }
+
+    /// What may stand in the query of the last one, and nothing else.
+    pub(super) fn takes(self, query: &'static [Param]) -> Self {
+        self.last(|declared| declared.query = Some(query))
+    }
+
+    /// What is sent to the last one.
+    #[expect(dead_code, reason = "routes that write say so with this")]
+    pub(super) fn reads<T: JsonSchema>(self) -> Self {
+        self.last(|declared| declared.reads = Some(Arc::new(|schemas| schemas.subschema_for::<T>())))
+    }
+
+    /// What the last one answers.
+    pub(super) fn answers<T: JsonSchema>(self) -> Self {
+        self.shaped(Arc::new(|schemas| schemas.subschema_for::<T>()))
+    }
+
+    /// The same, where no type of ours has that shape.
+    pub(super) fn shaped(self, shape: Shape) -> Self {
+        self.last(|declared| declared.answers = Some(shape))
+    }
+
+    /// The media type of what the last one answers, if not JSON.
+    pub(super) fn media(self, media: &'static str) -> Self {
+        self.last(|declared| declared.media = media)
+    }
+
+    /// All of them, each behind its guard; what begins with a kind also without `/v1`.
+    pub(super) fn router(self, shared: &Shared) -> Router<Shared> {
+        let mut router = Router::new();
+        for (declared, handler) in self.added {
+            let is_of_kind = Kind::ALL.iter().any(|kind| declared.path.trim_start_matches('/').split('/').next() == Some(kind.plural()));
+            let short = is_of_kind.then(|| format!("/api{}", declared.path));
+            let long = format!("/api/v1{}", declared.path);
+            let guard = middleware::from_fn_with_state((shared.clone(), Arc::new(declared)), guard);
+            let handler = handler.route_layer(guard);
+            if let Some(short) = short {
+                router = router.route(&short, handler.clone());
+            }
+            router = router.route(&long, handler);
+        }
+        router
     }
 
     /// All that were added.
-    #[cfg(test)]
-    pub(crate) fn declared(&self) -> &[Declared] {
-        &self.declared
+    pub(crate) fn declared(&self) -> impl Iterator<Item = &Declared> {
+        self.added.iter().map(|(declared, _)| declared)
     }
 }
 
-async fn guard(State((shared, access)): State<(Shared, Access)>, params: RawPathParams, request: Request, next: Next) -> Response {
+async fn guard(State((shared, declared)): State<(Shared, Arc<Declared>)>, params: RawPathParams, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
-    match allowed(&shared, access, caller, &params) {
+    let allowed = allowed(&shared, declared.access, caller, &params);
+    match allowed.and_then(|()| declared.query.map_or(Ok(()), |query| asked::only(request.uri(), query))) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     }
 }
 
-#[expect(clippy::result_large_err, reason = "it is answered at once")]
-fn allowed(shared: &Shared, access: Access, caller: Option<&Caller>, params: &RawPathParams) -> Result<(), Response> {
+fn allowed(shared: &Shared, access: Access, caller: Option<&Caller>, params: &RawPathParams) -> Result<(), Box<Problem>> {
     if access == Access::Anyone {
         return Ok(());
     }
-    let Some(caller) = caller else { return Err(problem(StatusCode::UNAUTHORIZED, "sign in, or send a token")) };
+    let Some(caller) = caller else { return Err(Problem::new(StatusCode::UNAUTHORIZED, "sign in, or send a token")) };
     let param = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     let namespace = param("namespace").unwrap_or("default");
+    let forbidden = |why: String| Problem::new(StatusCode::FORBIDDEN, why);
     match access {
         Access::Anyone | Access::Known => Ok(()),
         Access::Admin if caller.is_admin && caller.scopes.is_none() => Ok(()),
-        Access::Admin => Err(problem(StatusCode::FORBIDDEN, "only administrators may do that: members of the group `admins`")),
-        Access::Kind(verb, kind) => {
-            read(shared, |view| caller.may(view, verb, kind, namespace, What::Any)).map_err(|why| problem(StatusCode::FORBIDDEN, why))
-        }
+        Access::Admin => Err(forbidden("only administrators may do that: members of the group `admins`".into())),
+        Access::Kind(verb, kind) => read(shared, |view| caller.may(view, verb, kind, namespace, What::Any)).map_err(forbidden),
         Access::Object(verb, kind) => {
             let name = Name::new(namespace, param("name").unwrap_or_default());
-            let missing = || problem(StatusCode::NOT_FOUND, format!("there is no {} {name}", kind.as_str().to_lowercase()));
             read(shared, |view| {
                 let object = view.desired.objects.get(&(kind, name.clone()));
                 // What is not there is as what may not be seen.
                 let what = object.map_or(What::Any, |object| What::Object(object));
-                let sees = caller.may(view, Verb::View, kind, namespace, what);
-                let may = caller.may(view, verb, kind, namespace, what);
-                match (object.is_some(), sees, may) {
-                    (_, Ok(()), Ok(())) | (_, Err(_), Ok(())) => Ok(()),
-                    (true, Ok(()), Err(why)) => Err(problem(StatusCode::FORBIDDEN, why)),
-                    _ => Err(missing()),
-                }
+                let Err(why) = caller.may(view, verb, kind, namespace, what) else { return Ok(()) };
+                let is_seen = object.is_some() && caller.may(view, Verb::View, kind, namespace, what).is_ok();
+                let missing = || Problem::missing(format!("there is no {} {name}", kind.as_str().to_lowercase()));
+                Err(if is_seen { forbidden(why) } else { missing() })
             })
         }
     }

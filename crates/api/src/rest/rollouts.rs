@@ -1,7 +1,358 @@
 //! Rollouts, plans and the source.
 
-use super::gate::Routes;
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{Method, StatusCode};
+use crds::{Kind, Verb};
+use jiff::Timestamp;
+use reconcile::access::What;
+use reconcile::{Deferred, Name, Placement, Rollout, Target, report};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{self, Answer};
+use super::asked::Asked;
+use super::caller::Caller;
+use super::gate::{Access, Param, Routes, param};
+use super::sight::{Seen, Sight};
+use crate::problem::Problem;
+use crate::server::{self, Shared, read};
+use crate::view::{Ask, View};
+
+/// What is shown of plans: as many steps under way, and as much that is put off.
+const PAGE: usize = 1000;
+
+const PREVIEW: [Param; 2] = [
+    param("revision", "Branch, tag or commit; what is in force if nothing is said."),
+    param("repository", "The Repository whose it is, as `NAMESPACE/NAME`; in a cluster only."),
+];
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
+        .add(Method::GET, "/rollouts/{namespace}/{name}", Access::Object(Verb::View, Kind::Deployment), one)
+        .says("How a Deployment is rolled out: its batches, how each device stands, and what it waits for")
+        .takes(&[])
+        .answers::<Course>()
+        .add(Method::GET, "/plans", Access::Known, plans)
+        .says("What is done now, and what is put off and why; of what one may see")
+        .takes(&[])
+        .answers::<Plans>()
+        .add(Method::GET, "/plans/preview", Access::Kind(Verb::View, Kind::Deployment), preview)
+        .says("What would come of a revision if it were in force; for those who may see every Deployment and Device")
+        .takes(&PREVIEW)
+        .add(Method::GET, "/source", Access::Known, in_force)
+        .says("Where what is desired comes from, and how that went last")
+        .takes(&[])
+        .answers::<Source>()
+}
+
+/// How a Deployment is rolled out.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rollout")]
+struct Course {
+    /// As `NAMESPACE/NAME`.
+    deployment: String,
+    /// Where it stands, in a word.
+    phase: String,
+    /// Somebody said stop.
+    paused: Option<Pause>,
+    /// Revisions, the oldest first.
+    history: Vec<Value>,
+    /// What was done on each device, by `NAMESPACE/NAME`; of those that one may see.
+    placements: BTreeMap<String, Value>,
+    batches: Vec<Batch>,
+    waits: Vec<Wait>,
+    /// What the current batch has to pass before the next one.
+    gates: Vec<Gate>,
+}
+
+/// Somebody said stop.
+#[derive(Serialize, JsonSchema)]
+struct Pause {
+    by: String,
+    at: Timestamp,
+}
+
+/// A batch of the newest revision.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Batch {
+    /// From 1.
+    number: usize,
+    opened_at: Timestamp,
+    /// It takes all devices that are left.
+    takes_rest: bool,
+    /// Of those that one may see.
+    devices: Vec<Member>,
+}
+
+/// A device in a batch.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BatchDevice")]
+struct Member {
+    /// As `NAMESPACE/NAME`.
+    name: String,
+    /// `waiting` as long as nothing was done, else `preparing`, `prepared`, `applying`, `applied`, `rebooting`, `failed`, `restoring`,
+    /// `restored`, `removing`.
+    phase: String,
+    /// The revision that it was done for.
+    revision: Option<u32>,
+    since: Option<Timestamp>,
+    step: Option<String>,
+    problem: Option<String>,
+    health: String,
+}
+
+/// Something that is put off.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Wait {
+    /// Whose: `device/NAME`, or the Deployment's as a whole.
+    target: String,
+    wants: String,
+    waiting_on: Waiting,
+    text: String,
+    since: Option<Timestamp>,
+    /// Who or what can end it.
+    cleared_by: &'static str,
+}
+
+/// What it waits on: the word, and what belongs to it.
+#[derive(Serialize, JsonSchema)]
+struct Waiting {
+    /// `Unreachable`, `Budget`, `Window`, `Approval`, `Soak`, `Health`, `Alert`, `Dependency`, `Lock`, `Maintenance`, `NoWayBack` or
+    /// `Suspended`.
+    kind: &'static str,
+    #[serde(flatten)]
+    of: BTreeMap<String, Value>,
+}
+
+/// A condition for going on.
+#[derive(Serialize, JsonSchema)]
+struct Gate {
+    name: String,
+    /// `passed`, `waiting`.
+    state: &'static str,
+    text: String,
+}
+
+/// What is done and put off.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Plans {
+    /// The commit in force.
+    revision: Value,
+    in_flight: Vec<Flight>,
+    deferred: Vec<Put>,
+}
+
+/// A step under way.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StepUnderWay")]
+struct Flight {
+    deployment: String,
+    device: String,
+    step: String,
+    phase: Value,
+    since: Timestamp,
+}
+
+/// What is put off.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeferredChange")]
+struct Put {
+    /// The Deployment, as `NAMESPACE/NAME`.
+    deployment: String,
+    #[serde(flatten)]
+    wait: Wait,
+}
+
+/// Where what is desired comes from.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Source {
+    url: String,
+    in_force: String,
+    author: String,
+    checked_at: Option<Timestamp>,
+    problem: Option<String>,
+    too_far: Option<TooFar>,
+    /// What is wrong with its files; for those who may see every Repository, since it names anything.
+    findings: Vec<String>,
+}
+
+/// A commit that waits for somebody to agree.
+#[derive(Serialize, JsonSchema)]
+struct TooFar {
+    /// What to agree to it by.
+    id: String,
+    reason: String,
+    /// Devices that it deletes.
+    deleted: usize,
+    /// Devices that it touches.
+    touched: usize,
+}
+
+/// The source as somebody may see it.
+pub(super) fn source(view: &View, sight: &Sight) -> Source {
+    let sees_all = sight.sees_every(Kind::Repository, "default");
+    let source = &view.source;
+    let too_far = source.too_far.as_ref().filter(|_| sees_all).map(|too_far| TooFar {
+        id: too_far.id.clone(),
+        reason: too_far.reason.clone(),
+        deleted: too_far.reach.deleted.len(),
+        touched: too_far.reach.touched.len(),
+    });
+    Source {
+        url: source.url.clone(),
+        in_force: source.in_force.clone(),
+        author: source.author.clone(),
+        checked_at: source.checked_at,
+        problem: source.problem.as_ref().map(|problem| sight.masked(problem)),
+        too_far,
+        findings: if sees_all { source.findings.clone() } else { Vec::new() },
+    }
+}
+
+async fn in_force(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
+    answer::document(&asked, &read(&shared, |view| source(view, &sight)))
+}
+
+fn wait(view: &View, sight: &Sight, deferred: &Deferred) -> Wait {
+    let seen = crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device));
+    let fields = serde_json::to_value(&seen).ok().and_then(|mut value| match value.as_object_mut()?.values_mut().next()? {
+        Value::Object(fields) => Some(std::mem::take(fields)),
+        _ => None,
+    });
+    let mut of: BTreeMap<String, Value> = fields.into_iter().flatten().collect();
+    of.values_mut().for_each(|value| sight.mask(value));
+    Wait {
+        target: sight.masked(&deferred.target.to_string()),
+        wants: sight.masked(&deferred.wants),
+        waiting_on: Waiting { kind: seen.word(), of },
+        text: sight.masked(&seen.to_string()),
+        since: view.waits_since(deferred),
+        cleared_by: crate::explain::clears(&seen),
+    }
+}
+
+fn is_seen(sight: &Sight, deferred: &Deferred) -> bool {
+    match &deferred.target {
+        Target::Device(device) => sight.sees_device(device),
+        _ => true,
+    }
+}
+
+async fn one(
+    State(shared): State<Shared>,
+    Seen(sight): Seen,
+    UrlPath((namespace, name)): UrlPath<(String, String)>,
+    asked: Asked,
+) -> Answer {
+    let name = Name::new(&namespace, &name);
+    let course = read(&shared, |view| {
+        let rollout = view.observed.rollouts.get(&name)?.clone();
+        let deferred = view.deferred.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let status = report::deployment(&sight.desired, &view.observed, deferred, &name);
+        let seen = |(device, _): &(&Name, &Placement)| sight.sees_device(device);
+        let waits: Vec<Wait> =
+            deferred.iter().filter(|deferred| is_seen(&sight, deferred)).take(PAGE).map(|deferred| wait(view, &sight, deferred)).collect();
+        Some(Course {
+            deployment: name.full().to_owned(),
+            phase: status.phase,
+            paused: rollout.paused.as_ref().map(|pause| Pause { by: pause.by.clone(), at: pause.at }),
+            history: rollout.history.iter().map(|record| history(&sight, record)).collect(),
+            placements: rollout.placements.iter().filter(seen).map(|(device, placed)| (device.full().to_owned(), json!(placed))).collect(),
+            batches: batches(view, &sight, &name, &rollout),
+            gates: gates(&rollout, &waits, &name),
+            waits,
+        })
+    });
+    match course {
+        Some(course) => answer::document(&asked, &course),
+        None => Err(Problem::missing(format!("deployment/{name} has never been rolled out"))),
+    }
+}
+
+/// A revision, without the devices of its batches that one may not see.
+fn history(sight: &Sight, record: &reconcile::RevisionRecord) -> Value {
+    let mut record = record.clone();
+    for devices in record.batches.iter_mut().filter_map(|batch| batch.devices.as_mut()) {
+        devices.retain(|device| sight.sees_device(device));
+    }
+    let mut value = json!(record);
+    sight.mask(&mut value);
+    value
+}
+
+fn batches(view: &View, sight: &Sight, name: &Name, rollout: &Rollout) -> Vec<Batch> {
+    let Some(current) = rollout.current() else { return Vec::new() };
+    let listed: std::collections::BTreeSet<&Name> = current.batches.iter().flat_map(|batch| batch.devices.iter().flatten()).collect();
+    let members = sight.desired.deployments.get(name).map(|deployment| deployment.members.as_slice()).unwrap_or_default();
+    let member = |device: &Name| {
+        let placed = rollout.placements.get(device).filter(|placed| placed.revision == current.number);
+        Member {
+            name: device.full().to_owned(),
+            phase: placed.map_or_else(|| "waiting".into(), |placed| json!(placed.phase).as_str().unwrap_or_default().to_owned()),
+            revision: rollout.placements.get(device).map(|placed| placed.revision),
+            since: placed.map(|placed| placed.since),
+            step: placed.map(|placed| placed.step.to_string()),
+            problem: placed.filter(|placed| !placed.failure.is_empty()).map(|placed| sight.masked(&placed.failure)),
+            health: format!("{:?}", reconcile::parents::health(&sight.desired, &view.observed, device)),
+        }
+    };
+    let batch = |(at, batch): (usize, &reconcile::rollout::Batch)| {
+        let devices: Vec<Member> = match &batch.devices {
+            Some(devices) => devices.iter().filter(|device| sight.sees_device(device)).map(member).collect(),
+            None => members.iter().filter(|device| !listed.contains(device) && sight.sees_device(device)).map(member).collect(),
+        };
+        Batch { number: at + 1, opened_at: batch.opened_at, takes_rest: batch.devices.is_none(), devices }
+    };
+    current.batches.iter().enumerate().map(batch).collect()
+}
+
+/// What the Deployment as a whole has to pass: what it waits for is not passed yet, and what it never waited for is not there.
+fn gates(rollout: &Rollout, waits: &[Wait], name: &Name) -> Vec<Gate> {
+    let whole = Target::Deployment(name.clone()).to_string();
+    let own = waits.iter().filter(|wait| wait.target == whole);
+    let mut gates: Vec<Gate> =
+        own.map(|wait| Gate { name: wait.waiting_on.kind.into(), state: "waiting", text: wait.text.clone() }).collect();
+    if let Some(current) = rollout.current() {
+        for (at, _) in current.batches.iter().enumerate().rev().skip(1).rev() {
+            gates.push(Gate { name: format!("batch {}", at + 1), state: "passed", text: "the next batch was opened".into() });
+        }
+    }
+    gates
+}
+
+async fn plans(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
+    sight.devices().await;
+    let plans = read(&shared, |view| {
+        let units = sight.names(Kind::Deployment);
+        let rollouts = units.iter().filter_map(|unit| Some((unit, view.observed.rollouts.get(unit)?)));
+        let in_flight = rollouts.flat_map(|(unit, rollout)| rollout.in_flight().map(move |(device, placed)| (unit, device, placed)));
+        let in_flight = in_flight.filter(|(_, device, _)| sight.sees_device(device)).take(PAGE).map(|(unit, device, placed)| Flight {
+            deployment: unit.full().to_owned(),
+            device: device.full().to_owned(),
+            step: placed.step.to_string(),
+            phase: json!(placed.phase),
+            since: placed.since,
+        });
+        let deferred = units.iter().filter_map(|unit| view.deferred.get(unit)).flatten().filter(|deferred| is_seen(&sight, deferred));
+        let deferred = deferred
+            .take(PAGE)
+            .map(|deferred| Put { deployment: deferred.unit.name().full().to_owned(), wait: wait(view, &sight, deferred) });
+        Plans { revision: json!(sight.desired.revision), in_flight: in_flight.collect(), deferred: deferred.collect() }
+    });
+    answer::document(&asked, &plans)
+}
+
+async fn preview(State(shared): State<Shared>, Seen(sight): Seen, Extension(caller): Extension<Caller>, asked: Asked) -> Answer {
+    sight.may(Verb::View, Kind::Device, "default", What::Any).map_err(|why| Problem::new(StatusCode::FORBIDDEN, why))?;
+    let ask = Ask::Preview { reference: asked.one("revision").map(str::to_owned), repository: asked.name("repository") };
+    let preview = server::ask_engine(&shared, ask, caller.name).await?;
+    answer::document(&asked, &preview)
 }

@@ -36,14 +36,9 @@ pub(super) async fn all(State(shared): State<Shared>, Query(page): Query<Page>) 
 /// The last values of one device.
 pub(super) async fn one(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPath<(String, String)>) -> Response {
     let name = Name::new(&namespace, &name);
-    let (last, device) = read(&shared, |view| (view.usages.last(&name), view.desired.devices.get(&name).cloned()));
-    match (last, device) {
-        (Some(last), _) => Json(last).into_response(),
-        (None, Some(device)) if device.metrics.is_none() => {
-            problem(StatusCode::NOT_FOUND, format!("device/{name} is not read: it has no `metrics`"))
-        }
-        (None, Some(_)) => problem(StatusCode::NOT_FOUND, format!("device/{name} has not been read by this replica yet")),
-        (None, None) => problem(StatusCode::NOT_FOUND, format!("there is no device/{name}")),
+    match crate::rest::objects::last_of(&shared, &name) {
+        Ok(last) => Json(last).into_response(),
+        Err(why) => why.into_response(),
     }
 }
 

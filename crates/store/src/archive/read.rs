@@ -22,10 +22,10 @@ pub struct Select {
 impl Select {
     /// Whether a line is one of them.
     pub fn takes(&self, line: &LogLine) -> bool {
-        let Search { device, since, words: wanted, severity, program, template, before: _, after: _, limit: _ } = &self.search;
+        let Search { device, since, until, words: wanted, severity, program, template, before: _, after: _, limit: _ } = &self.search;
         device.as_ref().is_none_or(|device| *device == line.device)
             && since.is_none_or(|since| line.received >= since)
-            && self.until.is_none_or(|until| line.received <= until)
+            && self.until.or(*until).is_none_or(|until| line.received <= until)
             && severity.is_none_or(|severity| line.severity <= severity)
             && program.as_ref().is_none_or(|program| *program == line.program)
             && template.as_ref().is_none_or(|template| Some(template) == line.template.as_ref())

@@ -12,6 +12,8 @@ const MOST_WORDS: usize = 16;
 const WORD: usize = 255;
 /// Lines of one answer at most.
 const MOST_LINES: usize = 1000;
+/// Counts of one answer at most: a thousand devices in sixty parts with some severities each.
+const MOST_PARTS: usize = 200_000;
 
 /// A line's place in the order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +31,8 @@ pub struct Search {
     pub device: Option<String>,
     /// Only from then on, in microseconds since 1970.
     pub since: Option<i64>,
+    /// Only up to then, in microseconds since 1970.
+    pub until: Option<i64>,
     /// Only with all of these words, or with words that begin with them.
     pub words: String,
     /// Only this grave or graver.
@@ -50,6 +54,19 @@ impl LogLine {
     pub fn place(&self) -> Place {
         Place { received: self.received, number: self.number }
     }
+}
+
+/// Lines in a part of a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPart {
+    /// Which part, from 0.
+    pub part: i64,
+    /// From which device; empty for senders that are not known.
+    pub device: String,
+    /// How grave, 0 to 7.
+    pub severity: u32,
+    /// How many.
+    pub lines: u64,
 }
 
 /// A statement that grows with its values.
@@ -81,13 +98,37 @@ impl Store {
         rows.iter().map(line).collect()
     }
 
+    /// How many lines fit, in parts of a time: by part, device and severity. `search` says from when until when; its `limit` does not count.
+    pub async fn count_logs(&self, search: &Search, part: i64) -> Result<Vec<LogPart>, Error> {
+        let (from, part) = (search.since.unwrap_or_default(), part.max(1));
+        // Whole numbers of our own: nothing that anybody wrote.
+        let of = format!("(received - {from}) / {part}");
+        let begin = format!("SELECT {of} AS part, device, severity, COUNT(*) AS lines FROM log_line WHERE 1 = 1");
+        let mut statement = Statement { text: begin, values: Vec::new() };
+        self.conditions(search, &mut statement);
+        let text = format!("{} GROUP BY {of}, device, severity LIMIT {MOST_PARTS}", statement.text);
+        let rows = self.readers.all(text, statement.values).await?;
+        let read = |row: &AnyRow| {
+            Ok(LogPart {
+                part: number(row, "part")?,
+                device: text_of(row)?,
+                severity: number(row, "severity")?,
+                lines: number(row, "lines")?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
     fn conditions(&self, search: &Search, statement: &mut Statement) {
-        let Search { device, since, words, severity, program, template, before, after, limit: _ } = search;
+        let Search { device, since, until, words, severity, program, template, before, after, limit: _ } = search;
         if let Some(device) = device {
             statement.and("device = $", device.as_str().into());
         }
         if let Some(since) = since {
             statement.and("received >= $", Value::Number(Some(*since)));
+        }
+        if let Some(until) = until {
+            statement.and("received <= $", Value::Number(Some(*until)));
         }
         if let Some(severity) = severity {
             statement.and("severity <= $", (*severity).into());
@@ -139,6 +180,10 @@ pub(crate) fn words(text: &str) -> String {
     }
     words.make_ascii_lowercase();
     words
+}
+
+fn text_of(row: &AnyRow) -> Result<String, Error> {
+    text(row, "device")
 }
 
 fn line(row: &AnyRow) -> Result<LogLine, Error> {

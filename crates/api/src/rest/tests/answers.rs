@@ -1,0 +1,194 @@
+//! How answers look: pages, parts, tags, problems.
+
+use axum::body::to_bytes;
+use axum::http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{Method, World, admin, device, user};
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_device_is_its_manifest_with_how_it_stands() {
+    let world = World::new().await;
+    insta::assert_yaml_snapshot!(world.document("/api/v1/devices/default/web-fra1", &admin()).await);
+}
+
+#[tokio::test]
+async fn an_alert_an_overview_and_a_rollout_look_so() {
+    let world = World::new().await;
+    insta::assert_yaml_snapshot!("alert", world.document("/api/v1/alerts/ffff", &admin()).await);
+    insta::assert_yaml_snapshot!("overview", world.document("/api/v1/overview", &admin()).await);
+    insta::assert_yaml_snapshot!("topology", world.document("/api/v1/topology", &admin()).await);
+    insta::assert_yaml_snapshot!("rollout", world.document("/api/v1/rollouts/default/app-ams1", &admin()).await);
+    insta::assert_yaml_snapshot!("logs", world.document("/api/v1/logs?device=web-ams1", &admin()).await);
+    insta::assert_yaml_snapshot!("access", world.document("/api/v1/access", &user("editor")).await);
+}
+
+#[tokio::test]
+async fn lists_are_filtered_sorted_and_cut() {
+    let world = World::new().await;
+    for (query, expected) in [
+        ("", vec!["sw-ams1", "sw-fra1", "web-ams1", "web-fra1"]),
+        ("?sort=-name", vec!["web-fra1", "web-ams1", "sw-fra1", "sw-ams1"]),
+        ("?sort=site,-name", vec!["web-ams1", "sw-ams1", "web-fra1", "sw-fra1"]),
+        ("?sort=health,name", vec!["sw-fra1", "web-fra1", "sw-ams1", "web-ams1"]),
+        ("?health=Unreachable", vec!["sw-fra1"]),
+        ("?health=Unknown,Healthy", vec!["sw-ams1", "web-ams1", "web-fra1"]),
+        ("?type=Network", vec![]),
+        ("?update=UpToDate", vec![]),
+        ("?q=WEB-+ams", vec!["web-ams1"]),
+        ("?q=example.com", vec!["sw-ams1", "sw-fra1", "web-ams1", "web-fra1"]),
+        ("?labelSelector=site%20in%20(fra1),role", vec!["sw-fra1", "web-fra1"]),
+        ("?namespace=lab", vec![]),
+        ("?limit=1", vec!["sw-ams1"]),
+    ] {
+        let list = world.document(&format!("/api/v1/devices{query}"), &admin()).await;
+        assert_eq!(names(&list), expected, "{query}");
+    }
+    let list = world.document("/api/v1/devices?fields=metadata.name,status.health,status.probes.state&limit=1", &admin()).await;
+    assert_eq!(list["items"][0], json!({"metadata": {"name": "sw-ams1"}, "status": {"health": "Healthy", "probes": [{"state": "ok"}]}}));
+    for (query, expected) in
+        [("?state=firing&sort=device", 2), ("?state=pending", 0), ("?rule=load-ams1", 1), ("?suppressed=true", 0), ("?q=load-fra1", 1)]
+    {
+        assert_eq!(world.document(&format!("/api/v1/alerts{query}"), &admin()).await["total"], expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn pages_hold_everything_once_also_when_what_a_cursor_names_is_gone() {
+    let world = World::of((0..25).map(|at| device(&format!("d{at:02}"), "ams1", &[])).collect()).await;
+    for sort in ["name", "-name", "site,-name", "health"] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..20 {
+            let list = world.document(&format!("/api/v1/devices?limit=7&sort={sort}{cursor}"), &admin()).await;
+            seen.extend(names(&list).into_iter().map(str::to_owned));
+            assert_eq!(list["total"], 25);
+            match list["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        let mut distinct = seen.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!((seen.len(), distinct.len()), (25, 25), "{sort}");
+    }
+    let first = world.document("/api/v1/devices?limit=7", &admin()).await;
+    let left: Vec<_> = (0..25).filter(|at| *at != 6).map(|at| device(&format!("d{at:02}"), "ams1", &[])).collect();
+    let (desired, _) = reconcile::Desired::build(left, reconcile::Revision::default());
+    world.shared.view.write().unwrap().desired = std::sync::Arc::new(desired);
+    let next = world.document(&format!("/api/v1/devices?limit=7&cursor={}", first["cursor"].as_str().unwrap()), &admin()).await;
+    assert_eq!(names(&next)[0], "d07");
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_not_sent_again() {
+    let world = World::new().await;
+    for path in ["/api/v1/devices", "/api/v1/devices/default/web-ams1", "/api/v1/alerts", "/api/v1/topology"] {
+        let first = world.send(Method::GET, path, Some(&admin()), &[]).await;
+        let tag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
+        let again = world.send(Method::GET, path, Some(&admin()), &[(header::IF_NONE_MATCH, &tag)]).await;
+        assert_eq!((again.status(), again.headers()[header::ETAG].to_str().unwrap()), (StatusCode::NOT_MODIFIED, tag.as_str()), "{path}");
+        assert!(to_bytes(again.into_body(), 1).await.unwrap().is_empty());
+        let other = world.send(Method::GET, path, Some(&admin()), &[(header::IF_NONE_MATCH, "W/\"0\", \"1\"")]).await;
+        assert_eq!(other.status(), StatusCode::OK, "{path}");
+    }
+    // How an object is written is one part of its tag, how it stands the other.
+    let tag = async || {
+        world.send(Method::GET, "/api/v1/devices/default/web-ams1", Some(&admin()), &[]).await.headers()[header::ETAG]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let before = tag().await;
+    world.shared.view.write().unwrap().observed.devices.insert(reconcile::Name::parse("web-ams1"), super::seen("dead"));
+    let after = tag().await;
+    assert_ne!(before, after);
+    assert_eq!(before.split('.').next(), after.split('.').next());
+}
+
+#[tokio::test]
+async fn whatever_says_no_is_a_problem_with_headers() {
+    let world = World::new().await;
+    for (method, path, status, word) in [
+        (Method::GET, "/api/v1/nothing", 404, "/api/v1/openapi.json"),
+        (Method::GET, "/api", 404, "/api/v1/openapi.json"),
+        (Method::GET, "/api/v2/devices", 404, "/api/v1/openapi.json"),
+        (Method::PATCH, "/api/v1/topology", 405, "`Allow`"),
+        (Method::GET, "/api/v1/devices?color=red", 400, "`color`"),
+        (Method::GET, "/api/v1/devices?limit=0", 400, "limit"),
+        (Method::GET, "/api/v1/devices?limit=1001", 400, "limit"),
+        (Method::GET, "/api/v1/devices?sort=color", 400, "sort"),
+        (Method::GET, "/api/v1/devices?cursor=%00", 400, "cursor"),
+        (Method::GET, "/api/v1/devices/default/nobody", 404, "device nobody"),
+        (Method::GET, "/api/v1/audit/many", 404, "entry"),
+        (Method::GET, "/api/v1/samples", 400, "device"),
+        (Method::GET, "/api/v1/samples?device=web-ams1&series=all", 400, "`all` is no series"),
+        (Method::GET, "/api/v1/samples?device=web-ams1&series=load.one&points=9999", 400, "points"),
+        (Method::GET, "/api/v1/logs?q=(", 400, "q:"),
+        (Method::GET, "/api/v1/logs?severity=9", 400, "severity"),
+        (Method::GET, "/api/v1/can?verb=fly&kind=Device", 400, "verb"),
+    ] {
+        let response = world.send(method.clone(), path, Some(&admin()), &[]).await;
+        let headers = response.headers().clone();
+        let found =
+            (response.status().as_u16(), headers[header::CONTENT_TYPE].to_str().unwrap(), headers[header::CACHE_CONTROL].to_str().unwrap());
+        assert_eq!(found, (status, "application/problem+json", "no-store"), "{method} {path}");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers.contains_key(header::ALLOW), status == 405, "{path}");
+        let problem: Value = serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap();
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{path}: {problem}");
+        assert_eq!(problem["error"], problem["detail"], "what older command lines read");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_who_takes_that() {
+    let world = World::new().await;
+    let response = world.send(Method::GET, "/api/v1/devices", Some(&admin()), &[(header::ACCEPT_ENCODING, "gzip")]).await;
+    assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+    let plain = world.send(Method::GET, "/api/v1/devices", Some(&admin()), &[]).await;
+    assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
+}
+
+#[tokio::test]
+async fn several_series_come_in_one_answer() {
+    let world = World::new().await;
+    let two = world.document("/api/v1/samples?device=default/web-ams1&series=load.one&series=cpu.ratio&from=1h", &admin()).await;
+    assert_eq!(two["items"].as_array().unwrap().iter().map(|chart| &chart["unit"]).collect::<Vec<_>>(), ["Count", "Ratio"]);
+    let one = world.document("/api/v1/samples?device=web-ams1&series=load.one", &admin()).await;
+    assert_eq!((&one["series"], &one["points"]), (&json!("load.one"), &json!([])));
+    assert_eq!(world.document("/api/v1/devices/default/web-ams1/series", &admin()).await, json!(["load.one"]));
+}
+
+#[tokio::test]
+async fn the_log_is_proven_and_exported() {
+    let world = World::new().await;
+    let proof = world.document("/api/v1/audit/proof", &admin()).await;
+    assert_eq!((&proof["size"], &proof["verified"], &proof["problem"]), (&json!(3), &json!(true), &Value::Null));
+    let export = world.send(Method::GET, "/api/v1/audit/export", Some(&admin()), &[]).await;
+    assert_eq!(export.headers()[header::CONTENT_TYPE], "application/jsonl");
+    let text = to_bytes(export.into_body(), 1 << 20).await.unwrap();
+    let report = store::audit::verify(&text[..], &world.shared.store.public_key(), None).unwrap();
+    assert_eq!((report.entries, report.wrong), (3, None));
+    let found = world.document("/api/v1/audit?about=device/default/web-ams1&actor=ann&q=beside&limit=1", &admin()).await;
+    assert_eq!((found["items"].as_array().unwrap().len(), &found["items"][0]["target"]), (1, &json!("device/web-ams1")));
+}
+
+#[tokio::test]
+async fn who_may_what_is_told_and_of_others_only_to_who_may_see_roles() {
+    let world = World::new().await;
+    let can = async |query: &str, name: &str| world.get(&format!("/api/v1/can?{query}"), &user(name)).await;
+    let (_, own) = can("verb=edit&kind=Device&name=web-ams1", "editor").await;
+    assert_eq!(own, json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]"}));
+    let (_, other) = can("verb=edit&kind=Device&name=web-fra1", "editor").await;
+    let (_, none) = can("verb=edit&kind=Device&name=web-none", "editor").await;
+    assert_eq!((&other["allowed"], &other), (&json!(false), &none), "what may not be seen is as what is not there");
+    assert_eq!(can("verb=view&kind=Device&subject=editor", "editor").await.0, StatusCode::FORBIDDEN);
+    let (status, found) = can("verb=view&kind=Device&name=web-ams1&subject=editor", "reader").await;
+    assert_eq!((status, &found["allowed"]), (StatusCode::OK, &json!(true)));
+}
