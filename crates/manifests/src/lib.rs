@@ -2,6 +2,7 @@
 
 mod check;
 pub mod core_object;
+pub mod edit;
 pub mod finding;
 pub mod folder;
 pub mod git;
@@ -37,7 +38,7 @@ pub fn update(reader: &Reader, changes: Vec<ObjectChange>, before: &Desired, rev
 }
 
 /// Everything that is wrong with what was read, in the order of the files.
-fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
+pub fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
     let mut findings = reader.findings();
     findings.extend(reader.locate(&desired.findings()));
     findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));

@@ -7,6 +7,7 @@
 
 mod alerts;
 pub mod archive;
+mod asked;
 pub mod audit;
 mod contents;
 mod error;
@@ -35,6 +36,7 @@ use sqlx::AnyPool;
 
 use audit::checkpoint::{PublicKey, SigningKey};
 
+pub use asked::{ASKED_KEPT, AnswerKept, Asked};
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use error::Error;
 pub use last::LastReading;

@@ -12,6 +12,7 @@ use reconcile::Name;
 use reconcile::access::What;
 
 use super::caller::Caller;
+use super::once;
 use crate::problem::problem;
 use crate::server::{Shared, read};
 
@@ -61,7 +62,11 @@ impl Routes {
     {
         let Ok(filter) = MethodFilter::try_from(method.clone()) else { return self };
         let guard = middleware::from_fn_with_state((self.shared.clone(), access), guard);
-        self.router = self.router.route(&format!("/api/v1{path}"), on(filter, handler).route_layer(guard));
+        let mut route = on(filter, handler);
+        if method == Method::POST && once::covers(path) {
+            route = route.route_layer(middleware::from_fn_with_state(self.shared.clone(), once::once));
+        }
+        self.router = self.router.route(&format!("/api/v1{path}"), route.route_layer(guard));
         self.declared.push(Declared { method, path, access });
         self
     }
