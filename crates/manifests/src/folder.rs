@@ -185,7 +185,8 @@ mod tests {
         std::fs::write(outside.join("a.yaml"), "secret").unwrap();
         symlink(&outside, root.join("link")).unwrap();
         symlink(outside.join("a.yaml"), root.join("a.yaml")).unwrap();
-        for path in ["../outside/a.yaml", "link/a.yaml", "a.yaml", "/etc/x.yaml", "x/../../outside/a.yaml", "", ".git/x.yaml", "a\\b.yaml"] {
+        for path in ["../outside/a.yaml", "link/a.yaml", "a.yaml", "/etc/x.yaml", "x/../../outside/a.yaml", "", ".git/x.yaml", "a\\b.yaml"]
+        {
             let refused = put(&root, path, Some("secret"), Some("mine"));
             assert!(matches!(refused, Err(PutError::Refused(_))), "{path}: {refused:?}");
             assert!(matches!(put(&root, path, None, Some("mine")), Err(PutError::Refused(_))), "{path}");

@@ -80,7 +80,8 @@ impl Source {
                 return self.within(move |source| source.settle(head.id, known)).await;
             }
         }
-        let (listing, connection) = Connection::list(&self.0.location, &self.0.secret, Service::Upload).await.map_err(|reason| self.remote(&reason))?;
+        let (listing, connection) =
+            Connection::list(&self.0.location, &self.0.secret, Service::Upload).await.map_err(|reason| self.remote(&reason))?;
         let head = match self.pick(&listing) {
             Ok(head) if known.is_none() || head.commit != known => head,
             other => {
@@ -184,7 +185,9 @@ impl Connection {
     pub(super) async fn list(location: &Location, secret: &super::Secret, service: Service) -> Result<(Listing, Self), String> {
         match location {
             Location::Http(url) => http::list(url, secret, service).await.map(|(listing, connection)| (listing, Self::Http(connection))),
-            Location::Ssh(at) => ssh::list(at, secret, service).await.map(|(listing, connection)| (listing, Self::Ssh(Box::new(connection)))),
+            Location::Ssh(at) => {
+                ssh::list(at, secret, service).await.map(|(listing, connection)| (listing, Self::Ssh(Box::new(connection))))
+            }
             Location::Local(_) => Err("it is on this machine".into()),
         }
     }

@@ -54,7 +54,8 @@ pub(super) struct Report {
 impl Report {
     /// Whether it took a branch; if not, why.
     pub(super) fn of(&self, name: &str) -> Result<(), String> {
-        let is = |line: &String, word: &str| line.strip_prefix(word).is_some_and(|rest| rest == name || rest.starts_with(&format!("{name} ")));
+        let is =
+            |line: &String, word: &str| line.strip_prefix(word).is_some_and(|rest| rest == name || rest.starts_with(&format!("{name} ")));
         let unpacked = self.lines.first().map(String::as_str);
         if unpacked == Some("unpack ok") && self.lines.iter().any(|line| is(line, "ok ")) {
             return Ok(());
