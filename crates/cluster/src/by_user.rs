@@ -53,7 +53,8 @@ impl Hand {
     /// Applies an object, whole. `is_trial`: the server says what would come of it, and does nothing.
     pub async fn apply(&self, key: &Key, object: &Value, is_trial: bool) -> Result<Applied, Refused> {
         let parameters = PatchParams { dry_run: is_trial, ..PatchParams::apply(MANAGER) };
-        let written = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Apply(object))).await.map_err(|error| refused(&error))?;
+        let written =
+            within(self.api(key).patch(key.1.name(), &parameters, &Patch::Apply(object))).await.map_err(|error| refused(&error))?;
         let there = serde_json::to_value(&written).unwrap_or_default();
         // What is not said any more goes only where nobody else says it.
         if let Some(left) = left(&there["spec"], &object["spec"], "spec") {

@@ -71,8 +71,7 @@ impl Store {
             let mut writing = self.write().await?;
             match answer {
                 Some(AnswerKept { status, location, body }) => {
-                    let row =
-                        [caller.into(), key.into(), u32::from(*status).into(), location.as_deref().into(), body.as_str().into()];
+                    let row = [caller.into(), key.into(), u32::from(*status).into(), location.as_deref().into(), body.as_str().into()];
                     let put = "UPDATE asked_once SET status = $3, location = $4, answer = $5 WHERE caller = $1 AND word = $2";
                     query(put, row).execute(&mut *writing.tx).await?;
                 }

@@ -36,8 +36,8 @@ use sqlx::AnyPool;
 
 use audit::checkpoint::{PublicKey, SigningKey};
 
-pub use asked::{ASKED_KEPT, AnswerKept, Asked};
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
+pub use asked::{ASKED_KEPT, AnswerKept, Asked};
 pub use error::Error;
 pub use last::LastReading;
 pub use log::Filter;

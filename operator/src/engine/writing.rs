@@ -43,8 +43,7 @@ const TRIES: usize = 4;
 /// Fields of an answer that are not what an object says.
 const SHOWN: [&str; 5] = ["status", "origin", "uses", "effective", "name"];
 /// What a cluster keeps in an object's metadata.
-const KEPT: [&str; 7] =
-    ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "deletionTimestamp", "selfLink"];
+const KEPT: [&str; 7] = ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "deletionTimestamp", "selfLink"];
 
 /// How changes are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +143,9 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
     let Writing { mode, branch, signing, is_verified, .. } = &*ground.writing;
     let is_direct = *mode == Mode::Direct;
     if is_direct && *is_verified && signing.is_none() {
-        return Err(Refusal::Never("only signed commits come in force here, and there is no key to sign with (`--write-signing-key`)".into()));
+        return Err(Refusal::Never(
+            "only signed commits come in force here, and there is no key to sign with (`--write-signing-key`)".into(),
+        ));
     }
     for _ in 0..TRIES {
         let followed = ground.read().await?.looked_at_git(source).await.map_err(Refusal::Away)?;
@@ -274,8 +275,13 @@ async fn prepare(ground: &Ground, newest: &Reading, wanted: &Wanted) -> Result<P
     let tried = newest.tried(&change).await.map_err(Refusal::Away)?;
     may(ground, wanted, now.as_ref(), tried.object(&wanted.key))?;
     let faults: Vec<Fault> = tried.findings.iter().map(fault).collect();
-    let errors: Vec<Fault> =
-        tried.findings.iter().zip(&faults).filter(|(finding, _)| finding.severity == Severity::Error).map(|(_, fault)| fault.clone()).collect();
+    let errors: Vec<Fault> = tried
+        .findings
+        .iter()
+        .zip(&faults)
+        .filter(|(finding, _)| finding.severity == Severity::Error)
+        .map(|(_, fault)| fault.clone())
+        .collect();
     if wanted.is_trial {
         let diff = edit::unified(&change.path, change.before.as_deref(), change.after.as_deref());
         let trial = Trial { diff, findings: faults, file: Some(change.path), is_rewritten: change.is_rewritten };

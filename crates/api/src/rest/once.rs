@@ -53,7 +53,8 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
             return problem(StatusCode::UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request: take a new one");
         }
         Ok(Asked::Open) => {
-            let what = "this request is worked on just now, or was when the engine ended: see what came of it, and take a new key if nothing did";
+            let what =
+                "this request is worked on just now, or was when the engine ended: see what came of it, and take a new key if nothing did";
             return problem(StatusCode::CONFLICT, what);
         }
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

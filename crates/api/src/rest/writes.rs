@@ -52,12 +52,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
         let create = move |shared, caller, query, headers, body| make(kind, shared, caller, query, headers, body);
         let put = move |shared, caller, path, query, headers, body| write((kind, Way::Put), shared, caller, path, query, headers, body);
         let patch = move |shared, caller, path, query, headers, body| write((kind, Way::Patch), shared, caller, path, query, headers, body);
-        let delete = move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
-        routes
-            .add(Method::POST, all, Access::Known, create)
-            .add(Method::PUT, one, access, put)
-            .add(Method::PATCH, one, access, patch)
-            .add(Method::DELETE, one, access, delete)
+        let delete =
+            move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
+        routes.add(Method::POST, all, Access::Known, create).add(Method::PUT, one, access, put).add(Method::PATCH, one, access, patch).add(
+            Method::DELETE,
+            one,
+            access,
+            delete,
+        )
     })
 }
 

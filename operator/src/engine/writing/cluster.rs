@@ -32,7 +32,8 @@ pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) 
         }
     };
     let object = next.clone().map(|value| Object::from_value(*kind, value));
-    let object = object.transpose().map_err(|error| Refusal::Invalid(vec![plain_fault("/spec", error.to_string())]))?.map(std::sync::Arc::new);
+    let object =
+        object.transpose().map_err(|error| Refusal::Invalid(vec![plain_fault("/spec", error.to_string())]))?.map(std::sync::Arc::new);
     may(ground, wanted, now.as_ref(), object.as_ref())?;
     let hand = cluster.hand_of(&wanted.by.name, &wanted.groups).map_err(|error| Refusal::Away(error.in_full()))?;
     let uid = known.as_ref().map(|known| known.uid.as_str());
@@ -64,7 +65,9 @@ async fn apply(hand: &Hand, wanted: &Wanted, value: &Value, uid: Option<&str>) -
 fn refusal(wanted: &Wanted, refused: Refused) -> Refusal {
     let user = &wanted.by.name;
     match refused {
-        Refused::Forbidden(said) => Refusal::Forbidden(format!("the cluster does not let {user} do it, or this engine act for them: {said}")),
+        Refused::Forbidden(said) => {
+            Refusal::Forbidden(format!("the cluster does not let {user} do it, or this engine act for them: {said}"))
+        }
         Refused::Conflict(said) => Refusal::Conflict { detail: said, diff: None },
         Refused::Invalid(said) => Refusal::Invalid(vec![plain_fault("", said)]),
         Refused::Missing => Refusal::Missing,
