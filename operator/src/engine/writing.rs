@@ -419,16 +419,20 @@ fn may_touch(ground: &Ground, wanted: &Wanted, now: Option<&Arc<Object>>) -> Res
 
 /// Whether their Roles allow it: on the object as it is, and as it becomes, with the fleet that there is then.
 fn may(ground: &Ground, wanted: &Wanted, now: Option<&Arc<Object>>, next: Option<&Arc<Object>>) -> Result<(), Refusal> {
-    let Some(who) = &wanted.judged else { return Ok(()) };
     let there = ground.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).governing().clone();
+    allowed(&there, wanted, now, next)
+}
+
+fn allowed(there: &Desired, wanted: &Wanted, now: Option<&Arc<Object>>, next: Option<&Arc<Object>>) -> Result<(), Refusal> {
+    let Some(who) = &wanted.judged else { return Ok(()) };
     let (kind, name) = &wanted.key;
     let of = |object: Option<&Arc<Object>>| -> Objects { object.map(|object| (wanted.key.clone(), object.clone())).into_iter().collect() };
     let answering = |_: &Key| vec![Answering { who: who.clone(), shown: wanted.by.name.clone() }];
-    let judged = judge(name.namespace(), &there, &of(now), &of(next), answering);
+    let judged = judge(name.namespace(), there, &of(now), &of(next), answering);
     if judged.denied.is_empty() {
         return Ok(());
     }
-    if *kind == Kind::Silence && may_silence(&there, who, name.namespace(), [now, next]) {
+    if *kind == Kind::Silence && may_silence(there, who, name.namespace(), [now, next]) {
         return Ok(());
     }
     // Why in full may name devices that they don't see.
