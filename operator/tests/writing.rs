@@ -251,3 +251,79 @@ fn what_is_not_to_be_written_is_not() {
     assert_eq!(engine.ask("POST", "/devices?dryRun=true", &[], &device("web-02", "10.0.0.13")).status, 200);
     assert_eq!(git(&bare, &["for-each-ref", "--format=%(objectname)"]), main);
 }
+
+/// People push while others write through the interface: nothing of anybody is lost.
+#[test]
+fn whoever_writes_at_the_same_time_is_built_upon() {
+    let home = tempfile::tempdir().unwrap();
+    let (bare, work) = repository(home.path());
+    let engine = Engine::start(&bare, &home.path().join("data"), &["--write", "direct"]);
+    let made = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..3)
+            .map(|writer| {
+                let engine = &engine;
+                scope.spawn(move || {
+                    let name = |number: usize| format!("w{writer}-{number}");
+                    (0..3).map(name).filter(|name| engine.ask("POST", "/devices", &[], &device(name, "10.0.0.9")).status == 202).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for number in 0..5 {
+            std::fs::write(work.join(format!("notes-{number}.txt")), "x").unwrap();
+            git(&work, &["add", "-A"]);
+            git(&work, &["commit", "-q", "-m", "notes"]);
+            let push = || Command::new("git").arg("-C").arg(&work).args(["push", "-q", "origin", "main"]).stderr(Stdio::null()).status().unwrap();
+            // As people do it.
+            for _ in 0..50 {
+                if push().success() {
+                    break;
+                }
+                git(&work, &["pull", "-q", "--rebase", "origin", "main"]);
+            }
+        }
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
+    });
+    let files = git(&bare, &["ls-tree", "-r", "--name-only", "main"]);
+    assert!(!made.is_empty());
+    for name in &made {
+        assert!(files.contains(&format!("devices/{name}.yaml")), "{name}: {files}");
+    }
+    for number in 0..5 {
+        assert!(files.contains(&format!("notes-{number}.txt")), "{files}");
+    }
+    git(&bare, &["fsck", "--strict"]);
+}
+
+/// However it ends, there is a whole commit or none, and its key says what is known.
+#[test]
+fn killed_in_the_middle_it_leaves_a_whole_commit_or_none() {
+    let home = tempfile::tempdir().unwrap();
+    let (bare, _) = repository(home.path());
+    let data = home.path().join("data");
+    for (round, wait) in [0, 5, 20, 60].into_iter().enumerate() {
+        let name = format!("web-1{round}");
+        let key = format!("k-{round}");
+        let mut engine = Engine::start(&bare, &data, &["--write", "direct"]);
+        let before: usize = git(&bare, &["rev-list", "--count", "main"]).parse().unwrap();
+        let socket = engine.data.clone();
+        let body = device(&name, "10.0.0.9").to_string();
+        let asked = std::thread::spawn(move || {
+            let mut stream = UnixStream::connect(socket.join("evenkeel.sock")).unwrap();
+            let head = format!("POST /api/v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            let _ = stream.read(&mut [0; 1]);
+        });
+        std::thread::sleep(Duration::from_millis(wait));
+        engine.process.kill().unwrap();
+        engine.process.wait().unwrap();
+        asked.join().unwrap();
+        git(&bare, &["fsck", "--strict"]);
+        let after: usize = git(&bare, &["rev-list", "--count", "main"]).parse().unwrap();
+        assert!(after == before || after == before + 1);
+        let engine = Engine::start(&bare, &data, &["--write", "direct"]);
+        let again = engine.ask("POST", "/devices", &[("Idempotency-Key", &format!("k-{round}"))], &device(&name, "10.0.0.9"));
+        assert!([202, 409].contains(&again.status), "{}", again.body);
+        let made: usize = git(&bare, &["rev-list", "--count", "main"]).parse().unwrap();
+        assert!(made <= before + 1, "once at most");
+    }
+}

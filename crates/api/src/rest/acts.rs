@@ -143,6 +143,12 @@ async fn command(shared: &Shared, caller: &Caller, deployment: Name, command: Co
     if comment.as_ref().is_some_and(|comment| comment.len() > MAX_COMMENT || comment.chars().any(char::is_control)) {
         return field("/comment", format!("one line of {MAX_COMMENT} bytes at most"));
     }
+    let is_there = |view: &View| {
+        view.desired.objects.contains_key(&(Kind::Deployment, deployment.clone())) || view.observed.rollouts.contains_key(&deployment)
+    };
+    if !read(shared, is_there) {
+        return say(StatusCode::NOT_FOUND, format!("there is no deployment {deployment}"));
+    }
     let target = format!("deployment/{deployment}");
     let value = match asked(shared, Ask::Rollout { deployment, command }, &caller.name).await {
         Ok(value) => value,
@@ -209,7 +215,11 @@ async fn approve(State(shared): State<Shared>, Extension(caller): Extension<Call
 }
 
 async fn look(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place) -> Response {
-    match asked(&shared, Ask::Look { device: name(place) }, &caller.name).await {
+    let device = name(place);
+    if !read(&shared, |view| view.desired.objects.contains_key(&(Kind::Device, device.clone()))) {
+        return say(StatusCode::NOT_FOUND, format!("there is no device {device}"));
+    }
+    match asked(&shared, Ask::Look { device }, &caller.name).await {
         Ok(value) => (StatusCode::ACCEPTED, Json(value)).into_response(),
         Err(refusal) => refusal,
     }
@@ -300,7 +310,11 @@ async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller
 }
 
 async fn try_out(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place) -> Response {
-    answer(asked(&shared, Ask::TryOut { receiver: name(place) }, &caller.name).await)
+    let receiver = name(place);
+    if !read(&shared, |view| view.desired.objects.contains_key(&(Kind::Receiver, receiver.clone()))) {
+        return say(StatusCode::NOT_FOUND, format!("there is no receiver {receiver}"));
+    }
+    answer(asked(&shared, Ask::TryOut { receiver }, &caller.name).await)
 }
 
 fn answer(answered: Result<Value, Response>) -> Response {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use store::{AnswerKept, Asked};
 
 use super::caller::Caller;
-use crate::problem::problem;
+use super::refusal::say;
 use crate::server::{BODY, Shared};
 
 /// The header.
@@ -39,25 +39,25 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
     let Some(caller) = request.extensions().get::<Caller>().map(|caller| caller.name.clone()) else { return next.run(request).await };
     let key = match key.to_str() {
         Ok(key) if (1..=MAX_KEY).contains(&key.len()) => key.to_owned(),
-        _ => return problem(StatusCode::BAD_REQUEST, format!("Idempotency-Key: 1 to {MAX_KEY} letters, digits and signs")),
+        _ => return say(StatusCode::BAD_REQUEST, format!("Idempotency-Key: 1 to {MAX_KEY} letters, digits and signs")),
     };
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY).await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has {BODY} bytes at most"));
+        return say(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has {BODY} bytes at most"));
     };
     let asked = digest(&[parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body]);
     match shared.store.ask_once(&caller, &key, &asked, Timestamp::now()).await {
         Ok(Asked::New) => {}
         Ok(Asked::Answered(kept)) => return again(kept),
         Ok(Asked::Otherwise) => {
-            return problem(StatusCode::UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request: take a new one");
+            return say(StatusCode::UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request: take a new one");
         }
         Ok(Asked::Open) => {
             let what =
                 "this request is worked on just now, or was when the engine ended: see what came of it, and take a new key if nothing did";
-            return problem(StatusCode::CONFLICT, what);
+            return say(StatusCode::CONFLICT, what);
         }
-        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        Err(error) => return say(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
     // Whoever asked may go away: what was begun is kept all the same.
     let done = tokio::spawn(async move {
@@ -68,7 +68,7 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
         }
         response
     });
-    done.await.unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "it ended by a fault of ours"))
+    done.await.unwrap_or_else(|_| say(StatusCode::INTERNAL_SERVER_ERROR, "it ended by a fault of ours"))
 }
 
 fn digest(parts: &[&[u8]]) -> String {

@@ -358,25 +358,4 @@ async fn commit(State(shared): State<Shared>, Extension(caller): Extension<Calle
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_never_a_path() {
-        for good in ["web-01", "a", "web.01.example", "0"] {
-            assert!(is_name(good, MAX_NAME, true), "{good}");
-        }
-        for bad in ["", ".", "..", "../x", "a/b", "a..b", "-a", "a-", "A", "a b", "a\n", "é", ".git", "a\\b", &"a".repeat(254)] {
-            assert!(!is_name(bad, MAX_NAME, true), "{bad:?}");
-        }
-        assert!(!is_name("a.b", MAX_NAMESPACE, false) && !is_name(&"a".repeat(64), MAX_NAMESPACE, false));
-    }
-
-    #[test]
-    fn every_kind_can_be_written() {
-        assert_eq!(KINDS.len(), Kind::ALL.len());
-        for (kind, all, one) in KINDS {
-            assert_eq!((all, one), (&*format!("/{}", kind.plural()), &*format!("/{}/{{namespace}}/{{name}}", kind.plural())));
-        }
-    }
-}
+mod tests;
