@@ -71,9 +71,11 @@ impl Engine {
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
+        // What is too large is answered before all of it is read.
+        let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes());
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())) })
@@ -264,7 +266,10 @@ fn whoever_writes_at_the_same_time_is_built_upon() {
                 let engine = &engine;
                 scope.spawn(move || {
                     let name = |number: usize| format!("w{writer}-{number}");
-                    (0..3).map(name).filter(|name| engine.ask("POST", "/devices", &[], &device(name, "10.0.0.9")).status == 202).collect::<Vec<_>>()
+                    (0..3)
+                        .map(name)
+                        .filter(|name| engine.ask("POST", "/devices", &[], &device(name, "10.0.0.9")).status == 202)
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -272,7 +277,8 @@ fn whoever_writes_at_the_same_time_is_built_upon() {
             std::fs::write(work.join(format!("notes-{number}.txt")), "x").unwrap();
             git(&work, &["add", "-A"]);
             git(&work, &["commit", "-q", "-m", "notes"]);
-            let push = || Command::new("git").arg("-C").arg(&work).args(["push", "-q", "origin", "main"]).stderr(Stdio::null()).status().unwrap();
+            let push =
+                || Command::new("git").arg("-C").arg(&work).args(["push", "-q", "origin", "main"]).stderr(Stdio::null()).status().unwrap();
             // As people do it.
             for _ in 0..50 {
                 if push().success() {
@@ -308,8 +314,12 @@ fn killed_in_the_middle_it_leaves_a_whole_commit_or_none() {
         let socket = engine.data.clone();
         let body = device(&name, "10.0.0.9").to_string();
         let asked = std::thread::spawn(move || {
-            let mut stream = UnixStream::connect(socket.join("evenkeel.sock")).unwrap();
-            let head = format!("POST /api/v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n", body.len());
+            // It may be gone by now.
+            let Ok(mut stream) = UnixStream::connect(socket.join("evenkeel.sock")) else { return };
+            let head = format!(
+                "POST /api/v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             let _ = stream.write_all(format!("{head}{body}").as_bytes());
             let _ = stream.read(&mut [0; 1]);
         });

@@ -42,7 +42,8 @@ impl World {
             let value = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
             ((kind, Name::parse(name)), Arc::new(Object::from_value(kind, value).unwrap()))
         };
-        let device = |name: &str, site: &str| object(Kind::Device, name, &json!({"site": site}), &json!({"type": "Server", "address": "10.0.0.1"}));
+        let device =
+            |name: &str, site: &str| object(Kind::Device, name, &json!({"site": site}), &json!({"type": "Server", "address": "10.0.0.1"}));
         let role = |name: &str, verbs: &Value| {
             let grant = json!({"verbs": verbs, "kinds": ["Device"], "devices": {"matchLabels": {"site": "ams1"}}});
             object(Kind::Role, name, &json!({}), &json!({"subjects": [{"user": name}], "allow": [grant]}))
@@ -126,7 +127,8 @@ async fn a_token_narrows_what_its_user_may() {
     let mut world = World::new().await;
     let made = json!({"metadata": {"name": "new"}, "spec": {"type": "Server", "address": "10.0.0.2"}});
     for is_admin in [true, false] {
-        let scopes = Some(vec![Scope { verbs: vec![Verb::View], kinds: Vec::new() }, Scope { verbs: vec![Verb::Edit], kinds: vec![Kind::Role] }]);
+        let scopes =
+            Some(vec![Scope { verbs: vec![Verb::View], kinds: Vec::new() }, Scope { verbs: vec![Verb::Edit], kinds: vec![Kind::Role] }]);
         let caller = Caller { is_admin, scopes, by: By::Token, ..user("editor") };
         for (method, path) in [("POST", "/devices"), ("PATCH", "/devices/default/a1"), ("DELETE", "/devices/default/a1")] {
             let (status, asked) = world.ask(Some(&caller), method, path, &made).await;
