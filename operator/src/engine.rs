@@ -44,7 +44,7 @@ use jiff::Timestamp;
 use reconcile::deletion;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
-use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
+use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome};
 use store::Store;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -568,17 +568,6 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
             return;
         }
     }
-}
-
-/// Something is on its way, so that even a look that found nothing new counts.
-fn is_moving(rollout: &Rollout) -> bool {
-    is_open(rollout) || rollout.placements.values().any(|placement| placement.batch == 0)
-}
-
-/// A revision spreads, or is taken back.
-fn is_open(rollout: &Rollout) -> bool {
-    use reconcile::RevisionResult::{Progressing, RollingBack};
-    rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }))
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

@@ -130,13 +130,20 @@ pub fn difference(from: &Value, to: &Value) -> Value {
     Value::Object(changed.chain(gone).collect())
 }
 
-/// What changes between two texts, as `diff -u` says it.
-pub fn unified(path: &str, before: Option<&str>, after: Option<&str>) -> String {
+/// What changes between two texts, as `diff -u` says it, with so many lines around each change: in a file with several objects these may be of
+/// others, and so does no head of a hunk name a line.
+pub fn unified(path: &str, before: Option<&str>, after: Option<&str>, around: u32) -> String {
     let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
     let path = std::path::Path::new(path);
-    let patch = git2::Patch::from_buffers(old.as_bytes(), Some(path), new.as_bytes(), Some(path), None);
-    let text = patch.and_then(|mut patch| patch.to_buf());
-    text.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    let mut options = git2::DiffOptions::new();
+    options.context_lines(around).interhunk_lines(0);
+    let patch = git2::Patch::from_buffers(old.as_bytes(), Some(path), new.as_bytes(), Some(path), Some(&mut options));
+    let Ok(text) = patch.and_then(|mut patch| patch.to_buf()) else { return String::new() };
+    let head = |line: &str| match line.strip_prefix("@@ ").and_then(|rest| rest.split_once(" @@")) {
+        Some((places, _)) => format!("@@ {places} @@\n"),
+        None => line.to_owned(),
+    };
+    String::from_utf8_lossy(&text).split_inclusive('\n').map(head).collect()
 }
 
 /// An object as YAML, as a new file has it.

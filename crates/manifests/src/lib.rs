@@ -37,6 +37,11 @@ pub fn update(reader: &Reader, changes: Vec<ObjectChange>, before: &Desired, rev
     (desired, changed, findings)
 }
 
+/// What is wrong with an object by itself, by the schema and the rules of its kind.
+pub fn faults(kind: crds::Kind, object: &serde_json::Value) -> Vec<Finding> {
+    schema::check(kind, object)
+}
+
 /// Everything that is wrong with what was read, in the order of the files.
 pub fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
     let mut findings = reader.findings();

@@ -40,6 +40,8 @@ pub(super) use told::{Held, told};
 
 /// Tries of a change where others write too.
 const TRIES: usize = 4;
+/// Lines around a change that are shown, as `diff -u` does.
+const AROUND: u32 = 3;
 /// Fields of an answer that are not what an object says.
 const SHOWN: [&str; 5] = ["status", "origin", "uses", "effective", "name"];
 /// What a cluster keeps in an object's metadata.
@@ -283,7 +285,9 @@ async fn prepare(ground: &Ground, newest: &Reading, wanted: &Wanted) -> Result<P
         .map(|(_, fault)| fault.clone())
         .collect();
     if wanted.is_trial {
-        let diff = edit::unified(&change.path, change.before.as_deref(), change.after.as_deref());
+        // Who may not see everything sees nothing of what else is in the file.
+        let around = if wanted.judged.is_some() { 0 } else { AROUND };
+        let diff = edit::unified(&change.path, change.before.as_deref(), change.after.as_deref(), around);
         let trial = Trial { diff, findings: faults, file: Some(change.path), is_rewritten: change.is_rewritten };
         return Ok(Prepared::Answer(Answer::Tried(trial)));
     }
@@ -299,7 +303,7 @@ fn patch(wanted: &Wanted, now: Option<&Object>) -> Result<Option<Value>, Refusal
     if now != wanted.seen.as_deref() && !(now.is_some() && matches!(wanted.how, How::Create(_))) {
         let texts = [wanted.seen.as_deref(), now].map(|object| object.map(text));
         let target = Target::of(wanted.key.0, wanted.key.1.clone()).to_string();
-        let diff = edit::unified(&target, texts[0].as_deref(), texts[1].as_deref());
+        let diff = edit::unified(&target, texts[0].as_deref(), texts[1].as_deref(), AROUND);
         let detail = format!("{target} is otherwise in the source than what is in force: what came since is not overwritten");
         return Err(Refusal::Conflict { detail, diff: Some(diff) });
     }

@@ -36,7 +36,7 @@ pub(super) fn covers(path: &str) -> bool {
 /// answered.
 pub(super) async fn once(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let Some(key) = request.headers().get(KEY).cloned() else { return next.run(request).await };
-    let Some(caller) = request.extensions().get::<Caller>().map(|caller| caller.name.clone()) else { return next.run(request).await };
+    let Some(caller) = request.extensions().get::<Caller>().map(asker) else { return next.run(request).await };
     let key = match key.to_str() {
         Ok(key) if (1..=MAX_KEY).contains(&key.len()) => key.to_owned(),
         _ => return say(StatusCode::BAD_REQUEST, format!("Idempotency-Key: 1 to {MAX_KEY} letters, digits and signs")),
@@ -69,6 +69,11 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
         response
     });
     done.await.unwrap_or_else(|_| say(StatusCode::INTERNAL_SERVER_ERROR, "it ended by a fault of ours"))
+}
+
+/// Who asks: the same name known otherwise is somebody else.
+fn asker(caller: &Caller) -> String {
+    format!("{:?} {}", caller.by, caller.name)
 }
 
 fn digest(parts: &[&[u8]]) -> String {

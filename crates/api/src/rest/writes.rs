@@ -314,7 +314,7 @@ fn located(status: StatusCode, location: &str, body: Response) -> Response {
 
 /// Whose change it is, as a commit says it.
 fn author(caller: &Caller) -> Author {
-    let name = caller.name.clone();
+    let name: String = caller.name.chars().filter(|c| !c.is_control()).collect();
     let email = if name.contains('@') { name.clone() } else { format!("{}@localhost", name.replace(' ', "-")) };
     Author { name, email }
 }

@@ -50,7 +50,7 @@ fn difference_of(text: &str, patch: &Value) -> String {
     let change = edited(text, patch).unwrap();
     assert!(!change.is_rewritten, "{}", change.after.unwrap());
     let after = change.after.unwrap();
-    let lines = unified("f", Some(text), Some(&after));
+    let lines = unified("f", Some(text), Some(&after), 3);
     lines
         .lines()
         .filter(|line| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---"))
@@ -297,4 +297,18 @@ proptest! {
             prop_assert!(edited.contains(comment), "{text}\n=>\n{edited}");
         }
     }
+}
+
+/// In a file with several objects the lines around a change are of others.
+#[test]
+fn a_diff_without_lines_around_shows_nothing_of_others() {
+    let other = "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {name: secret-01}\nspec: {type: Server, address: 10.0.0.2}\n";
+    let text = format!("{other}---\n{DEVICE}---\n{other}");
+    let after = text.replace("# Servers of the shop.\n", "").replace("path: /healthz", "path: /up");
+    let diff = unified("f", Some(&text), Some(&after), 0);
+    assert!(
+        diff.contains("-        path: /healthz\n+        path: /up\n") && diff.contains("-# Servers") && !diff.contains("secret"),
+        "{diff}"
+    );
+    assert!(unified("f", Some(&text), Some(&after), 3).contains("secret"));
 }

@@ -8,7 +8,7 @@ use manifests::edit;
 use reconcile::Target;
 use serde_json::{Value, json};
 
-use super::{Ground, may, may_touch, patch, plain_fault, said};
+use super::{AROUND, Ground, fault, may, may_touch, patch, plain_fault, said};
 
 pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) -> Result<Answer, Refusal> {
     let (kind, name) = &wanted.key;
@@ -24,9 +24,9 @@ pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) 
             value["kind"] = json!(kind.as_str());
             value["metadata"]["name"] = json!(name.name());
             value["metadata"]["namespace"] = json!(name.namespace());
-            let violations = crds::validate_cel(*kind, &value);
-            if let Some(violation) = violations.first() {
-                return Err(Refusal::Invalid(vec![plain_fault("/spec", format!("{violation:?}"))]));
+            let faults: Vec<_> = manifests::faults(*kind, &value).iter().map(fault).collect();
+            if !faults.is_empty() {
+                return Err(Refusal::Invalid(faults));
             }
             Some(value)
         }
@@ -46,7 +46,7 @@ pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) 
         let text = |value: Option<Value>| value.map(|value| edit::written(&said(&value)));
         let (before, after) = (text(now.map(|now| now.to_value())), text(applied.object));
         let target = Target::of(*kind, name.clone()).to_string();
-        let diff = edit::unified(&target, before.as_deref(), after.as_deref());
+        let diff = edit::unified(&target, before.as_deref(), after.as_deref(), AROUND);
         return Ok(Answer::Tried(Trial { diff, ..Trial::default() }));
     }
     ground.note(wanted, "applied in the cluster").await;
