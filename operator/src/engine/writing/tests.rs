@@ -26,7 +26,7 @@ fn fleet() -> Desired {
         role("editors", "ann", "edit", &json!([])),
         role("silencers", "bob", "silence", &json!(["Device"])),
     ];
-    Desired::build(objects, Revision { commit: "1".into(), ..Revision::default() }).0
+    Desired::build(objects.map(|(_, object)| object), Revision { commit: "1".into(), ..Revision::default() }).0
 }
 
 fn wanted(key: &Key, who: &str) -> Wanted {

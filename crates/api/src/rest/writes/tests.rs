@@ -49,7 +49,7 @@ impl World {
             object(Kind::Role, name, &json!({}), &json!({"subjects": [{"user": name}], "allow": [grant]}))
         };
         let objects = [device("a1", "ams1"), device("f1", "fra1"), role("editor", &json!(["edit"])), role("viewer", &json!(["view"]))];
-        let desired = Desired::build(objects, Revision { commit: "1".into(), ..Revision::default() }).0;
+        let desired = Desired::build(objects.map(|(_, object)| object), Revision { commit: "1".into(), ..Revision::default() }).0;
         let data = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&Options { data: data.path().to_owned(), url: None }).await.unwrap());
         let (requests, inbox) = mpsc::channel(8);
