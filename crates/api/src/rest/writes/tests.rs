@@ -158,3 +158,15 @@ async fn acts_ask_for_their_own_verb() {
         assert_eq!(status, 401, "{path}");
     }
 }
+
+/// What changes something asks who it is, always.
+#[tokio::test]
+async fn no_write_is_for_everybody() {
+    let world = World::new().await;
+    let routes = crate::rest::routes(&world.shared);
+    let of = |kind: Kind| routes.declared().iter().filter(move |route| route.path.split('/').nth(1) == Some(kind.plural()));
+    for kind in Kind::ALL {
+        let writes: Vec<_> = of(*kind).filter(|route| route.method != Method::GET).collect();
+        assert!(writes.len() >= 4 && writes.iter().all(|route| route.access != Access::Anyone), "{kind:?}: {writes:?}");
+    }
+}
