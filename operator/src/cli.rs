@@ -23,6 +23,7 @@ mod simulate;
 mod syslog;
 mod top;
 mod webhooks;
+mod writing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

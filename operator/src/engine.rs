@@ -29,6 +29,7 @@ pub(crate) mod source;
 mod told;
 mod usage;
 mod voice;
+pub(crate) mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -43,7 +44,7 @@ use jiff::Timestamp;
 use reconcile::deletion;
 use reconcile::limits::{self, Limits};
 use reconcile::record::{Actor, RecordedStep};
-use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome, Rollout};
+use reconcile::{Changed, Desired, DeviceSeen, Key, Name, Outcome};
 use store::Store;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +118,8 @@ pub(crate) struct Parts {
     pub(crate) places: notify::Places,
     /// Tells somebody elsewhere that all is well.
     pub(crate) heartbeat: Option<notify::Heartbeat>,
+    /// Where changes are written that people ask for.
+    pub(crate) writing: Arc<writing::Writing>,
     /// Shards into which the fleet is spread over replicas; with none, this process does it all.
     pub(crate) shards: u32,
     pub(crate) origin: source::Origin,
@@ -142,6 +145,7 @@ pub(crate) struct Engine {
     /// Asks the source to look now.
     ask: mpsc::Sender<Wish>,
     asides: Arc<Asides>,
+    writing: Arc<writing::Writing>,
     /// Deployments whose input changed since they were planned.
     dirty: BTreeSet<Name>,
     /// When time alone could change a Deployment's plan.
@@ -185,6 +189,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         view: parts.view,
         ask,
         asides: parts.asides,
+        writing: parts.writing,
         dirty: BTreeSet::new(),
         look_again: BTreeMap::new(),
         alerts: alerts::Watch::default(),
@@ -563,17 +568,6 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
             return;
         }
     }
-}
-
-/// Something is on its way, so that even a look that found nothing new counts.
-fn is_moving(rollout: &Rollout) -> bool {
-    is_open(rollout) || rollout.placements.values().any(|placement| placement.batch == 0)
-}
-
-/// A revision spreads, or is taken back.
-fn is_open(rollout: &Rollout) -> bool {
-    use reconcile::RevisionResult::{Progressing, RollingBack};
-    rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }))
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {

@@ -15,7 +15,7 @@ use reconcile::finding::Severity;
 use reconcile::{Desired, Device, Name, Series};
 use serde::{Deserialize, Serialize};
 use store::{FIVE_MINUTES_KEPT, Store};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::problem;
 use crate::server::{Shared, read};
@@ -87,14 +87,20 @@ pub(crate) async fn run(State(shared): State<Shared>, Json(question): Json<Quest
         Ok(rule) => rule,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, wrong),
     };
-    let Ok(_turn) = TURN.acquire().await else { return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
-    match page(&shared, &desired, &rule, question.after.as_ref(), span).await {
+    let Some(_turn) = turn().await else { return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
+    let selected: Vec<Arc<Device>> = desired.devices.values().filter(|device| rule.applies_to(device)).cloned().collect();
+    match page(&shared, (&desired, &selected), &rule, question.after.as_ref(), span).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }
 
-fn rule(desired: &Desired, question: &Question) -> Result<Arc<Rule>, String> {
+/// One's turn; none: the engine is stopping.
+pub(crate) async fn turn() -> Option<SemaphorePermit<'static>> {
+    TURN.acquire().await.ok()
+}
+
+pub(crate) fn rule(desired: &Desired, question: &Question) -> Result<Arc<Rule>, String> {
     let Some(spec) = &question.spec else {
         return desired
             .rules
@@ -110,14 +116,13 @@ fn rule(desired: &Desired, question: &Question) -> Result<Arc<Rule>, String> {
     rule.map(|rule| Arc::new(Rule { suspend: false, ..rule })).ok_or_else(wrong)
 }
 
-async fn page(
+pub(crate) async fn page(
     shared: &Shared,
-    desired: &Arc<Desired>,
+    (desired, selected): (&Arc<Desired>, &[Arc<Device>]),
     rule: &Arc<Rule>,
     after: Option<&Name>,
     span: (Timestamp, Timestamp),
 ) -> Result<Answer, store::Error> {
-    let selected: Vec<&Arc<Device>> = desired.devices.values().filter(|device| rule.applies_to(device)).collect();
     let mut answer = Answer {
         selected: selected.len(),
         devices: Vec::new(),
@@ -127,7 +132,7 @@ async fn page(
         as_of_today: rule.expressions().any(|expr| expr.asks_for_today()),
     };
     let begin = Instant::now();
-    for device in selected.into_iter().filter(|device| after.is_none_or(|after| device.name > *after)) {
+    for device in selected.iter().filter(|device| after.is_none_or(|after| device.name > *after)) {
         if answer.devices.len() >= DEVICES || answer.readings >= READINGS || (begin.elapsed() > PAGE && !answer.devices.is_empty()) {
             answer.next = answer.devices.last().map(|last| last.device.clone());
             return Ok(answer);

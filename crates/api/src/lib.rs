@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod can;
+pub mod change;
 pub mod client;
 pub mod explain;
 #[cfg(test)]

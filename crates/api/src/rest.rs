@@ -22,6 +22,8 @@ mod oidc;
 pub mod openapi;
 mod overview;
 mod rights;
+mod once;
+mod refusal;
 mod rollouts;
 mod samples;
 mod selector;
@@ -29,6 +31,7 @@ mod session;
 mod sight;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tag;
 mod tokens;
 mod topology;
 mod users;

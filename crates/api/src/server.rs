@@ -36,7 +36,7 @@ use crate::served;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
-const BODY: usize = 1 << 20;
+pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
 

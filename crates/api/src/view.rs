@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::change;
 use crate::usage::Usages;
 
 /// What a running engine shows. The engine's loop is the only writer; a reader never holds the lock across an await.
@@ -263,6 +264,26 @@ pub enum Ask {
         comment: String,
         /// Until when nobody else need be told.
         until: Timestamp,
+    },
+    /// Take that back.
+    Unacknowledge {
+        /// The alert.
+        id: String,
+    },
+    /// Look at a device and probe it now.
+    Look {
+        /// Which.
+        device: Name,
+    },
+    /// Change an object where the truth is. Answers `Result<change::Answer, change::Refusal>`. It is asked in this process only, by those who
+    /// have found out who asks.
+    #[serde(skip)]
+    Change(Box<change::Wanted>),
+    /// What became of a commit. Answers `Option<change::CommitView>`.
+    #[serde(skip)]
+    Commit {
+        /// Which.
+        id: String,
     },
     /// Try out a Receiver.
     TryOut {

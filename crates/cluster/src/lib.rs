@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod ask;
 mod by_hand;
+pub mod by_user;
 pub mod core_object;
 pub mod events;
 pub mod grants;

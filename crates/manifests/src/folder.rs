@@ -69,3 +69,128 @@ fn walk(root: &Path, folder: &Path, depth: usize, tree: &mut BTreeMap<String, En
 fn id(path: &Path) -> Result<String, String> {
     read(path, "").map(|bytes| hex::encode(Sha256::digest(bytes)))
 }
+
+/// Why a file was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// It does not say any more what it said.
+    #[error("the file was changed meanwhile")]
+    Moved,
+    /// It can't be written, or must not be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Makes a file of the folder say something else, at once or not at all: as long as it still says what it said. `None` is a file that is
+/// not there. Nothing but plain files below the folder is touched, and no link is followed.
+pub fn put(root: &Path, path: &str, before: Option<&str>, after: Option<&str>) -> Result<(), PutError> {
+    let refused = |place: &Path, error: std::io::Error| PutError::Refused(format!("{}: {error}", place.display()));
+    let file = place(root, path)?;
+    let folder = file.parent().unwrap_or(root).to_owned();
+    let there = match file.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
+        Ok(_) => return Err(PutError::Refused(format!("{}: not a plain file", file.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(refused(&file, error)),
+    };
+    let says = there.as_ref().map(|_| std::fs::read(&file)).transpose().map_err(|error| refused(&file, error))?;
+    if says.as_deref() != before.map(str::as_bytes) {
+        return Err(PutError::Moved);
+    }
+    let Some(after) = after else { return std::fs::remove_file(&file).map_err(|error| refused(&file, error)) };
+    // Hidden, and not called as a manifest is: one that is left by a crash is never read.
+    let temporary = folder.join(format!(".{}.{}.new", file.file_name().unwrap_or_default().to_string_lossy(), std::process::id()));
+    let written = write(&temporary, after, there.as_ref()).and_then(|()| match there {
+        Some(_) => std::fs::rename(&temporary, &file),
+        // A link, so that what somebody else has just put there stays.
+        None => std::fs::hard_link(&temporary, &file),
+    });
+    if there.is_none() || written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(|error| if error.kind() == std::io::ErrorKind::AlreadyExists { PutError::Moved } else { refused(&file, error) })?;
+    // That the file is there under its name is to outlive a power cut too.
+    std::fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(|error| refused(&folder, error))
+}
+
+/// Where a file of the folder is; folders above it that are not there yet are made.
+fn place(root: &Path, path: &str) -> Result<PathBuf, PutError> {
+    if root.is_file() {
+        return Ok(root.to_owned());
+    }
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.chars().any(|c| c.is_control() || c == '\\');
+    let Some((name, folders)) = path.split('/').collect::<Vec<_>>().split_last().map(|(name, folders)| (*name, folders.to_vec())) else {
+        return Err(PutError::Refused("no name".into()));
+    };
+    if !folders.iter().chain([&name]).all(|part| is_plain(part)) {
+        return Err(PutError::Refused(format!("{path:?} is no path below the folder")));
+    }
+    let mut at = root.to_owned();
+    for part in folders {
+        at.push(part);
+        match at.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(PutError::Refused(format!("{}: not a folder, and links are not followed", at.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::create_dir(&at).map_err(|error| PutError::Refused(format!("{}: {error}", at.display())))?;
+            }
+            Err(error) => return Err(PutError::Refused(format!("{}: {error}", at.display()))),
+        }
+    }
+    Ok(at.join(name))
+}
+
+fn write(file: &Path, text: &str, permissions: Option<&std::fs::Permissions>) -> std::io::Result<()> {
+    use std::io::Write as _;
+    // One that a crash has left is of no use to anybody.
+    let _ = std::fs::remove_file(file);
+    let mut new = std::fs::OpenOptions::new().write(true).create_new(true).open(file)?;
+    if let Some(permissions) = permissions {
+        new.set_permissions(permissions.clone())?;
+    }
+    new.write_all(text.as_bytes())?;
+    new.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_as_long_as_it_says_what_it_said() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("fleet");
+        std::fs::create_dir(&root).unwrap();
+        put(&root, "devices/web.yaml", None, Some("a")).unwrap();
+        assert_eq!(put(&root, "devices/web.yaml", None, Some("b")), Err(PutError::Moved));
+        assert_eq!(put(&root, "devices/web.yaml", Some("x"), Some("b")), Err(PutError::Moved));
+        let file = root.join("devices/web.yaml");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        put(&root, "devices/web.yaml", Some("a"), Some("b")).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "b");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(root.join("devices")).unwrap().count(), 1, "nothing is left beside it");
+        put(&root, "devices/web.yaml", Some("b"), None).unwrap();
+        assert_eq!(put(&root, "devices/web.yaml", Some("b"), None), Err(PutError::Moved));
+    }
+
+    #[test]
+    fn nothing_outside_of_the_folder_is_touched() {
+        let home = tempfile::tempdir().unwrap();
+        let (root, outside) = (home.path().join("fleet"), home.path().join("outside"));
+        std::fs::create_dir(&root).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("a.yaml"), "secret").unwrap();
+        symlink(&outside, root.join("link")).unwrap();
+        symlink(outside.join("a.yaml"), root.join("a.yaml")).unwrap();
+        for path in ["../outside/a.yaml", "link/a.yaml", "a.yaml", "/etc/x.yaml", "x/../../outside/a.yaml", "", ".git/x.yaml", "a\\b.yaml"]
+        {
+            let refused = put(&root, path, Some("secret"), Some("mine"));
+            assert!(matches!(refused, Err(PutError::Refused(_))), "{path}: {refused:?}");
+            assert!(matches!(put(&root, path, None, Some("mine")), Err(PutError::Refused(_))), "{path}");
+        }
+        assert_eq!(std::fs::read_to_string(outside.join("a.yaml")).unwrap(), "secret");
+    }
+}

@@ -15,6 +15,7 @@ mod secret;
 mod ssh;
 mod tree;
 mod wire;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub use commit::read_commit;
 pub use error::Error;
 pub use history::{Answers, MAX_COMMITS};
 pub use tree::Entry;
+pub use write::{Author, Draft, PushError, Signing, Told};
 
 /// Time limit of one look with its fetch, unless another one is asked for.
 const LIMIT: Duration = Duration::from_secs(120);

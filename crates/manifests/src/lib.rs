@@ -2,6 +2,7 @@
 
 mod check;
 pub mod core_object;
+pub mod edit;
 pub mod finding;
 pub mod folder;
 pub mod git;
@@ -36,8 +37,13 @@ pub fn update(reader: &Reader, changes: Vec<ObjectChange>, before: &Desired, rev
     (desired, changed, findings)
 }
 
+/// What is wrong with an object by itself, by the schema and the rules of its kind.
+pub fn faults(kind: crds::Kind, object: &serde_json::Value) -> Vec<Finding> {
+    schema::check(kind, object)
+}
+
 /// Everything that is wrong with what was read, in the order of the files.
-fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
+pub fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
     let mut findings = reader.findings();
     findings.extend(reader.locate(&desired.findings()));
     findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));

@@ -200,6 +200,39 @@ impl Reader {
         self.homes.get(key)?.first().map(String::as_str)
     }
 
+    /// The files that define an object.
+    pub(crate) fn homes(&self, key: &Key) -> Vec<&str> {
+        self.homes.get(key).into_iter().flatten().map(String::as_str).collect()
+    }
+
+    /// The files that define objects of a kind, one for each object.
+    pub(crate) fn homes_of(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        let from = (kind, Name::new("", ""));
+        let of = self.homes.range(from..).take_while(move |((of, _), _)| *of == kind);
+        of.filter_map(|(_, homes)| homes.first().map(String::as_str))
+    }
+
+    /// What a file says.
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        self.files.get(path).map(|parsed| parsed.text.as_str())
+    }
+
+    /// All files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// The namespace of objects that name none.
+    pub fn namespace(&self) -> &str {
+        &self.setting.namespace
+    }
+
+    /// Whether an object stays as it was, since what its file says now is broken.
+    pub(crate) fn is_stalled(&self, key: &Key) -> bool {
+        let homes = self.homes.get(key).into_iter().flatten();
+        homes.filter_map(|path| self.files.get(path)).any(|parsed| parsed.stalled.contains(key))
+    }
+
     /// Objects that are in force as they were before, since what Git says now is broken, each with what is wrong.
     pub fn stalled(&self) -> impl Iterator<Item = (&Key, &Finding)> {
         let wrong = self.wrong.iter().filter_map(|path| self.files.get(path));
@@ -257,7 +290,7 @@ fn parse(path: &str, text: String, before: Option<&Parsed>, setting: &Setting) -
     let mut parsed = Parsed::default();
     let mut core = Vec::new();
     for (number, node) in
-        documents.iter().enumerate().flat_map(|(number, document)| items(document).into_iter().map(move |node| (number, node)))
+        documents.iter().enumerate().flat_map(|(number, document)| items_of(document).into_iter().map(move |node| (number, node)))
     {
         match core_object::kind(node) {
             Some(kind) => match core_object::read(kind, node, number, &setting.core, &setting.namespace) {
@@ -287,7 +320,7 @@ fn parse(path: &str, text: String, before: Option<&Parsed>, setting: &Setting) -
 }
 
 /// The objects of a document: itself, or the items of a `List`.
-fn items(node: &Node) -> Vec<&Node> {
+pub(crate) fn items_of(node: &Node) -> Vec<&Node> {
     let is_list = node.text("kind").is_some_and(|kind| kind.ends_with("List"));
     match node.get("items").map(|items| &items.value) {
         Some(Tree::List(items)) if is_list => items.iter().collect(),
@@ -295,7 +328,8 @@ fn items(node: &Node) -> Vec<&Node> {
     }
 }
 
-fn identity(node: &Node, namespace: &str) -> Option<Key> {
+/// Which object a document is, if it is one of ours.
+pub(crate) fn named(node: &Node, namespace: &str) -> Option<Key> {
     let kind = Kind::ALL.iter().find(|kind| Some(kind.as_str()) == node.text("kind"))?;
     let metadata = node.get("metadata")?;
     Some((*kind, Name::new(metadata.text("namespace").unwrap_or(namespace), metadata.text("name")?)))
@@ -311,7 +345,7 @@ fn document((path, lines, namespace): (&str, &Lines<'_>, &str), node: &Node, bef
         Ok(kind) => kind,
         Err(finding) => return add(*finding),
     };
-    let key = identity(node, namespace);
+    let key = named(node, namespace);
     let value = node.to_value();
     let mut findings = schema::check(kind, &value);
     if findings.is_empty()

@@ -4,7 +4,7 @@
 //! core schema of YAML 1.2, and stays text in doubt: `no`, `0644` and `1_000` are no booleans and numbers.
 
 mod build;
-mod scalar;
+pub(crate) mod scalar;
 mod words;
 
 use std::fmt;

@@ -7,6 +7,7 @@
 
 mod alerts;
 pub mod archive;
+mod asked;
 pub mod audit;
 mod contents;
 mod error;
@@ -36,6 +37,7 @@ use sqlx::AnyPool;
 use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
+pub use asked::{ASKED_KEPT, AnswerKept, Asked};
 pub use error::Error;
 pub use last::LastReading;
 pub use log::Filter;

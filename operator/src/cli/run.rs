@@ -24,6 +24,7 @@ use super::kubernetes::{self, KubernetesArgs};
 use super::log_keeping::KeepingArgs;
 use super::syslog::{self, SyslogArgs};
 use super::webhooks::{self, WebhookArgs};
+use super::writing::WriteArgs;
 use crate::engine::governing::Governing;
 use crate::engine::hands::here::Watching;
 use crate::engine::hands::shard::Workplace;
@@ -108,6 +109,8 @@ pub(crate) struct RunArgs {
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
+    #[command(flatten)]
+    pub(super) writing: WriteArgs,
     #[command(flatten)]
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
@@ -246,14 +249,16 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
     }
     let logs = syslog::start(&args.syslog, arrived, &store, &view, &stop).await?;
     tokio::spawn(engine::logs::keeping::keep(keeping, store.clone(), view.clone(), stop.clone()));
+    let origin = match &cluster {
+        Some(cluster) => Origin::Cluster(cluster.clone(), Arc::new(Governing::new(view.clone()))),
+        None => origin(args)?,
+    };
     let parts = Parts {
         store,
         devices,
         shards: args.kubernetes.shards,
-        origin: match &cluster {
-            Some(cluster) => Origin::Cluster(cluster.clone(), Arc::new(Governing::new(view.clone()))),
-            None => origin(args)?,
-        },
+        writing: args.writing.writing(&origin, args.verify_keys.is_some())?,
+        origin,
         interval: interval("--interval", args.interval)?,
         watching,
         limits: Limits {

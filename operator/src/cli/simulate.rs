@@ -251,6 +251,7 @@ impl Running {
             secrets: Secrets::new(fleet.secrets()),
             places: notify::Places::Any,
             heartbeat: None,
+            writing: Arc::default(),
         };
         let task = tokio::spawn(engine::run(parts, stop.clone()));
         Ok(Self { view, store, stop, task, _requests: requests })

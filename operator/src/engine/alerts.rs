@@ -419,6 +419,27 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Somebody looks after an alert no more.
+    pub(super) async fn unacknowledge(&mut self, id: &str, by: &str) -> Result<String, String> {
+        let now = Timestamp::now();
+        if self.store_away {
+            return Err("the store does not take writes just now".into());
+        }
+        let key = self.alerts.alerts.unacknowledge(id, by, now).map_err(|refused| refused.to_string())?;
+        let mut entry = audit(Actor::user(by), "unacknowledge", &format!("device/{}", key.1), "");
+        entry.unit = format!("alertrule/{}", key.0);
+        let changes = self.alerts.alerts.take_changes();
+        if let Err(error) = self.store.record_alerts(&changes, vec![entry], now).await {
+            merge(&mut self.alerts.unwritten, changes);
+            self.alerts_refused(&error);
+            return Err(error.to_string());
+        }
+        self.show_alerts(&changes);
+        Ok(format!("nobody looks after alertrule/{} on device/{} any more", key.0, key.1))
+    }
+}
+
 /// Takes in what changed later.
 fn merge(older: &mut Changes, newer: Changes) {
     older.instances.extend(newer.instances);

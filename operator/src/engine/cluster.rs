@@ -43,6 +43,10 @@ pub(super) async fn follow(cluster: &Cluster, governing: &Governing, mut wishes:
                     let _ = reply.send(Err("in a cluster objects have no branches: name a Repository with --repository, or ask `kubectl diff`".into()));
                     continue;
                 }
+                Some(Wish::Reading(reply)) => {
+                    let _ = reply.send(Err("in a cluster nothing is read from files".into()));
+                    continue;
+                }
                 Some(Wish::Look) if failing => None,
                 Some(Wish::Look) => Some(Event::Unchanged),
                 None => return,

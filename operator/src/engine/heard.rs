@@ -9,7 +9,7 @@ use reconcile::record::RecordedStep;
 use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
 use tokio::sync::watch;
 
-use super::{Engine, is_moving, reports};
+use super::{Engine, reports};
 
 impl Engine {
     pub(super) fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
@@ -179,4 +179,15 @@ pub(super) async fn turned(own_network: &mut Option<watch::Receiver<bool>>) -> b
     }
     // Others look at devices, and know it of their networks.
     std::future::pending().await
+}
+
+/// Something is on its way, so that even a look that found nothing new counts.
+pub(super) fn is_moving(rollout: &Rollout) -> bool {
+    is_open(rollout) || rollout.placements.values().any(|placement| placement.batch == 0)
+}
+
+/// A revision spreads, or is taken back.
+pub(super) fn is_open(rollout: &Rollout) -> bool {
+    use reconcile::RevisionResult::{Progressing, RollingBack};
+    rollout.current().is_some_and(|record| matches!(record.result, Progressing | RollingBack { .. }))
 }

@@ -1,6 +1,6 @@
 //! Where desired state comes from: a plain folder or a Git repository, looked at again and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use cluster::Cluster;
 use crds::Object;
 use manifests::core_object::{Core, CoreFile};
+use manifests::edit::FileChange;
 use manifests::finding::Finding;
 use manifests::folder;
 use manifests::git::{self, Entry, Fetched, Follow, Source};
@@ -91,6 +92,11 @@ pub(crate) async fn follow(
                     let _ = reply.send(reading.preview(&origin, &reference).await.map(|(candidate, _)| candidate));
                     continue;
                 }
+                Some(Wish::Reading(reply)) => {
+                    let is_read = reading.is_read() && in_force.is_none();
+                    let _ = reply.send(if is_read { Ok(reading.clone()) } else { Err("the source has not been read yet".into()) });
+                    continue;
+                }
             }
         }
         // What was in force before a restart is in force again before anything newer is looked at: it's what that is measured by.
@@ -129,6 +135,8 @@ pub(crate) enum Wish {
     Look,
     /// What another branch, tag or commit says, without applying it.
     Preview(String, oneshot::Sender<Result<Candidate, String>>),
+    /// What was read last.
+    Reading(oneshot::Sender<Result<Reading, String>>),
 }
 
 /// Contents of blobs, by their ids.
@@ -136,7 +144,7 @@ type Contents = BTreeMap<String, Vec<u8>>;
 
 /// What has been read so far: the next revision is read by what it changed.
 #[derive(Clone, Default)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Also in the hands of those that judge it, for as long as that takes.
     reader: Arc<Reader>,
     desired: Arc<Desired>,
@@ -274,6 +282,47 @@ impl Reading {
         Err(first.unwrap_or_default())
     }
 
+    /// The same with what the folder has now.
+    pub(super) async fn looked_at_folder(mut self, root: &Path) -> Result<Self, String> {
+        self.folder(root).await.map(|_| self)
+    }
+
+    /// The same with what the branch that is followed has now.
+    pub(super) async fn looked_at_git(mut self, source: &Source) -> Result<Self, String> {
+        if let Some(fetched) = source.poll(self.known()).await.map_err(|error| error.to_string())? {
+            self.fetched(source, fetched).await?;
+        }
+        Ok(self)
+    }
+
+    /// The same with what another branch has now; `None`: there is none of that name.
+    pub(super) async fn on_branch(&self, source: &Source, branch: &str) -> Result<Option<Self>, String> {
+        let aside = source.aside(Follow::Branch(branch.to_owned())).map_err(|error| error.to_string())?;
+        let mut next = self.clone();
+        match aside.poll(self.known()).await {
+            Ok(None) => Ok(Some(next)),
+            Ok(Some(fetched)) => next.fetched(&aside, fetched).await.map(|_| Some(next)),
+            Err(git::Error::NoReference { .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// What would be with a file as it is to become.
+    pub(super) async fn tried(&self, change: &FileChange) -> Result<Tried, String> {
+        let (read, before, change) = (self.reader.clone(), self.desired.clone(), change.clone());
+        let work = move || {
+            let entry = change.after.as_ref().map_or(Entry::Gone, |text| Entry::Blob(Digest::of(text.as_bytes()).short().to_owned()));
+            let mut reader = Reader::clone(&read);
+            let changed = BTreeMap::from([(change.path, entry)]);
+            let text = change.after.unwrap_or_default();
+            let (changes, _) = reader.update(&changed, false, |_, _| Ok(text.clone().into_bytes()));
+            let known: BTreeSet<_> = manifests::findings(&read, &before).iter().map(what).collect();
+            let (_, _, findings) = manifests::update(&reader, changes, &before, before.revision.clone());
+            Tried { findings: findings.into_iter().filter(|finding| !known.contains(&what(finding))).collect(), objects: reader }
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+    }
+
     async fn folder(&mut self, path: &Path) -> Result<Option<Candidate>, String> {
         let root = path.to_owned();
         let tree = tokio::task::spawn_blocking(move || folder::list(&root)).await.map_err(|error| error.to_string())??;
@@ -326,6 +375,26 @@ impl Reading {
         (self.reader, self.desired) = (reader, candidate.desired.clone());
         Ok(candidate)
     }
+}
+
+/// What would be after a change.
+pub(super) struct Tried {
+    /// What would be wrong that is not wrong before.
+    pub(super) findings: Vec<Finding>,
+    objects: Reader,
+}
+
+impl Tried {
+    /// An object as it would be.
+    pub(super) fn object(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.objects.objects().get(key)
+    }
+}
+
+/// What a finding says, wherever in its file that stands.
+fn what(finding: &Finding) -> (String, String, String, String) {
+    let Finding { code, object, path, message, .. } = finding;
+    (code.clone(), object.clone(), path.clone(), message.clone())
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ fn what_the_chart_renders_is_taken() {
             "limits.deletions=5",
             "limits.touched=50%",
             "roles.enabled=false",
+            "actFor.users={ann@example.com}",
+            "actFor.groups={platform}",
         ],
         &[
             "webhooks.enabled=true",

@@ -1,7 +1,337 @@
-//! Acting verbs: pause, resume, approve, undo, acknowledge, look now, sync, admit, try out.
+//! Acting verbs: pause, resume, approve, undo, acknowledge, look now, sync, admit, try out. Each is done by the engine's loop, and written into
+//! the audit log with the name of who asks.
 
-use super::gate::Routes;
+mod backtest;
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use crds::{AlertState, Kind, Selector, Verb};
+use jiff::Timestamp;
+use reconcile::access::What;
+use reconcile::alerting::suppress::Silence;
+use reconcile::command::Command;
+use reconcile::record::Actor;
+use reconcile::{Device, Name};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::caller::Caller;
+use super::gate::{Access, Routes};
+use super::refusal::{field, say};
+use super::writes::asked;
+use crate::server::{Shared, read};
+use crate::view::{Ask, View};
+
+/// Bytes of what somebody says to what they do.
+const MAX_COMMENT: usize = 500;
+/// Alerts that a preview of a silence shows.
+const MAX_ALERTS: usize = 1000;
 
 pub(super) fn routes(routes: Routes) -> Routes {
+    let deployment = |verb: Verb| Access::Object(verb, Kind::Deployment);
     routes
+        .add(Method::POST, "/deployments/{namespace}/{name}/pause", deployment(Verb::Deploy), pause)
+        .add(Method::POST, "/deployments/{namespace}/{name}/resume", deployment(Verb::Deploy), resume)
+        .add(Method::POST, "/deployments/{namespace}/{name}/undo", deployment(Verb::Rollback), undo)
+        .add(Method::POST, "/deployments/{namespace}/{name}/approve", deployment(Verb::Approve), approve)
+        // A look changes nothing and reads what is read every minute anyway, and however often it is asked for, a device is looked at once at a
+        // time: who may see a device may want to know how it is now.
+        .add(Method::POST, "/devices/{namespace}/{name}/look", Access::Object(Verb::View, Kind::Device), look)
+        .add(Method::POST, "/alerts/{id}/acknowledge", Access::Known, acknowledge)
+        .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Known, unacknowledge)
+        // It shows what they may see anyway.
+        .add(Method::POST, "/silences/preview", Access::Known, preview)
+        // The source brings what is rolled out, and a commit that went too far is agreed to as a rollout is.
+        .add(Method::POST, "/source/sync", Access::Kind(Verb::Deploy, Kind::Repository), sync)
+        .add(Method::POST, "/source/admit", Access::Kind(Verb::Approve, Kind::Repository), admit)
+        .add(Method::POST, "/backtest", Access::Known, backtest::backtest)
+        // People are told something: that is for who may say where it goes.
+        .add(Method::POST, "/receivers/{namespace}/{name}/test", Access::Object(Verb::Edit, Kind::Receiver), try_out)
+}
+
+/// What somebody says to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Comment {
+    /// For the audit log.
+    comment: Option<String>,
+}
+
+/// How far back.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Undo {
+    /// To this revision; without it, to the last one that was complete.
+    to: Option<u32>,
+    /// For the audit log.
+    comment: Option<String>,
+}
+
+/// What is agreed to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Approval {
+    /// The id that was shown: it stands for exactly that.
+    id: String,
+    /// For the audit log.
+    comment: Option<String>,
+}
+
+/// That somebody looks after an alert.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Acknowledgement {
+    /// What they do about it.
+    comment: String,
+    /// Until when nobody else need be told.
+    until: Timestamp,
+}
+
+/// A silence that is not written yet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Planned {
+    /// The namespace it would be in.
+    #[serde(default = "default_namespace")]
+    namespace: String,
+    /// Labels of the alerts.
+    #[serde(default)]
+    match_labels: BTreeMap<String, String>,
+    /// Which devices; all, if nothing is said.
+    devices: Option<Selector>,
+    /// Its end.
+    until: Timestamp,
+}
+
+fn default_namespace() -> String {
+    "default".into()
+}
+
+/// What a silence would mute.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Muted {
+    /// Alerts that are there now; some of them, if they are many.
+    alerts: Vec<MutedAlert>,
+    /// Devices that it would be about.
+    devices: usize,
+}
+
+/// An alert that would be muted.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct MutedAlert {
+    id: String,
+    rule: Name,
+    device: Name,
+    state: AlertState,
+    summary: String,
+}
+
+/// A body; an empty one stands for nothing said.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Response> {
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(bytes).map_err(|error| say(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+}
+
+async fn command(shared: &Shared, caller: &Caller, deployment: Name, command: Command, comment: Option<String>) -> Response {
+    if comment.as_ref().is_some_and(|comment| comment.len() > MAX_COMMENT || comment.chars().any(char::is_control)) {
+        return field("/comment", format!("one line of {MAX_COMMENT} bytes at most"));
+    }
+    let is_there = |view: &View| {
+        view.desired.objects.contains_key(&(Kind::Deployment, deployment.clone())) || view.observed.rollouts.contains_key(&deployment)
+    };
+    if !read(shared, is_there) {
+        return say(StatusCode::NOT_FOUND, format!("there is no deployment {deployment}"));
+    }
+    let target = format!("deployment/{deployment}");
+    let value = match asked(shared, Ask::Rollout { deployment, command }, &caller.name).await {
+        Ok(value) => value,
+        Err(refusal) => return refusal,
+    };
+    if let Some(comment) = comment.filter(|comment| !comment.trim().is_empty())
+        && let Err(error) = shared.store.log(vec![said(caller, &target, comment)]).await
+    {
+        tracing::warn!(%error, target, "what was said to it could not be written into the audit log");
+    }
+    Json(value).into_response()
+}
+
+/// What somebody says to what they have just done.
+fn said(caller: &Caller, target: &str, message: String) -> store::audit::Entry {
+    store::audit::Entry {
+        index: 0,
+        at: Timestamp::now(),
+        actor: Actor::user(&caller.name),
+        verb: "comment".into(),
+        target: target.to_owned(),
+        unit: target.to_owned(),
+        plan: String::new(),
+        step: String::new(),
+        changes: Vec::new(),
+        message,
+        outcome: "done".into(),
+        refers_to: None,
+    }
+}
+
+type Place = Path<(String, String)>;
+
+fn name(Path((namespace, name)): Place) -> Name {
+    Name::new(&namespace, &name)
+}
+
+async fn pause(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place, bytes: Bytes) -> Response {
+    match body::<Comment>(&bytes) {
+        Ok(Comment { comment }) => command(&shared, &caller, name(place), Command::Pause, comment).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn resume(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place, bytes: Bytes) -> Response {
+    match body::<Comment>(&bytes) {
+        Ok(Comment { comment }) => command(&shared, &caller, name(place), Command::Resume, comment).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn undo(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place, bytes: Bytes) -> Response {
+    match body::<Undo>(&bytes) {
+        Ok(Undo { to, comment }) => command(&shared, &caller, name(place), Command::Undo { to }, comment).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn approve(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place, bytes: Bytes) -> Response {
+    match body::<Approval>(&bytes) {
+        Ok(Approval { id, comment }) => command(&shared, &caller, name(place), Command::Approve { id }, comment).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn look(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place) -> Response {
+    let device = name(place);
+    if !read(&shared, |view| view.desired.objects.contains_key(&(Kind::Device, device.clone()))) {
+        return say(StatusCode::NOT_FOUND, format!("there is no device {device}"));
+    }
+    match asked(&shared, Ask::Look { device }, &caller.name).await {
+        Ok(value) => (StatusCode::ACCEPTED, Json(value)).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+/// The alert of this name, if they may see its device; and then, whether they may say that they look after it.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn alert(shared: &Shared, caller: &Caller, id: &str) -> Result<String, Response> {
+    read(shared, |view| {
+        let mut meant = view.alerts.iter().filter(|alert| alert.id == id);
+        let alert = meant.next().filter(|alert| sees(view, caller, &alert.subject.device));
+        let Some(alert) = alert else { return Err(say(StatusCode::NOT_FOUND, "there is no such alert")) };
+        let device = &alert.subject.device;
+        let may = caller.may(view, Verb::Acknowledge, Kind::Device, device.namespace(), What::On(device));
+        may.map(|()| alert.id.clone()).map_err(|why| say(StatusCode::FORBIDDEN, why))
+    })
+}
+
+fn sees(view: &View, caller: &Caller, device: &Name) -> bool {
+    caller.may(view, Verb::View, Kind::Device, device.namespace(), What::On(device)).is_ok()
+}
+
+async fn acknowledge(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>, bytes: Bytes) -> Response {
+    let id = match alert(&shared, &caller, &id) {
+        Ok(id) => id,
+        Err(refusal) => return refusal,
+    };
+    let Acknowledgement { comment, until } = match body(&bytes) {
+        Ok(said) => said,
+        Err(refusal) => return refusal,
+    };
+    answer(asked(&shared, Ask::Acknowledge { id, comment, until }, &caller.name).await)
+}
+
+async fn unacknowledge(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Response {
+    match alert(&shared, &caller, &id) {
+        Ok(id) => answer(asked(&shared, Ask::Unacknowledge { id }, &caller.name).await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn preview(State(shared): State<Shared>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Response {
+    let Planned { namespace, match_labels, devices, until } = match body(&bytes) {
+        Ok(planned) => planned,
+        Err(refusal) => return refusal,
+    };
+    let now = Timestamp::now();
+    if until <= now {
+        return field("/until", "its end is over already");
+    }
+    let silence = Silence { name: Name::new(&namespace, "preview"), match_labels, devices, until, reason: String::new() };
+    let muted = read(&shared, |view| {
+        let is_about = |device: &Device| {
+            device.name.namespace() == namespace
+                && silence.devices.as_ref().is_none_or(|devices| devices.matches(&device.labels))
+                && sees(view, &caller, &device.name)
+        };
+        let mutes = |alert: &&reconcile::alerting::state::Instance| {
+            let subject = &alert.subject;
+            let device = view.desired.devices.get(&subject.device).filter(|device| is_about(device));
+            matches!(alert.state, AlertState::Firing | AlertState::Pending)
+                && device.is_some_and(|device| silence.mutes((&device.name, &device.labels), (&subject.rule, &subject.labels), now))
+        };
+        let shown = view.alerts.iter().filter(mutes).take(MAX_ALERTS).map(|alert| MutedAlert {
+            id: alert.id.clone(),
+            rule: alert.subject.rule.clone(),
+            device: alert.subject.device.clone(),
+            state: alert.state,
+            summary: alert.subject.summary.clone(),
+        });
+        Muted { alerts: shown.collect(), devices: view.desired.devices.values().filter(|device| is_about(device)).count() }
+    });
+    Json(muted).into_response()
+}
+
+async fn sync(State(shared): State<Shared>, Extension(caller): Extension<Caller>) -> Response {
+    match asked(&shared, Ask::Sync, &caller.name).await {
+        Ok(value) => (StatusCode::ACCEPTED, Json(value)).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Response {
+    match body::<Approval>(&bytes) {
+        Ok(Approval { id, comment: _ }) => answer(asked(&shared, Ask::Admit { id }, &caller.name).await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn try_out(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place) -> Response {
+    let receiver = name(place);
+    if !read(&shared, |view| view.desired.objects.contains_key(&(Kind::Receiver, receiver.clone()))) {
+        return say(StatusCode::NOT_FOUND, format!("there is no receiver {receiver}"));
+    }
+    answer(asked(&shared, Ask::TryOut { receiver }, &caller.name).await)
+}
+
+fn answer(answered: Result<Value, Response>) -> Response {
+    answered.map_or_else(|refusal| refusal, |value| Json(value).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_body_says_nothing_and_a_mistyped_one_is_refused() {
+        assert!(body::<Comment>(b"").unwrap().comment.is_none());
+        assert!(body::<Comment>(b"{\"comment\":\"x\"}").unwrap().comment.is_some());
+        for wrong in [b"{\"coment\":\"x\"}".as_slice(), b"[]", b"{", b"null"] {
+            assert!(body::<Comment>(wrong).is_err());
+        }
+        assert!(body::<Approval>(b"").is_err(), "nothing is agreed to without its id");
+    }
 }

@@ -18,6 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::asked;
 use super::caller::Caller;
+use super::once;
 use crate::problem::Problem;
 use crate::server::{Shared, read};
 
@@ -165,6 +166,10 @@ impl Routes {
             let is_of_kind = Kind::ALL.iter().any(|kind| declared.path.trim_start_matches('/').split('/').next() == Some(kind.plural()));
             let short = is_of_kind.then(|| format!("/api{}", declared.path));
             let long = format!("/api/v1{}", declared.path);
+            let mut handler = handler;
+            if declared.method == Method::POST && once::covers(&declared.path) {
+                handler = handler.route_layer(middleware::from_fn_with_state(shared.clone(), once::once));
+            }
             let guard = middleware::from_fn_with_state((shared.clone(), Arc::new(declared)), guard);
             let handler = handler.route_layer(guard);
             if let Some(short) = short {

@@ -1,7 +1,361 @@
 //! Objects made, changed and deleted, where the truth is.
+//!
+//! What is asked for goes to whoever keeps it ([`crate::change`]); here it is found out who asks, which object is meant, and whether it is as
+//! they have seen it.
 
-use super::gate::Routes;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use crds::{Kind, Object, Verb};
+use reconcile::access::What;
+use reconcile::{Name, Target};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::caller::Caller;
+use super::gate::{Access, Routes};
+use super::refusal::{self, FieldError, field, say};
+use super::tag;
+use crate::change::{Answer, Author, CommitView, How, Refusal, Trial, Wanted};
+use crate::server::{Shared, read};
+use crate::view::{Ask, Request};
+
+/// Characters of what somebody says to a change.
+const MAX_MESSAGE: usize = 200;
+/// The longest name, as Kubernetes has it (RFC 1123).
+const MAX_NAME: usize = 253;
+/// The longest namespace.
+const MAX_NAMESPACE: usize = 63;
+
+/// The kinds with their two paths.
+const KINDS: [(Kind, &str, &str); 8] = [
+    (Kind::AlertRule, "/alertrules", "/alertrules/{namespace}/{name}"),
+    (Kind::Deployment, "/deployments", "/deployments/{namespace}/{name}"),
+    (Kind::Device, "/devices", "/devices/{namespace}/{name}"),
+    (Kind::DeviceClass, "/deviceclasses", "/deviceclasses/{namespace}/{name}"),
+    (Kind::Receiver, "/receivers", "/receivers/{namespace}/{name}"),
+    (Kind::Repository, "/repositories", "/repositories/{namespace}/{name}"),
+    (Kind::Role, "/roles", "/roles/{namespace}/{name}"),
+    (Kind::Silence, "/silences", "/silences/{namespace}/{name}"),
+];
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes
+    let routes = routes.add(Method::GET, "/commits/{id}", Access::Known, commit);
+    KINDS.into_iter().fold(routes, |routes, (kind, all, one)| {
+        // Who makes something is judged by what they make, and who mutes alerts by `silence` as well as by `edit`: not before it is known what.
+        let access = if kind == Kind::Silence { Access::Known } else { Access::Object(Verb::Edit, kind) };
+        let create = move |shared, caller, query, headers, body| make(kind, shared, caller, query, headers, body);
+        let put = move |shared, caller, path, query, headers, body| write((kind, Way::Put), shared, caller, path, query, headers, body);
+        let patch = move |shared, caller, path, query, headers, body| write((kind, Way::Patch), shared, caller, path, query, headers, body);
+        let delete =
+            move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
+        routes.add(Method::POST, all, Access::Known, create).add(Method::PUT, one, access, put).add(Method::PATCH, one, access, patch).add(
+            Method::DELETE,
+            one,
+            access,
+            delete,
+        )
+    })
 }
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Put,
+    Patch,
+    Delete,
+}
+
+/// How a write is meant.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meant {
+    /// Nothing is written: the answer says what would be.
+    #[serde(default)]
+    dry_run: bool,
+    /// What the commit says of itself.
+    message: Option<String>,
+}
+
+/// What came of a write that became a commit.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CommitAnswer {
+    /// The commit; `GET /api/v1/commits/{id}` follows it.
+    commit: String,
+    /// The branch that it is on.
+    branch: String,
+    /// What it says of itself.
+    message: String,
+    /// The file that it changes.
+    file: String,
+    /// The branch is followed: it comes in force by itself. Else somebody has to merge it.
+    followed: bool,
+    /// The file could not be changed in place: its document was written anew, without its comments.
+    rewritten: bool,
+}
+
+/// What a write would do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TrialAnswer {
+    /// As `diff -u` says it.
+    diff: String,
+    /// What would be wrong that is not wrong now.
+    findings: Vec<TrialFinding>,
+    /// The file.
+    file: Option<String>,
+    /// Its document would be written anew, without its comments.
+    rewritten: bool,
+}
+
+/// One thing that would be wrong.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TrialFinding {
+    /// `error`, `warning` or `note`.
+    severity: String,
+    #[serde(flatten)]
+    error: FieldError,
+}
+
+async fn make(
+    kind: Kind,
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Query(meant): Query<Meant>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let value = match object(&headers, &body, false) {
+        Ok(value) => value,
+        Err(refusal) => return refusal,
+    };
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let Some(name) = text("/metadata/name") else { return field("/metadata/name", "an object needs a name") };
+    let namespace = text("/metadata/namespace").unwrap_or("default");
+    if let Err(refusal) = names(namespace, name) {
+        return refusal;
+    }
+    let name = Name::new(namespace, name);
+    let seen = in_force(&shared, kind, &name);
+    // That something is there is no news to those who may see it; others learn it no sooner than they may make one of that name.
+    if let Some(seen) = &seen
+        && sees(&shared, &caller, kind, &name, seen)
+    {
+        return say(StatusCode::CONFLICT, format!("{} is there already", Target::of(kind, name)));
+    }
+    change(&shared, &caller, (kind, name), How::Create(value), None, (meant, headers)).await
+}
+
+async fn write(
+    (kind, way): (Kind, Way),
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(meant): Query<Meant>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Err(refusal) = names(&namespace, &name) {
+        return refusal;
+    }
+    let name = Name::new(&namespace, &name);
+    let seen = in_force(&shared, kind, &name);
+    let missing = || say(StatusCode::NOT_FOUND, format!("there is no {} {name}", kind.as_str().to_lowercase()));
+    match &seen {
+        None if way != Way::Put => return missing(),
+        Some(object) if !sees(&shared, &caller, kind, &name, object) => return missing(),
+        _ => {}
+    }
+    let how = match way {
+        Way::Delete => How::Delete,
+        Way::Put | Way::Patch => match object(&headers, &body, way == Way::Patch) {
+            Ok(value) if way == Way::Patch => How::Merge(value),
+            Ok(value) => How::Replace(value),
+            Err(refusal) => return refusal,
+        },
+    };
+    change(&shared, &caller, (kind, name), how, seen, (meant, headers)).await
+}
+
+fn in_force(shared: &Shared, kind: Kind, name: &Name) -> Option<Arc<Object>> {
+    read(shared, |view| view.desired.objects.get(&(kind, name.clone())).cloned())
+}
+
+/// Whether they may see it; a Silence also who may mute what it is about.
+fn sees(shared: &Shared, caller: &Caller, kind: Kind, name: &Name, object: &Object) -> bool {
+    let may = |verb: Verb, of: Kind| read(shared, |view| caller.may(view, verb, of, name.namespace(), What::Object(object)).is_ok());
+    may(Verb::View, kind) || (kind == Kind::Silence && (may(Verb::Silence, kind) || may(Verb::Silence, Kind::Device)))
+}
+
+/// The body, as what it is said to be.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn object(headers: &HeaderMap, body: &[u8], is_patch: bool) -> Result<Value, Response> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let wanted = if is_patch { "application/merge-patch+json" } else { "application/json" };
+    if kind != wanted {
+        return Err(say(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body has to be {wanted}")));
+    }
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err(say(StatusCode::BAD_REQUEST, "the body has to be an object")),
+        Err(error) => Err(say(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// Names that can be of an object, and so of a file.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn names(namespace: &str, name: &str) -> Result<(), Response> {
+    if !is_name(name, MAX_NAME, true) {
+        return Err(field("/metadata/name", "lower-case letters, digits, `-` and `.`, beginning and ending with a letter or a digit"));
+    }
+    if !is_name(namespace, MAX_NAMESPACE, false) {
+        return Err(field("/metadata/namespace", "lower-case letters, digits and `-`, beginning and ending with a letter or a digit"));
+    }
+    Ok(())
+}
+
+fn is_name(text: &str, most: usize, dots: bool) -> bool {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part = |part: &str| part.starts_with(is_letter) && part.ends_with(is_letter) && part.chars().all(|c| is_letter(c) || c == '-');
+    text.len() <= most && if dots { text.split('.').all(is_part) } else { is_part(text) }
+}
+
+async fn change(
+    shared: &Shared,
+    caller: &Caller,
+    (kind, name): (Kind, Name),
+    how: How,
+    seen: Option<Arc<Object>>,
+    (meant, headers): (Meant, HeaderMap),
+) -> Response {
+    if let Err(why) = tag::expected(&headers, seen.as_deref()) {
+        return say(StatusCode::PRECONDITION_FAILED, why);
+    }
+    // What a token leaves out its user's Roles do not bring back.
+    let unlimited = Caller { is_admin: true, ..caller.clone() };
+    let verb = if kind == Kind::Silence { [Verb::Edit, Verb::Silence].as_slice() } else { &[Verb::Edit] };
+    let in_scope = read(shared, |view| verb.iter().any(|verb| unlimited.may(view, *verb, kind, name.namespace(), What::Any).is_ok()));
+    if !in_scope {
+        return say(StatusCode::FORBIDDEN, format!("this token may not edit a {}", kind.as_str()));
+    }
+    let message = match meant.message.as_deref().map(str::trim).filter(|message| !message.is_empty()) {
+        Some(message) if message.chars().count() > MAX_MESSAGE || message.chars().any(char::is_control) => {
+            return say(StatusCode::BAD_REQUEST, format!("message: one line of {MAX_MESSAGE} characters at most"));
+        }
+        message => message.map(str::to_owned),
+    };
+    let is_new = seen.is_none();
+    let is_gone = how == How::Delete;
+    let wanted = Wanted {
+        key: (kind, name.clone()),
+        how,
+        seen,
+        is_trial: meant.dry_run,
+        message,
+        by: author(caller),
+        judged: (!caller.is_admin).then(|| caller.who.clone()),
+        groups: caller.who.groups().map(str::to_owned).collect(),
+    };
+    let answered = match asked(shared, Ask::Change(Box::new(wanted)), &caller.name).await {
+        Ok(value) => serde_json::from_value::<Result<Answer, Refusal>>(value),
+        Err(refusal) => return refusal,
+    };
+    match answered {
+        Ok(Ok(Answer::Same)) => Json(json!({"message": "it is so already"})).into_response(),
+        Ok(Ok(Answer::Tried(trial))) => tried(shared, caller, &Target::of(kind, name), trial),
+        Ok(Ok(Answer::Committed(done))) => {
+            let location = format!("/api/v1/commits/{}", done.commit);
+            let body = CommitAnswer {
+                commit: done.commit,
+                branch: done.branch,
+                message: done.message,
+                file: done.file,
+                followed: done.is_followed,
+                rewritten: done.is_rewritten,
+            };
+            located(StatusCode::ACCEPTED, &location, Json(body).into_response())
+        }
+        Ok(Ok(Answer::Done { .. })) if is_gone => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(Answer::Done { is_rewritten })) => {
+            let body = Json(json!({"message": "it is written", "rewritten": is_rewritten})).into_response();
+            let location = format!("/api/v1/{}/{}/{}", kind.plural(), name.namespace(), name.name());
+            if is_new { located(StatusCode::CREATED, &location, body) } else { body }
+        }
+        Ok(Err(refused)) => refusal::response(shared, caller, kind, &name, refused),
+        Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+fn tried(shared: &Shared, caller: &Caller, own: &Target, trial: Trial) -> Response {
+    let Trial { diff, findings, file, is_rewritten } = trial;
+    let findings = findings.into_iter().flat_map(|fault| {
+        let severity = fault.severity.clone();
+        let seen = refusal::seen(shared, caller, own, vec![fault]);
+        seen.into_iter().map(move |error| TrialFinding { severity: severity.clone(), error })
+    });
+    Json(TrialAnswer { diff, findings: findings.collect(), file, rewritten: is_rewritten }).into_response()
+}
+
+fn located(status: StatusCode, location: &str, body: Response) -> Response {
+    let mut response = body;
+    *response.status_mut() = status;
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Whose change it is, as a commit says it.
+fn author(caller: &Caller) -> Author {
+    let name: String = caller.name.chars().filter(|c| !c.is_control()).collect();
+    let email = if name.contains('@') { name.clone() } else { format!("{}@localhost", name.replace(' ', "-")) };
+    Author { name, email }
+}
+
+/// Asks the engine.
+pub(super) async fn asked(shared: &Shared, what: Ask, by: &str) -> Result<Value, Response> {
+    let (reply, answer) = oneshot::channel();
+    let stopping = || say(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
+    shared.requests.send(Request { what, by: by.to_owned(), reply }).await.map_err(|_| stopping())?;
+    match answer.await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(say(StatusCode::CONFLICT, error)),
+        Err(_) => Err(stopping()),
+    }
+}
+
+/// What became of a commit: for administrators, whoever wrote it, and those who may see Repositories.
+async fn commit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Response {
+    let missing = || say(StatusCode::NOT_FOUND, "there is no such commit, or nothing is known of it here");
+    if id.len() != 40 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return missing();
+    }
+    let value = match asked(&shared, Ask::Commit { id }, &caller.name).await {
+        Ok(value) => value,
+        Err(refusal) => return refusal,
+    };
+    let Ok(Some(view)) = serde_json::from_value::<Option<CommitView>>(value) else { return missing() };
+    let sees_all = || read(&shared, |view| caller.may(view, Verb::View, Kind::Repository, "default", What::Any).is_ok());
+    if view.author != author(&caller) && !sees_all() {
+        return missing();
+    }
+    Json(json!({
+        "commit": view.commit,
+        "author": format!("{} <{}>", view.author.name, view.author.email),
+        "message": view.message,
+        "at": view.at,
+        "state": view.state,
+        "detail": view.detail,
+    }))
+    .into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Git over HTTPS, gitprotocol-http(5): the list of refs is one GET, a fetch is one POST more.
+//! Git over HTTPS, gitprotocol-http(5): the list of refs is one GET, a fetch or a push is one POST more.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::location::is_loopback;
 use super::secret::{Login, Secret};
-use super::wire::{Listing, MAX_LISTING, MAX_PACK, Pack, Packets, Pieces};
+use super::wire::{Listing, MAX_LISTING, MAX_PACK, MAX_REPORT, Pack, Packets, Pieces, Report, Service};
 
 /// Time limit of connecting.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -24,6 +24,7 @@ pub(super) struct Connection {
     client: Client,
     login: Option<Login>,
     base: String,
+    has_bands: bool,
 }
 
 impl Pieces for Response {
@@ -33,16 +34,17 @@ impl Pieces for Response {
 }
 
 /// Asks for the refs.
-pub(super) async fn list(url: &Url, secret: &Secret) -> Result<(Listing, Connection), String> {
+pub(super) async fn list(url: &Url, secret: &Secret, service: Service) -> Result<(Listing, Connection), String> {
     let login = secret.login()?;
     let client = client(url, secret)?;
     let asked = format!("{}/info/refs", url.as_str().trim_end_matches('/'));
-    let request = client.get(&asked).query(&[("service", "git-upload-pack")]).header(ACCEPT, "*/*");
-    let answer = send(request, login.as_ref(), "application/x-git-upload-pack-advertisement").await?;
+    let request = client.get(&asked).query(&[("service", service.program())]).header(ACCEPT, "*/*");
+    let answer = send(request, login.as_ref(), &format!("application/x-{}-advertisement", service.program())).await?;
     // As Git does: where the list came from is where the rest is asked for.
     let base = answer.url().as_str().split("/info/refs").next().unwrap_or_default().to_owned();
     let listing = Packets::new(answer, MAX_LISTING).listing().await?;
-    Ok((listing, Connection { client, login, base }))
+    let has_bands = listing.can("side-band-64k");
+    Ok((listing, Connection { client, login, base, has_bands }))
 }
 
 impl Connection {
@@ -56,6 +58,18 @@ impl Connection {
             .body(request);
         let answer = send(request, self.login.as_ref(), "application/x-git-upload-pack-result").await?;
         Packets::new(answer, MAX_PACK).pack(sink).await
+    }
+
+    /// Sends a command with its pack, and reads what the server says to it.
+    pub(super) async fn push(self, request: Vec<u8>) -> Result<Report, String> {
+        let request = self
+            .client
+            .post(format!("{}/git-receive-pack", self.base))
+            .header(CONTENT_TYPE, "application/x-git-receive-pack-request")
+            .header(ACCEPT, "application/x-git-receive-pack-result")
+            .body(request);
+        let answer = send(request, self.login.as_ref(), "application/x-git-receive-pack-result").await?;
+        Packets::new(answer, MAX_REPORT).report(self.has_bands).await
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::location::Location;
-use super::wire::Listing;
+use super::wire::{Listing, Report, Service};
 use super::{Error, Fetched, Follow, Source, http, ssh};
 use crate::verify::Judged;
 
@@ -80,7 +80,8 @@ impl Source {
                 return self.within(move |source| source.settle(head.id, known)).await;
             }
         }
-        let (listing, connection) = Connection::list(&self.0.location, &self.0.secret).await.map_err(|reason| self.remote(&reason))?;
+        let (listing, connection) =
+            Connection::list(&self.0.location, &self.0.secret, Service::Upload).await.map_err(|reason| self.remote(&reason))?;
         let head = match self.pick(&listing) {
             Ok(head) if known.is_none() || head.commit != known => head,
             other => {
@@ -175,16 +176,18 @@ impl Source {
 }
 
 /// A server that told us its refs.
-enum Connection {
+pub(super) enum Connection {
     Http(http::Connection),
     Ssh(Box<ssh::Connection>),
 }
 
 impl Connection {
-    async fn list(location: &Location, secret: &super::Secret) -> Result<(Listing, Self), String> {
+    pub(super) async fn list(location: &Location, secret: &super::Secret, service: Service) -> Result<(Listing, Self), String> {
         match location {
-            Location::Http(url) => http::list(url, secret).await.map(|(listing, connection)| (listing, Self::Http(connection))),
-            Location::Ssh(at) => ssh::list(at, secret).await.map(|(listing, connection)| (listing, Self::Ssh(Box::new(connection)))),
+            Location::Http(url) => http::list(url, secret, service).await.map(|(listing, connection)| (listing, Self::Http(connection))),
+            Location::Ssh(at) => {
+                ssh::list(at, secret, service).await.map(|(listing, connection)| (listing, Self::Ssh(Box::new(connection))))
+            }
             Location::Local(_) => Err("it is on this machine".into()),
         }
     }
@@ -196,7 +199,14 @@ impl Connection {
         }
     }
 
-    async fn close(self) {
+    pub(super) async fn push(self, request: Vec<u8>) -> Result<Report, String> {
+        match self {
+            Self::Http(connection) => connection.push(request).await,
+            Self::Ssh(connection) => connection.push(request).await,
+        }
+    }
+
+    pub(super) async fn close(self) {
         if let Self::Ssh(connection) = self {
             connection.close().await;
         }

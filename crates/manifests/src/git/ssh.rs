@@ -1,4 +1,4 @@
-//! Git over SSH: `git-upload-pack` on the server, its host key pinned by the `known_hosts` of the secret.
+//! Git over SSH: `git-upload-pack` or `git-receive-pack` on the server, its host key pinned by the `known_hosts` of the secret.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::location::Ssh;
 use super::secret::Secret;
-use super::wire::{FLUSH, Listing, MAX_LISTING, MAX_PACK, Pack, Packets, Pieces};
+use super::wire::{FLUSH, Listing, MAX_LISTING, MAX_PACK, MAX_REPORT, Pack, Packets, Pieces, Report, Service};
 
 /// Time limit of connecting, of the key exchange, and of logging in, each.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -27,11 +27,13 @@ const MAX_WORDS: usize = 4096;
 pub(super) struct Connection {
     handle: Handle<Pinned>,
     packets: Packets<Session>,
+    has_bands: bool,
 }
 
-/// The server's side of `git-upload-pack`.
+/// The server's side of it.
 struct Session {
     channel: Channel<Msg>,
+    service: Service,
     words: Vec<u8>,
 }
 
@@ -43,7 +45,7 @@ impl Pieces for Session {
                 Some(ChannelMsg::ExtendedData { data, .. }) => {
                     self.words.extend(data.iter().take(MAX_WORDS - self.words.len()));
                 }
-                Some(ChannelMsg::Failure) => return Err("the server does not let us run git-upload-pack".into()),
+                Some(ChannelMsg::Failure) => return Err(format!("the server does not let us run {}", self.service.program())),
                 Some(ChannelMsg::Close) | None => {
                     let words = String::from_utf8_lossy(&self.words);
                     let words = words.trim();
@@ -56,16 +58,17 @@ impl Pieces for Session {
 }
 
 /// Connects, and asks for the refs.
-pub(super) async fn list(at: &Ssh, secret: &Secret) -> Result<(Listing, Connection), String> {
+pub(super) async fn list(at: &Ssh, secret: &Secret, service: Service) -> Result<(Listing, Connection), String> {
     let handle = connect(at, secret).await?;
     let broken = |error: russh::Error| format!("the connection broke: {error}");
     let channel = handle.channel_open_session().await.map_err(broken)?;
     // As Git quotes it: a server with a restricted shell reads exactly this form.
     let path = at.path.replace('\'', "'\\''").replace('!', "'\\!'");
-    channel.exec(true, format!("git-upload-pack '{path}'")).await.map_err(broken)?;
-    let mut packets = Packets::new(Session { channel, words: Vec::new() }, MAX_LISTING);
+    channel.exec(true, format!("{} '{path}'", service.program())).await.map_err(broken)?;
+    let mut packets = Packets::new(Session { channel, service, words: Vec::new() }, MAX_LISTING);
     let listing = packets.listing().await?;
-    Ok((listing, Connection { handle, packets }))
+    let has_bands = listing.can("side-band-64k");
+    Ok((listing, Connection { handle, packets, has_bands }))
 }
 
 impl Connection {
@@ -76,6 +79,15 @@ impl Connection {
         self.packets.pack(sink).await?;
         self.leave().await;
         Ok(())
+    }
+
+    /// Sends a command with its pack, and reads what the server says to it.
+    pub(super) async fn push(mut self, request: Vec<u8>) -> Result<Report, String> {
+        self.packets.allow(MAX_REPORT);
+        self.say(request).await?;
+        let report = self.packets.report(self.has_bands).await?;
+        self.leave().await;
+        Ok(report)
     }
 
     /// Wants nothing, and goes.

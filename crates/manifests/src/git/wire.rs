@@ -1,4 +1,4 @@
-//! The part of Git's protocol that a follower needs: the list of refs, and one fetch. Version 0, which every server speaks.
+//! The part of Git's protocol that a follower needs: the list of refs, one fetch, and a push of one branch. Version 0, which every server speaks.
 //!
 //! gitprotocol-common(5) has the packets, gitprotocol-pack(5) the list, the request and the answer. We say at once everything that
 //! we have, and `done`: one exchange, the same over HTTP and SSH.
@@ -18,6 +18,55 @@ pub(super) const MAX_PACK: u64 = 1 << 30;
 const MAX_OBJECTS: u32 = 10_000_000;
 /// Refs of one repository.
 const MAX_REFS: usize = 500_000;
+
+/// Bytes of what a server says to a push: its report, and what its hooks say.
+pub(super) const MAX_REPORT: u64 = 1 << 20;
+/// Characters of it that are passed on.
+const MAX_SAID: usize = 300;
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// To give objects.
+    Upload,
+    /// To take them.
+    Receive,
+}
+
+impl Service {
+    /// The program that does it.
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::Upload => "git-upload-pack",
+            Self::Receive => "git-receive-pack",
+        }
+    }
+}
+
+/// What a server says to a push, gitprotocol-pack(5), "Report Status".
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    lines: Vec<String>,
+    /// What its hooks say.
+    said: String,
+}
+
+impl Report {
+    /// Whether it took a branch; if not, why.
+    pub(super) fn of(&self, name: &str) -> Result<(), String> {
+        let is =
+            |line: &String, word: &str| line.strip_prefix(word).is_some_and(|rest| rest == name || rest.starts_with(&format!("{name} ")));
+        let unpacked = self.lines.first().map(String::as_str);
+        if unpacked == Some("unpack ok") && self.lines.iter().any(|line| is(line, "ok ")) {
+            return Ok(());
+        }
+        let refusal = self.lines.iter().find(|line| is(line, "ng ")).map(|line| line[3 + name.len()..].trim());
+        let reason = refusal.or(unpacked.filter(|line| *line != "unpack ok")).unwrap_or("it does not say that it took it");
+        let said = self.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = if said.is_empty() { reason.to_owned() } else { format!("{reason}: {said}") };
+        Err(text.chars().filter(|c| !c.is_control()).take(MAX_SAID).collect())
+    }
+}
 
 /// What comes from a server, in pieces of any size.
 pub(super) trait Pieces {
@@ -154,6 +203,36 @@ impl<P: Pieces> Packets<P> {
     }
 }
 
+impl<P: Pieces> Packets<P> {
+    /// Reads the report on a push, on a band of its own where the server has bands.
+    pub(super) async fn report(&mut self, has_bands: bool) -> Result<Report, String> {
+        let mut report = Report::default();
+        let mut inner = Vec::new();
+        while let Some(packet) = self.packet().await? {
+            match (has_bands, packet.split_first()) {
+                (false, _) => report.lines.push(String::from_utf8_lossy(&packet).trim_end().to_owned()),
+                (true, Some((1, data))) => inner.extend_from_slice(data),
+                (true, Some((2, words))) => report.said += &String::from_utf8_lossy(words),
+                (true, Some((3, message))) => return Err(format!("the server says: {}", String::from_utf8_lossy(message).trim())),
+                (true, _) => return Err("the answer is not a report".into()),
+            }
+        }
+        let mut rest = inner.as_slice();
+        while let Some((head, behind)) = rest.split_at_checked(4) {
+            let length = std::str::from_utf8(head).ok().and_then(|head| usize::from_str_radix(head, 16).ok());
+            let length = match length {
+                Some(0) => break,
+                Some(length @ 4..) => length - 4,
+                _ => return Err("the answer is not a report".into()),
+            };
+            let (line, behind) = behind.split_at_checked(length).ok_or("the report ended early")?;
+            report.lines.push(String::from_utf8_lossy(line).trim_end().to_owned());
+            rest = behind;
+        }
+        Ok(report)
+    }
+}
+
 /// The beginning of a pack, gitformat-pack(5): `PACK`, version 2 or 3, number of objects. Nothing to say before all of it is there.
 fn check_head(head: &[u8]) -> Result<(), String> {
     let Ok(head) = <&[u8; 12]>::try_from(head) else { return Ok(()) };
@@ -169,6 +248,19 @@ impl Listing {
     /// Whether the server can do something.
     pub(super) fn can(&self, what: &str) -> bool {
         self.capabilities.split(' ').any(|word| word == what)
+    }
+
+    /// A request to move a branch; the pack comes behind it.
+    pub(super) fn command(&self, name: &str, old: Option<Oid>, new: Oid) -> Result<Vec<u8>, String> {
+        if !self.can("report-status") {
+            return Err("the server is too old: it does not know report-status".into());
+        }
+        let old = old.map_or_else(|| "0".repeat(40), |old| old.to_string());
+        let bands = if self.can("side-band-64k") { " side-band-64k" } else { "" };
+        let mut body = String::new();
+        line(&mut body, &format!("{old} {new} {name}\0 report-status{bands} agent=evenkeel"));
+        body.push_str(FLUSH);
+        Ok(body.into_bytes())
     }
 
     /// A request for objects, given those that we have.
@@ -264,6 +356,32 @@ mod tests {
         assert_eq!(listing(MAX_REFS, MAX_LISTING).await, Ok(MAX_REFS));
         assert!(listing(MAX_REFS + 1, MAX_LISTING).await.unwrap_err().contains("more than 500000 refs"));
         assert!(listing(100, 4000).await.unwrap_err().contains("larger than 4000 bytes"));
+    }
+
+    #[tokio::test]
+    async fn a_report_says_whether_a_branch_was_taken_and_why_not() {
+        let plain = |lines: &[&str]| packets(&lines.iter().copied().chain([""]).collect::<Vec<_>>());
+        let banded = |lines: &[&str], said: &str| {
+            let inner = String::from_utf8(plain(lines)).unwrap();
+            packets(&[&format!("\u{2}{said}"), &format!("\u{1}{inner}"), ""])
+        };
+        let of = |bytes: Vec<u8>, has_bands: bool| async move {
+            let report = Packets::new(Slices(bytes, 3), MAX_REPORT).report(has_bands).await?;
+            report.of("refs/heads/main")
+        };
+        let good = ["unpack ok\n", "ok refs/heads/main\n"];
+        assert_eq!(of(plain(&good), false).await, Ok(()));
+        assert_eq!(of(banded(&good, "hello"), true).await, Ok(()));
+        let no = ["unpack ok\n", "ng refs/heads/main protected branch hook declined\n"];
+        assert_eq!(of(banded(&no, "GitLab: no\n"), true).await, Err("protected branch hook declined: GitLab: no".into()));
+        assert_eq!(of(plain(&["unpack index-pack abnormal exit\n", "ng refs/heads/main x\n"]), false).await, Err("x".into()));
+        assert_eq!(of(plain(&["unpack no room\n", "ok refs/heads/main\n"]), false).await, Err("unpack no room".into()));
+        assert!(of(plain(&["unpack ok\n", "ok refs/heads/mainly\n"]), false).await.is_err(), "of another branch");
+        assert!(of(plain(&[]), false).await.is_err(), "nothing said is not yes");
+        let cut = banded(&good, "");
+        for length in 0..cut.len() {
+            assert!(of(cut[..length].to_vec(), true).await.is_err(), "{length} bytes");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crds::Kind;
 use reconcile::Target;
 use serde_json::Value;
 
-use super::{Key, Reader, identity, items, target};
+use super::{Key, Reader, items_of, named, target};
 use crate::finding::Finding;
 use crate::yaml::{self, Lines, Node, Place, Tree};
 
@@ -109,8 +109,8 @@ impl Reader {
             let (documents, _) = yaml::parse(text);
             let lines = Lines::new(text);
             let mut objects: BTreeMap<Key, Vec<&Node>> = BTreeMap::new();
-            for node in documents.iter().flat_map(items) {
-                if let Some(key) = identity(node, &self.setting.namespace) {
+            for node in documents.iter().flat_map(items_of) {
+                if let Some(key) = named(node, &self.setting.namespace) {
                     objects.entry(key).or_default().push(node);
                 }
             }

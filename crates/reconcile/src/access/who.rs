@@ -51,6 +51,11 @@ impl Who {
         self
     }
 
+    /// The groups that they are in.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(String::as_str)
+    }
+
     /// Whether a subject means them.
     pub fn is(&self, subject: &Subject) -> bool {
         let Subject { user, group, signer: key } = subject;

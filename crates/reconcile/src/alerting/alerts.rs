@@ -500,6 +500,22 @@ impl Alerts {
         self.again.sooner(&key, until);
         Ok(key)
     }
+
+    /// Whoever looked after an alert does so no more: it is said again as if nobody had.
+    pub fn unacknowledge(&mut self, id: &str, by: &str, now: Timestamp) -> Result<Key, Refused> {
+        let key = self.find(id)?.0.clone();
+        let instance = self.instances.get(&key).ok_or_else(|| Refused::Unknown(id.to_owned()))?;
+        if instance.acknowledged.is_none() {
+            return Err(Refused::NotAcknowledged(instance.id.clone()));
+        }
+        self.instances.update(&key, |instance| {
+            instance.decided("", format!("the acknowledgement was taken back by {by}"), now);
+            instance.acknowledged = None;
+        });
+        self.changes.instances.insert(key.clone(), self.instances.get(&key).cloned());
+        self.again.sooner(&key, now);
+        Ok(key)
+    }
 }
 
 /// Whether a verdict is the beginning of an alert.

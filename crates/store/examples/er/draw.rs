@@ -38,6 +38,7 @@ const BELOW: &str = "
 | lines of logs | their age and their number, as is configured; in PostgreSQL by whole days |
 | templates and counts of lines | their age |
 | placements | one for each device of a Deployment |
+| requests under keys | 24 hours, and 2000 answered ones of one asker |
 | samples | single values 48 hours, sums of five minutes 30 days, sums of an hour 400 days; 512 series of a device at once |
 ";
 

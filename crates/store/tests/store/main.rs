@@ -1,6 +1,7 @@
 //! One suite for SQLite and PostgreSQL: what the store promises, and what it does when the database fails.
 
 mod alerts;
+mod asked;
 mod conformance;
 mod diagram;
 mod faults;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::view::View;
 use reconcile::Name;
 
-use super::super::{is_moving, is_open};
+use super::super::heard::{is_moving, is_open};
 
 /// The version of a rollout, and the Deployment as it is in force.
 type Stamp = (u64, Option<usize>);

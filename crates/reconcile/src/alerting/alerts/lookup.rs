@@ -19,6 +19,9 @@ pub enum Refused {
     /// There is nothing to look after.
     #[error("alert {0} does not fire")]
     NotFiring(String),
+    /// There is nothing to take back.
+    #[error("nobody looks after alert {0}")]
+    NotAcknowledged(String),
 }
 
 impl Alerts {

@@ -108,7 +108,10 @@ proptest! {
                     let ids: Vec<String> = alerts.all().map(|alert| alert.id.clone()).collect();
                     if let Some(id) = ids.get(usize::from(which) % ids.len().max(1)) {
                         let until = now.checked_add(SignedDuration::from_mins(3)).unwrap();
-                        let _ = alerts.acknowledge(id, Acknowledged { by: "ann".into(), comment: "mine".into(), at: now, until });
+                        // Every other time it is taken back.
+                        if alerts.unacknowledge(id, "ann", now).is_err() {
+                            let _ = alerts.acknowledge(id, Acknowledged { by: "ann".into(), comment: "mine".into(), at: now, until });
+                        }
                     }
                 }
                 Event::Leave(device) => {
@@ -257,4 +260,23 @@ fn what_is_remembered_of_what_is_over_is_bounded() {
     }
     assert_eq!((alerts.past.len(), alerts.forgotten.len()), (PAST, PAST));
     assert!(!alerts.past.contains_key(&(Name::parse("plain"), Name::parse("d000000"))), "the first ones go");
+}
+
+#[test]
+fn an_acknowledgement_can_be_taken_back() {
+    let (desired, observed) = (world(1), Observed::default());
+    let around = Around { desired: &desired, observed: &observed, silences: &[] };
+    let (mut alerts, key) = (Alerts::default(), (Name::parse("plain"), Name::parse("d0")));
+    alerts.verdict(around, &key.0, &key.1, &says(0), at(0));
+    alerts.pass(around, at(0));
+    let id = alerts.get(&key).unwrap().id.clone();
+    assert_eq!(alerts.unacknowledge(&id, "bob", at(1)), Err(Refused::NotAcknowledged(id.clone())));
+    let acknowledged = Acknowledged { by: "ann".into(), comment: "mine".into(), at: at(1), until: at(600) };
+    alerts.acknowledge(&id, acknowledged).unwrap();
+    drop(alerts.take_changes());
+    assert_eq!(alerts.unacknowledge(&id, "bob", at(2)), Ok(key.clone()));
+    let alert = alerts.get(&key).unwrap();
+    assert!(alert.acknowledged.is_none() && alert.decisions.iter().any(|decision| decision.text.contains("taken back by bob")));
+    assert!(alerts.take_changes().instances.contains_key(&key), "it is stored");
+    assert!(matches!(alerts.unacknowledge("nobody", "bob", at(3)), Err(Refused::Unknown(_))));
 }

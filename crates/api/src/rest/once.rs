@@ -1,0 +1,128 @@
+//! `Idempotency-Key`: a request that is sent twice, since its answer was lost, is done once.
+//!
+//! A key belongs to who asks. The same request under it gets the same answer for a day; another one is refused. What failed on our side is
+//! not kept: it may be tried again under the same key. Routes whose answers hold a secret take no part in it: those are stored nowhere.
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use crds::Kind;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use store::{AnswerKept, Asked};
+
+use super::caller::Caller;
+use super::refusal::say;
+use crate::server::{BODY, Shared};
+
+/// The header.
+const KEY: &str = "idempotency-key";
+/// The longest key.
+const MAX_KEY: usize = 255;
+/// The largest answer that is kept; ours are some hundred bytes.
+const MAX_ANSWER: usize = 64 << 10;
+/// Beside the kinds: what is asked for below these has no secret in its answer.
+const OTHERS: [&str; 3] = ["alerts", "backtest", "source"];
+
+/// Whether requests to a path take keys.
+pub(super) fn covers(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    OTHERS.contains(&first) || Kind::ALL.iter().any(|kind| kind.plural() == first)
+}
+
+/// Answers what was answered before, or lets it be done and keeps the answer. It stands behind the guard: who may not ask any more is not
+/// answered.
+pub(super) async fn once(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let Some(key) = request.headers().get(KEY).cloned() else { return next.run(request).await };
+    let Some(caller) = request.extensions().get::<Caller>().map(asker) else { return next.run(request).await };
+    let key = match key.to_str() {
+        Ok(key) if (1..=MAX_KEY).contains(&key.len()) => key.to_owned(),
+        _ => return say(StatusCode::BAD_REQUEST, format!("Idempotency-Key: 1 to {MAX_KEY} letters, digits and signs")),
+    };
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY).await else {
+        return say(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has {BODY} bytes at most"));
+    };
+    let asked = digest(&[parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body]);
+    match shared.store.ask_once(&caller, &key, &asked, Timestamp::now()).await {
+        Ok(Asked::New) => {}
+        Ok(Asked::Answered(kept)) => return again(kept),
+        Ok(Asked::Otherwise) => {
+            return say(StatusCode::UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request: take a new one");
+        }
+        Ok(Asked::Open) => {
+            let what =
+                "this request is worked on just now, or was when the engine ended: see what came of it, and take a new key if nothing did";
+            return say(StatusCode::CONFLICT, what);
+        }
+        Err(error) => return say(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+    // Whoever asked may go away: what was begun is kept all the same.
+    let done = tokio::spawn(async move {
+        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+        let (response, kept) = keep(response).await;
+        if let Err(error) = shared.store.answered(&caller, &key, kept.as_ref()).await {
+            tracing::warn!(%error, "an answer could not be kept for who asks again");
+        }
+        response
+    });
+    done.await.unwrap_or_else(|_| say(StatusCode::INTERNAL_SERVER_ERROR, "it ended by a fault of ours"))
+}
+
+/// Who asks: the same name known otherwise is somebody else.
+fn asker(caller: &Caller) -> String {
+    format!("{:?} {}", caller.by, caller.name)
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// The answer, and what is kept of it.
+async fn keep(response: Response) -> (Response, Option<AnswerKept>) {
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, MAX_ANSWER).await.unwrap_or_default();
+    let text = std::str::from_utf8(&bytes).ok().map(str::to_owned);
+    let location = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let kept = text.filter(|_| !parts.status.is_server_error());
+    let kept = kept.map(|body| AnswerKept { status: parts.status.as_u16(), location, body });
+    (Response::from_parts(parts, Body::from(bytes)), kept)
+}
+
+fn again(kept: AnswerKept) -> Response {
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
+    let mut response = (status, Bytes::from(kept.body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(location) = kept.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_a_secret_is_not_kept() {
+        for path in ["/devices", "/deployments/{namespace}/{name}/pause", "/alerts/{id}/acknowledge", "/source/sync"] {
+            assert!(covers(path), "{path}");
+        }
+        for path in ["/session", "/tokens", "/users", "/session/first", "/oidc/callback", "/"] {
+            assert!(!covers(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn two_requests_are_told_apart() {
+        assert_ne!(digest(&[b"ab", b"c"]), digest(&[b"a", b"bc"]));
+    }
+}

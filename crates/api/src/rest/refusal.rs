@@ -1,0 +1,118 @@
+//! What is said to who asked for a change that is not made: problem details (RFC 9457), with the fields that are wrong.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use crds::{Kind, Verb};
+use reconcile::access::What;
+use reconcile::{Name, Target};
+use serde::{Deserialize, Serialize};
+
+use super::caller::Caller;
+use crate::change::{Fault, Refusal};
+use crate::server::{Shared, read};
+
+/// A field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FieldError {
+    /// Where in the object, as a JSON pointer (RFC 6901).
+    pub(crate) pointer: String,
+    /// What is wrong, and what to do.
+    pub(crate) detail: String,
+    /// The object, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) object: Option<String>,
+    /// The file that it would stand in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
+    /// Line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<usize>,
+    /// Column, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<usize>,
+}
+
+/// Problem details of a change that was refused.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Details {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    /// What became of the object since it was seen, as `diff -u` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<String>,
+}
+
+pub(super) fn say(status: StatusCode, detail: impl Into<String>) -> Response {
+    with(status, detail.into(), Vec::new(), None)
+}
+
+fn with(status: StatusCode, detail: String, errors: Vec<FieldError>, diff: Option<String>) -> Response {
+    let title = status.canonical_reason().unwrap_or("Problem");
+    let details = Details { r#type: "about:blank", title, status: status.as_u16(), detail, errors, diff };
+    let mut response = (status, Json(details)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+/// One field is wrong.
+pub(super) fn field(pointer: &str, detail: impl Into<String>) -> Response {
+    let detail = detail.into();
+    let error = FieldError { pointer: pointer.into(), detail: detail.clone(), object: None, file: None, line: None, column: None };
+    with(StatusCode::UNPROCESSABLE_ENTITY, format!("{pointer}: {detail}"), vec![error], None)
+}
+
+/// Why a change of an object was not made.
+pub(super) fn response(shared: &Shared, caller: &Caller, kind: Kind, name: &Name, refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Conflict { detail, diff } => with(StatusCode::CONFLICT, detail, Vec::new(), diff),
+        Refusal::Invalid(faults) => {
+            let errors = seen(shared, caller, &Target::of(kind, name.clone()), faults);
+            let first = errors.first().map(|error| format!("{} {}", error.pointer, error.detail)).unwrap_or_default();
+            let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
+            with(StatusCode::UNPROCESSABLE_ENTITY, format!("it would not be right: {}{more}", first.trim()), errors, None)
+        }
+        Refusal::Forbidden(detail) => say(StatusCode::FORBIDDEN, detail),
+        Refusal::Missing => say(StatusCode::NOT_FOUND, format!("there is no {} {name}", kind.as_str().to_lowercase())),
+        Refusal::Never(detail) => say(StatusCode::METHOD_NOT_ALLOWED, detail),
+        Refusal::Away(detail) => say(StatusCode::SERVICE_UNAVAILABLE, detail),
+    }
+}
+
+/// Faults as the caller may see them: of what they may not view, only that something is wrong.
+pub(super) fn seen(shared: &Shared, caller: &Caller, own: &Target, faults: Vec<Fault>) -> Vec<FieldError> {
+    let sees = |object: &str| {
+        let Some(target) = Target::parse(object) else { return object.is_empty() };
+        if target == *own {
+            return true;
+        }
+        let (kind, name) = (target.kind(), target.name().clone());
+        read(shared, |view| {
+            let object = view.desired.objects.get(&(kind, name.clone()));
+            object.is_some_and(|object| caller.may(view, Verb::View, kind, name.namespace(), What::Object(object)).is_ok())
+        })
+    };
+    let own_name = own.to_string();
+    let mut hidden = false;
+    let mut errors = Vec::new();
+    for fault in faults {
+        let Fault { object, pointer, detail, file, line, column, severity: _ } = fault;
+        if !sees(&object) {
+            hidden = true;
+            continue;
+        }
+        let object = Some(object).filter(|object| *object != own_name && !object.is_empty());
+        errors.push(FieldError { pointer, detail, object, file, line, column });
+    }
+    if hidden {
+        let detail = "something that you may not see would not be right any more".to_owned();
+        errors.push(FieldError { pointer: String::new(), detail, object: None, file: None, line: None, column: None });
+    }
+    errors
+}

@@ -1,0 +1,172 @@
+use axum::body::{Body, to_bytes};
+use axum::http::Request as HttpRequest;
+use reconcile::access::Who;
+use reconcile::{Desired, Revision};
+use store::{Options, Store};
+use tokio::sync::mpsc;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::rest::caller::{By, Scope};
+use crate::view::{SharedView, View};
+
+#[test]
+fn a_name_is_never_a_path() {
+    for good in ["web-01", "a", "web.01.example", "0"] {
+        assert!(is_name(good, MAX_NAME, true), "{good}");
+    }
+    for bad in ["", ".", "..", "../x", "a/b", "a..b", "-a", "a-", "A", "a b", "a\n", "é", ".git", "a\\b", &"a".repeat(254)] {
+        assert!(!is_name(bad, MAX_NAME, true), "{bad:?}");
+    }
+    assert!(!is_name("a.b", MAX_NAMESPACE, false) && !is_name(&"a".repeat(64), MAX_NAMESPACE, false));
+}
+
+#[test]
+fn every_kind_can_be_written() {
+    assert_eq!(KINDS.len(), Kind::ALL.len());
+    for (kind, all, one) in KINDS {
+        assert_eq!((all, one), (&*format!("/{}", kind.plural()), &*format!("/{}/{{namespace}}/{{name}}", kind.plural())));
+    }
+}
+
+/// The interface without an engine behind it, and what it would ask of one.
+struct World {
+    shared: Shared,
+    inbox: mpsc::Receiver<Request>,
+    _data: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let object = |kind: Kind, name: &str, labels: &Value, spec: &Value| {
+            let value = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
+            ((kind, Name::parse(name)), Arc::new(Object::from_value(kind, value).unwrap()))
+        };
+        let device =
+            |name: &str, site: &str| object(Kind::Device, name, &json!({"site": site}), &json!({"type": "Server", "address": "10.0.0.1"}));
+        let role = |name: &str, verbs: &Value| {
+            let grant = json!({"verbs": verbs, "kinds": ["Device"], "devices": {"matchLabels": {"site": "ams1"}}});
+            object(Kind::Role, name, &json!({}), &json!({"subjects": [{"user": name}], "allow": [grant]}))
+        };
+        let objects = [device("a1", "ams1"), device("f1", "fra1"), role("editor", &json!(["edit"])), role("viewer", &json!(["view"]))];
+        let desired = Desired::build(objects.map(|(_, object)| object), Revision { commit: "1".into(), ..Revision::default() }).0;
+        let data = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&Options { data: data.path().to_owned(), url: None }).await.unwrap());
+        let (requests, inbox) = mpsc::channel(8);
+        let view = SharedView::new(View { desired: Arc::new(desired), ..View::default() }.into());
+        Self { shared: Shared { view, requests, store, hooks: None }, inbox, _data: data }
+    }
+
+    /// The status of the answer, whatever the engine would answer; and what was asked of it.
+    async fn ask(&mut self, caller: Option<&Caller>, method: &str, path: &str, body: &Value) -> (u16, Option<Wanted>) {
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let mut request = HttpRequest::builder().method(method).uri(format!("/api/v1{path}")).header("content-type", kind);
+        if let Some(caller) = caller {
+            request = request.extension(caller.clone());
+        }
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let answer = tokio::spawn(crate::server::router(self.shared.clone()).oneshot(request));
+        let asked = tokio::select! {
+            request = self.inbox.recv() => request,
+            () = async { while !answer.is_finished() { tokio::task::yield_now().await } } => None,
+        };
+        let asked = asked.map(|request| {
+            let Ask::Change(wanted) = request.what else { panic!("{:?}", request.what) };
+            let same: Result<Answer, Refusal> = Ok(Answer::Same);
+            request.reply.send(Ok(serde_json::to_value(same).unwrap())).unwrap();
+            *wanted
+        });
+        let answer = answer.await.unwrap().unwrap();
+        let status = answer.status().as_u16();
+        let text = String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+        assert!(!text.contains("fra1") && !text.contains("role/editor"), "{text}");
+        (status, asked)
+    }
+}
+
+fn user(name: &str) -> Caller {
+    Caller { name: name.into(), who: Who::parse(name).unwrap(), is_admin: false, by: By::Session, scopes: None }
+}
+
+#[tokio::test]
+async fn who_may_not_write_is_not_heard() {
+    let mut world = World::new().await;
+    let patch = json!({"spec": {"suspend": true}});
+    let (editor, viewer, nobody) = (user("editor"), user("viewer"), user("nobody"));
+    for (caller, path, wanted) in [
+        (None, "/devices/default/a1", 401),
+        (Some(&viewer), "/devices/default/a1", 403),
+        (Some(&nobody), "/devices/default/a1", 404),
+        (Some(&editor), "/devices/default/f1", 404),
+        (Some(&editor), "/devices/default/missing", 404),
+        (Some(&editor), "/devices/default/..%2Ff1", 404),
+    ] {
+        for method in ["PATCH", "PUT", "DELETE"] {
+            let (status, asked) = world.ask(caller, method, path, &patch).await;
+            assert!(status == wanted && asked.is_none(), "{method} {path}: {status}");
+        }
+    }
+    // Their Roles go along, and are asked about what becomes of it.
+    let (status, asked) = world.ask(Some(&editor), "PATCH", "/devices/default/a1", &patch).await;
+    let asked = asked.unwrap();
+    assert_eq!((status, asked.judged, asked.by.name.as_str()), (200, Some(editor.who.clone()), "editor"));
+    assert_eq!(asked.how, How::Merge(patch.clone()));
+    let made = json!({"metadata": {"name": "f1"}, "spec": {"type": "Server", "address": "10.0.0.2"}});
+    let (_, asked) = world.ask(Some(&editor), "POST", "/devices", &made).await;
+    assert!(asked.unwrap().judged.is_some(), "that there is one is no news before it is judged");
+    let owner = Caller::owner("root", By::Socket);
+    let (status, asked) = world.ask(Some(&owner), "POST", "/devices", &made).await;
+    assert!(status == 409 && asked.is_none());
+    let (_, asked) = world.ask(Some(&owner), "PUT", "/devices/default/new", &made).await;
+    assert!(asked.is_some_and(|asked| asked.judged.is_none() && asked.seen.is_none()));
+}
+
+/// What a token leaves out, its user's rights don't bring back.
+#[tokio::test]
+async fn a_token_narrows_what_its_user_may() {
+    let mut world = World::new().await;
+    let made = json!({"metadata": {"name": "new"}, "spec": {"type": "Server", "address": "10.0.0.2"}});
+    for is_admin in [true, false] {
+        let scopes =
+            Some(vec![Scope { verbs: vec![Verb::View], kinds: Vec::new() }, Scope { verbs: vec![Verb::Edit], kinds: vec![Kind::Role] }]);
+        let caller = Caller { is_admin, scopes, by: By::Token, ..user("editor") };
+        for (method, path) in [("POST", "/devices"), ("PATCH", "/devices/default/a1"), ("DELETE", "/devices/default/a1")] {
+            let (status, asked) = world.ask(Some(&caller), method, path, &made).await;
+            assert!(status == 403 && asked.is_none(), "{method} {path}: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn acts_ask_for_their_own_verb() {
+    let mut world = World::new().await;
+    let viewer = user("viewer");
+    for (path, wanted) in [
+        ("/deployments/default/x/pause", 404),
+        ("/deployments/default/x/undo", 404),
+        ("/deployments/default/x/approve", 404),
+        ("/devices/default/f1/look", 404),
+        ("/alerts/unknown/acknowledge", 404),
+        ("/source/sync", 403),
+        ("/source/admit", 403),
+        ("/receivers/default/x/test", 404),
+        ("/backtest", 400),
+    ] {
+        let (status, _) = world.ask(Some(&viewer), "POST", path, &json!({})).await;
+        assert_eq!(status, wanted, "{path}");
+        let (status, _) = world.ask(None, "POST", path, &json!({})).await;
+        assert_eq!(status, 401, "{path}");
+    }
+}
+
+/// What changes something asks who it is, always.
+#[tokio::test]
+async fn no_write_is_for_everybody() {
+    let world = World::new().await;
+    let routes = crate::rest::routes(&world.shared);
+    let of = |kind: Kind| routes.declared().iter().filter(move |route| route.path.split('/').nth(1) == Some(kind.plural()));
+    for kind in Kind::ALL {
+        let writes: Vec<_> = of(*kind).filter(|route| route.method != Method::GET).collect();
+        assert!(writes.len() >= 4 && writes.iter().all(|route| route.access != Access::Anyone), "{kind:?}: {writes:?}");
+    }
+}
