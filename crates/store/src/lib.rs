@@ -10,6 +10,7 @@ pub mod archive;
 pub mod audit;
 mod contents;
 mod error;
+mod history;
 mod key;
 mod last;
 mod log;
@@ -37,6 +38,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use error::Error;
+pub use history::{DeviceChange, DeviceRow, Permission, PermissionRow, ProbeChange};
 pub use last::LastReading;
 pub use log::Filter;
 pub use logs::{Forgotten, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogTail, LogTemplate, Place, Search, Unarchived};

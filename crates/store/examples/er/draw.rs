@@ -38,6 +38,8 @@ const BELOW: &str = "
 | lines of logs | their age and their number, as is configured; in PostgreSQL by whole days |
 | templates and counts of lines | their age |
 | placements | one for each device of a Deployment |
+| devices that are gone, the commits that changed devices, what Roles allowed once | 400 days |
+| states of probes | 30 days, and of each probe the newest 500 |
 | samples | single values 48 hours, sums of five minutes 30 days, sums of an hour 400 days; 512 series of a device at once |
 ";
 

@@ -4,6 +4,7 @@ mod alerts;
 mod conformance;
 mod diagram;
 mod faults;
+mod history;
 mod keys;
 mod known;
 mod log;
