@@ -16,6 +16,7 @@ mod heard;
 mod heartbeat;
 pub(crate) mod hooks;
 mod judging;
+mod ledger;
 pub(crate) mod logs;
 mod looks;
 mod outbox;
@@ -26,6 +27,7 @@ pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
+mod telling;
 mod told;
 mod usage;
 mod voice;
@@ -35,6 +37,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::bail;
+use api::feed::{Change, Feed, Subject};
 use api::usage::News;
 use api::view::{Request, SharedView, View};
 use devices::probe::Ran;
@@ -56,6 +59,7 @@ use hands::letters::Judged;
 use reports::Reports;
 use repositories::aside::Asides;
 use source::{Candidate, Wish};
+use telling::Telling;
 use voice::Voice;
 
 /// Events that wait for the loop; who sends more has to wait.
@@ -160,6 +164,10 @@ pub(crate) struct Engine {
     /// Another replica plans.
     replaced: bool,
     reports: Option<Arc<Reports>>,
+    /// Whoever listens is told what changed.
+    feed: Arc<Feed>,
+    /// What was so is written down.
+    ledger: Arc<ledger::Ledger>,
     events: mpsc::Sender<Event>,
 }
 
@@ -170,7 +178,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
     let (ask, wishes) = mpsc::channel(WISHES);
-    let usages = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).usages.clone();
+    let (usages, feed) = {
+        let view = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (view.usages.clone(), view.feed.clone())
+    };
     let hands = match parts.shards {
         0 => Hands::Here(Here::new(parts.devices, events.clone(), probes, &parts.watching, usages)),
         shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
@@ -195,6 +206,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         store_away: false,
         replaced: false,
         reports: parts.reports,
+        feed,
+        ledger: Arc::default(),
         events: events.clone(),
     };
     engine.restore(&url).await?;
@@ -213,6 +226,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
     let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone(), places: parts.places };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
+    let _writing = AbortOnDropHandle::new(tokio::spawn(engine.ledger.clone().write(engine.store.clone())));
     let _beating = parts.heartbeat.map(|heart| heartbeat::start(heart, events.clone(), engine.view.clone()));
     loop {
         let wake = engine.next_look();
@@ -220,7 +234,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             () = stop.cancelled() => break,
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
-            is_down = heard::turned(&mut own_network) => engine.write().own_network_down = is_down,
+            is_down = heard::turned(&mut own_network) => engine.network_turned(is_down),
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
             Some(news) = readings.next() => engine.usage(&news),
             () = tokio::time::sleep(wake) => engine.time_passed(),
@@ -305,6 +319,7 @@ impl Engine {
         self.store_away = false;
         let unread = self.desired().revision.commit.is_empty();
         self.write().not_ready = unread.then(|| "the source has not been read yet".into());
+        self.tell_of(Subject::Engine);
         self.reload().await;
         // What was written before the answer was lost is done now.
         self.resume().await;
@@ -337,17 +352,7 @@ impl Engine {
                 self.write().source.checked_at = Some(Timestamp::now());
             }
             Some(Event::Unchanged) => self.unchanged(),
-            Some(Event::SourceFailed(error)) => {
-                let mut view = self.write();
-                view.source.checked_at = Some(Timestamp::now());
-                if view.source.problem.as_ref() != Some(&error) {
-                    tracing::warn!(%error, "the source gives nothing new; what is in force stays");
-                    view.source.problem = Some(error.clone());
-                }
-                if view.desired.revision.commit.is_empty() {
-                    view.not_ready = Some(error);
-                }
-            }
+            Some(Event::SourceFailed(error)) => self.source_failed(error),
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
             Some(Event::Remembered(name, seen)) => self.remembered(&name, Some(*seen), None),
             Some(Event::RememberedProbe(ran)) => self.remembered(&ran.device.clone(), None, Some(&ran)),
@@ -363,12 +368,36 @@ impl Engine {
         }
     }
 
+    fn source_failed(&self, error: String) {
+        let mut view = self.write();
+        view.source.checked_at = Some(Timestamp::now());
+        let is_new = view.source.problem.as_ref() != Some(&error);
+        if is_new {
+            tracing::warn!(%error, "the source gives nothing new; what is in force stays");
+            view.source.problem = Some(error.clone());
+        }
+        if view.desired.revision.commit.is_empty() {
+            view.not_ready = Some(error);
+        }
+        drop(view);
+        if is_new {
+            self.tell_of(Subject::Source);
+        }
+    }
+
     fn unchanged(&self) {
         let mut view = self.write();
         view.source.checked_at = Some(Timestamp::now());
-        if view.source.too_far.is_none() {
-            view.source.problem = None;
+        let is_well_again = view.source.too_far.is_none() && view.source.problem.take().is_some();
+        drop(view);
+        if is_well_again {
+            self.tell_of(Subject::Source);
         }
+    }
+
+    fn network_turned(&self, is_down: bool) {
+        self.write().own_network_down = is_down;
+        self.tell_of(Subject::Engine);
     }
 
     /// Another revision: it comes in force if it stays within the limits, or was let through.
@@ -392,6 +421,7 @@ impl Engine {
                     Some(format!("commit {} {}: evenkeel approve {}", candidate.desired.revision.commit, too_far.reason, too_far.id));
                 view.source.too_far = Some(*too_far);
                 drop(view);
+                self.tell_of(Subject::Source);
                 self.hold(candidate);
                 return;
             }
@@ -474,6 +504,8 @@ impl Engine {
         }
         self.lost = None;
         self.alerts.in_force(&old, &desired, &changed.devices);
+        let other_roles = candidate.told.iter().any(|(kind, _)| *kind == crds::Kind::Role);
+        self.ledger.in_force(&desired, &changed.devices, other_roles);
         let mut concerned = changed.concerned(&old, &desired);
         concerned.extend(self.hands.update(&desired, &changed.devices).await);
         self.look_at(&concerned);
@@ -481,7 +513,7 @@ impl Engine {
         self.tell(|told| {
             told.devices(&concerned);
             told.units(&changed.deployments);
-            told.objects(candidate.told);
+            told.in_force(candidate.told, &old);
         });
         self.dirty.extend(changed.deployments);
         let unfinished: Vec<Name> =
@@ -537,10 +569,13 @@ impl Engine {
     }
 
     /// Tells those who want to know it that these are otherwise than before.
-    fn tell(&self, what: impl FnOnce(&Reports)) {
-        if let Some(reports) = &self.reports {
-            what(reports);
-        }
+    fn tell(&self, what: impl FnOnce(&Telling<'_>)) {
+        what(&Telling { desired: self.desired(), feed: &self.feed, reports: self.reports.as_deref() });
+    }
+
+    /// Tells only those who listen.
+    fn tell_of(&self, subject: Subject) {
+        self.feed.changed([Change::of(subject)]);
     }
 
     fn store_failed(&mut self, error: &store::Error) {
@@ -548,6 +583,7 @@ impl Engine {
         if self.store_away {
             return;
         }
+        self.tell_of(Subject::Engine);
         tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
         self.store_away = true;
         tokio::spawn(wait_for_store(self.store.clone(), self.events.clone()));

@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod can;
 pub mod client;
 pub mod explain;
+pub mod feed;
 #[cfg(test)]
 #[path = "../../../tests/fuzz.rs"]
 mod fuzz;
@@ -14,5 +15,6 @@ mod places;
 mod problem;
 pub mod rest;
 pub mod server;
+pub mod ui;
 pub mod usage;
 pub mod view;
