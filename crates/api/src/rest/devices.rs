@@ -78,6 +78,9 @@ async fn probes(State(shared): State<Shared>, Path((namespace, name)): Path<(Str
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
     let name = Name::new(&namespace, &name);
+    if let Some(missing) = missing(&shared, &name) {
+        return missing;
+    }
     let changes = match shared.store.probe_changes(&name, since).await {
         Ok(changes) => changes,
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
@@ -102,6 +105,12 @@ async fn probes(State(shared): State<Shared>, Path((namespace, name)): Path<(Str
         device.map(|device| device.probes.iter().map(show).collect::<Vec<_>>()).unwrap_or_default()
     });
     Json(json!({"items": items})).into_response()
+}
+
+/// Who may see every device is told which are not there.
+fn missing(shared: &Shared, name: &Name) -> Option<Response> {
+    let is_there = read(shared, |view| view.desired.objects.contains_key(&(Kind::Device, name.clone())));
+    (!is_there).then(|| problem(StatusCode::NOT_FOUND, format!("there is no device {name}")))
 }
 
 /// Its word in a manifest.
@@ -156,6 +165,9 @@ async fn changes(
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
     let name = Name::new(&namespace, &name);
+    if let Some(missing) = missing(&shared, &name) {
+        return missing;
+    }
     let filter = Filter { about: Some(format!("device/{name}")), before: None, limit: ENTRIES };
     let (entries, commits) = match tokio::try_join!(shared.store.entries(&filter), shared.store.device_changes(&name, since)) {
         Ok(found) => found,
