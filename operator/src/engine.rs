@@ -37,7 +37,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::bail;
-use api::feed::{Change, Feed, Subject};
+use api::feed::{Feed, Subject};
 use api::usage::News;
 use api::view::{Request, SharedView, View};
 use devices::probe::Ran;
@@ -59,7 +59,6 @@ use hands::letters::Judged;
 use reports::Reports;
 use repositories::aside::Asides;
 use source::{Candidate, Wish};
-use telling::Telling;
 use voice::Voice;
 
 /// Events that wait for the loop; who sends more has to wait.
@@ -368,38 +367,6 @@ impl Engine {
         }
     }
 
-    fn source_failed(&self, error: String) {
-        let mut view = self.write();
-        view.source.checked_at = Some(Timestamp::now());
-        let is_new = view.source.problem.as_ref() != Some(&error);
-        if is_new {
-            tracing::warn!(%error, "the source gives nothing new; what is in force stays");
-            view.source.problem = Some(error.clone());
-        }
-        if view.desired.revision.commit.is_empty() {
-            view.not_ready = Some(error);
-        }
-        drop(view);
-        if is_new {
-            self.tell_of(Subject::Source);
-        }
-    }
-
-    fn unchanged(&self) {
-        let mut view = self.write();
-        view.source.checked_at = Some(Timestamp::now());
-        let is_well_again = view.source.too_far.is_none() && view.source.problem.take().is_some();
-        drop(view);
-        if is_well_again {
-            self.tell_of(Subject::Source);
-        }
-    }
-
-    fn network_turned(&self, is_down: bool) {
-        self.write().own_network_down = is_down;
-        self.tell_of(Subject::Engine);
-    }
-
     /// Another revision: it comes in force if it stays within the limits, or was let through.
     async fn candidate(&mut self, candidate: Box<Candidate>) {
         let first = self.desired().revision.commit.is_empty();
@@ -503,6 +470,7 @@ impl Engine {
             }
         }
         self.lost = None;
+        self.tell_of(Subject::Audit);
         self.alerts.in_force(&old, &desired, &changed.devices);
         let other_roles = candidate.told.iter().any(|(kind, _)| *kind == crds::Kind::Role);
         self.ledger.in_force(&desired, &changed.devices, other_roles);
@@ -566,16 +534,6 @@ impl Engine {
         };
         self.tell(|told| told.units(&all));
         self.dirty.extend(all);
-    }
-
-    /// Tells those who want to know it that these are otherwise than before.
-    fn tell(&self, what: impl FnOnce(&Telling<'_>)) {
-        what(&Telling { desired: self.desired(), feed: &self.feed, reports: self.reports.as_deref() });
-    }
-
-    /// Tells only those who listen.
-    fn tell_of(&self, subject: Subject) {
-        self.feed.changed([Change::of(subject)]);
     }
 
     fn store_failed(&mut self, error: &store::Error) {

@@ -42,6 +42,8 @@ pub enum Subject {
     },
     /// Where desired state comes from, and how that went.
     Source,
+    /// The audit log: it has more entries.
+    Audit,
     /// The engine itself: whether it acts, and whether its own network is up.
     Engine,
 }
@@ -94,6 +96,7 @@ impl Change {
                 Subject::Rollout(name) => plain("Rollout", name),
                 Subject::Alert { rule, device } => json!({"kind": "Alert", "namespace": rule.namespace(), "name": self.id, "what": what, "rule": rule.full(), "device": device.full()}),
                 Subject::Source => json!({"kind": "Source", "what": what}),
+                Subject::Audit => json!({"kind": "Audit", "what": what}),
                 Subject::Engine => json!({"kind": "Engine", "what": what}),
             };
             format!("id: {epoch}-{}\nevent: change\ndata: {data}\n\n", self.number())

@@ -162,6 +162,7 @@ impl Engine {
             told.units([&unit]);
             told.happened(reports::ended(step, outcome));
         });
+        self.tell_of(Subject::Audit);
         self.alerts.moved([step.device()]);
         self.actors.ended(step);
         self.hands.ended(step);

@@ -104,6 +104,7 @@ impl Engine {
             }
         };
         self.apply(&recorded, now);
+        self.tell_of(Subject::Audit);
         let desired = self.desired();
         for step in recorded.device_steps() {
             self.actors.start(&desired, step);

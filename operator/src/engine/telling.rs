@@ -5,8 +5,10 @@ use std::sync::Arc;
 use api::feed::{Change, Feed, Subject};
 use cluster::events::Happening;
 use crds::Kind;
+use jiff::Timestamp;
 use reconcile::{Desired, Key, Name};
 
+use super::Engine;
 use super::reports::Reports;
 
 /// Tells both. What is told has to be in the view by then.
@@ -83,5 +85,49 @@ impl Telling<'_> {
 
     fn change(&self, key: Key) -> Change {
         if self.desired.objects.contains_key(&key) { Change::of(Subject::Object(key.0, key.1)) } else { Change::gone(key, None) }
+    }
+}
+
+impl Engine {
+    /// Tells those who want to know it that these are otherwise than before.
+    pub(super) fn tell(&self, what: impl FnOnce(&Telling<'_>)) {
+        what(&Telling { desired: self.desired(), feed: &self.feed, reports: self.reports.as_deref() });
+    }
+
+    /// Tells only those who listen.
+    pub(super) fn tell_of(&self, subject: Subject) {
+        self.feed.changed([Change::of(subject)]);
+    }
+
+    pub(super) fn source_failed(&self, error: String) {
+        let mut view = self.write();
+        view.source.checked_at = Some(Timestamp::now());
+        let is_new = view.source.problem.as_ref() != Some(&error);
+        if is_new {
+            tracing::warn!(%error, "the source gives nothing new; what is in force stays");
+            view.source.problem = Some(error.clone());
+        }
+        if view.desired.revision.commit.is_empty() {
+            view.not_ready = Some(error);
+        }
+        drop(view);
+        if is_new {
+            self.tell_of(Subject::Source);
+        }
+    }
+
+    pub(super) fn unchanged(&self) {
+        let mut view = self.write();
+        view.source.checked_at = Some(Timestamp::now());
+        let is_well_again = view.source.too_far.is_none() && view.source.problem.take().is_some();
+        drop(view);
+        if is_well_again {
+            self.tell_of(Subject::Source);
+        }
+    }
+
+    pub(super) fn network_turned(&self, is_down: bool) {
+        self.write().own_network_down = is_down;
+        self.tell_of(Subject::Engine);
     }
 }

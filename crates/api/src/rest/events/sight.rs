@@ -51,6 +51,8 @@ fn sees(view: &View, caller: &Caller, change: &Change) -> bool {
         // An alert is seen by who sees its device.
         Subject::Alert { device, .. } => (Kind::Device, device),
         Subject::Source | Subject::Engine => return true,
+        // That there are entries says that something happened, whatever it was: who may see all of it may know.
+        Subject::Audit => return caller.is_admin && caller.scopes.is_none(),
     };
     let there = view.desired.objects.get(&(kind, name.clone())).or(change.was.as_ref());
     caller.may(view, Verb::View, kind, name.namespace(), there.map_or(What::Any, |object| What::Object(object))).is_ok()

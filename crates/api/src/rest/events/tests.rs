@@ -158,6 +158,7 @@ async fn what_may_not_be_seen_is_not_heard_of() {
         device("b-1"),
         device("a-1"),
         Change::of(Subject::Rollout(Name::parse("a-1"))),
+        Change::of(Subject::Audit),
         Change::of(Subject::Object(Kind::Role, Name::parse("r"))),
     ]);
     assert_eq!(heard.names().await, ["a-1"]);
@@ -287,4 +288,25 @@ async fn a_place_is_taken_in_the_name_of_the_caller() {
     let _seats: Vec<_> = (0..8).map(|_| stream::seat(&feed.tails, &ann()).unwrap()).collect();
     assert!(stream::seat(&feed.tails, &ann()).is_err());
     assert!(stream::seat(&feed.tails, &owner()).is_ok());
+}
+
+/// Over a real connection: a server that is told to stop ends, although somebody listens.
+#[tokio::test]
+async fn a_server_that_stops_waits_for_nobody_who_listens() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let place = place().await;
+    let socket = place._folder.path().join("socket");
+    let bound = crate::server::bind(crate::server::Listen::Unix(socket.clone())).await.unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let server = tokio::spawn(crate::server::serve(place.shared.clone(), bound, stop.clone()));
+    let mut client = tokio::net::UnixStream::connect(socket).await.unwrap();
+    client.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 4096];
+    let read = client.read(&mut head).await.unwrap();
+    assert!(String::from_utf8_lossy(&head[..read]).starts_with("HTTP/1.1 200"));
+    stop.cancel();
+    let mut rest = String::new();
+    tokio::time::timeout(std::time::Duration::from_secs(60), client.read_to_string(&mut rest)).await.expect("it ends").unwrap();
+    assert!(rest.contains("event: bye\ndata: {\"reason\":\"the engine is stopping\"}"), "{rest}");
+    tokio::time::timeout(std::time::Duration::from_secs(60), server).await.expect("it ends").unwrap().unwrap();
 }
