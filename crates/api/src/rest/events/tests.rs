@@ -25,7 +25,7 @@ struct Place {
     router: Router,
 }
 
-fn object(kind: &str, name: &str, labels: Value, spec: Value) -> Arc<Object> {
+fn object(kind: &str, name: &str, labels: &Value, spec: &Value) -> Arc<Object> {
     let kind = Kind::parse(kind).unwrap();
     let value =
         json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
@@ -33,10 +33,10 @@ fn object(kind: &str, name: &str, labels: Value, spec: Value) -> Arc<Object> {
 }
 
 async fn place() -> Place {
-    let device = |name, team: &str| object("device", name, json!({"team": team}), json!({"type": "Server", "address": "10.0.0.1"}));
+    let device = |name, team: &str| object("device", name, &json!({"team": team}), &json!({"type": "Server", "address": "10.0.0.1"}));
     let allow = json!([{"verbs": ["view"], "kinds": ["Device"], "devices": {"matchLabels": {"team": "a"}}}]);
     let role = json!({"subjects": [{"user": "ann"}], "allow": allow});
-    let objects = [device("a-1", "a"), device("b-1", "b"), object("role", "r", json!({}), role)];
+    let objects = [device("a-1", "a"), device("b-1", "b"), object("role", "r", &json!({}), &role)];
     let (desired, _) = Desired::build(objects, Revision { commit: "1".into(), ..Revision::default() });
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap());
@@ -205,7 +205,8 @@ async fn who_is_sent_away_is_told_why() {
     let place = still().await;
     let feed = place.feed();
     let (mut anns, mut root) = (place.listen(ann(), None).await, place.listen(owner(), None).await);
-    (anns.next().await, root.next().await);
+    anns.next().await;
+    root.next().await;
     feed.end("ann", "signed out");
     assert_eq!(anns.next().await, "event: bye\ndata: {\"reason\":\"signed out\"}\n\n");
     assert_eq!(anns.next().await, "", "it is over");
