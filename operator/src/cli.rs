@@ -31,11 +31,21 @@ use std::process::ExitCode;
 use api::client::Client;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+/// What `--version` says, beside what `-V` says.
+fn version() -> &'static str {
+    if api::ui::is_there() {
+        concat!(env!("CARGO_PKG_VERSION"), ", with its web UI")
+    } else {
+        concat!(env!("CARGO_PKG_VERSION"), ", built without the web UI")
+    }
+}
+
 /// Brings servers, network devices and storage boxes to the state that Git declares, in batches, and back when it hurts.
 #[derive(Parser)]
 #[command(
     name = "evenkeel",
     version,
+    long_version = version(),
     max_term_width = 120,
     after_help = "Examples:
   evenkeel check fleet/                        what is wrong with these manifests?

@@ -16,6 +16,7 @@ mod heard;
 mod heartbeat;
 pub(crate) mod hooks;
 mod judging;
+mod ledger;
 pub(crate) mod logs;
 mod looks;
 mod outbox;
@@ -26,6 +27,7 @@ pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
 pub(crate) mod source;
+mod telling;
 mod told;
 mod usage;
 mod voice;
@@ -36,6 +38,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::bail;
+use api::feed::{Feed, Subject};
 use api::usage::News;
 use api::view::{Request, SharedView, View};
 use devices::probe::Ran;
@@ -164,6 +167,10 @@ pub(crate) struct Engine {
     /// Another replica plans.
     replaced: bool,
     reports: Option<Arc<Reports>>,
+    /// Whoever listens is told what changed.
+    feed: Arc<Feed>,
+    /// What was so is written down.
+    ledger: Arc<ledger::Ledger>,
     events: mpsc::Sender<Event>,
 }
 
@@ -174,7 +181,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     let in_force = parts.store.in_force(&parts.origin.url()).await?;
     let url = parts.origin.url();
     let (ask, wishes) = mpsc::channel(WISHES);
-    let usages = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner).usages.clone();
+    let (usages, feed) = {
+        let view = parts.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (view.usages.clone(), view.feed.clone())
+    };
     let hands = match parts.shards {
         0 => Hands::Here(Here::new(parts.devices, events.clone(), probes, &parts.watching, usages)),
         shards => Hands::Away(Away::open(parts.store.clone(), shards, events.clone()).await?),
@@ -200,6 +210,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         store_away: false,
         replaced: false,
         reports: parts.reports,
+        feed,
+        ledger: Arc::default(),
         events: events.clone(),
     };
     engine.restore(&url).await?;
@@ -218,6 +230,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
     let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone(), places: parts.places };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
+    let _writing = AbortOnDropHandle::new(tokio::spawn(engine.ledger.clone().write(engine.store.clone())));
     let _beating = parts.heartbeat.map(|heart| heartbeat::start(heart, events.clone(), engine.view.clone()));
     loop {
         let wake = engine.next_look();
@@ -225,7 +238,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
             () = stop.cancelled() => break,
             event = inbox.recv() => engine.take(event).await,
             ran = ran.recv() => engine.take(ran.map(Event::Probe)).await,
-            is_down = heard::turned(&mut own_network) => engine.write().own_network_down = is_down,
+            is_down = heard::turned(&mut own_network) => engine.network_turned(is_down),
             request = requests.recv() => engine.take(request.map(Event::Ask)).await,
             Some(news) = readings.next() => engine.usage(&news),
             () = tokio::time::sleep(wake) => engine.time_passed(),
@@ -310,6 +323,7 @@ impl Engine {
         self.store_away = false;
         let unread = self.desired().revision.commit.is_empty();
         self.write().not_ready = unread.then(|| "the source has not been read yet".into());
+        self.tell_of(Subject::Engine);
         self.reload().await;
         // What was written before the answer was lost is done now.
         self.resume().await;
@@ -342,17 +356,7 @@ impl Engine {
                 self.write().source.checked_at = Some(Timestamp::now());
             }
             Some(Event::Unchanged) => self.unchanged(),
-            Some(Event::SourceFailed(error)) => {
-                let mut view = self.write();
-                view.source.checked_at = Some(Timestamp::now());
-                if view.source.problem.as_ref() != Some(&error) {
-                    tracing::warn!(%error, "the source gives nothing new; what is in force stays");
-                    view.source.problem = Some(error.clone());
-                }
-                if view.desired.revision.commit.is_empty() {
-                    view.not_ready = Some(error);
-                }
-            }
+            Some(Event::SourceFailed(error)) => self.source_failed(error),
             Some(Event::Seen(name, seen)) => self.seen(&name, *seen),
             Some(Event::Remembered(name, seen)) => self.remembered(&name, Some(*seen), None),
             Some(Event::RememberedProbe(ran)) => self.remembered(&ran.device.clone(), None, Some(&ran)),
@@ -365,14 +369,6 @@ impl Engine {
             Some(Event::Ask(request)) => self.asked(request).await,
             Some(Event::Replaced) => self.replaced = true,
             Some(Event::Pulse(reply)) => drop(reply.send(!self.store_away)),
-        }
-    }
-
-    fn unchanged(&self) {
-        let mut view = self.write();
-        view.source.checked_at = Some(Timestamp::now());
-        if view.source.too_far.is_none() {
-            view.source.problem = None;
         }
     }
 
@@ -397,6 +393,7 @@ impl Engine {
                     Some(format!("commit {} {}: evenkeel approve {}", candidate.desired.revision.commit, too_far.reason, too_far.id));
                 view.source.too_far = Some(*too_far);
                 drop(view);
+                self.tell_of(Subject::Source);
                 self.hold(candidate);
                 return;
             }
@@ -478,7 +475,10 @@ impl Engine {
             }
         }
         self.lost = None;
+        self.tell_of(Subject::Audit);
         self.alerts.in_force(&old, &desired, &changed.devices);
+        let other_roles = candidate.told.iter().any(|(kind, _)| *kind == crds::Kind::Role);
+        self.ledger.in_force(&desired, &changed.devices, other_roles);
         let mut concerned = changed.concerned(&old, &desired);
         concerned.extend(self.hands.update(&desired, &changed.devices).await);
         self.look_at(&concerned);
@@ -486,7 +486,7 @@ impl Engine {
         self.tell(|told| {
             told.devices(&concerned);
             told.units(&changed.deployments);
-            told.objects(candidate.told);
+            told.in_force(candidate.told, &old);
         });
         self.dirty.extend(changed.deployments);
         let unfinished: Vec<Name> =
@@ -541,18 +541,12 @@ impl Engine {
         self.dirty.extend(all);
     }
 
-    /// Tells those who want to know it that these are otherwise than before.
-    fn tell(&self, what: impl FnOnce(&Reports)) {
-        if let Some(reports) = &self.reports {
-            what(reports);
-        }
-    }
-
     fn store_failed(&mut self, error: &store::Error) {
         self.write().not_ready = Some(format!("the store: {error}"));
         if self.store_away {
             return;
         }
+        self.tell_of(Subject::Engine);
         tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
         self.store_away = true;
         tokio::spawn(wait_for_store(self.store.clone(), self.events.clone()));

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what work costs, as ratios against a peer or a smaller size in the same run. It asserts nothing.
 
+mod api;
 mod cluster;
 mod mining;
 mod probes;
@@ -27,10 +28,10 @@ const LISTENS: usize = 13;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these: pass, commit, ssh, audit, rules, cluster, latency, syslog, mining, probes, watch
+    /// Only these: pass, commit, ssh, audit, rules, cluster, latency, syslog, mining, probes, watch, api
     #[arg(value_name = "WHAT")]
     only: Vec<String>,
-    /// Of `probes` and `watch`: without optimisation and for a short time, to try the bench itself
+    /// Of `probes`, `watch` and `api`: without optimisation and for a short time, to try the bench itself
     #[arg(long)]
     try_out: bool,
 }
@@ -102,6 +103,9 @@ pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     }
     if wanted("watch") {
         watch::measure(&mut figures, build)?;
+    }
+    if wanted("api") {
+        api::measure(&mut figures, build)?;
     }
     show(&figures);
     Ok(())
@@ -199,6 +203,7 @@ fn show(figures: &Figures) {
     }
     probes::rows(&mut row);
     watch::rows(&mut row);
+    api::rows(figures, &mut row);
     for (name, value) in figures.iter().filter(|(name, _)| name.starts_with("audit")) {
         let (unit, goal) = if name.contains("verify") { ("ms", "1 million < 2000 ms") } else { ("entries/s", "batched >= 10000/s") };
         rows.push([name.replace('_', " "), format!("{value:.0} {unit}"), "-".into(), "-".into(), goal.into()]);

@@ -16,7 +16,7 @@ use console::style;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::{cargo, run as run_command, target};
+use crate::{cargo, run as run_command, target, web};
 use fleet::{Fleet, Release};
 use watch::Watch;
 
@@ -35,6 +35,7 @@ pub(crate) struct DemoArgs {
 }
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    web::ensure()?;
     eprintln!("building evenkeel (the first time takes some minutes)");
     run_command(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"]))?;
     let binary = target().join("debug/evenkeel");

@@ -1,10 +1,11 @@
-//! Tasks for developers: `cargo xtask demo | test | bench | simulate | chaos | generate | tidy`.
+//! Tasks for developers: `cargo xtask demo | test | web | bench | simulate | chaos | generate | tidy`.
 
 mod bench;
 mod demo;
 mod install;
 mod test;
 mod tidy;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -26,6 +27,8 @@ enum Task {
     Demo(demo::DemoArgs),
     /// Run everything that decides whether a change may land
     Test(test::TestArgs),
+    /// Build the web UI, if it changed, for the next build of evenkeel to embed
+    Web,
     /// Write the generated files
     Generate,
     /// Check what a machine can check of our style
@@ -59,6 +62,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run_all(&args),
+        Task::Web => web::build().and_then(|built| match built {
+            web::Built::Fresh => Ok(()),
+            web::Built::Missing(why) => bail!("{why}"),
+        }),
         Task::Generate => generate(),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run_all(&args),

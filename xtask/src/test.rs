@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{cargo, install, run, target, tidy};
+use crate::{cargo, install, run, target, tidy, web};
 
 /// What to run.
 #[derive(Args)]
@@ -35,6 +35,8 @@ enum Level {
     Deny,
     /// Unit, scenario and property tests, and generated files being fresh
     Unit,
+    /// The web UI: types, style, tests without a browser, and its build
+    Web,
     /// One suite per port on the fake and the real one: SSH, apt, Git, SQLite, PostgreSQL; and the simulated worlds
     Conformance,
     /// The demo's story on simulated devices, told and checked
@@ -43,8 +45,8 @@ enum Level {
     E2e,
 }
 
-const LEVELS: [Level; 8] =
-    [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::Conformance, Level::Demo, Level::E2e];
+const LEVELS: [Level; 9] =
+    [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::Web, Level::Conformance, Level::Demo, Level::E2e];
 /// The package with the test files of the level `e2e`.
 const E2E: &str = "e2e";
 /// Programs of that level that run at once.
@@ -77,6 +79,12 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
             }
             // Not a Debian package: where it is not there, there is nothing to install it from.
             eprintln!("note: cargo-deny is not installed; `cargo install cargo-deny` brings it");
+            Ok(())
+        }
+        Level::Web => {
+            if let web::Built::Missing(why) = web::test()? {
+                skipped.push(format!("web: {why}"));
+            }
             Ok(())
         }
         Level::Unit => run(seeded().args(["test", "--workspace", "--lib", "--bins"]).args(files(|_, name| UNIT.contains(&name))?)),

@@ -5,6 +5,7 @@ pub mod can;
 pub mod change;
 pub mod client;
 pub mod explain;
+pub mod feed;
 #[cfg(test)]
 #[path = "../../../tests/fuzz.rs"]
 mod fuzz;
@@ -16,5 +17,6 @@ mod problem;
 pub mod rest;
 pub mod served;
 pub mod server;
+pub mod ui;
 pub mod usage;
 pub mod view;

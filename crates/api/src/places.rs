@@ -1,9 +1,10 @@
-//! A TCP listener with a limited number of places, so that clients without a token can't take the files that the engine itself needs.
+//! A TCP listener with a limited number of places, so that clients without a token can't take the files that the engine itself needs, nor a
+//! place for long by doing next to nothing with it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,22 +19,48 @@ use tokio::time::{Instant, Sleep, sleep};
 const PLACES: usize = 128;
 /// A connection on which nothing went in or out for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
+/// From so long after its first byte on, a request has to have come with [`RATE`]: one that comes by drops takes a place from others.
+const DROPS: Duration = Duration::from_secs(20);
+/// Bytes a second: the slowest line that anybody has is ten times as fast.
+const RATE: u64 = 256;
 
 /// The listener.
 pub struct Places {
     listener: TcpListener,
     free: Arc<Semaphore>,
     idle: Duration,
+    drops: Duration,
 }
 
 impl Places {
     /// With the usual limits.
     pub fn new(listener: TcpListener) -> Self {
-        Self::with(listener, PLACES, IDLE)
+        Self::with(listener, PLACES, IDLE, DROPS)
     }
 
-    fn with(listener: TcpListener, places: usize, idle: Duration) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(places)), idle }
+    fn with(listener: TcpListener, places: usize, idle: Duration, drops: Duration) -> Self {
+        Self { listener, free: Arc::new(Semaphore::new(places)), idle, drops }
+    }
+}
+
+/// The place that a connection has; it can be given up before its end by whoever is counted elsewhere from then on.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    place: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    /// The other end.
+    pub(crate) peer: IpAddr,
+}
+
+impl Taken {
+    /// The connection takes none any more. It has to be the last thing that it is used for.
+    pub(crate) fn give_up(&self) {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Connected<IncomingStream<'_, Places>> for Taken {
+    fn connect_info(stream: IncomingStream<'_, Places>) -> Self {
+        stream.io().taken.clone()
     }
 }
 
@@ -45,7 +72,9 @@ impl Listener for Places {
         // The semaphore is never closed; without a permit there would be no limit, and nothing else would be lost.
         let permit = self.free.clone().acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Place { stream, idle: self.idle, end: Box::pin(sleep(self.idle)), _permit: permit }, address)
+        let taken = Taken { place: Arc::new(Mutex::new(permit)), peer: address.ip().to_canonical() };
+        let place = Place { stream, idle: self.idle, drops: self.drops, end: Box::pin(sleep(self.idle)), request: None, taken };
+        (place, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -67,11 +96,25 @@ impl Connected<IncomingStream<'_, Places>> for Peer {
 pub struct Place {
     stream: TcpStream,
     idle: Duration,
+    drops: Duration,
     end: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// When the request began that comes in now, and its bytes so far; from an answer's first byte on there is none.
+    request: Option<(Instant, u64)>,
+    taken: Taken,
 }
 
 impl Place {
+    /// Whether a request comes fast enough.
+    fn keeps_up(&mut self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
+        let (began, so_far) = self.request.get_or_insert_with(|| (Instant::now(), 0));
+        *so_far += bytes as u64;
+        let passed = began.elapsed();
+        passed < self.drops || *so_far >= RATE * passed.as_secs()
+    }
+
     /// Puts the end off if something moved, and ends what has waited too long.
     fn moved<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
@@ -86,7 +129,11 @@ impl Place {
 
 impl AsyncRead for Place {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if !self.keeps_up(buffer.filled().len() - before) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         self.moved(context, poll)
     }
 }
@@ -94,6 +141,7 @@ impl AsyncRead for Place {
 impl AsyncWrite for Place {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.request = None;
         self.moved(context, poll)
     }
 
@@ -115,7 +163,7 @@ mod tests {
     async fn places(places: usize, idle: Duration) -> (Places, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (Places::with(listener, places, idle), address)
+        (Places::with(listener, places, idle, DROPS), address)
     }
 
     #[tokio::test]
@@ -143,5 +191,59 @@ mod tests {
         assert_eq!(&read, b"GET /");
         let ended = timeout(Duration::from_secs(60), place.read_exact(&mut read)).await.expect("it ends").unwrap_err();
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Slow-loris: each drop puts off the end of an idle connection, and is far from a request.
+    #[tokio::test]
+    async fn a_request_that_comes_by_drops_is_ended() {
+        let (mut places, address) = places(1, Duration::from_secs(600)).await;
+        places.drops = Duration::from_secs(2);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut place, _) = places.accept().await;
+        let dripping = tokio::spawn(async move {
+            while client.write_all(b"G").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let mut read = [0; 4096];
+        let ended = loop {
+            match timeout(Duration::from_secs(60), place.read(&mut read)).await.expect("it ends") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        drop(place);
+        dripping.await.unwrap();
+    }
+
+    /// The next request begins anew, and one that is fast may be long.
+    #[tokio::test]
+    async fn a_request_that_keeps_up_goes_on() {
+        let (mut places, address) = places(1, Duration::from_secs(600)).await;
+        places.drops = Duration::ZERO;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut place, _) = places.accept().await;
+        let mut read = vec![0; 1000];
+        for _ in 0..3 {
+            client.write_all(&[b'G'; 1000]).await.unwrap();
+            place.read_exact(&mut read).await.unwrap();
+            place.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+            assert!(place.request.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_gives_a_place_up_makes_room_and_is_not_cut() {
+        let (mut places, address) = places(1, Duration::from_secs(600)).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let (mut place, _) = places.accept().await;
+        let _second = TcpStream::connect(address).await.unwrap();
+        place.taken.give_up();
+        timeout(Duration::from_secs(60), places.accept()).await.expect("there is room");
+        place.write_all(b"data").await.unwrap();
+        let mut read = [0; 4];
+        first.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"data");
     }
 }

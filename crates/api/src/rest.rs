@@ -12,6 +12,7 @@ mod answer;
 mod asked;
 mod audit;
 pub mod caller;
+mod devices;
 mod events;
 mod fleet;
 pub mod gate;
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Routes {
         acts::routes,
         alerts::routes,
         audit::routes,
+        devices::routes,
         events::routes,
         logs::routes,
         objects::routes,

@@ -29,10 +29,11 @@ use crate::can::Question;
 use crate::hooks::{self, Hooks};
 use crate::logs;
 use crate::metrics;
-use crate::places::{Peer, Places};
+use crate::places::{Places, Taken};
 use crate::problem::{Problem, problem};
 use crate::rest;
 use crate::served;
+use crate::ui;
 use crate::view::{Ask, Request, Requests, SharedView};
 
 /// The largest request.
@@ -102,6 +103,12 @@ pub async fn bind(listen: Listen) -> std::io::Result<Bound> {
 
 /// Serves until told to stop.
 pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std::io::Result<()> {
+    let feed = read(&shared, |view| view.feed.clone());
+    // Who listens would be waited for without end.
+    let stopped = async move {
+        stop.cancelled().await;
+        feed.close("the engine is stopping");
+    };
     match bound {
         Bound::Unix(listener) => {
             let known = |ConnectInfo(caller): ConnectInfo<Caller>, mut request: HttpRequest, next: Next| {
@@ -110,16 +117,15 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
                 next.run(request)
             };
             let app = router(shared).layer(middleware::from_fn(known)).into_make_service_with_connect_info::<Caller>();
-            axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+            axum::serve(listener, app).with_graceful_shutdown(stopped).await
         }
         Bound::Tcp(listener, token) => {
             let token = Arc::new(token);
             let app = router(shared)
                 .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))
                 .layer(Extension(Caller("token".into())))
-                .layer(middleware::from_fn(from))
-                .into_make_service_with_connect_info::<Peer>();
-            axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+                .into_make_service_with_connect_info::<Taken>();
+            axum::serve(listener, app).with_graceful_shutdown(stopped).await
         }
     }
 }
@@ -156,6 +162,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))
         .merge(rest::router(&shared))
+        .fallback(ui::page)
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
         .layer(middleware::from_fn_with_state(shared.clone(), served::count))

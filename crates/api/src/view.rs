@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::change;
+use crate::feed::Feed;
 use crate::usage::Usages;
 
 /// What a running engine shows. The engine's loop is the only writer; a reader never holds the lock across an await.
@@ -49,6 +50,8 @@ pub struct View {
     pub own_network_down: bool,
     /// What its devices use just now; it has locks of its own, since it changes all the time.
     pub usages: Arc<Usages>,
+    /// What changed of all this; it has locks of its own.
+    pub feed: Arc<Feed>,
     /// What the intake of logs counted since the start: `taken`, `cut`, `mended`, and what was refused by why; how many `templates` and
     /// `strangers` are known. Empty where no logs are taken.
     pub logs: BTreeMap<&'static str, u64>,

@@ -11,6 +11,7 @@ mod asked;
 pub mod audit;
 mod contents;
 mod error;
+mod history;
 mod key;
 mod last;
 mod log;
@@ -39,6 +40,7 @@ use audit::checkpoint::{PublicKey, SigningKey};
 pub use alerts::{Delivery, Due, Lost, NoticeRow, Remembered, Standing};
 pub use asked::{ASKED_KEPT, AnswerKept, Asked};
 pub use error::Error;
+pub use history::{DeviceChange, DeviceRow, Permission, PermissionRow, ProbeChange};
 pub use last::LastReading;
 pub use log::Filter;
 pub use logs::{

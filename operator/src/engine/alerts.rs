@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::feed::{Change, Subject};
 use api::usage::News;
 use api::view::View;
 use crds::{Kind, Object};
@@ -387,8 +388,14 @@ impl Engine {
             }
             view.beyond_limit = self.alerts.alerts.beyond_limit().map(|(rule, beyond)| (rule.clone(), beyond)).collect();
         }
+        let alerts = changes.instances.iter();
+        self.feed.changed(alerts.map(|((rule, device), now)| Change::alert(rule, device, now.as_ref().map(|alert| alert.id.as_str()))));
+        self.tell_of(Subject::Audit);
+        self.tell(|told| {
+            told.objects(rules.into_iter().map(|rule| (Kind::AlertRule, rule)));
+            told.concerned(&dirty);
+        });
         self.dirty.extend(dirty);
-        self.tell(|told| told.objects(rules.into_iter().map(|rule| (Kind::AlertRule, rule))));
     }
 
     /// Somebody looks after an alert.

@@ -1,15 +1,19 @@
 //! What the loop hears of devices: looks, probes, and how steps ended.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::feed::Subject;
 use api::view::View;
+use crds::Kind;
 use devices::probe::Ran;
 use jiff::Timestamp;
 use reconcile::record::RecordedStep;
 use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
 use tokio::sync::watch;
 
-use super::{Engine, reports};
+use super::telling::Telling;
+use super::{Engine, is_moving, reports};
 
 impl Engine {
     pub(super) fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
@@ -23,6 +27,7 @@ impl Engine {
         seen.probes.clone_from(&old.probes);
         seen.after(&old);
         let changed = (&old.contact, &old.items, &old.boot_id) != (&seen.contact, &seen.items, &seen.boot_id);
+        let is_shown_otherwise = seen.differs(&old);
         let is_known_first = old.contact == reconcile::Contact::Never;
         let turned = reports::turned(name, &old.contact, &seen.contact);
         let was_dead = parents::is_dead(&view.observed, name);
@@ -48,7 +53,12 @@ impl Engine {
         }
         if changed || is_known_first {
             self.alerts.touch(name);
-            self.tell(|told| told.devices([name]));
+            self.tell(|told| {
+                told.devices([name]);
+                told.concerned(&units);
+            });
+        } else if is_shown_otherwise {
+            self.tell_of(Subject::Object(Kind::Device, name.clone()));
         }
         if let Some(happening) = turned {
             self.tell(|told| told.happened(happening));
@@ -72,9 +82,12 @@ impl Engine {
             true => tracing::warn!(device = %name, behind = below.len(), "dead, and others are reached through it"),
             false => tracing::info!(device = %name, behind = below.len(), "back, and those that are reached through it with it"),
         }
-        self.tell(|told| told.devices(&below));
+        let units: BTreeSet<Name> = below.iter().flat_map(|device| concerned(view, device)).collect();
+        let telling = Telling { desired: view.desired.clone(), feed: &self.feed, reports: self.reports.as_deref() };
+        telling.devices(&below);
+        telling.concerned(&units);
         // A gate judges them otherwise by now.
-        self.dirty.extend(below.iter().flat_map(|device| concerned(view, device)));
+        self.dirty.extend(units);
     }
 
     /// What was told before this process planned. Where something is under way nobody knows how it is by now, as after any restart: that is
@@ -122,8 +135,12 @@ impl Engine {
         }
         if before != ran.seen.state {
             self.alerts.touch(&ran.device);
+            self.ledger.probe(&ran.device, &ran.probe, &ran.seen);
             tracing::info!(device = %ran.device, probe = ran.probe, state = ?ran.seen.state, reason = ran.seen.reason, "probe");
-            self.tell(|told| told.devices([&ran.device]));
+            self.tell(|told| {
+                told.devices([&ran.device]);
+                told.concerned(&units);
+            });
         }
         if before != ran.seen.state || settling {
             self.dirty.extend(units);
@@ -145,6 +162,7 @@ impl Engine {
             told.units([&unit]);
             told.happened(reports::ended(step, outcome));
         });
+        self.tell_of(Subject::Audit);
         self.alerts.moved([step.device()]);
         self.actors.ended(step);
         self.hands.ended(step);

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::feed::{Change, Subject};
 use api::view::SharedView;
 use crds::Kind;
 use jiff::Timestamp;
@@ -152,7 +153,12 @@ impl<D: Deliver> Outbox<D> {
                 ("given-up", instead)
             }
         };
-        *self.write().outbox.tries.entry(word).or_default() += 1;
+        let feed = {
+            let mut view = self.write();
+            *view.outbox.tries.entry(word).or_default() += 1;
+            view.feed.clone()
+        };
+        feed.changed([Change::of(Subject::Object(Kind::Receiver, receiver.clone()))]);
         // Who was reached is of no interest once it is over.
         let reached = if matches!(delivery, Delivery::Later(..)) { reached } else { Vec::new() };
         self.ended.insert(id.clone(), Ended { delivery, reached, instead });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::feed::Subject;
 use jiff::Timestamp;
 use reconcile::command::{self, Command};
 use reconcile::record::Actor;
@@ -103,6 +104,7 @@ impl Engine {
             }
         };
         self.apply(&recorded, now);
+        self.tell_of(Subject::Audit);
         let desired = self.desired();
         for step in recorded.device_steps() {
             self.actors.start(&desired, step);
@@ -154,13 +156,16 @@ impl Engine {
 
     /// What was put off is shown, and when to look again is kept.
     fn show(&mut self, plan: &Plan, units: &BTreeSet<Name>) {
-        self.tell(|told| told.units(units));
+        let mut otherwise = BTreeSet::new();
         let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        view.not_ready = None;
+        let became_ready = view.not_ready.take().is_some();
         let now = Timestamp::now();
         for unit in units {
             let target = Target::Deployment(unit.clone());
             let deferred: Vec<_> = plan.deferred.iter().filter(|deferred| deferred.unit == target).cloned().collect();
+            if view.deferred.get(unit).map_or(!deferred.is_empty(), |before| *before != deferred) {
+                otherwise.insert(unit.clone());
+            }
             view.put_off(unit, deferred, now);
             self.look_again.remove(unit);
             // One instant for all of them: waking too early for one costs one plan that changes nothing.
@@ -169,6 +174,11 @@ impl Engine {
             }
         }
         self.alerts.planned(&view, units);
+        drop(view);
+        self.tell(|told| told.planned(units, &otherwise));
+        if became_ready {
+            self.tell_of(Subject::Engine);
+        }
     }
 
     /// What a person asks of a rollout.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use api::feed::{Change, Subject};
 use api::view::SharedView;
 use cluster::Cluster;
 use cluster::events::Happening;
@@ -143,7 +144,9 @@ impl Shared {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         if view.repositories.get(name) != Some(&status) {
             view.repositories.insert(name.clone(), status);
+            let feed = view.feed.clone();
             drop(view);
+            feed.changed([Change::of(Subject::Object(Kind::Repository, name.clone()))]);
             self.reports.objects([(Kind::Repository, name.clone())]);
         }
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use api::feed::{Change, Subject};
 use api::view::SharedView;
 use cluster::events::Happening;
 use cluster::grants::{Error, Grants, Wanted};
@@ -241,7 +242,9 @@ impl Shared {
         };
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let before = view.roles.insert(name.clone(), status.clone());
+        let feed = view.feed.clone();
         drop(view);
+        feed.changed([Change::of(Subject::Object(Kind::Role, name.clone()))]);
         let said = |status: &PlainStatus| {
             status.conditions.iter().map(|of| (of.type_.clone(), of.reason.clone(), of.message.clone())).collect::<Vec<_>>()
         };

@@ -39,6 +39,8 @@ const BELOW: &str = "
 | templates and counts of lines | their age |
 | placements | one for each device of a Deployment |
 | requests under keys | 24 hours, and 2000 answered ones of one asker |
+| devices that are gone, the commits that changed devices, what Roles allowed once | 400 days |
+| states of probes | 30 days, and of each probe the newest 500 |
 | samples | single values 48 hours, sums of five minutes 30 days, sums of an hour 400 days; 512 series of a device at once |
 ";
 

@@ -5,6 +5,7 @@ mod asked;
 mod conformance;
 mod diagram;
 mod faults;
+mod history;
 mod keys;
 mod known;
 mod log;
