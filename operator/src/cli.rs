@@ -19,6 +19,7 @@ mod rollout;
 mod run;
 mod shards;
 mod show;
+mod signing_in;
 mod simulate;
 mod syslog;
 mod top;

@@ -14,5 +14,6 @@ mod places;
 mod problem;
 pub mod rest;
 pub mod server;
+pub mod sign_in;
 pub mod usage;
 pub mod view;
