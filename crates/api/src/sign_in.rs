@@ -12,6 +12,7 @@ mod known;
 pub(crate) mod limits;
 pub(crate) mod lockout;
 pub(crate) mod names;
+pub mod oidc;
 pub(crate) mod password;
 pub(crate) mod secret;
 #[cfg(test)]
@@ -47,6 +48,8 @@ pub struct Options {
     pub proxies: Vec<Network>,
     /// `git`, `folder` or `kubernetes`, as browsers are told.
     pub mode: &'static str,
+    /// A provider that vouches for people, if there is one: it needs the external URL.
+    pub provider: Option<oidc::Provider>,
     /// Whom to ask about tokens of Kubernetes.
     pub review: Option<Review>,
 }
@@ -58,6 +61,7 @@ pub struct SignIn(Arc<Parts>);
 #[derive(Default)]
 struct Parts {
     options: Options,
+    oidc: Option<oidc::Oidc>,
     /// The hash of the one-time token for the first administrator.
     first: Mutex<Option<String>>,
     hashing: password::Hashing,
@@ -67,8 +71,17 @@ struct Parts {
 
 impl SignIn {
     /// With these options.
-    pub fn new(options: Options) -> Self {
-        Self(Arc::new(Parts { options, ..Parts::default() }))
+    pub fn new(options: Options) -> Result<Self, String> {
+        let oidc = match (&options.provider, &options.external_url) {
+            (Some(provider), Some(external)) => Some(oidc::Oidc::new(provider.clone(), external)?),
+            (Some(_), None) => return Err("a provider has to be told where browsers find us".into()),
+            (None, _) => None,
+        };
+        Ok(Self(Arc::new(Parts { options, oidc, ..Parts::default() })))
+    }
+
+    pub(crate) fn oidc(&self) -> Option<&oidc::Oidc> {
+        self.0.oidc.as_ref()
     }
 
     /// A one-time token for the first administrator: an earlier one counts no more. Only its hash is kept, in memory.

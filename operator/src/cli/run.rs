@@ -238,7 +238,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         Some(cluster) => Origin::Cluster(cluster.clone(), Arc::new(Governing::new(view.clone()))),
         None => origin(args)?,
     };
-    let sign_in = signing_in::sign_in(&args.sign_in, mode(&origin))?;
+    let sign_in = signing_in::sign_in(&args.sign_in, mode(&origin), kubernetes::review(&args.kubernetes, cluster.as_ref()))?;
     let shared = Shared { view: view.clone(), requests, store: store.clone(), hooks, sign_in: sign_in.clone() };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
     if let Some(address) = args.listen {
@@ -419,6 +419,21 @@ fn token(file: &Path) -> anyhow::Result<String> {
     if token.len() < 16 || text.len() as u64 == MAX_TOKEN {
         bail!("{}: a token has at least 16 characters, and less than {MAX_TOKEN}", file.display());
     }
+    graphic(file, token)
+}
+
+/// A secret that somebody else has chosen, which may be short.
+pub(super) fn secret_line(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+    opened.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| file.display().to_string())?;
+    if text.trim().is_empty() || text.len() as u64 == MAX_TOKEN {
+        bail!("{}: a secret has at least one character, and less than {MAX_TOKEN}", file.display());
+    }
+    graphic(file, text.trim())
+}
+
+fn graphic(file: &Path, token: &str) -> anyhow::Result<String> {
     if !token.chars().all(|letter| letter.is_ascii_graphic()) {
         bail!("{}: a token is one line of ASCII letters, digits and signs, without spaces", file.display());
     }

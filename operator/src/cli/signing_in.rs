@@ -1,13 +1,16 @@
 //! How people come in, where `evenkeel run` listens for HTTP.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::ensure;
-use api::sign_in::{Network, Options, SignIn};
+use anyhow::{anyhow, ensure};
+use api::sign_in::oidc::Provider;
+use api::sign_in::{Network, Options, Review, SignIn};
 use clap::Args;
 use reqwest::Url;
 use store::Store;
+use zeroize::Zeroizing;
 
 /// Where browsers find us, and who vouches for people.
 #[derive(Args, Clone, Debug, Default)]
@@ -20,10 +23,38 @@ pub(crate) struct SignInArgs {
     /// address, and locked out together. May be given several times
     #[arg(long = "trusted-proxy", requires = "listen", value_name = "ADDRESS[/BITS]")]
     trusted_proxies: Vec<Network>,
+    /// A provider of OpenID Connect that vouches for people, such as https://dex.example.com; it sends them back to
+    /// EXTERNAL-URL/api/v1/oidc/callback
+    #[arg(long, requires_all = ["external_url", "oidc_client_id", "oidc_client_secret_file"], value_name = "URL")]
+    oidc_issuer: Option<String>,
+    /// Who we are there
+    #[arg(long, requires = "oidc_issuer", value_name = "ID")]
+    oidc_client_id: Option<String>,
+    /// File with the secret for it
+    #[arg(long, requires = "oidc_issuer", value_name = "FILE")]
+    oidc_client_secret_file: Option<PathBuf>,
+    /// The claim that is a user's name here, as Roles name them: `email` counts only where the provider says that it is verified
+    #[arg(long, requires = "oidc_issuer", default_value = "email", value_name = "CLAIM")]
+    oidc_user_claim: String,
+    /// The claim with a user's groups, as Roles name them
+    #[arg(long, requires = "oidc_issuer", default_value = "groups", value_name = "CLAIM")]
+    oidc_groups_claim: String,
+    /// Only members of this group of the provider come in; may be given several times. Everybody it vouches for if none is given
+    #[arg(long = "oidc-allowed-group", requires = "oidc_issuer", value_name = "GROUP")]
+    oidc_allowed_groups: Vec<String>,
+    /// Members of this group of the provider may everything here; its own group `admins` means nothing
+    #[arg(long, requires = "oidc_issuer", value_name = "GROUP")]
+    oidc_admins_group: Option<String>,
+    /// A scope that is asked for beside openid, email and profile, such as groups; may be given several times
+    #[arg(long = "oidc-scope", requires = "oidc_issuer", value_name = "SCOPE")]
+    oidc_scopes: Vec<String>,
+    /// What the button says [default: the provider's host]
+    #[arg(long, requires = "oidc_issuer", hide_default_value = true, value_name = "TEXT")]
+    oidc_title: Option<String>,
 }
 
 /// What was said, checked.
-pub(super) fn sign_in(args: &SignInArgs, mode: &'static str) -> anyhow::Result<SignIn> {
+pub(super) fn sign_in(args: &SignInArgs, mode: &'static str, review: Option<Review>) -> anyhow::Result<SignIn> {
     if let Some(url) = &args.external_url {
         let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         ensure!(
@@ -31,8 +62,32 @@ pub(super) fn sign_in(args: &SignInArgs, mode: &'static str) -> anyhow::Result<S
             "--external-url: https://HOST or https://HOST:PORT, without a path: the page is at the top of its host"
         );
     }
-    let options = Options { external_url: args.external_url.clone(), proxies: args.trusted_proxies.clone(), mode, ..Options::default() };
-    Ok(SignIn::new(options))
+    let options =
+        Options { external_url: args.external_url.clone(), proxies: args.trusted_proxies.clone(), mode, provider: provider(args)?, review };
+    SignIn::new(options).map_err(|error| anyhow!(error))
+}
+
+fn provider(args: &SignInArgs) -> anyhow::Result<Option<Provider>> {
+    let (Some(issuer), Some(id), Some(file)) = (&args.oidc_issuer, &args.oidc_client_id, &args.oidc_client_secret_file) else {
+        return Ok(None);
+    };
+    let url: Url = issuer.parse().map_err(|error| anyhow!("--oidc-issuer: {error}"))?;
+    // Over plain HTTP anybody on the way could be the provider.
+    let is_here = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+    ensure!(url.scheme() == "https" || (url.scheme() == "http" && is_here), "--oidc-issuer: it has to be https");
+    ensure!(url.query().is_none() && url.fragment().is_none(), "--oidc-issuer: an address without ? and #");
+    let scopes = ["email", "profile"].map(str::to_owned).into_iter().chain(args.oidc_scopes.iter().cloned()).collect();
+    Ok(Some(Provider {
+        issuer: issuer.clone(),
+        client_id: id.clone(),
+        client_secret: Zeroizing::new(super::run::secret_line(file)?),
+        scopes,
+        user_claim: args.oidc_user_claim.clone(),
+        groups_claim: args.oidc_groups_claim.clone(),
+        allowed_groups: args.oidc_allowed_groups.iter().cloned().collect(),
+        admins_group: args.oidc_admins_group.clone(),
+        title: args.oidc_title.clone().unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned()),
+    }))
 }
 
 /// What is said once where nobody could come in yet: where the first administrator is made, by a token that counts once.

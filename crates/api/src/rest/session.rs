@@ -53,9 +53,13 @@ async fn answer(shared: &Shared, user: Option<Value>, csrf: Option<String>) -> R
         Ok(has) => has,
         Err(error) => return unavailable(&error),
     };
+    let mut providers = vec![json!({"id": "local"})];
+    if let Some(oidc) = shared.sign_in.oidc() {
+        providers.push(json!({"id": "oidc", "title": oidc.title(), "url": "/api/v1/oidc/login"}));
+    }
     let mut body = json!({
         "signedIn": user.is_some(),
-        "providers": [{"id": "local"}],
+        "providers": providers,
         "needsFirstUser": !has_users,
         "version": env!("CARGO_PKG_VERSION"),
     });

@@ -17,3 +17,4 @@ mod postgres;
 mod proxy;
 mod record;
 mod samples;
+mod users;
