@@ -169,19 +169,6 @@ pub fn decide(roles: &Desired, fleet: &Desired, request: &Request<'_>) -> Decisi
     Decision::Denied(denied)
 }
 
-/// Whether any Role that counts, in any namespace, gives somebody a verb on anything of a kind: what is worth being offered to them.
-pub fn anywhere(desired: &Desired, who: &Who, verb: Verb, kind: Kind) -> bool {
-    let from = (Kind::Role, Name::new("", ""));
-    let roles = desired.objects.range(from..).take_while(|((kind, _), _)| *kind == Kind::Role);
-    let mut counting = roles.filter_map(|(_, object)| match &**object {
-        Object::Role(role) if role.spec.suspend != Some(true) => Some(role),
-        _ => None,
-    });
-    counting.any(|role| {
-        role.spec.subjects.iter().any(|subject| who.is(subject)) && role.spec.allow.iter().any(|grant| grants(grant, verb, kind))
-    })
-}
-
 /// Whether an entry is about this verb and kind. Who may change a thing may see it.
 fn grants(grant: &Grant, verb: Verb, kind: Kind) -> bool {
     let has = |wanted: Verb| grant.verbs.contains(&wanted);
