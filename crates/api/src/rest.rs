@@ -10,7 +10,6 @@ mod acts;
 mod alerts;
 mod audit;
 pub mod caller;
-mod can;
 mod events;
 pub mod gate;
 mod logs;
@@ -41,7 +40,6 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         acts::routes,
         alerts::routes,
         audit::routes,
-        can::routes,
         events::routes,
         logs::routes,
         objects::routes,

@@ -56,12 +56,6 @@ impl Caller {
         Self { name: name.to_owned(), who: Who::default(), is_admin: true, by, scopes: None }
     }
 
-    /// Whether they may that to anything at all: what is worth being offered to them.
-    pub fn might(&self, view: &View, verb: Verb, kind: Kind) -> bool {
-        let is_in_scope = self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(verb, kind)));
-        is_in_scope && (self.is_admin || access::anywhere(view.governing(), &self.who, verb, kind))
-    }
-
     /// Whether they may; if not, why.
     pub fn may(&self, view: &View, verb: Verb, kind: Kind, namespace: &str, what: What<'_>) -> Result<(), String> {
         if self.scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(verb, kind))) {

@@ -105,6 +105,7 @@ async fn known(
     }
 }
 
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
 fn bearer(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, Response> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let refused = || problem(StatusCode::UNAUTHORIZED, "the header Authorization has to be: Bearer TOKEN");

@@ -63,7 +63,8 @@ pub(crate) fn of_name(name: &str) -> String {
     secret::hash(&format!("name {name}"))
 }
 
-fn of_address(address: IpAddr) -> String {
+/// By what an address's failures are found.
+pub(crate) fn of_address(address: IpAddr) -> String {
     secret::hash(&format!("address {}", network(address)))
 }
 
