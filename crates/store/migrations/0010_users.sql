@@ -34,7 +34,7 @@ CREATE TABLE session (
     seen_at TEXT NOT NULL,
     address TEXT NOT NULL
 );
-CREATE INDEX session_user ON session (user_name, created_at);
+CREATE INDEX session_of_user ON session (user_name, created_at);
 CREATE INDEX session_seen ON session (seen_at);
 
 -- A token that programs show, by the hash of it; its first characters tell it from others.
