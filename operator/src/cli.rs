@@ -19,9 +19,11 @@ mod rollout;
 mod run;
 mod shards;
 mod show;
+mod signing_in;
 mod simulate;
 mod syslog;
 mod top;
+mod users;
 mod webhooks;
 mod writing;
 
@@ -58,7 +60,7 @@ fn version() -> &'static str {
 Environment:
   EVENKEEL_DATA      data directory of the engine, for all commands
   EVENKEEL_SERVER    URL of an engine elsewhere, for the commands that ask one
-  EVENKEEL_TOKEN     its token
+  EVENKEEL_TOKEN     its token, or an API token of an administrator
   EVENKEEL_SECRETS   directory of secrets
   DATABASE_URL       the store, where it is PostgreSQL
   RUST_LOG           which log lines are written: info, debug, evenkeel=debug
@@ -101,6 +103,10 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Show what devices say in their logs, the newest last
     Logs(logs::LogsArgs),
+    /// Say who may come in: local users, their groups and passwords
+    Users(users::UsersArgs),
+    /// Make and revoke tokens that programs show
+    Tokens(users::TokensArgs),
     /// Show how the engine is, or watch rollouts go on
     Status(get::StatusArgs),
     /// Ask a server for its SSH host keys, as YAML to be pinned
@@ -170,6 +176,8 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         Command::Receivers(args) => receivers::run(&args).await,
         Command::Audit(args) => audit::run(&args).await,
         Command::Logs(args) => logs::run(&args).await,
+        Command::Users(args) => users::run(&args).await,
+        Command::Tokens(args) => users::tokens(&args).await,
         Command::Status(args) => get::status(&args).await,
         Command::Scan(args) => run::scan(&args).await,
         Command::Simulate(args) => return simulate::run(args).await,

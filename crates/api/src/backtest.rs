@@ -196,6 +196,7 @@ mod tests {
     use super::*;
     use crate::client::{Client, SOCKET};
     use crate::server::{Listen, bind, serve};
+    use crate::sign_in::SignIn;
     use crate::view::{SharedView, View};
 
     fn object(kind: crds::Kind, name: &str, labels: &serde_json::Value, spec: &serde_json::Value) -> Arc<crds::Object> {
@@ -235,7 +236,11 @@ mod tests {
         let (requests, _inbox) = tokio::sync::mpsc::channel(1);
         let bound = bind(Listen::Unix(data.path().join(SOCKET))).await.unwrap();
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(Shared { view, requests, store: store.clone(), hooks: None }, bound, stop.clone()));
+        let server = tokio::spawn(serve(
+            Shared { view, requests, store: store.clone(), hooks: None, sign_in: SignIn::default() },
+            bound,
+            stop.clone(),
+        ));
         let client = Client::local(data.path()).unwrap();
 
         // More than may be looked at is left out, and that is said.

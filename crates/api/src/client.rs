@@ -64,6 +64,18 @@ impl Client {
         answer.json().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))
     }
 
+    /// Sends a document by this method; `null` is none. The answer is one too, or `null`.
+    pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Result<Value, Error> {
+        let method = method.parse().map_err(|_| Error::Refused(format!("{method}: no method")))?;
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        let answer = self.send(if body.is_null() { request } else { request.json(body) }).await?;
+        let bytes = answer.bytes().await.map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Error::Refused(format!("the answer can't be read: {error}")))
+    }
+
     /// Gets a text, with the header that says where its next page begins.
     pub async fn text(&self, path: &str) -> Result<(String, Option<String>), Error> {
         let answer = self.send(self.http.get(format!("{}{path}", self.base))).await?;

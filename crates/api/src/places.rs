@@ -82,16 +82,6 @@ impl Listener for Places {
     }
 }
 
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
-impl Connected<IncomingStream<'_, Places>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Places>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
 /// A connection in its place, which is free again when this is dropped.
 pub struct Place {
     stream: TcpStream,

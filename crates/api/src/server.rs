@@ -1,4 +1,4 @@
-//! The server: on a unix socket for the command line on the same machine, and on TCP with a token.
+//! The server: on a unix socket for the command line on the same machine, and on TCP for whoever is known.
 
 mod federate;
 mod usage;
@@ -23,6 +23,7 @@ use store::{Filter, Store};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::backtest;
 use crate::can::Question;
@@ -33,6 +34,8 @@ use crate::places::{Places, Taken};
 use crate::problem::{Problem, problem};
 use crate::rest;
 use crate::served;
+use crate::sign_in::whence::Whence;
+use crate::sign_in::{SignIn, authenticate};
 use crate::ui;
 use crate::view::{Ask, Request, Requests, SharedView};
 
@@ -55,19 +58,21 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// Who takes webhooks, if anybody.
     pub hooks: Option<Hooks>,
+    /// How people come in.
+    pub sign_in: SignIn,
 }
 
 /// Where to listen.
 pub enum Listen {
     /// A unix socket that only its owner can use.
     Unix(PathBuf),
-    /// TCP; everything below `/v1` wants this token.
-    Tcp(std::net::SocketAddr, String),
+    /// TCP: for whoever signs in, and whoever has this token.
+    Tcp(std::net::SocketAddr, Option<Zeroizing<String>>),
 }
 
 /// Who asks, as the listener knows them.
 #[derive(Clone)]
-struct Caller(String);
+pub(crate) struct Caller(pub(crate) String);
 
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     /// The user at the other end of the socket, as the kernel says; see SO_PEERCRED in unix(7).
@@ -80,8 +85,18 @@ impl Connected<IncomingStream<'_, UnixListener>> for Caller {
 pub enum Bound {
     /// The unix socket.
     Unix(UnixListener),
-    /// TCP, with the token.
-    Tcp(Places, String),
+    /// TCP, with the token if there is one.
+    Tcp(Places, Option<Zeroizing<String>>),
+}
+
+impl Bound {
+    /// Where it is reached by TCP.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(places, _) => axum::serve::Listener::local_addr(places).ok(),
+        }
+    }
 }
 
 /// Takes the place, so that one that can't be had is known before anything is served or done.
@@ -112,6 +127,7 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
     match bound {
         Bound::Unix(listener) => {
             let known = |ConnectInfo(caller): ConnectInfo<Caller>, mut request: HttpRequest, next: Next| {
+                request.extensions_mut().insert(Whence(None));
                 request.extensions_mut().insert(rest::caller::Caller::owner(&caller.0, rest::caller::By::Socket));
                 request.extensions_mut().insert(caller);
                 next.run(request)
@@ -120,11 +136,12 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
             axum::serve(listener, app).with_graceful_shutdown(stopped).await
         }
         Bound::Tcp(listener, token) => {
-            let token = Arc::new(token);
-            let app = router(shared)
-                .layer(middleware::from_fn(move |request, next| guard(token.clone(), request, next)))
-                .layer(Extension(Caller("token".into())))
-                .into_make_service_with_connect_info::<Taken>();
+            let token = token.map(Arc::new);
+            let known = {
+                let shared = shared.clone();
+                move |request, next| authenticate::by_tcp(shared.clone(), token.clone(), request, next)
+            };
+            let app = router(shared).layer(middleware::from_fn(known)).into_make_service_with_connect_info::<Taken>();
             axum::serve(listener, app).with_graceful_shutdown(stopped).await
         }
     }
@@ -196,34 +213,6 @@ fn user(id: u32) -> String {
         (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| format!("uid {id}"))
-}
-
-/// Notes where a request comes from.
-async fn from(ConnectInfo(peer): ConnectInfo<Peer>, mut request: HttpRequest, next: Next) -> Response {
-    request.extensions_mut().insert(peer);
-    next.run(request).await
-}
-
-async fn guard(token: Arc<String>, mut request: HttpRequest, next: Next) -> Response {
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    if same(given.as_bytes(), token.as_bytes()) {
-        request.extensions_mut().insert(rest::caller::Caller::owner("token", rest::caller::By::Operator));
-        return next.run(request).await;
-    }
-    if !request.uri().path().starts_with("/v1") {
-        return next.run(request).await;
-    }
-    problem(StatusCode::UNAUTHORIZED, "a token is needed: put it into EVENKEEL_TOKEN")
-}
-
-/// Compares in a time that does not depend on where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 
 pub(crate) fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {

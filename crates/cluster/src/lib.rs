@@ -12,6 +12,7 @@ pub mod events;
 pub mod grants;
 pub mod lease;
 pub mod rbac;
+pub mod review;
 pub mod secrets;
 pub mod status;
 mod watch;

@@ -21,6 +21,15 @@ pub enum Error {
     /// Somebody else has taken over.
     #[error("another replica has taken over from this one ({0})")]
     Replaced(String),
+    /// Somebody has that name already.
+    #[error("{0} is there already")]
+    Exists(String),
+    /// There are as many as there may be.
+    #[error("there are as many {0} as there may be")]
+    TooMany(&'static str),
+    /// Nobody would be left who can let anybody in.
+    #[error("this is the last local user who may everything (group admins), has a password and is not disabled: make another one first")]
+    LastAdmin,
     /// The disk or the quota is full.
     #[error("the database's disk is full")]
     Full(#[source] sqlx::Error),
@@ -88,6 +97,7 @@ impl Error {
             Self::Newer(_) | Self::Migrate(_) => "schema",
             Self::Conflict { .. } => "conflict",
             Self::Replaced(_) => "replaced",
+            Self::Exists(_) | Self::TooMany(_) | Self::LastAdmin => "users",
             Self::Full(_) => "full",
             Self::Locked(_) => "locked",
             Self::Away(_) => "away",

@@ -26,6 +26,7 @@ mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
+pub mod users;
 mod writer;
 
 use std::collections::HashSet;

@@ -5,12 +5,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use api::sign_in::{Review, Reviewed};
 use clap::Args;
 use cluster::lease::Timing;
 use cluster::{Cluster, LEASE};
 use devices::{Secret, SecretSource};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,6 +20,9 @@ use super::shards;
 use crate::engine::hands::shard::Workplace;
 use crate::engine::source::Origin;
 use crate::engine::{self, Parts, reports, repositories, roles};
+
+/// Tokens that Kubernetes is asked about at once: anybody can send some.
+const REVIEWS: usize = 8;
 
 /// Which cluster, and what of it.
 #[derive(Args, Clone, Debug, Default)]
@@ -51,6 +56,25 @@ pub(crate) struct KubernetesArgs {
     /// Don't make Kubernetes RBAC of Roles: they count for commits and the engine's own interface only. What was made is left as it is
     #[arg(long, requires = "kubernetes")]
     no_rbac: bool,
+    /// Take tokens of the cluster over HTTP too (TokenReview): `Authorization: Bearer $(kubectl create token …)`. The operator has to be
+    /// allowed to ask about them
+    #[arg(long, requires_all = ["kubernetes", "listen"])]
+    kubernetes_tokens: bool,
+}
+
+/// Whom to ask about tokens, if that is wanted.
+pub(super) fn review(args: &KubernetesArgs, cluster: Option<&Arc<Cluster>>) -> Option<Review> {
+    let cluster = cluster.filter(|_| args.kubernetes_tokens)?.clone();
+    let turns = Arc::new(Semaphore::new(REVIEWS));
+    Some(Arc::new(move |token| {
+        let (cluster, turns) = (cluster.clone(), turns.clone());
+        async move {
+            let _turn = turns.try_acquire().map_err(|_| "too many at once".to_owned())?;
+            let reviewed = cluster.review(&token).await.map_err(|error| error.in_full())?;
+            Ok(reviewed.map(|cluster::review::Reviewed { name, groups }| Reviewed { name, groups }))
+        }
+        .boxed()
+    }))
 }
 
 /// Less than three seconds leave no time to renew; more than an hour, and nobody would wait for a takeover.

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::kubernetes::{self, KubernetesArgs};
 use super::log_keeping::KeepingArgs;
+use super::signing_in::{self, SignInArgs};
 use super::syslog::{self, SyslogArgs};
 use super::webhooks::{self, WebhookArgs};
 use super::writing::WriteArgs;
@@ -86,11 +87,11 @@ pub(crate) struct RunArgs {
     /// compared with
     #[arg(long, default_value = "100%", value_name = "SHARE")]
     max_touched: crds::Share,
-    /// Listen for plain HTTP too: /healthz, /readyz and /metrics for everybody, the rest with a token
-    #[arg(long, requires = "token_file", value_name = "ADDRESS:PORT")]
+    /// Listen for plain HTTP too: /healthz, /readyz and /metrics for everybody, the rest for whoever signs in or shows a token
+    #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// File with the token for HTTP, of 16 characters or more
-    #[arg(long, value_name = "FILE")]
+    /// File with a token, of 16 characters or more, that may everything over HTTP: for the command line elsewhere
+    #[arg(long, requires = "listen", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Send what devices use to this URL too (Prometheus remote write 1.0), such as http://prometheus.example.com:9090/api/v1/write
     #[arg(long, value_name = "URL")]
@@ -111,6 +112,8 @@ pub(crate) struct RunArgs {
     pub(super) log_format: LogFormat,
     #[command(flatten)]
     pub(super) writing: WriteArgs,
+    #[command(flatten)]
+    pub(super) sign_in: SignInArgs,
     #[command(flatten)]
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
@@ -156,6 +159,8 @@ pub(super) struct Running {
     pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
     /// Writes samples, and at the end those that are left.
     samples: tokio::task::JoinHandle<()>,
+    /// What is to be said once to whoever started it.
+    said: Option<String>,
     /// Writes lines of logs, and at the end those that are left.
     logs: tokio::task::JoinHandle<()>,
     _lock: std::fs::File,
@@ -164,6 +169,10 @@ pub(super) struct Running {
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     logging(args.log_format);
     let running = start(&args).await?;
+    if let Some(said) = &running.said {
+        // Past the log, which is sent to places where it is kept.
+        eprintln!("{said}");
+    }
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut task = running.task;
     tokio::select! {
@@ -228,11 +237,19 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         let usages = view.read().unwrap_or_else(PoisonError::into_inner).usages.clone();
         tokio::spawn(remote_write::send(usages, remote_write_to(url, args.remote_write_token.as_deref())?));
     }
-    let shared = Shared { view: view.clone(), requests, store: store.clone(), hooks };
+    let origin = match &cluster {
+        Some(cluster) => Origin::Cluster(cluster.clone(), Arc::new(Governing::new(view.clone()))),
+        None => origin(args)?,
+    };
+    let sign_in = signing_in::sign_in(&args.sign_in, mode(&origin), kubernetes::review(&args.kubernetes, cluster.as_ref()))?;
+    let shared = Shared { view: view.clone(), requests, store: store.clone(), hooks, sign_in: sign_in.clone() };
     let mut listeners = vec![Listen::Unix(args.data.join(api::client::SOCKET))];
-    if let (Some(address), Some(file)) = (args.listen, &args.token_file) {
-        listeners.push(Listen::Tcp(address, token(file)?));
+    if let Some(address) = args.listen {
+        signing_in::warn_of_plain(&args.sign_in, address);
+        let token = args.token_file.as_deref().map(token).transpose()?;
+        listeners.push(Listen::Tcp(address, token.map(Zeroizing::new)));
     }
+    let mut listens = None;
     for listen in listeners {
         let place = match &listen {
             Listen::Unix(path) => path.display().to_string(),
@@ -240,6 +257,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         };
         // An engine that nobody can ask or stop a rollout of is not left running.
         let bound = bind(listen).await.with_context(|| format!("{place} can't be listened on"))?;
+        listens = listens.or_else(|| bound.address());
         let (shared, stop) = (shared.clone(), stop.clone());
         tokio::spawn(async move {
             if let Err(error) = serve(shared, bound, stop).await {
@@ -247,12 +265,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             }
         });
     }
+    let said = signing_in::invitation(&args.sign_in, &sign_in, &store, listens).await?;
     let logs = syslog::start(&args.syslog, arrived, &store, &view, &stop).await?;
     tokio::spawn(engine::logs::keeping::keep(keeping, store.clone(), view.clone(), stop.clone()));
-    let origin = match &cluster {
-        Some(cluster) => Origin::Cluster(cluster.clone(), Arc::new(Governing::new(view.clone()))),
-        None => origin(args)?,
-    };
     let parts = Parts {
         store,
         devices,
@@ -289,7 +304,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         }
         None => tokio::spawn(engine::run(parts, stop.clone())),
     };
-    Ok(Running { view, stop, task, samples, logs, _lock: lock })
+    Ok(Running { view, stop, task, samples, said, logs, _lock: lock })
 }
 
 /// The URL is mostly a secret itself: it is in a file or in the environment, and in no message.
@@ -340,6 +355,15 @@ fn interval(option: &str, value: crds::Duration) -> anyhow::Result<Duration> {
 
 fn secrets(args: &RunArgs) -> PathBuf {
     args.secrets.clone().unwrap_or_else(|| args.data.join("secrets"))
+}
+
+/// As browsers are told.
+fn mode(origin: &Origin) -> &'static str {
+    match origin {
+        Origin::Git(_) => "git",
+        Origin::Folder(_) => "folder",
+        Origin::Cluster(..) => "kubernetes",
+    }
 }
 
 fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
@@ -399,6 +423,21 @@ fn token(file: &Path) -> anyhow::Result<String> {
     if token.len() < 16 || text.len() as u64 == MAX_TOKEN {
         bail!("{}: a token has at least 16 characters, and less than {MAX_TOKEN}", file.display());
     }
+    graphic(file, token)
+}
+
+/// A secret that somebody else has chosen, which may be short.
+pub(super) fn secret_line(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+    opened.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| file.display().to_string())?;
+    if text.trim().is_empty() || text.len() as u64 == MAX_TOKEN {
+        bail!("{}: a secret has at least one character, and less than {MAX_TOKEN}", file.display());
+    }
+    graphic(file, text.trim())
+}
+
+fn graphic(file: &Path, token: &str) -> anyhow::Result<String> {
     if !token.chars().all(|letter| letter.is_ascii_graphic()) {
         bail!("{}: a token is one line of ASCII letters, digits and signs, without spaces", file.display());
     }

@@ -13,7 +13,7 @@ use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
 use tokio::sync::watch;
 
 use super::telling::Telling;
-use super::{Engine, is_moving, reports};
+use super::{Engine, reports};
 
 impl Engine {
     pub(super) fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {

@@ -1,7 +1,358 @@
 //! Signing in and out.
 
-use super::gate::Routes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use jiff::Timestamp;
+use reconcile::record::Actor;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::users::{ABSOLUTE, ADMINS, NewSession, User, UserKind};
+
+use super::caller::{By, Caller};
+use super::gate::{Access, Routes};
+use crate::problem::problem;
+use crate::server::{Shared, read};
+use crate::sign_in::audit::{entry, refused};
+use crate::sign_in::authenticate::{Csrf, Signed, unavailable};
+use crate::sign_in::cookie::Cookie;
+use crate::sign_in::limits::Asked;
+use crate::sign_in::lockout::Tried;
+use crate::sign_in::password::Password;
+use crate::sign_in::whence::Whence;
+use crate::sign_in::{names, secret};
+
+/// The longest name that is looked up at all.
+const NAME: usize = 256;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
+        .add(Method::GET, "/session", Access::Anyone, session)
+        .add(Method::POST, "/session", Access::Anyone, sign_in)
+        .add(Method::DELETE, "/session", Access::Known, sign_out)
+        .add(Method::DELETE, "/session/others", Access::Known, sign_out_elsewhere)
+        .add(Method::POST, "/session/first", Access::Anyone, first)
+        .add(Method::POST, "/session/invitation", Access::Anyone, accept)
+        .add(Method::POST, "/session/password", Access::Known, change_password)
+}
+
+/// Who is signed in, as the page shows it, and how one can.
+async fn session(
+    State(shared): State<Shared>,
+    caller: Option<Extension<Caller>>,
+    signed: Option<Extension<Signed>>,
+    csrf: Option<Extension<Csrf>>,
+) -> Response {
+    let user = caller.map(|Extension(caller)| shown(&caller, signed.as_deref()));
+    answer(&shared, user, csrf.map(|Extension(Csrf(csrf))| csrf)).await
+}
+
+async fn answer(shared: &Shared, user: Option<Value>, csrf: Option<String>) -> Response {
+    let has_users = match shared.store.has_users().await {
+        Ok(has) => has,
+        Err(error) => return unavailable(&error),
+    };
+    let mut providers = vec![json!({"id": "local"})];
+    if let Some(oidc) = shared.sign_in.oidc() {
+        providers.push(json!({"id": "oidc", "title": oidc.title(), "url": "/api/v1/oidc/login"}));
+    }
+    let mut body = json!({
+        "signedIn": user.is_some(),
+        "providers": providers,
+        "needsFirstUser": !has_users,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    if let Some(user) = user {
+        body["user"] = user;
+        body["mode"] = json!(shared.sign_in.options().mode);
+        body["source"] = read(shared, |view| json!(view.source.url));
+    }
+    if let Some(csrf) = csrf {
+        body["csrf"] = json!(csrf);
+    }
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+fn shown(caller: &Caller, signed: Option<&Signed>) -> Value {
+    let user = signed.map(|signed| &signed.user);
+    let kind = match caller.by {
+        By::Socket => "socket",
+        By::Operator | By::Token => "token",
+        By::Kubernetes => "kubernetes",
+        By::Session => user.map_or("local", |user| kind(user.kind)),
+    };
+    json!({
+        "name": caller.name,
+        "displayName": user.map(|user| user.display_name.as_str()).unwrap_or_default(),
+        "email": user.map(|user| user.email.as_str()).unwrap_or_default(),
+        "groups": user.map(User::groups).unwrap_or_default(),
+        "isAdmin": caller.is_admin,
+        "kind": kind,
+    })
+}
+
+/// As it is written.
+pub(super) fn kind(kind: UserKind) -> &'static str {
+    match kind {
+        UserKind::Local => "local",
+        UserKind::Oidc => "oidc",
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    user: String,
+    password: Password,
+}
+
+async fn sign_in(State(shared): State<Shared>, whence: Whence, headers: HeaderMap, Asked(asked): Asked<Named>) -> Response {
+    let Named { user: name, password } = asked;
+    let wrong = || problem(StatusCode::UNAUTHORIZED, "user or password is wrong");
+    if name.len() > NAME {
+        return wrong();
+    }
+    let (tried, now) = (Tried::new(&name, whence), Timestamp::now());
+    match tried.begin(&shared.store, now).await {
+        Ok(None) => {}
+        Ok(Some(until)) => return locked(until, now),
+        Err(error) => return unavailable(&error),
+    }
+    let found = async {
+        let user = shared.store.user(&name).await?;
+        // Whoever can't come in by a password is looked up and compared like everybody else.
+        let hash = shared.store.password_of(&name).await?;
+        Ok::<_, store::Error>((user, hash))
+    };
+    let (user, hash) = match found.await {
+        Ok(found) => found,
+        Err(error) => return unavailable(&error),
+    };
+    let may = user.as_ref().is_some_and(|user| user.kind == UserKind::Local && !user.disabled);
+    let Ok(is_right) = shared.sign_in.hashing().is(password, hash.filter(|_| may)).await else { return busy() };
+    match user.filter(|_| is_right) {
+        Some(user) => {
+            if let Err(error) = tried.succeeded(&shared.store, Timestamp::now()).await {
+                return unavailable(&error);
+            }
+            begin(&shared, &user, whence, &headers, StatusCode::OK, "by password").await
+        }
+        None => {
+            say_refused(&shared, &name, whence).await;
+            wrong()
+        }
+    }
+}
+
+/// What was typed as a name may be a password: only names of users are written down.
+async fn say_refused(shared: &Shared, name: &str, whence: Whence) {
+    let known = matches!(shared.store.user(name).await, Ok(Some(_)));
+    let name = if known { name } else { "unknown" };
+    if !shared.sign_in.said().again(name, Timestamp::now()) {
+        return;
+    }
+    tracing::warn!(user = name, %whence, "a sign-in failed");
+    let message = if known { "the password is wrong, or they may not come in" } else { "there is no such user" };
+    let entry = refused(name, &format!("{message}; from {whence}; further ones within a minute are not written down"));
+    if let Err(error) = shared.store.log(vec![entry]).await {
+        tracing::error!(%error, "a failed sign-in can't be written into the audit log");
+    }
+}
+
+/// Begins a session with an id of its own, in place of whatever this browser had before.
+pub(super) async fn begin(shared: &Shared, user: &User, whence: Whence, headers: &HeaderMap, status: StatusCode, how: &str) -> Response {
+    let cookie = match start(shared, user, whence, headers, how).await {
+        Ok(cookie) => cookie,
+        Err(error) => return unavailable(&error),
+    };
+    let caller = Caller { is_admin: user.is_admin(), ..Caller::owner(&user.name, By::Session) };
+    let signed = Signed { user: user.clone(), session: None, token: None, seen_at: None };
+    let mut response = answer(shared, Some(shown(&caller, Some(&signed))), Some(secret::csrf(&cookie))).await;
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::SET_COOKIE, Cookie::Session.write(&cookie, shared.sign_in.is_secure(), ABSOLUTE.as_secs()));
+    response
+}
+
+/// Begins a session; what its cookie holds.
+pub(super) async fn start(shared: &Shared, user: &User, whence: Whence, headers: &HeaderMap, how: &str) -> Result<String, store::Error> {
+    let cookie = secret::random();
+    let before = Cookie::Session.read(headers, shared.sign_in.is_secure()).map(secret::hash);
+    let (hash, address) = (secret::hash(&cookie), whence.to_string());
+    let new = NewSession { user: &user.name, hash: &hash, address: &address, instead_of: before.as_deref(), at: Timestamp::now() };
+    let said = entry(Actor::user(&user.name), "sign-in", &format!("user/{}", user.name), &format!("{how}, from {whence}"));
+    shared.store.start_session(&new, said).await?;
+    shared.sign_in.known().forget();
+    Ok(cookie)
+}
+
+fn locked(until: Timestamp, now: Timestamp) -> Response {
+    let seconds = until.duration_since(now).as_secs().max(0) + 1;
+    let text = format!("too many failed sign-ins: try again in {seconds} s");
+    ([(header::RETRY_AFTER, seconds.to_string())], problem(StatusCode::TOO_MANY_REQUESTS, text)).into_response()
+}
+
+/// So many want a password looked at that this one can't be.
+pub(super) fn busy() -> Response {
+    ([(header::RETRY_AFTER, "5")], problem(StatusCode::SERVICE_UNAVAILABLE, "too many sign-ins at once: try again")).into_response()
+}
+
+async fn sign_out(State(shared): State<Shared>, signed: Option<Extension<Signed>>) -> Response {
+    let Some((signed, hash)) = signed.and_then(|Extension(signed)| signed.session.clone().map(|hash| (signed, hash))) else {
+        return no_session();
+    };
+    let name = &signed.user.name;
+    let said = entry(Actor::user(name), "sign-out", &format!("user/{name}"), "");
+    if let Err(error) = shared.store.end_session(&hash, said).await {
+        return unavailable(&error);
+    }
+    shared.sign_in.known().forget();
+    let gone = Cookie::Session.write("", shared.sign_in.is_secure(), 0);
+    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response()
+}
+
+async fn sign_out_elsewhere(State(shared): State<Shared>, signed: Option<Extension<Signed>>) -> Response {
+    let Some(Extension(signed)) = signed.filter(|signed| signed.session.is_some()) else { return no_session() };
+    let name = &signed.user.name;
+    let said = entry(Actor::user(name), "sign-out", &format!("user/{name}"), "everywhere else");
+    if let Err(error) = shared.store.end_other_sessions(name, signed.session.as_deref(), said).await {
+        return unavailable(&error);
+    }
+    shared.sign_in.known().forget();
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn no_session() -> Response {
+    problem(StatusCode::CONFLICT, "there is no session: this was asked by a token, or on the machine itself")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct First {
+    token: Password,
+    user: String,
+    password: Password,
+    #[serde(default)]
+    display_name: String,
+}
+
+/// The first administrator, by the token that the engine printed.
+async fn first(State(shared): State<Shared>, whence: Whence, headers: HeaderMap, Asked(asked): Asked<First>) -> Response {
+    let First { token, user: name, password, display_name } = asked;
+    if let Err(refusal) = may_try(&shared, "first token", whence, shared.sign_in.is_first_token(token.as_str())).await {
+        return refusal;
+    }
+    let fits = names::local(&name).and_then(|()| names::display(&display_name)).and_then(|()| password.suits(&name));
+    if let Err(why) = fits {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let Ok(hash) = shared.sign_in.hashing().hash(password).await else { return busy() };
+    let mut user = User { display_name, has_password: true, ..User::local(&name, Timestamp::now()) };
+    user.stored.insert(ADMINS.into());
+    let said = entry(Actor::user(&name), "add", &format!("user/{name}"), "the first administrator, by the one-time token");
+    match shared.store.add_user(&user, Some(&hash), None, true, said).await {
+        Ok(()) => shared.sign_in.first_token_is_used(),
+        Err(store::Error::Exists(_)) => return problem(StatusCode::CONFLICT, "there are users already: sign in"),
+        Err(error) => return unavailable(&error),
+    }
+    begin(&shared, &user, whence, &headers, StatusCode::CREATED, "as the first administrator").await
+}
+
+/// A one-time token is tried. Each that does not count is held against the address, as a wrong password is.
+async fn may_try(shared: &Shared, what: &str, whence: Whence, is_right: bool) -> Result<(), Response> {
+    let (tried, now) = (Tried::by_address(what, whence), Timestamp::now());
+    match tried.begin(&shared.store, now).await {
+        Ok(None) => {}
+        Ok(Some(until)) => return Err(locked(until, now)),
+        Err(error) => return Err(unavailable(&error)),
+    }
+    if !is_right {
+        return Err(problem(StatusCode::UNAUTHORIZED, "that one-time token does not count, or no more"));
+    }
+    tried.succeeded(&shared.store, now).await.map_err(|error| unavailable(&error))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accepted {
+    token: Password,
+    password: Password,
+}
+
+/// Who was invited chooses a password, and is in.
+async fn accept(State(shared): State<Shared>, whence: Whence, headers: HeaderMap, Asked(asked): Asked<Accepted>) -> Response {
+    let (hash, now) = (secret::hash(asked.token.as_str()), Timestamp::now());
+    let invited = match shared.store.invited(&hash, now).await {
+        Ok(invited) => invited,
+        Err(error) => return unavailable(&error),
+    };
+    if let Err(refusal) = may_try(&shared, "invitation", whence, invited.is_some()).await {
+        return refusal;
+    }
+    let name = invited.unwrap_or_default();
+    if let Err(why) = asked.password.suits(&name) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let Ok(password) = shared.sign_in.hashing().hash(asked.password).await else { return busy() };
+    let said = entry(Actor::user(&name), "set-password", &format!("user/{name}"), "by the one-time token of an invitation");
+    let accepted = shared.store.accept_invitation(&hash, &password, now, said).await;
+    shared.sign_in.known().forget();
+    let user = match accepted {
+        Ok(true) => shared.store.user(&name).await,
+        Ok(false) => Ok(None),
+        Err(error) => Err(error),
+    };
+    match user {
+        Ok(Some(user)) if !user.disabled => begin(&shared, &user, whence, &headers, StatusCode::CREATED, "by an invitation").await,
+        Ok(_) => problem(StatusCode::UNAUTHORIZED, "that one-time token does not count, or no more"),
+        Err(error) => unavailable(&error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changed {
+    old: Password,
+    new: Password,
+}
+
+async fn change_password(
+    State(shared): State<Shared>,
+    whence: Whence,
+    signed: Option<Extension<Signed>>,
+    Asked(asked): Asked<Changed>,
+) -> Response {
+    let Some(Extension(signed)) = signed.filter(|signed| signed.session.is_some()) else { return no_session() };
+    let name = &signed.user.name;
+    if signed.user.kind != UserKind::Local {
+        return problem(StatusCode::CONFLICT, "your password is kept by the provider that you sign in with");
+    }
+    let (tried, now) = (Tried::new(name, whence), Timestamp::now());
+    match tried.begin(&shared.store, now).await {
+        Ok(None) => {}
+        Ok(Some(until)) => return locked(until, now),
+        Err(error) => return unavailable(&error),
+    }
+    let hash = match shared.store.password_of(name).await {
+        Ok(hash) => hash,
+        Err(error) => return unavailable(&error),
+    };
+    match shared.sign_in.hashing().is(asked.old, hash).await {
+        Ok(true) => {}
+        Ok(false) => return problem(StatusCode::FORBIDDEN, "the old password is wrong"),
+        Err(_) => return busy(),
+    }
+    if let Err(error) = tried.succeeded(&shared.store, now).await {
+        return unavailable(&error);
+    }
+    if let Err(why) = asked.new.suits(name) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let Ok(password) = shared.sign_in.hashing().hash(asked.new).await else { return busy() };
+    let said = entry(Actor::user(name), "set-password", &format!("user/{name}"), "their own; all their other sessions end");
+    if let Err(error) = shared.store.set_password(name, &password, signed.session.as_deref(), said).await {
+        return unavailable(&error);
+    }
+    shared.sign_in.known().forget();
+    StatusCode::NO_CONTENT.into_response()
 }

@@ -201,7 +201,7 @@ impl World {
                 let _ = request.reply.send(Ok(json!({"message": "done"})));
             }
         });
-        let shared = Shared { view: SharedView::new(view.into()), requests, store, hooks: None };
+        let shared = Shared { view: SharedView::new(view.into()), requests, store, hooks: None, sign_in: Default::default() };
         Self { router: router(shared.clone()), shared, _data: data }
     }
 

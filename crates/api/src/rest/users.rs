@@ -1,7 +1,327 @@
-//! Local users.
+//! Users, as administrators see and change them.
 
-use super::gate::Routes;
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use jiff::{SignedDuration, Timestamp};
+use reconcile::record::Actor;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::users::{Invitation, ListedUser, User, UserChange, UserKind};
+
+use super::caller::Caller;
+use super::gate::{Access, Routes};
+use super::session::{busy, kind};
+use crate::problem::problem;
+use crate::server::Shared;
+use crate::sign_in::audit::entry;
+use crate::sign_in::authenticate::unavailable;
+use crate::sign_in::limits::Asked;
+use crate::sign_in::password::Password;
+use crate::sign_in::{lockout, names, secret};
+
+/// How long an invitation counts: over a long weekend.
+const INVITED: SignedDuration = SignedDuration::from_hours(4 * 24);
+/// Users in one answer, if nothing is said.
+const PAGE: usize = 100;
+/// Users in one answer at most.
+const MOST: usize = 1000;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
+        .add(Method::GET, "/users", Access::Admin, list)
+        .add(Method::POST, "/users", Access::Admin, add)
+        .add(Method::GET, "/users/{name}", Access::Admin, one)
+        .add(Method::PATCH, "/users/{name}", Access::Admin, change)
+        .add(Method::DELETE, "/users/{name}", Access::Admin, remove)
+        .add(Method::POST, "/users/{name}/password", Access::Admin, set_password)
+        .add(Method::POST, "/users/{name}/invitation", Access::Admin, invite)
+        .add(Method::DELETE, "/users/{name}/sessions", Access::Admin, end_sessions)
+}
+
+/// Which users.
+#[derive(Debug, Default, Deserialize)]
+struct Which {
+    limit: Option<usize>,
+    /// The last name of the page before.
+    cursor: Option<String>,
+    /// In name, display name, address of mail or a group.
+    q: Option<String>,
+}
+
+async fn list(State(shared): State<Shared>, Query(which): Query<Which>) -> Response {
+    let now = Timestamp::now();
+    let users = match shared.store.users(now).await {
+        Ok(users) => users,
+        Err(error) => return unavailable(&error),
+    };
+    let wanted = which.q.unwrap_or_default().to_lowercase();
+    let is_wanted = |listed: &&ListedUser| {
+        let user = &listed.user;
+        let groups = user.groups();
+        let texts = [&user.name, &user.display_name, &user.email].into_iter().chain(&groups);
+        wanted.split_whitespace().all(|word| texts.clone().any(|text| text.to_lowercase().contains(word)))
+    };
+    let found: Vec<&ListedUser> = users.iter().filter(is_wanted).collect();
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, MOST);
+    let after = |listed: &&&ListedUser| which.cursor.as_ref().is_none_or(|cursor| listed.user.name > *cursor);
+    let mut page: Vec<&ListedUser> = found.iter().filter(after).take(limit + 1).copied().collect();
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let cursor = page.last().filter(|_| more).map(|last| last.user.name.clone());
+    let mut items = Vec::with_capacity(page.len());
+    for listed in page {
+        match item(&shared, listed, now).await {
+            Ok(item) => items.push(item),
+            Err(error) => return unavailable(&error),
+        }
+    }
+    Json(json!({"items": items, "total": found.len(), "cursor": cursor})).into_response()
+}
+
+async fn item(shared: &Shared, listed: &ListedUser, now: Timestamp) -> Result<Value, store::Error> {
+    let ListedUser { user, sessions, tokens } = listed;
+    let mut item = json!({
+        "name": user.name,
+        "displayName": user.display_name,
+        "email": user.email,
+        "groups": user.groups(),
+        "storedGroups": user.stored,
+        "isAdmin": user.is_admin(),
+        "disabled": user.disabled,
+        "createdAt": user.created_at,
+        "kind": kind(user.kind),
+        "sessions": sessions,
+        "tokens": tokens,
+    });
+    if let Some(at) = user.last_sign_in {
+        item["lastSignIn"] = json!(at);
+    }
+    if user.kind == UserKind::Local && !user.has_password {
+        item["invited"] = json!(true);
+    }
+    if let Some(until) = shared.store.locked_until(&lockout::of_name(&user.name), now).await? {
+        item["lockedUntil"] = json!(until);
+    }
+    Ok(item)
+}
+
+/// A user as it is answered, with what is added to it.
+async fn shown(shared: &Shared, name: &str, status: StatusCode, more: Value) -> Response {
+    let now = Timestamp::now();
+    let found = async {
+        let listed = shared.store.users(now).await?.into_iter().find(|listed| listed.user.name == name);
+        match listed {
+            Some(listed) => Ok::<_, store::Error>(Some(item(shared, &listed, now).await?)),
+            None => Ok(None),
+        }
+    };
+    match found.await {
+        Ok(Some(mut item)) => {
+            for (key, value) in more.as_object().into_iter().flatten() {
+                item[key] = value.clone();
+            }
+            (status, Json(item)).into_response()
+        }
+        Ok(None) => missing(name),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn missing(name: &str) -> Response {
+    let name: String = name.chars().filter(|letter| !letter.is_control()).take(100).collect();
+    problem(StatusCode::NOT_FOUND, format!("there is no user {name}"))
+}
+
+async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    shown(&shared, &name, StatusCode::OK, Value::Null).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct New {
+    name: String,
+    #[serde(default)]
+    display_name: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    /// Without one the user is invited to choose it.
+    password: Option<Password>,
+}
+
+async fn add(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Asked(new): Asked<New>) -> Response {
+    let New { name, display_name, email, groups, password } = new;
+    let fits = names::local(&name).and_then(|()| fits(Some(&display_name), Some(&email), Some(&groups)));
+    if let Err(why) = fits.and_then(|()| password.as_ref().map_or(Ok(()), |password| password.suits(&name))) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let now = Timestamp::now();
+    let hash = match password {
+        Some(password) => match shared.sign_in.hashing().hash(password).await {
+            Ok(hash) => Some(hash),
+            Err(_) => return busy(),
+        },
+        None => None,
+    };
+    let (token, invitation) = invitation(now);
+    let invitation = hash.is_none().then_some(invitation);
+    let user = User { display_name, email, stored: groups, has_password: hash.is_some(), ..User::local(&name, now) };
+    let how = if hash.is_some() { "with a password" } else { "with an invitation" };
+    let mut said = entry(Actor::user(&caller.name), "add", &format!("user/{name}"), how);
+    let filled = |text: &'_ String| (!text.is_empty()).then(|| text.clone());
+    let groups = (!user.stored.is_empty()).then_some(&user.stored);
+    said.changes = changes(filled(&user.display_name).as_deref(), filled(&user.email).as_deref(), groups, None);
+    match shared.store.add_user(&user, hash.as_deref(), invitation.as_ref(), false, said).await {
+        Ok(()) => {}
+        Err(error) => return refused(&error),
+    }
+    let more = invitation.map_or(Value::Null, |invitation| json!({"invitation": token, "invitationExpiresAt": invitation.expires_at}));
+    shown(&shared, &name, StatusCode::CREATED, more).await
+}
+
+fn invitation(now: Timestamp) -> (String, Invitation) {
+    let token = secret::random();
+    let hash = secret::hash(&token);
+    (token, Invitation { hash, expires_at: now.checked_add(INVITED).unwrap_or(now) })
+}
+
+fn fits(display_name: Option<&str>, email: Option<&str>, groups: Option<&BTreeSet<String>>) -> Result<(), String> {
+    display_name.map_or(Ok(()), names::display)?;
+    email.map_or(Ok(()), names::email)?;
+    let Some(groups) = groups else { return Ok(()) };
+    if groups.len() > names::GROUPS {
+        return Err(format!("a user is in {} groups at most", names::GROUPS));
+    }
+    groups.iter().try_for_each(|group| names::group(group))
+}
+
+/// What the audit log says has changed.
+fn changes(display_name: Option<&str>, email: Option<&str>, groups: Option<&BTreeSet<String>>, disabled: Option<bool>) -> Vec<String> {
+    let list = |groups: &BTreeSet<String>| groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let said = [
+        display_name.map(|name| format!("display name: {name}")),
+        email.map(|email| format!("email: {email}")),
+        groups.map(|groups| format!("groups: {}", list(groups))),
+        disabled.map(|disabled| format!("disabled: {disabled}")),
+    ];
+    said.into_iter().flatten().collect()
+}
+
+fn refused(error: &store::Error) -> Response {
+    use store::Error::{Exists, LastAdmin, TooMany};
+    match error {
+        Exists(_) | LastAdmin | TooMany(_) => problem(StatusCode::CONFLICT, error.to_string()),
+        error => unavailable(error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Change {
+    display_name: Option<String>,
+    email: Option<String>,
+    groups: Option<BTreeSet<String>>,
+    disabled: Option<bool>,
+}
+
+async fn change(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Asked(change): Asked<Change>,
+) -> Response {
+    let Change { display_name, email, groups, disabled } = change;
+    if let Err(why) = fits(display_name.as_deref(), email.as_deref(), groups.as_ref()) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let mut said = entry(Actor::user(&caller.name), "change", &format!("user/{name}"), "");
+    said.changes = changes(display_name.as_deref(), email.as_deref(), groups.as_ref(), disabled);
+    let change = UserChange { display_name, email, groups, disabled };
+    let changed = shared.store.change_user(&name, &change, said).await;
+    shared.sign_in.known().forget();
+    match changed {
+        Ok(true) if disabled == Some(false) => {
+            // Who is let in again is not kept out by what was tried before.
+            if let Err(error) = shared.store.forgive(&lockout::of_name(&name), true, Timestamp::now()).await {
+                return unavailable(&error);
+            }
+            shown(&shared, &name, StatusCode::OK, Value::Null).await
+        }
+        Ok(true) => shown(&shared, &name, StatusCode::OK, Value::Null).await,
+        Ok(false) => missing(&name),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn remove(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Response {
+    let said = entry(Actor::user(&caller.name), "delete", &format!("user/{name}"), "with their sessions and tokens");
+    let removed = shared.store.delete_user(&name, said).await;
+    shared.sign_in.known().forget();
+    match removed {
+        Ok(true) => StatusCode::NO_CONTENT.into_response(),
+        Ok(false) => missing(&name),
+        Err(error) => refused(&error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chosen {
+    password: Password,
+}
+
+async fn set_password(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Asked(Chosen { password }): Asked<Chosen>,
+) -> Response {
+    if let Err(why) = password.suits(&name) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let Ok(hash) = shared.sign_in.hashing().hash(password).await else { return busy() };
+    let said = entry(Actor::user(&caller.name), "set-password", &format!("user/{name}"), "all their sessions end");
+    let set = shared.store.set_password(&name, &hash, None, said).await;
+    shared.sign_in.known().forget();
+    match set {
+        Ok(true) => match shared.store.forgive(&lockout::of_name(&name), true, Timestamp::now()).await {
+            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+            Err(error) => unavailable(&error),
+        },
+        Ok(false) => problem(StatusCode::NOT_FOUND, "there is no such local user"),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn invite(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Response {
+    let (token, invitation) = invitation(Timestamp::now());
+    let said = entry(Actor::user(&caller.name), "invite", &format!("user/{name}"), "to choose a password");
+    match shared.store.invite(&name, &invitation, said).await {
+        Ok(true) => {
+            let body = json!({"invitation": token, "invitationExpiresAt": invitation.expires_at});
+            (StatusCode::CREATED, Json(body)).into_response()
+        }
+        Ok(false) => problem(StatusCode::NOT_FOUND, "there is no such local user"),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn end_sessions(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Response {
+    let said = entry(Actor::user(&caller.name), "sign-out", &format!("user/{name}"), "all their sessions");
+    match shared.store.user(&name).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return missing(&name),
+        Err(error) => return unavailable(&error),
+    }
+    let ended = shared.store.end_other_sessions(&name, None, said).await;
+    shared.sign_in.known().forget();
+    match ended {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => unavailable(&error),
+    }
 }

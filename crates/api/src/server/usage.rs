@@ -92,6 +92,7 @@ mod tests {
     use super::super::{Listen, bind, serve};
     use super::*;
     use crate::client::{Client, SOCKET};
+    use crate::sign_in::SignIn;
     use crate::view::{SharedView, View};
 
     fn device(name: &str, site: &str) -> reconcile::Device {
@@ -128,7 +129,7 @@ mod tests {
         let (requests, _inbox) = tokio::sync::mpsc::channel(1);
         let bound = bind(Listen::Unix(data.path().join(SOCKET))).await.unwrap();
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(Shared { view, requests, store, hooks: None }, bound, stop.clone()));
+        let server = tokio::spawn(serve(Shared { view, requests, store, hooks: None, sign_in: SignIn::default() }, bound, stop.clone()));
         let client = Client::local(data.path()).unwrap();
 
         let names = async |path: &str| -> Vec<String> {

@@ -37,6 +37,8 @@ const BELOW: &str = "
 | approvals | 100 of a Deployment, one of a source |
 | lines of logs | their age and their number, as is configured; in PostgreSQL by whole days |
 | templates and counts of lines | their age |
+| users, sessions, tokens | 10 000 users; of each 20 sessions and 50 tokens, which end |
+| failed sign-ins | 10 000 names and addresses, for a day |
 | placements | one for each device of a Deployment |
 | requests under keys | 24 hours, and 2000 answered ones of one asker |
 | devices that are gone, the commits that changed devices, what Roles allowed once | 400 days |

@@ -19,3 +19,4 @@ mod postgres;
 mod proxy;
 mod record;
 mod samples;
+mod users;

@@ -41,7 +41,7 @@ async fn place() -> Place {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap());
     let view = Arc::new(RwLock::new(View { desired: Arc::new(desired), ..View::default() }));
-    let shared = Shared { view, requests: mpsc::channel(1).0, store, hooks: None };
+    let shared = Shared { view, requests: mpsc::channel(1).0, store, hooks: None, sign_in: Default::default() };
     let router = crate::rest::router(&shared).with_state(shared.clone());
     Place { _folder: folder, shared, router }
 }
