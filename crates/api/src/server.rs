@@ -62,6 +62,14 @@ pub struct Shared {
     pub sign_in: SignIn,
 }
 
+impl Shared {
+    /// Something was taken from a user: what is remembered of them does not count any more, and who listens in their name comes again.
+    pub(crate) fn took_from(&self, user: &str) {
+        self.sign_in.known().forget();
+        read(self, |view| view.feed.clone()).end(user, "sessions, tokens or groups changed");
+    }
+}
+
 /// Where to listen.
 pub enum Listen {
     /// A unix socket that only its owner can use.

@@ -206,7 +206,7 @@ async fn sign_out(State(shared): State<Shared>, signed: Option<Extension<Signed>
     if let Err(error) = shared.store.end_session(&hash, said).await {
         return unavailable(&error);
     }
-    shared.sign_in.known().forget();
+    shared.took_from(name);
     let gone = Cookie::Session.write("", shared.sign_in.is_secure(), 0);
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response()
 }
@@ -218,7 +218,7 @@ async fn sign_out_elsewhere(State(shared): State<Shared>, signed: Option<Extensi
     if let Err(error) = shared.store.end_other_sessions(name, signed.session.as_deref(), said).await {
         return unavailable(&error);
     }
-    shared.sign_in.known().forget();
+    shared.took_from(name);
     StatusCode::NO_CONTENT.into_response()
 }
 
@@ -353,6 +353,6 @@ async fn change_password(
     if let Err(error) = shared.store.set_password(name, &password, signed.session.as_deref(), said).await {
         return unavailable(&error);
     }
-    shared.sign_in.known().forget();
+    shared.took_from(name);
     StatusCode::NO_CONTENT.into_response()
 }

@@ -212,7 +212,7 @@ async fn revoke(
     let mut said = entry(Actor::user(&caller.name), "revoke-token", &format!("user/{}", token.user), &token.name);
     said.changes = vec![format!("token: {} ({}…)", token.id, token.prefix)];
     let revoked = shared.store.revoke_token(&id, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&token.user);
     match revoked {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => missing(),

@@ -243,7 +243,7 @@ async fn change(
     said.changes = changes(display_name.as_deref(), email.as_deref(), groups.as_ref(), disabled);
     let change = UserChange { display_name, email, groups, disabled };
     let changed = shared.store.change_user(&name, &change, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     match changed {
         Ok(true) if disabled == Some(false) => {
             // Who is let in again is not kept out by what was tried before.
@@ -261,7 +261,7 @@ async fn change(
 async fn remove(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Response {
     let said = entry(Actor::user(&caller.name), "delete", &format!("user/{name}"), "with their sessions and tokens");
     let removed = shared.store.delete_user(&name, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     match removed {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => missing(&name),
@@ -287,7 +287,7 @@ async fn set_password(
     let Ok(hash) = shared.sign_in.hashing().hash(password).await else { return busy() };
     let said = entry(Actor::user(&caller.name), "set-password", &format!("user/{name}"), "all their sessions end");
     let set = shared.store.set_password(&name, &hash, None, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     match set {
         Ok(true) => match shared.store.forgive(&lockout::of_name(&name), true, Timestamp::now()).await {
             Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -319,7 +319,7 @@ async fn end_sessions(State(shared): State<Shared>, Extension(caller): Extension
         Err(error) => return unavailable(&error),
     }
     let ended = shared.store.end_other_sessions(&name, None, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     match ended {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => unavailable(&error),

@@ -162,7 +162,6 @@ async fn acts_ask_for_their_own_verb() {
 /// What changes something asks who it is, always.
 #[tokio::test]
 async fn no_write_is_for_everybody() {
-    
     let routes = crate::rest::routes();
     let of = |kind: Kind| routes.declared().filter(move |route| route.path.split('/').nth(1) == Some(kind.plural()));
     for kind in Kind::ALL {
