@@ -1,0 +1,72 @@
+/** Keeps what is on the screen as it is in the engine: by its change feed, or by asking again while there is none. */
+import { useQueryClient } from '@tanstack/react-query';
+import { createContext, type ReactNode, use, useEffect, useState } from 'react';
+import { NOTHING, parseChange, take, touches } from './feed';
+import { BASE } from './http';
+
+export type LiveState = 'live' | 'connecting' | 'polling';
+
+/** Milliseconds over which changes are gathered: a rollout over a large fleet makes hundreds in a second. */
+const GATHER = 1_000;
+/** Milliseconds between questions while there is no feed, and until it is tried again. */
+const POLL = 15_000;
+
+const Live = createContext<LiveState>('connecting');
+
+export function useLive(): LiveState {
+  return use(Live);
+}
+
+export function LiveProvider({ children }: { children: ReactNode }) {
+  const queries = useQueryClient();
+  const [state, setState] = useState<LiveState>('connecting');
+  useEffect(() => {
+    let pending = NOTHING;
+    let timer: number | undefined;
+    let again: number | undefined;
+    let source: EventSource | undefined;
+    let missed = false;
+    const settle = () => {
+      timer = undefined;
+      const now = pending;
+      pending = NOTHING;
+      void queries.invalidateQueries({ predicate: ({ queryKey: [path] }) => typeof path === 'string' && path !== '/session' && touches(now, path) });
+    };
+    const on = (event: Parameters<typeof take>[1]) => {
+      pending = take(pending, event);
+      timer ??= window.setTimeout(settle, GATHER);
+    };
+    const connect = () => {
+      source = new EventSource(`${BASE}/events`);
+      source.onopen = () => {
+        setState('live');
+        // A feed that was begun anew does not know what was missed; one that goes on is resumed by its Last-Event-ID.
+        if (missed) on({ type: 'reset' });
+        missed = false;
+      };
+      source.addEventListener('change', (event: MessageEvent<string>) => {
+        const change = parseChange(event.data);
+        if (change) on({ type: 'change', change });
+      });
+      source.addEventListener('reset', () => on({ type: 'reset' }));
+      source.onerror = () => {
+        if (source?.readyState === EventSource.CLOSED) {
+          missed = true;
+          setState('polling');
+          again = window.setTimeout(connect, POLL);
+        } else setState('connecting');
+      };
+    };
+    connect();
+    const poll = window.setInterval(() => {
+      if (source?.readyState !== EventSource.OPEN && !document.hidden) on({ type: 'reset' });
+    }, POLL);
+    return () => {
+      source?.close();
+      window.clearInterval(poll);
+      window.clearTimeout(timer);
+      window.clearTimeout(again);
+    };
+  }, [queries]);
+  return <Live value={state}>{children}</Live>;
+}

@@ -1,0 +1,71 @@
+/** What a write came to, followed until it is in force. */
+import { CheckCircleFilled, CloseCircleFilled, LoadingOutlined, SwapOutlined } from '@ant-design/icons';
+import { Button, Typography } from 'antd';
+import { useGet } from '@/api/query';
+import type { Commit, Written } from '@/api/types';
+import { useText } from '@/i18n/language';
+import { text } from '@/i18n/text';
+import { visibleText } from '@/pages/text/visible';
+import './follow.css';
+
+const texts = text({
+  waiting: ['Committed as {commit}; waiting until it is in force', '已提交为 {commit}，等待生效'],
+  inForce: ['Commit {commit} is in force', '提交 {commit} 已生效'],
+  superseded: ['Commit {commit} was replaced by a newer one before it came into force', '提交 {commit} 在生效前已被更新的提交取代'],
+  refused: ['Commit {commit} was not put in force', '提交 {commit} 未生效'],
+  branch: ['on branch {branch}', '分支 {branch}'],
+  ofBranch: ['It is on a branch of its own: it comes into force when that is merged.', '它位于单独的分支上，合并后才会生效。'],
+  open: ['Open in the repository', '在仓库中打开'],
+  close: ['Close', '关闭'],
+  unknown: ['Nothing is known of the commit: {why}', '无法得知该提交的状态：{why}'],
+});
+
+const ICON = {
+  waiting: <LoadingOutlined />,
+  inForce: <CheckCircleFilled className="follow-good" />,
+  superseded: <SwapOutlined />,
+  refused: <CloseCircleFilled className="follow-bad" />,
+};
+
+/** Milliseconds between two questions about a commit that waits. */
+const AGAIN = 2_000;
+
+/** Only web addresses become links. */
+export const isWebAddress = (url: string | undefined): url is string => url !== undefined && /^https?:\/\//i.test(url);
+
+export function CommitFollow({ written, onClose }: { written: Written; onClose?: () => void }) {
+  const t = useText(texts);
+  const id = written.commit ?? '';
+  const commit = useGet<Commit>(`/commits/${encodeURIComponent(id)}`, undefined, {
+    enabled: id !== '',
+    refetchInterval: (query) => (query.state.data && query.state.data.state !== 'waiting' ? false : AGAIN),
+    retry: 2,
+  });
+  if (id === '') return null;
+  const state = commit.data?.state ?? 'waiting';
+  const shown = Object.hasOwn(ICON, state) ? state : 'waiting';
+  return (
+    <div className="follow" role="status">
+      <span className="follow-icon">{ICON[shown]}</span>
+      <div className="follow-words">
+        <div>
+          {t(shown, { commit: id.slice(0, 12) })} {written.branch && <Typography.Text type="secondary">{t('branch', { branch: visibleText(written.branch) })}</Typography.Text>}
+        </div>
+        {written.message && <Typography.Text type="secondary">{visibleText(written.message)}</Typography.Text>}
+        {commit.data?.detail && <Typography.Text type={shown === 'refused' ? 'danger' : 'secondary'}>{visibleText(commit.data.detail, true)}</Typography.Text>}
+        {isWebAddress(written.url) && shown === 'waiting' && <Typography.Text type="secondary">{t('ofBranch')}</Typography.Text>}
+        {commit.error && <Typography.Text type="warning">{t('unknown', { why: commit.error.message })}</Typography.Text>}
+      </div>
+      {isWebAddress(written.url) && (
+        <Button size="small" href={written.url} target="_blank" rel="noopener noreferrer">
+          {t('open')}
+        </Button>
+      )}
+      {onClose && (
+        <Button size="small" onClick={onClose}>
+          {t('close')}
+        </Button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,7 @@
+export { CodeArea } from './code-area';
+export { CommitFollow, isWebAddress } from './commit-follow';
+export { DiffView } from './diff-view';
+export { Findings } from './findings';
+export { ObjectEditor } from './object-editor';
+export { EditDrawer, type Editing } from './edit-drawer';
+export { useDelete } from './delete';

@@ -1,0 +1,161 @@
+/**
+ * Makes or changes an object as YAML: what is wrong with it is said by the engine, what would happen is shown before
+ * it is done, and what was done is followed until it is in force.
+ */
+import { useQueryClient } from '@tanstack/react-query';
+import { Alert, Button, Space, Typography } from 'antd';
+import { useRef, useState } from 'react';
+import { call, deedKey, Refused } from '@/api/http';
+import { renew } from '@/api/query';
+import type { DryRun, Plural, Written } from '@/api/types';
+import { useText } from '@/i18n/language';
+import { text } from '@/i18n/text';
+import { type Named, pathOf } from '@/lib/name';
+import { visibleText } from '@/pages/text/visible';
+import { CodeArea, type CodeAreaHandle } from './code-area';
+import { CommitFollow } from './commit-follow';
+import { readUnified } from './diff';
+import { DiffView } from './diff-view';
+import { Findings } from './findings';
+import { type Finding, fromYaml, readFinding, toYaml } from './yaml';
+
+const texts = text({
+  label: ['The object as YAML', 'YAML 格式的对象'],
+  preview: ['Show what would happen', '预览变更'],
+  previewHint: ['Nothing is written yet (Ctrl+Enter)', '此时不会写入任何内容（Ctrl+Enter）'],
+  save: ['Save', '保存'],
+  saveHint: ['First look at what would happen', '请先预览变更'],
+  cancel: ['Cancel', '取消'],
+  stale: ['The text has changed since this was looked at.', '预览之后文本又有改动。'],
+  wouldBe: ['What would be written', '将要写入的内容'],
+  moved: ['It was changed by somebody else meanwhile. This is what is different now:', '在此期间已被他人修改。目前的差异如下：'],
+  movedPlain: ['It was changed by somebody else meanwhile: close this, look at it again and make your change anew.', '在此期间已被他人修改：请关闭后重新查看，再做修改。'],
+  saved: ['Saved and in force.', '已保存并生效。'],
+  noAnswer: ['The engine does not answer. Nothing is lost: try again.', '引擎没有响应。内容未丢失，请重试。'],
+});
+
+interface Props {
+  plural: Plural;
+  /** What is changed; nothing: a new object. */
+  name?: Named;
+  /** The object as it is, or the text to begin with. */
+  initial: object | string;
+  /** The ETag that it had, so that nobody's change is overwritten unseen. */
+  etag?: string;
+  onCancel?: () => void;
+  onDone?: (written: Written) => void;
+}
+
+interface Looked {
+  at: string;
+  run: DryRun;
+}
+
+export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: Props) {
+  const t = useText(texts);
+  const queries = useQueryClient();
+  const area = useRef<CodeAreaHandle>(null);
+  const [edited, setEdited] = useState(() => (typeof initial === 'string' ? initial : toYaml(initial)));
+  const [looked, setLooked] = useState<Looked>();
+  const [findings, setFindings] = useState<Finding[]>([]);
+  const [moved, setMoved] = useState<string>();
+  const [problem, setProblem] = useState<string>();
+  const [busy, setBusy] = useState<'look' | 'save'>();
+  const [written, setWritten] = useState<Written>();
+  const key = useRef(deedKey());
+
+  const send = <T,>(value: unknown, dryRun: boolean): Promise<T> => {
+    const path = name ? `/${plural}/${pathOf(name)}` : `/${plural}`;
+    return call<T>(name ? 'PUT' : 'POST', path, {
+      body: value,
+      query: { dryRun },
+      ...(etag && name ? { ifMatch: etag } : {}),
+      ...(dryRun ? {} : { idempotencyKey: key.current }),
+    });
+  };
+  const fail = (error: unknown) => {
+    if (!(error instanceof Refused)) throw error;
+    const errors = error.problem.errors ?? [];
+    setFindings(errors.map((one) => readFinding(one, edited)));
+    if (error.status === 409 || error.status === 412) setMoved(error.problem.diff ?? '');
+    else if (error.status === 0) setProblem(t('noAnswer'));
+    else if (errors.length === 0) setProblem(error.message);
+  };
+  const act = async (what: 'look' | 'save') => {
+    const parsed = fromYaml(edited);
+    setFindings(parsed.findings);
+    setProblem(undefined);
+    setMoved(undefined);
+    if (!parsed.value || busy) return;
+    setBusy(what);
+    try {
+      if (what === 'look') {
+        const run = await send<DryRun>(parsed.value, true);
+        setLooked({ at: edited, run });
+        setFindings((run.findings ?? []).map((one) => readFinding(one, edited)));
+      } else {
+        const answer = (await send<Written | undefined>(parsed.value, false)) ?? {};
+        setWritten(answer);
+        renew(queries, [`/${plural}`]);
+        onDone?.(answer);
+      }
+    } catch (error) {
+      if (what === 'look') setLooked(undefined);
+      fail(error);
+    } finally {
+      setBusy(undefined);
+    }
+  };
+
+  if (written) {
+    return written.commit ? <CommitFollow written={written} {...(onCancel && { onClose: onCancel })} /> : <Alert type="success" showIcon title={t('saved')} />;
+  }
+  const isStale = looked !== undefined && looked.at !== edited;
+  const isWrong = findings.some((finding) => finding.severity === 'error');
+  return (
+    <div className="object-editor">
+      <CodeArea
+        ref={area}
+        label={t('label')}
+        value={edited}
+        findings={findings}
+        onChange={(value) => {
+          setEdited(value);
+          // Another text is another deed.
+          key.current = deedKey();
+        }}
+        onCommit={() => void act('look')}
+      />
+      <Findings findings={findings} onGo={(line) => area.current?.goTo(line)} />
+      {problem && <Alert type="error" showIcon title={visibleText(problem, true)} />}
+      {moved !== undefined && (
+        <div role="alert">
+          <Alert type="warning" showIcon title={moved ? t('moved') : t('movedPlain')} />
+          {moved && <DiffView lines={readUnified(moved)} />}
+        </div>
+      )}
+      {looked && (
+        <section aria-label={t('wouldBe')} className={isStale ? 'object-editor-stale' : undefined}>
+          <Typography.Title level={5}>{t('wouldBe')}</Typography.Title>
+          {isStale && <Typography.Text type="warning">{t('stale')}</Typography.Text>}
+          <DiffView lines={readUnified(looked.run.diff)} {...(looked.run.file && { title: visibleText(looked.run.file) })} />
+        </section>
+      )}
+      <Space wrap className="object-editor-buttons">
+        <Button type={looked && !isStale ? 'default' : 'primary'} loading={busy === 'look'} onClick={() => void act('look')} title={t('previewHint')}>
+          {t('preview')}
+        </Button>
+        <Button
+          type={looked && !isStale ? 'primary' : 'default'}
+          disabled={!looked || isStale || isWrong}
+          loading={busy === 'save'}
+          onClick={() => void act('save')}
+          title={!looked || isStale ? t('saveHint') : undefined}
+        >
+          {t('save')}
+        </Button>
+        {onCancel && <Button onClick={onCancel}>{t('cancel')}</Button>}
+      </Space>
+    </div>
+  );
+}
