@@ -4,21 +4,9 @@ import { Button, Typography } from 'antd';
 import { useGet } from '@/api/query';
 import type { Commit, Written } from '@/api/types';
 import { useText } from '@/i18n/language';
-import { text } from '@/i18n/text';
 import { visibleText } from '@/pages/text/visible';
 import './follow.css';
-
-const texts = text({
-  waiting: ['Committed as {commit}; waiting until it is in force', '已提交为 {commit}，等待生效'],
-  inForce: ['Commit {commit} is in force', '提交 {commit} 已生效'],
-  superseded: ['Commit {commit} was replaced by a newer one before it came into force', '提交 {commit} 在生效前已被更新的提交取代'],
-  refused: ['Commit {commit} was not put in force', '提交 {commit} 未生效'],
-  branch: ['on branch {branch}', '分支 {branch}'],
-  ofBranch: ['It is on a branch of its own: it comes into force when that is merged.', '它位于单独的分支上，合并后才会生效。'],
-  open: ['Open in the repository', '在仓库中打开'],
-  close: ['Close', '关闭'],
-  unknown: ['Nothing is known of the commit: {why}', '无法得知该提交的状态：{why}'],
-});
+import texts from './text';
 
 const ICON = {
   waiting: <LoadingOutlined />,

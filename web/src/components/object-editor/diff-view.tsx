@@ -1,15 +1,9 @@
 /** A difference, line by line: added and removed by sign and colour. */
 import { visible } from '@/pages/text/visible';
 import { useText } from '@/i18n/language';
-import { text } from '@/i18n/text';
 import { countsOf, type DiffLine } from './diff';
 import './editor.css';
-
-const texts = text({
-  nothing: ['Nothing would change.', '不会有任何变化。'],
-  counts: ['{added|line|lines} added, {removed|line|lines} removed', '新增 {added} 行，删除 {removed} 行'],
-  long: ['{n} more lines are not shown', '还有 {n} 行未显示'],
-});
+import texts from './text';
 
 const SIGN: Record<DiffLine['kind'], string> = { same: ' ', added: '+', removed: '−', head: ' ' };
 /** Lines that are put on the page. */

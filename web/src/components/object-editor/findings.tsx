@@ -2,16 +2,9 @@
 import { CloseCircleFilled, InfoCircleFilled, WarningFilled } from '@ant-design/icons';
 import { Button } from 'antd';
 import { useText } from '@/i18n/language';
-import { text } from '@/i18n/text';
 import { visibleText } from '@/pages/text/visible';
 import type { Finding } from './yaml';
-
-const texts = text({
-  line: ['line {n}', '第 {n} 行'],
-  error: ['error', '错误'],
-  warning: ['warning', '警告'],
-  note: ['note', '提示'],
-});
+import texts from './text';
 
 const ICON = { error: <CloseCircleFilled />, warning: <WarningFilled />, note: <InfoCircleFilled /> };
 

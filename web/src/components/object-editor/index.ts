@@ -4,4 +4,5 @@ export { DiffView } from './diff-view';
 export { Findings } from './findings';
 export { ObjectEditor } from './object-editor';
 export { EditDrawer, type Editing } from './edit-drawer';
-export { useDelete } from './delete';
+export { DeleteDialog, type Doomed } from './delete';
+export { diffLines, readUnified, withContext } from './diff';

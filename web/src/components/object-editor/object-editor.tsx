@@ -9,7 +9,6 @@ import { call, deedKey, Refused } from '@/api/http';
 import { renew } from '@/api/query';
 import type { DryRun, Plural, Written } from '@/api/types';
 import { useText } from '@/i18n/language';
-import { text } from '@/i18n/text';
 import { type Named, pathOf } from '@/lib/name';
 import { visibleText } from '@/pages/text/visible';
 import { CodeArea, type CodeAreaHandle } from './code-area';
@@ -18,21 +17,7 @@ import { readUnified } from './diff';
 import { DiffView } from './diff-view';
 import { Findings } from './findings';
 import { type Finding, fromYaml, readFinding, toYaml } from './yaml';
-
-const texts = text({
-  label: ['The object as YAML', 'YAML 格式的对象'],
-  preview: ['Show what would happen', '预览变更'],
-  previewHint: ['Nothing is written yet (Ctrl+Enter)', '此时不会写入任何内容（Ctrl+Enter）'],
-  save: ['Save', '保存'],
-  saveHint: ['First look at what would happen', '请先预览变更'],
-  cancel: ['Cancel', '取消'],
-  stale: ['The text has changed since this was looked at.', '预览之后文本又有改动。'],
-  wouldBe: ['What would be written', '将要写入的内容'],
-  moved: ['It was changed by somebody else meanwhile. This is what is different now:', '在此期间已被他人修改。目前的差异如下：'],
-  movedPlain: ['It was changed by somebody else meanwhile: close this, look at it again and make your change anew.', '在此期间已被他人修改：请关闭后重新查看，再做修改。'],
-  saved: ['Saved and in force.', '已保存并生效。'],
-  noAnswer: ['The engine does not answer. Nothing is lost: try again.', '引擎没有响应。内容未丢失，请重试。'],
-});
+import texts from './text';
 
 interface Props {
   plural: Plural;
