@@ -1,0 +1,22 @@
+import { Tooltip } from 'antd';
+import { useMemo } from 'react';
+import { visible } from './visible';
+
+/** What a device, a commit or a person wrote: as text, with signs for what could not be seen. `lines`: line ends are kept. */
+export function Said({ text, lines = false }: { text: string; lines?: boolean }) {
+  const pieces = useMemo(() => visible(text, lines), [text, lines]);
+  return (
+    // A text of its own: one that is written from right to left does not turn around what stands beside it.
+    <bdi className={lines ? 'ek-pre' : undefined}>
+      {pieces.map((piece, at) =>
+        piece.sign === undefined ? (
+          piece.text
+        ) : (
+          <Tooltip key={at} title={piece.sign}>
+            <span className="ek-unseen">{piece.text}</span>
+          </Tooltip>
+        ),
+      )}
+    </bdi>
+  );
+}
