@@ -108,13 +108,10 @@ export function InvitedForm({ way, onDone }: { way: Way; onDone: OnDone }) {
       <Form
         layout="vertical"
         requiredMark={false}
-        initialValues={{ user: way.user }}
-        onFinish={({ user, password }: Record<string, string>) => accept.mutate({ path: '/session/first', body: { token: way.invitation, user, password } })}
+        onFinish={({ password }: Record<string, string>) => accept.mutate({ path: '/session/invitation', body: { token: way.invitation, password } })}
       >
         {accept.error && <Problem error={accept.error} />}
-        <Form.Item name="user" label={t('user')} rules={[{ required: true, message: t('needed') }]}>
-          <Input autoComplete="username" autoCapitalize="none" spellCheck={false} />
-        </Form.Item>
+        {way.user && <input type="hidden" autoComplete="username" value={way.user} readOnly />}
         <NewPassword />
         <Button type="primary" size="large" htmlType="submit" block loading={accept.isPending}>{t('accept')}</Button>
       </Form>
