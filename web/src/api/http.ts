@@ -43,11 +43,18 @@ export class Refused extends Error {
 export type QueryValue = string | number | boolean | undefined | null | readonly string[];
 export type Query = Readonly<Record<string, QueryValue>>;
 
-/** Path and query; what is empty is left out, lists are joined by commas. */
+/** These are given once for each value, since a value may have commas in it; of all else lists are joined by commas. */
+const REPEATED: ReadonlySet<string> = new Set(['series']);
+
+/** Path and query; what is empty is left out. */
 export function address(path: string, query: Query = {}): string {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(query)) {
     if (value === undefined || value === null || value === '' || value === false) continue;
+    if (Array.isArray(value) && REPEATED.has(key)) {
+      for (const one of value) parameters.append(key, one);
+      continue;
+    }
     const text = Array.isArray(value) ? value.join(',') : String(value);
     if (text !== '') parameters.set(key, text);
   }

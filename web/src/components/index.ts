@@ -2,6 +2,7 @@ export { Act } from './Act';
 export { Diff } from './Diff';
 export { Fetched } from './Fetched';
 export { Labels } from './Labels';
+export { Meter } from './Meter';
 export { Name, placeOf, Target } from './Name';
 export { Nothing } from './Nothing';
 export { Page, Part } from './Page';
