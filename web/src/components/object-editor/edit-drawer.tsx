@@ -10,7 +10,9 @@ import { ObjectEditor } from './object-editor';
 import texts from './text';
 
 /** What is edited: an object that is there, or the text that a new one begins with. */
-export type Editing = { plural: Plural; name: Named } | { plural: Plural; kind: string; template: object | string };
+export type Editing =
+  | { plural: Plural; name: Named; /** What is changed in it before it is shown. */ change?: (object: object) => object }
+  | { plural: Plural; kind: string; template: object | string };
 
 interface Props {
   editing: Editing | undefined;
@@ -50,5 +52,5 @@ function Existing({ editing, onClose, onDone }: { editing: Extract<Editing, { na
   }, [path]);
   if (error) return <Problem error={error} />;
   if (!read) return <Skeleton active aria-label={t('reading')} />;
-  return <ObjectEditor plural={editing.plural} name={editing.name} initial={read.object} {...(read.etag && { etag: read.etag })} onCancel={onClose} {...(onDone && { onDone })} />;
+  return <ObjectEditor plural={editing.plural} name={editing.name} initial={editing.change ? editing.change(read.object) : read.object} {...(read.etag && { etag: read.etag })} onCancel={onClose} {...(onDone && { onDone })} />;
 }

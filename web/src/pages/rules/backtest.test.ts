@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { spanOf, strip, summarize, type Course } from './backtest';
+import { joined, spanOf, strip, summarize, type Course } from './backtest';
 
 const from = Date.parse('2026-11-20T00:00:00Z') / 1000;
 const to = Date.parse('2026-11-21T00:00:00Z') / 1000;
@@ -26,6 +26,14 @@ describe('summarize', () => {
     const summary = summarize({ selected: 1, devices: [course('a', [])] }, from, to);
     expect(summary).toMatchObject({ firings: 0, typical: 0, worst: [] });
     expect(summary.every).toBeUndefined();
+  });
+});
+
+describe('joined', () => {
+  it('adds a page to those before it', () => {
+    const page = (device: string, next: string | null) => ({ selected: 2, devices: [course(device, [])], readings: 10, notKept: ['x'], next });
+    const all = joined(joined(undefined, page('a', 'a')), page('b', null));
+    expect([all.devices.map((one) => one.device), all.readings, all.notKept, all.next]).toEqual([['a', 'b'], 20, ['x'], null]);
   });
 });
 

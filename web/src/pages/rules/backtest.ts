@@ -78,6 +78,17 @@ export function summarize(answer: BacktestAnswer, from: number, to: number): Sum
   return summary;
 }
 
+/** A page more of the same back-test. */
+export function joined(before: BacktestAnswer | undefined, page: BacktestAnswer): BacktestAnswer {
+  if (!before) return page;
+  return {
+    ...page,
+    devices: [...before.devices, ...page.devices],
+    readings: (before.readings ?? 0) + (page.readings ?? 0),
+    notKept: [...new Set([...(before.notKept ?? []), ...(page.notKept ?? [])])],
+  };
+}
+
 /** Where on a strip from 0 to 1 the firings of a device are; what is too short to be seen has a width all the same. */
 export function strip(course: Course, from: number, to: number, least = 0.002): { start: number; width: number; firing: Firing }[] {
   const span = to - from;
