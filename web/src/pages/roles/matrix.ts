@@ -78,7 +78,7 @@ function give(line: Line, role: Role, grant: Grant, entry: number): void {
   if (verbs.has('edit') && !verbs.has('view')) verbs.set('view', true);
   const kinds = grant.kinds && grant.kinds.length > 0 ? grant.kinds : KINDS;
   for (const kind of kinds) {
-    if (!(kind in line.cells) || (grant.devices && !ABOUT_DEVICES.includes(kind))) continue;
+    if (!Object.hasOwn(line.cells, kind) || (grant.devices && !ABOUT_DEVICES.includes(kind))) continue;
     for (const [verb, byEdit] of verbs) {
       const devices = grant.devices && { devices: selectorText(grant.devices) };
       hold(line.cells[kind], verb, { role: role.metadata.name, entry, suspended: role.spec.suspend === true, byEdit, ...devices });

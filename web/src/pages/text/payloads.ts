@@ -24,7 +24,7 @@ export const PAYLOADS: Payload[] = [
   { name: 'link as data', text: `data:text/html,<script>${run}</script>` },
   { name: 'entity', text: `&lt;script&gt;${run}&lt;/script&gt;` },
   { name: 'template', text: `{{constructor.constructor('${run}')()}}` },
-  { name: 'template string', text: '${' + run + '}' },
+  { name: 'template string', text: `\${${run}}` },
   { name: 'markdown', text: `[click](javascript:${run})` },
   { name: 'noscript and namespaces', text: `<math><mtext></form><form><mglyph><style></math><img src onerror=${run}>` },
   { name: 'prototype', text: '{"__proto__":{"polluted":true}}' },

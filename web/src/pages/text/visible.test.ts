@@ -38,7 +38,7 @@ describe('visible', () => {
   });
 
   it('leaves nothing unseen in any payload', () => {
-    // eslint-disable-next-line no-control-regex
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be left
     const unseen = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]/u;
     for (const payload of PAYLOADS) expect(visibleText(payload.text)).not.toMatch(unseen);
   });

@@ -6,37 +6,37 @@ export type Piece = { text: string; sign?: undefined } | { text: string; sign: s
 /** Letters of one text that are shown; a log line has no more than 8 KiB, other texts have their own, lower limits. */
 export const LONGEST = 16_384;
 
-const NAMES: Record<number, string> = {
-  0x09: 'TAB',
-  0x0a: 'LF',
-  0x0d: 'CR',
-  0x1b: 'ESC',
-  0x7f: 'DEL',
-  0x00ad: 'SOFT HYPHEN',
-  0x061c: 'ARABIC LETTER MARK',
-  0x200b: 'ZERO WIDTH SPACE',
-  0x200e: 'LEFT-TO-RIGHT MARK',
-  0x200f: 'RIGHT-TO-LEFT MARK',
-  0x2028: 'LINE SEPARATOR',
-  0x2029: 'PARAGRAPH SEPARATOR',
-  0x202a: 'LEFT-TO-RIGHT EMBEDDING',
-  0x202b: 'RIGHT-TO-LEFT EMBEDDING',
-  0x202c: 'POP DIRECTIONAL FORMATTING',
-  0x202d: 'LEFT-TO-RIGHT OVERRIDE',
-  0x202e: 'RIGHT-TO-LEFT OVERRIDE',
-  0x2060: 'WORD JOINER',
-  0x2066: 'LEFT-TO-RIGHT ISOLATE',
-  0x2067: 'RIGHT-TO-LEFT ISOLATE',
-  0x2068: 'FIRST STRONG ISOLATE',
-  0x2069: 'POP DIRECTIONAL ISOLATE',
-  0xfeff: 'BYTE ORDER MARK',
-};
+const NAMES: ReadonlyMap<number, string> = new Map([
+  [0x09, 'TAB'],
+  [0x0a, 'LF'],
+  [0x0d, 'CR'],
+  [0x1b, 'ESC'],
+  [0x7f, 'DEL'],
+  [0x00ad, 'SOFT HYPHEN'],
+  [0x061c, 'ARABIC LETTER MARK'],
+  [0x200b, 'ZERO WIDTH SPACE'],
+  [0x200e, 'LEFT-TO-RIGHT MARK'],
+  [0x200f, 'RIGHT-TO-LEFT MARK'],
+  [0x2028, 'LINE SEPARATOR'],
+  [0x2029, 'PARAGRAPH SEPARATOR'],
+  [0x202a, 'LEFT-TO-RIGHT EMBEDDING'],
+  [0x202b, 'RIGHT-TO-LEFT EMBEDDING'],
+  [0x202c, 'POP DIRECTIONAL FORMATTING'],
+  [0x202d, 'LEFT-TO-RIGHT OVERRIDE'],
+  [0x202e, 'RIGHT-TO-LEFT OVERRIDE'],
+  [0x2060, 'WORD JOINER'],
+  [0x2066, 'LEFT-TO-RIGHT ISOLATE'],
+  [0x2067, 'RIGHT-TO-LEFT ISOLATE'],
+  [0x2068, 'FIRST STRONG ISOLATE'],
+  [0x2069, 'POP DIRECTIONAL ISOLATE'],
+  [0xfeff, 'BYTE ORDER MARK'],
+]);
 
 function isHidden(code: number): boolean {
   return (
     code < 0x20 ||
     (code >= 0x7f && code < 0xa0) ||
-    code in NAMES ||
+    NAMES.has(code) ||
     (code >= 0x206a && code <= 0x206f) ||
     (code >= 0xd800 && code <= 0xdfff) || // half of a pair: no character
     (code >= 0xfff9 && code <= 0xfffb) ||
@@ -53,7 +53,8 @@ function sign(code: number): string {
 
 function named(code: number): string {
   const number = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
-  return code in NAMES ? `${number} ${NAMES[code]}` : number;
+  const name = NAMES.get(code);
+  return name === undefined ? number : `${number} ${name}`;
 }
 
 /** Takes a text apart. With `lines`, line ends and tabs are what they are: for a text that is shown over several lines. */

@@ -141,7 +141,7 @@ export function step(boxes: Box[], id: string | undefined, key: 'up' | 'down' | 
 export type Eye = { x: number; y: number; scale: number };
 
 /** Sees everything, not larger than it is drawn. */
-export function fit(drawing: Drawing, width: number, height: number): Eye {
+export function seeAll(drawing: Drawing, width: number, height: number): Eye {
   const margin = 16;
   const scale = Math.min(1, (width - 2 * margin) / Math.max(1, drawing.width), (height - 2 * margin) / Math.max(1, drawing.height));
   const held = Math.max(LEAST, scale);

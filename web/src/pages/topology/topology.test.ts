@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Topology } from '@/api/types';
-import { fit, follow, layout, step, zoom } from './layout';
+import { follow, layout, seeAll, step, zoom } from './layout';
 import { below, build, type Choice, count, type Model, type Row, rows } from './model';
 
 type Node = Topology['nodes'][number];
@@ -109,9 +109,9 @@ describe('the layout', () => {
   });
 
   it('is looked at from nearer and farther, within bounds', () => {
-    const eye = fit(drawing, 800, 600);
+    const eye = seeAll(drawing, 800, 600);
     expect(eye.scale).toBe(1);
-    expect(fit({ ...drawing, width: 1e6, height: 1e6 }, 800, 600).scale).toBeGreaterThan(0.1);
+    expect(seeAll({ ...drawing, width: 1e6, height: 1e6 }, 800, 600).scale).toBeGreaterThan(0.1);
     const near = zoom(eye, 2, 100, 50);
     expect((100 - near.x) / near.scale).toBeCloseTo((100 - eye.x) / eye.scale);
     expect(zoom(eye, 1e9, 0, 0).scale).toBeLessThan(10);
