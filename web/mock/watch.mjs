@@ -51,7 +51,7 @@ export function samples(device, series, from, to, points) {
   const items = [];
   for (let at = Math.ceil(from / step) * step; at < Math.min(until, NOW / 1000); at += step) {
     const noise = Math.sin(at / 7001 + phase) * 0.18 + Math.sin(at / 911 + phase * 3) * 0.07 + (random(`${at}${series}${device.metadata.name}`)() - 0.5) * 0.12;
-    const ramp = device.metadata.name === 'web-ams1-04' && series === 'memory.ratio' ? Math.max(0, Math.min(1, (at - (NOW / 1000 - 7000)) / 7000)) : 1;
+    const ramp = device.metadata.name === 'web-ams1-04' && series === 'memory.ratio' ? 0.55 + 0.45 * Math.max(0, Math.min(1, (at - (NOW / 1000 - 7000)) / 7000)) : 1;
     if (Math.floor(at / 40000) % 9 === 4 && at % 40000 < 2500) continue;
     let avg = Math.max(0, base * ramp * (1 + noise));
     if (unit === 'ratio') avg = Math.min(0.99, avg);

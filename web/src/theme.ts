@@ -21,6 +21,12 @@ const LIGHT: ThemeConfig['token'] = {
   colorSuccess: '#1b7f3c',
   colorWarning: '#9a5b00',
   colorError: '#c0232c',
+  // antd derives these from the colours above, which are dark enough to be read as text: that makes mud.
+  colorPrimaryBg: '#e2f1ef', colorPrimaryBgHover: '#d3e9e6', colorPrimaryBorder: '#9fcfca',
+  colorSuccessBg: '#e6f4ea', colorSuccessBorder: '#a9d8b8',
+  colorWarningBg: '#fdf4e3', colorWarningBorder: '#ecd09a',
+  colorErrorBg: '#fdeeee', colorErrorBorder: '#f0b8b8',
+  colorInfoBg: '#edf3fd', colorInfoBorder: '#b5cdf3',
   colorBgLayout: '#f5f7f8',
   colorBorderSecondary: '#e3e8ea',
   colorTextSecondary: '#4c585e',
@@ -30,12 +36,17 @@ const LIGHT: ThemeConfig['token'] = {
 };
 
 const DARK: ThemeConfig['token'] = {
-  colorPrimary: '#2fa8a0',
+  colorPrimary: '#23857e',
   colorInfo: '#6ea8ff',
   colorLink: '#5cc9bf',
   colorSuccess: '#4cc274',
   colorWarning: '#e0a53d',
   colorError: '#ff7a75',
+  colorPrimaryBg: '#143130', colorPrimaryBgHover: '#1a3f3d', colorPrimaryBorder: '#1f5a55',
+  colorSuccessBg: '#14301f', colorSuccessBorder: '#1f5132',
+  colorWarningBg: '#2c220f', colorWarningBorder: '#5b4416',
+  colorErrorBg: '#34191b', colorErrorBorder: '#662c2e',
+  colorInfoBg: '#152744', colorInfoBorder: '#24447a',
   colorBgBase: '#0f1517',
   colorBgLayout: '#0b1012',
   colorBgContainer: '#131b1e',
@@ -56,10 +67,10 @@ export function themeOf(dark: boolean): ThemeConfig {
     token: { ...SHARED, ...(dark ? DARK : LIGHT) },
     components: {
       Layout: { headerHeight: 48, headerPadding: '0 16px' },
-      Menu: { itemHeight: 34, iconSize: 15, itemMarginInline: 8 },
+      Menu: { ...(dark && { itemSelectedColor: '#7fdcd2' }), itemHeight: 34, iconSize: 15, itemMarginInline: 8 },
       Table: { cellPaddingBlockSM: 6, cellPaddingInlineSM: 10, headerBorderRadius: 6 },
       Card: { headerHeight: 42, bodyPadding: 16, headerPadding: 16 },
-      Tabs: { horizontalMargin: '0 0 12px 0' },
+      Tabs: { ...(dark && { itemSelectedColor: '#7fdcd2', itemHoverColor: '#a5ece4', inkBarColor: '#2fa8a0' }), horizontalMargin: '0 0 12px 0' },
     },
   };
 }

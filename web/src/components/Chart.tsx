@@ -125,7 +125,7 @@ function Values({ title, unit, series }: { title: string; unit: string; series: 
   return (
     <table className="ek-hidden">
       <caption>{`${title}: ${t('asTable')}`}</caption>
-      <thead><tr><th scope="col">{t('at')}</th><th scope="col" /><th scope="col">{t('least')}</th><th scope="col">{t('mean')}</th><th scope="col">{t('greatest')}</th></tr></thead>
+      <thead><tr><th scope="col">{t('at')}</th><th scope="col">{t('series')}</th><th scope="col">{t('least')}</th><th scope="col">{t('mean')}</th><th scope="col">{t('greatest')}</th></tr></thead>
       <tbody>
         {series.flatMap(({ name, points }) => {
           const step = Math.max(1, Math.ceil(points.length / ROWS));

@@ -19,9 +19,9 @@ export function Marks({ of, from, to }: { of: readonly Change[]; from: number; t
     <div className="ek-marks" role="group" aria-label={t('marks')}>
       {groups.map(({ at, share, changes }) => (
         <Popover key={at} trigger={['click', 'hover']} content={<Said changes={changes} />}>
-          <button type="button" className={`ek-mark-${changes[0]?.kind ?? 'commit'}`} style={{ left: `${share * 100}%` }} aria-label={changes.map(({ title }) => title).join('; ')}>
+          <button type="button" className={`ek-mark-${changes[0]?.kind ?? 'commit'}`} style={{ left: `${share * 100}%` }} aria-label={`${changes.length > 1 ? `${changes.length} · ` : ''}${changes.map(({ title }) => title).join('; ')}`}>
             {SIGNS[changes[0]?.kind ?? 'commit'] ?? SIGNS.commit}
-            {changes.length > 1 && <small>{changes.length}</small>}
+            {changes.length > 1 && <small aria-hidden="true">{changes.length}</small>}
           </button>
         </Popover>
       ))}

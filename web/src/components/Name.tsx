@@ -29,5 +29,7 @@ export function Target({ of }: { of: string | null | undefined }) {
   if (!of) return null;
   const [, word = '', name = ''] = TARGET.exec(of) ?? [];
   const kind = KINDS[word.toLowerCase()];
-  return kind ? <Name kind={kind} of={name} /> : <span className="ek-name">{of}</span>;
+  if (kind) return <Name kind={kind} of={name} />;
+  const commit = /^commit\/([0-9a-f]{7,64})$/.exec(of)?.[1];
+  return commit ? <code title={commit}>{commit.slice(0, 10)}</code> : <span className="ek-name">{of}</span>;
 }

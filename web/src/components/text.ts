@@ -54,6 +54,7 @@ export default text({
   home: ['Overview', '概览'],
   asTable: ['Values as a table', '以表格显示数值'],
   at: ['Time', '时间'],
+  series: ['Of', '序列'],
   least: ['Least', '最小'],
   mean: ['Mean', '平均'],
   greatest: ['Greatest', '最大'],

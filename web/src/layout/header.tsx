@@ -41,7 +41,7 @@ export function LanguageSwitch() {
   const items = [{ key: 'en', label: 'English' }, { key: 'zh', label: '中文' }];
   return (
     <Dropdown trigger={['click']} menu={{ items, selectable: true, selectedKeys: [language], onClick: ({ key }) => setLanguage(key === 'zh' ? 'zh' : 'en') }}>
-      <Button type="text" icon={<GlobalOutlined />} aria-label={t('language')}>
+      <Button type="text" icon={<GlobalOutlined />} aria-label={`${t('language')}: ${language === 'zh' ? '中文' : 'EN'}`}>
         <span className="ek-wide">{language === 'zh' ? '中文' : 'EN'}</span>
       </Button>
     </Dropdown>

@@ -51,9 +51,9 @@ function Notices({ data }: { data: Data }) {
   const { undelivered, ownNetworkDown } = data.wrong;
   return (
     <>
-      {ownNetworkDown && <Notice type="error" showIcon title={t('ownNetwork')} description={t('ownNetworkHint')} />}
+      {ownNetworkDown && <Notice type="error" showIcon title={<><strong>{t('ownNetwork')}.</strong> {t('ownNetworkHint')}</>} />}
       {undelivered > 0 && (
-        <Notice type="warning" showIcon title={t('undelivered', { n: undelivered })} description={t('undeliveredHint')} action={<Link to="/receivers"><Button size="small">{t('toReceivers')}</Button></Link>} />
+        <Notice type="warning" showIcon title={<><strong>{t('undelivered', { n: undelivered })}.</strong> {t('undeliveredHint')}</>} action={<Link to="/receivers"><Button size="small">{t('toReceivers')}</Button></Link>} />
       )}
     </>
   );
