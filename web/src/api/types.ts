@@ -331,12 +331,18 @@ export interface Written {
   branch?: string;
   message?: string;
   url?: string;
+  file?: string;
+  /** `false`: on a branch that somebody has to merge. */
+  followed?: boolean;
+  /** The document could not be edited in place: its comments are gone. */
+  rewritten?: boolean;
 }
 
 export interface DryRun {
   diff: string;
-  findings: string[];
+  findings: unknown[];
   file?: string;
+  rewritten?: boolean;
 }
 
 export interface Commit {

@@ -41,7 +41,8 @@ export function CommitFollow({ written, onClose }: { written: Written; onClose?:
         </div>
         {written.message && <Typography.Text type="secondary">{visibleText(written.message)}</Typography.Text>}
         {commit.data?.detail && <Typography.Text type={shown === 'refused' ? 'danger' : 'secondary'}>{visibleText(commit.data.detail, true)}</Typography.Text>}
-        {isWebAddress(written.url) && shown === 'waiting' && <Typography.Text type="secondary">{t('ofBranch')}</Typography.Text>}
+        {written.followed === false && shown === 'waiting' && <Typography.Text type="warning">{t('ofBranch')}</Typography.Text>}
+        {written.rewritten && <Typography.Text type="secondary">{t('rewritten')}</Typography.Text>}
         {commit.error && <Typography.Text type="warning">{t('unknown', { why: commit.error.message })}</Typography.Text>}
       </div>
       {isWebAddress(written.url) && (

@@ -3,10 +3,11 @@
  * it is done, and what was done is followed until it is in force.
  */
 import { useQueryClient } from '@tanstack/react-query';
-import { Alert, Button, Space, Typography } from 'antd';
+import { Alert, Button, Input, Space, Typography } from 'antd';
 import { useRef, useState } from 'react';
 import { call, deedKey, Refused } from '@/api/http';
 import { renew } from '@/api/query';
+import { useSession } from '@/api/session';
 import type { DryRun, Plural, Written } from '@/api/types';
 import { useText } from '@/i18n/language';
 import { type Named, pathOf } from '@/lib/name';
@@ -31,6 +32,9 @@ interface Props {
   onDone?: (written: Written) => void;
 }
 
+/** Characters of a commit's first line that the engine takes. */
+const SAYING = 200;
+
 interface Looked {
   at: string;
   run: DryRun;
@@ -47,13 +51,15 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState<'look' | 'save'>();
   const [written, setWritten] = useState<Written>();
+  const [saying, setSaying] = useState('');
+  const isGit = useSession().mode === 'git';
   const key = useRef(deedKey());
 
   const send = <T,>(value: unknown, dryRun: boolean): Promise<T> => {
     const path = name ? `/${plural}/${pathOf(name)}` : `/${plural}`;
     return call<T>(name ? 'PUT' : 'POST', path, {
       body: value,
-      query: { dryRun },
+      query: { dryRun, message: dryRun ? undefined : saying.trim() },
       ...(etag && name ? { ifMatch: etag } : {}),
       ...(dryRun ? {} : { idempotencyKey: key.current }),
     });
@@ -93,7 +99,7 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
   };
 
   if (written) {
-    return written.commit ? <CommitFollow written={written} {...(onCancel && { onClose: onCancel })} /> : <Alert type="success" showIcon title={t('saved')} />;
+    return written.commit ? <CommitFollow written={written} {...(onCancel && { onClose: onCancel })} /> : <Alert type="success" showIcon title={written.message ? visibleText(written.message) : t('saved')} />;
   }
   const isStale = looked !== undefined && looked.at !== edited;
   const isWrong = findings.some((finding) => finding.severity === 'error');
@@ -123,9 +129,11 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
         <section aria-label={t('wouldBe')} className={isStale ? 'object-editor-stale' : undefined}>
           <Typography.Title level={5}>{t('wouldBe')}</Typography.Title>
           {isStale && <Typography.Text type="warning">{t('stale')}</Typography.Text>}
+          {looked.run.rewritten && <Alert type="warning" showIcon title={t('wouldRewrite')} />}
           <DiffView lines={readUnified(looked.run.diff)} {...(looked.run.file && { title: visibleText(looked.run.file) })} />
         </section>
       )}
+      {isGit && looked && !isStale && <Input aria-label={t('saying')} placeholder={t('saying')} maxLength={SAYING} value={saying} onChange={(event) => setSaying(event.target.value)} />}
       <Space wrap className="object-editor-buttons">
         <Button type={looked && !isStale ? 'default' : 'primary'} loading={busy === 'look'} onClick={() => void act('look')} title={t('previewHint')}>
           {t('preview')}

@@ -9,7 +9,7 @@ import './content-diff.css';
 
 const SIGN = { added: '+', removed: '−', changed: '~' } as const;
 
-export function ContentDiff({ from, to }: { from: Content | undefined; to: Content }) {
+export function ContentDiff({ from, to }: { from: Content | undefined; to: Content | undefined }) {
   const t = useText(texts);
   const found = differences(from, to);
   if (found.length === 0) return <p className="ek-dim">{t('same')}</p>;

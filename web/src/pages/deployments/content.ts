@@ -61,7 +61,8 @@ export function itemsOf(content: Content): Item[] {
 }
 
 /** A content in a few words: `nginx 1.24.0-1, 3 files`. */
-export function summaryOf(content: Content): string {
+export function summaryOf(content: Content | undefined): string {
+  if (!content) return '';
   const packages = (content.packages ?? []).map((tagged) => {
     const fields = fieldsOf(tagged);
     return wordOf(tagged) === 'Apt' ? `${text(fields.name)} ${text(fields.version)}` : `${text(fields.into)} ${short(fields.sha256)}`;
@@ -72,10 +73,10 @@ export function summaryOf(content: Content): string {
 }
 
 /** What differs from one content to another, in the order of the newer one, then what is gone. */
-export function differences(from: Content | undefined, to: Content): Difference[] {
+export function differences(from: Content | undefined, to: Content | undefined): Difference[] {
   const before = new Map(itemsOf(from ?? {}).map((item) => [item.key, item]));
   const result: Difference[] = [];
-  const after = itemsOf(to);
+  const after = itemsOf(to ?? {});
   for (const item of after) {
     const old = before.get(item.key);
     before.delete(item.key);

@@ -1,4 +1,5 @@
 /** A rollout as lanes: each batch a lane, each of its devices a cell. */
+import { parseName, shownName } from '@/lib/name';
 import type { Batch, BatchDevice, Gate, Phase, Rollout, Tagged, Wait } from './types';
 
 /** What a cell looks like: several phases look alike, since they mean the same to whoever looks. */
@@ -91,12 +92,12 @@ export function isOfDevice(wait: Wait): boolean {
 
 function cellOf(device: BatchDevice, waits: Map<string, Wait>): Cell {
   const phase = phaseOf(device.phase);
-  const cell: Cell = { device: device.name, phase, tone: toneOf(phase) };
+  const cell: Cell = { device: shownName(parseName(device.name)), phase, tone: toneOf(phase) };
   if (device.revision != null) cell.revision = device.revision;
   if (device.since) cell.since = device.since;
   if (device.step) cell.step = device.step;
   if (device.problem) cell.problem = device.problem;
-  const wait = waits.get(device.name);
+  const wait = waits.get(shownName(parseName(device.name)));
   if (wait) cell.wait = wait;
   return cell;
 }
@@ -110,7 +111,7 @@ function stateOf(counts: Record<Tone, number>, size: number, isLast: boolean, so
 
 /** The lanes of the newest revision's batches, in their order. */
 export function lanesOf(rollout: Pick<Rollout, 'batches' | 'waits' | 'gates'>): Lane[] {
-  const waits = new Map(rollout.waits.filter(isOfDevice).map((wait) => [targetName(wait.target), wait]));
+  const waits = new Map(rollout.waits.filter(isOfDevice).map((wait) => [shownName(parseName(targetName(wait.target))), wait]));
   const soak = rollout.waits.find((wait) => waitKind(wait) === 'Soak');
   const last = rollout.batches.length - 1;
   return rollout.batches.map((batch: Batch, index) => {
@@ -182,7 +183,7 @@ export function consequencesOfUndo(rollout: Pick<Rollout, 'history' | 'batches'>
   const touched = rollout.batches
     .flatMap((batch) => batch.devices)
     .filter((device) => ['applying', 'applied', 'rebooting', 'failed'].includes(phaseOf(device.phase)))
-    .map((device) => device.name);
+    .map((device) => shownName(parseName(device.name)));
   return { from: current.number, to: stable.number, devices: [...new Set(touched)] };
 }
 

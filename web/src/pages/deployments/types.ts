@@ -54,7 +54,7 @@ export interface Gate {
 export interface Revision {
   number: number;
   digest: string;
-  content: Content;
+  content?: Content;
   commit: string;
   author?: string;
   signer?: string | null;

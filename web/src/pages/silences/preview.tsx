@@ -42,7 +42,7 @@ export function Preview({ spec, namespace }: { spec: SilenceSpec; namespace: str
           <ul className="silence-alerts">
             {read.data.alerts.slice(0, NAMED).map((alert) => (
               <li key={alert.id}>
-                <Severity value={alert.severity} bare /> <Name kind="Device" of={alert.device} /> <span>{visibleText(alert.summary)}</span>
+                {alert.severity && <Severity value={alert.severity} bare />} <Name kind="Device" of={alert.device} /> <span>{visibleText(alert.summary)}</span>
               </li>
             ))}
           </ul>
