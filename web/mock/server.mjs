@@ -1,7 +1,8 @@
 // A mock of the engine for writing pages: it answers /api/v1 from fixtures, in memory, on loopback. It proves nothing about the engine.
 //   admin / evenkeel may everything, viewer / evenkeel only looks. MOCK_FIRST=1: nobody is known yet. MOCK_DEVICES=100000: a large fleet.
 import { createServer } from 'node:http';
-import { COMMIT, ago, deployments, fleet, others, rollout } from './fleet.mjs';
+import { COMMIT, ago, deployments, fleet, others } from './fleet.mjs';
+import { backtest, living, notices } from './living.mjs';
 import { alertDetail, alerts, audit, changes, line, lines, probes, proof, samples, senders, seriesOf, templates } from './watch.mjs';
 
 const PORT = Number(process.env.MOCK_PORT ?? 4200);
@@ -79,7 +80,7 @@ function listed(plural, query) {
     return (one) => !wanted || wanted.includes(read(one));
   };
   const filters = [among('health', SORTS.health), among('type', SORTS.type), among('update', SORTS.update)];
-  let found = objects[plural].filter((one) => {
+  let found = (plural === 'deployments' ? alive.all() : objects[plural]).filter((one) => {
     const labels = one.metadata.labels ?? {};
     const words = `${nameOf(one)} ${one.spec.address ?? ''} ${Object.entries(labels).join(' ')}`.toLowerCase();
     return filters.every((fits) => fits(one)) && q.every((word) => words.includes(word)) && matches(query.get('labelSelector') ?? '', labels);
@@ -135,9 +136,9 @@ const ROUTES = [
     const all = query.getAll('series').map((series) => samples(called(devices, ns, name), series, Number(query.get('from')), Number(query.get('to')), Number(query.get('points') ?? 300)));
     return all.length === 1 ? all[0] : { items: all };
   }],
-  ['GET', '/rollouts/:ns/:name', ({ name }) => rollout(name, devices) ?? (() => { throw new No(404, 'never rolled out'); })()],
+  ['GET', '/rollouts/:ns/:name', ({ name }) => alive.rollout(name) ?? (() => { throw new No(404, 'never rolled out'); })()],
   ['GET', '/deployments/:ns/:name/explain', ({ name }) => ({ text: `deployment/${name}: ${deployments.find((one) => one.metadata.name === name)?.status.waitingOn || 'nothing waits'}\n` })],
-  ['POST', '/deployments/:ns/:name/:verb', ({ name, verb }) => { announce('Rollout', name); return { message: `deployment/${name}: ${verb} is taken` }; }],
+  ['POST', '/deployments/:ns/:name/:verb', ({ name, verb, given, me }) => { const [status, said] = alive.act(name, verb, given, me.name); if (status !== 200) throw new No(status, said); return { message: said }; }],
   ['GET', '/plans', () => ({ revision: { commit: COMMIT }, inFlight: [{ deployment: 'nginx', device: 'web-ams1-02', step: 'install', phase: 'applying', since: ago(12) }], deferred: [] })],
   ['GET', '/plans/preview', ({ query }) => ({ revision: { commit: query.get('revision') ?? COMMIT, author: 'Mei Lin' }, reach: { removed: ['device/app-fra1-01'], changed: ['device/web-ams1-01', 'device/web-ams1-02'], added: [] }, tooFar: null, findings: [], outlook: { steps: [] } })],
   ['GET', '/source', () => source],
@@ -152,8 +153,8 @@ const ROUTES = [
   ['POST', '/alerts/:id/acknowledge', ({ id, given, me }) => { const found = alerts.find((one) => one.id === id); found.acknowledged = { by: me.name, at: new Date().toISOString(), until: given.until, comment: given.comment }; announce('Alert', id); return { message: 'acknowledged' }; }],
   ['DELETE', '/alerts/:id/acknowledge', ({ id }) => { alerts.find((one) => one.id === id).acknowledged = null; announce('Alert', id); return { message: 'not acknowledged any more' }; }],
   ['POST', '/silences/preview', ({ given }) => ({ alerts: alerts.filter((one) => one.state === 'firing' && Object.entries(given.matchLabels ?? {}).every(([key, value]) => one.labels[key] === value)), devices: devices.filter((one) => Object.entries(given.matchLabels ?? {}).every(([key, value]) => one.metadata.labels[key] === value)).length })],
-  ['POST', '/backtest', () => ({ selected: 12, devices: [{ device: 'web-ams1-04', firings: [{ from: ago(86400 * 3), to: ago(86400 * 3 - 900), value: 0.93, inRollouts: 1 }, { from: ago(1200), to: null, value: 0.94, inRollouts: 0 }], more: 0, fired: 2400, inRollouts: 300, unknown: 60, reason: '', cut: false }, { device: 'web-ams1-02', firings: [], more: 0, fired: 0, inRollouts: 0, unknown: 0, reason: '', cut: false }], readings: 86400, notKept: [], asOfToday: [], from: ago(86400 * 30), to: ago(0) })],
-  ['GET', '/notices', () => ({ items: [{ id: 'n1', receiver: 'night-shift', reason: 'firing', state: 'dead', at: ago(8000), tries: 8, problem: '402 Payment Required', alerts: ['a1f09c3e'] }, { id: 'n2', receiver: 'oncall', reason: 'firing', state: 'said', at: ago(860), tries: 1, problem: '', alerts: ['b27d11aa'] }] })],
+  ['POST', '/backtest', ({ given }) => backtest(given, devices)],
+  ['GET', '/notices', ({ query }) => ({ items: notices.filter((one) => !query.get('dead') || one.isDead), total: notices.length })],
   ['POST', '/receivers/:ns/:name/test', ({ name }) => { if (name === 'night-shift') throw new No(409, 'the gateway answers 402 Payment Required'); return { message: `${name} was told, and took it` }; }],
   ['GET', '/logs', ({ query }) => page(loglines(query), query)],
   ['GET', '/logs/templates', ({ query }) => page(templates.filter((one) => !query.get('new') || one.is.includes('new')), query)],
@@ -184,7 +185,7 @@ const ROUTES = [
   ...Object.keys(objects).flatMap((plural) => [
     ['GET', `/${plural}`, ({ query }) => listed(plural, query)],
     ['POST', `/${plural}`, ({ given, query }) => written(plural, given, query)],
-    ['GET', `/${plural}/:ns/:name`, ({ ns, name }) => called(objects[plural], ns, name)],
+    ['GET', `/${plural}/:ns/:name`, ({ ns, name }) => (plural === 'deployments' ? alive.status : (one) => one)(called(objects[plural], ns, name))],
     ['PUT', `/${plural}/:ns/:name`, ({ given, query }) => written(plural, given, query)],
     ['PATCH', `/${plural}/:ns/:name`, ({ name, given, query }) => written(plural, { metadata: { name }, ...given }, query)],
     ['DELETE', `/${plural}/:ns/:name`, ({ name, query }) => written(plural, { metadata: { name } }, query)],
@@ -290,6 +291,7 @@ createServer((request, response) => {
     });
 }).listen(PORT, '127.0.0.1', () => console.log(`mock of the engine at http://127.0.0.1:${PORT}/api/v1 (admin / evenkeel, viewer / evenkeel)`));
 
+const alive = living(devices, deployments, (kind, name) => announce(kind, name));
 // Something changes from time to time.
 setInterval(() => announce('Device', 'web-ams1-02'), 9000);
 setInterval(() => announce('Rollout', 'nginx'), 13000);
