@@ -28,7 +28,7 @@ describe('a sentence', () => {
     expect(plain(entry({ actor, outcome: 'failed' }), 'en')).toBe('Evenkeel failed to update device/web-01');
     expect(plain(entry({ actor, outcome: 'failed' }), 'zh')).toBe('Evenkeel 未能更新 device/web-01');
     expect(plain(entry({ verb: 'pause', target: 'deployment/nginx', outcome: 'refused' }), 'en')).toBe(
-      'Ada <ada@example.com> was not allowed to pause deployment/nginx',
+      'Ada <ada@example.com> wanted to pause deployment/nginx, which was refused',
     );
   });
 
@@ -37,7 +37,10 @@ describe('a sentence', () => {
   });
 
   it('stands verbs and outcomes that it does not know', () => {
-    expect(plain(entry({ verb: 'polish', outcome: 'odd' }), 'en')).toBe('Ada <ada@example.com> did “polish” to device/web-01');
+    expect(plain(entry({ verb: 'polish' }), 'en')).toBe('Ada <ada@example.com> did “polish” to device/web-01');
+    // What came of it is not known: it is not said to be done.
+    expect(plain(entry({ verb: 'polish', outcome: 'odd' }), 'en')).toBe('Ada <ada@example.com>: do “polish” to device/web-01');
+    expect(plain(entry({ outcome: 'constructor' }), 'en')).toBe('Ada <ada@example.com>: update device/web-01');
     for (const verb of ['constructor', '__proto__', 'toString']) expect(plain(entry({ verb }), 'en')).toContain(`“${verb}”`);
   });
 

@@ -46,18 +46,21 @@ const VERBS: Readonly<Record<string, Words>> = {
   look: { en: ['look at {target} now', 'asked for a look at {target}'], zh: '立即检查 {target}' },
   sync: { en: ['check the source now', 'asked for a check of the source'], zh: '立即检查配置来源' },
   'sign-in': { en: ['sign in as {target}', 'signed in as {target}'], zh: '以 {target} 登录' },
-  'sign-out': { en: ['sign out', 'signed out'], zh: '退出登录' },
-  disable: { en: ['disable {target}', 'disabled {target}'], zh: '停用 {target}' },
-  enable: { en: ['enable {target}', 'enabled {target}'], zh: '启用 {target}' },
-  revoke: { en: ['revoke {target}', 'revoked {target}'], zh: '吊销 {target}' },
-  lock: { en: ['lock {target}', 'locked {target}'], zh: '锁定 {target}' },
+  'sign-out': { en: ['sign out {target}', 'signed out {target}'], zh: '退出 {target} 的登录' },
+  add: { en: ['add {target}', 'added {target}'], zh: '添加 {target}' },
+  invite: { en: ['invite {target}', 'invited {target}'], zh: '邀请 {target}' },
+  'set-password': { en: ['set the password of {target}', 'set the password of {target}'], zh: '设置 {target} 的密码' },
+  'make-token': { en: ['make a token for {target}', 'made a token for {target}'], zh: '为 {target} 创建令牌' },
+  'revoke-token': { en: ['revoke a token of {target}', 'revoked a token of {target}'], zh: '吊销 {target} 的令牌' },
 };
 
 const AROUND = text({
   begun: ['{who} begins to {did}', '{who} 开始{did}'],
   done: ['{who} {did}', '{who} 已{did}'],
   failed: ['{who} failed to {did}', '{who} 未能{did}'],
-  refused: ['{who} was not allowed to {did}', '{who} 无权{did}，已拒绝'],
+  refused: ['{who} wanted to {did}, which was refused', '{who} 请求{did}，被拒绝'],
+  other3: ['{who}: {did}', '{who}：{did}'],
+  signIn: ['A sign-in as {target} was refused', '以 {target} 登录被拒绝'],
   unit: [' for {unit}', '（{unit}）'],
   other: ['do “{verb}” to {target}', '对 {target} 执行“{verb}”'],
   otherDone: ['did “{verb}” to {target}', '对 {target} 执行“{verb}”'],
@@ -66,13 +69,15 @@ const AROUND = text({
 
 const ENGINE = text({ name: ['Evenkeel', 'Evenkeel'] });
 
+const OUTCOMES = ['begun', 'done', 'failed', 'refused'] as const;
+
 /** What is not words. Texts of an entry are put in after the split, so that none of them can bring a mark in. */
 const SPLIT = /(\{(?:who|target|unit|verb)\})/;
 
 /** The sentence, in parts. */
 export function sentence(entry: Entry, language: Language): Part[] {
   const at = language === 'zh' ? 1 : 0;
-  const outcome = entry.outcome in AROUND ? (entry.outcome as 'begun' | 'done' | 'failed' | 'refused') : 'done';
+  const outcome = OUTCOMES.find((known) => known === entry.outcome) ?? 'other3';
   const words = Object.hasOwn(VERBS, entry.verb) ? VERBS[entry.verb] : undefined;
   const isPast = outcome === 'done';
   const did = words
@@ -82,7 +87,8 @@ export function sentence(entry: Entry, language: Language): Part[] {
     : AROUND[isPast ? 'otherDone' : 'other'][at];
   const hasUnit = entry.unit !== undefined && entry.unit !== '' && entry.unit !== entry.target;
   // Of our own words only: what an entry says is put in below, and is not searched for braces.
-  const whole = fill(AROUND[outcome][at], { did }) + (hasUnit ? AROUND.unit[at] : '');
+  const isSignIn = entry.verb === 'sign-in' && outcome === 'refused';
+  const whole = isSignIn ? AROUND.signIn[at] : fill(AROUND[outcome][at], { did }) + (hasUnit ? AROUND.unit[at] : '');
   return whole
     .split(SPLIT)
     .map((piece): Part => {

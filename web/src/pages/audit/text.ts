@@ -5,7 +5,7 @@ export default text({
   about: ['Each act is written before it is done and again with what came of it. Nothing in it can be changed without it showing.', '每项操作在执行前记录一次，结束后再记录结果。任何改动都会被发现。'],
   q: ['Words in the entry', '条目中的文字'],
   target: ['About, such as device/web-01', '对象，例如 device/web-01'],
-  actor: ['Who', '操作者'],
+  actor: ['Who, exactly', '操作者（完整名称）'],
   range: ['Until', '截至'],
   rangeHint: ['Entries from this instant back', '从此时刻往前的条目'],
   clear: ['Clear filters', '清除筛选'],

@@ -72,7 +72,7 @@ function Words({ value, onSet }: { value: string; onSet: (words: string) => void
       aria-label={t('search')}
       placeholder={t('search')}
       value={typed}
-      maxLength={1000}
+      maxLength={500}
       allowClear
       spellCheck={false}
       onChange={(event) => setTyped(event.target.value)}

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, type PointerEvent, useMemo, useState } from 'react';
+import { type KeyboardEvent, type PointerEvent, type ReactNode, useMemo, useState } from 'react';
 import { useText } from '@/i18n/language';
 import { clock } from '@/lib/time';
 import { useSize } from '../text/size';
@@ -10,10 +10,10 @@ import texts from './text';
 const HEIGHT = 72;
 const DAY = 86_400_000;
 
-type Props = { buckets: Bucket[]; from: number; to: number; isWaiting: boolean; onChoose: (range: Range) => void };
+type Props = { buckets: Bucket[]; from: number; to: number; isWaiting: boolean; onChoose: (range: Range) => void; extra?: ReactNode };
 
 /** Lines over time by how grave they are. A part is chosen by dragging, or by keys. */
-export function Histogram({ buckets, from, to, isWaiting, onChoose }: Props) {
+export function Histogram({ buckets, from, to, isWaiting, onChoose, extra }: Props) {
   const t = useText(texts);
   const [ref, { width }] = useSize<HTMLDivElement>();
   const { bars: shown, most } = useMemo(() => bars(buckets, to), [buckets, to]);
@@ -57,6 +57,7 @@ export function Histogram({ buckets, from, to, isWaiting, onChoose }: Props) {
         <span className={css.keyWarning}>{t('warnings')} <b className="ek-num">{total.warning}</b></span>
         <span className={css.keyOther}>{t('others')} <b className="ek-num">{total.other}</b></span>
         <span className={css.readout} aria-live="polite">{readout}</span>
+        {extra}
       </div>
       <svg
         role="application"

@@ -78,7 +78,7 @@ export function Kinds() {
     { title: t('lastSeen'), dataIndex: 'last', width: 120, sorter: (a, b) => Number(a.last) - Number(b.last), render: (at: number) => <Time at={at} relative /> },
   ];
   return (
-    <>
+    <div className={css.view}>
       <Bar filters={filters} onSet={set} only="device" />
       <Part flush>
         <Fetched of={kinds} lines={8}>
@@ -120,6 +120,6 @@ export function Kinds() {
           }}
         </Fetched>
       </Part>
-    </>
+    </div>
   );
 }

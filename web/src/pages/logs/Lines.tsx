@@ -26,7 +26,7 @@ export function Lines() {
   const [live, setLive] = useParam('live');
   const [wrap, setWrap] = useParam('wrap');
   return (
-    <>
+    <div className={css.view}>
       <Bar
         filters={filters}
         onSet={set}
@@ -45,7 +45,7 @@ export function Lines() {
         }
       />
       {live ? <TailView filters={filters} onSet={set} wrap={wrap !== ''} onEnd={() => setLive('')} /> : <Found key={JSON.stringify(filters)} wrap={wrap !== ''} />}
-    </>
+    </div>
   );
 }
 
@@ -57,19 +57,24 @@ function Found({ wrap }: { wrap: boolean }) {
   const { from, to } = useMemo(() => ends(filters.range, askedAt), [filters.range, askedAt]);
   const query = { ...asked(filters), since: new Date(from).toISOString(), until: new Date(to).toISOString() };
   const lines = useList<LogLine>('/logs', query, { limit: 200 });
-  const histogram = useGet<{ buckets: Bucket[] }>('/logs/histogram', { ...query, buckets: BUCKETS });
+  const histogram = useGet<{ buckets: Bucket[]; complete?: boolean }>('/logs/histogram', { ...query, buckets: BUCKETS });
   const isEmpty = lines.data !== undefined && lines.items.length === 0;
   return (
     <>
-      <Part
-        title={t('histogram')}
-        extra={
-          <Button size="small" type="text" icon={<ReloadOutlined />} loading={lines.isFetching && !lines.isFetchingNextPage} onClick={() => setAskedAt(Date.now())}>
-            {t('refresh')}
-          </Button>
-        }
-      >
-        <Histogram buckets={histogram.data?.buckets ?? []} from={from} to={to} isWaiting={histogram.isPending} onChoose={(range) => set({ range })} />
+      <Part className={css.chart ?? ''}>
+        <Histogram
+          buckets={histogram.data?.buckets ?? []}
+          from={from}
+          to={to}
+          isWaiting={histogram.isPending}
+          onChoose={(range) => set({ range })}
+          extra={
+            <Button size="small" type="text" icon={<ReloadOutlined />} loading={lines.isFetching && !lines.isFetchingNextPage} onClick={() => setAskedAt(Date.now())}>
+              {t('refresh')}
+            </Button>
+          }
+        />
+        {histogram.data?.complete === false && <p className={css.cut}>{t('incomplete')}</p>}
         {histogram.error && !lines.error && <Problem error={histogram.error} retry={() => void histogram.refetch()} />}
       </Part>
       <Part flush>

@@ -20,7 +20,7 @@ export function SendersView() {
   return (
     <Fetched of={given}>
       {({ senders, forgotten, journals }) => (
-        <>
+        <div className={css.view}>
           <Part
             title={t('unknownTitle')}
             flush
@@ -32,7 +32,7 @@ export function SendersView() {
           <Part title={t('journals')} flush>
             {Object.keys(journals ?? {}).length === 0 ? <Nothing title={t('noJournals')} hint={t('noJournalsHint')} /> : <Journals journals={journals} />}
           </Part>
-        </>
+        </div>
       )}
     </Fetched>
   );

@@ -6,6 +6,9 @@ import { type Range, rangeOf, rangeParams } from './range';
 /** What is looked for; all of it is in the address. */
 export type Filters = { q: string; device: string; severity: string; program: string; template: string; unknown: string; range: Range };
 
+/** Stands for senders that are no device. */
+const NOBODY = '-';
+
 const WORDS = ['q', 'device', 'severity', 'program', 'template', 'unknown'] as const;
 
 /** The filters, and how to set some of them. */
@@ -36,7 +39,7 @@ export function useFilters(): [Filters, (next: Partial<Filters> & { view?: strin
 
 /** What the server is asked for, but for the range. */
 export function asked({ q, device, severity, program, template, unknown }: Filters): Query {
-  return { q, device, severity, program, template, unknown };
+  return { q, device: unknown === '' ? device : NOBODY, severity, program, template };
 }
 
 /** Whether anything but the range narrows it. */

@@ -41,7 +41,7 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
         if (gathered.length > MOST) gathered.shift();
       });
       // The server says how many it left out because this reader was too slow.
-      source.addEventListener('left', (event: MessageEvent<string>) => {
+      source.addEventListener('leftOut', (event: MessageEvent<string>) => {
         leftOut += leftIn(event.data);
       });
     };
@@ -73,9 +73,7 @@ function parse(data: string): LogLine | undefined {
 function leftIn(data: string): number {
   try {
     const said: unknown = JSON.parse(data);
-    if (typeof said === 'number') return said;
-    const count = typeof said === 'object' && said !== null ? Object.values(said)[0] : 0;
-    return typeof count === 'number' && Number.isFinite(count) ? count : 0;
+    return typeof said === 'object' && said !== null && 'lines' in said && typeof said.lines === 'number' ? said.lines : 0;
   } catch {
     return 0;
   }

@@ -64,6 +64,7 @@ export default text({
   others: ['Others', '其他'],
   bar: ['{from} – {to}: {error} errors, {warning} warnings, {other} others', '{from} – {to}：错误 {error}，警告 {warning}，其他 {other}'],
   zoomOut: ['Back to the last hour', '返回最近一小时'],
+  incomplete: ['Too many lines to count them all: the oldest parts lack some. Narrow the range or the filters.', '日志过多，未能全部计数：较早时段的数量偏少。请缩小时间范围或增加筛选条件。'],
   last: ['Last {span}', '最近 {span}'],
   tailLive: ['Live: lines appear as they come', '实时：新日志会自动显示'],
   tailConnecting: ['Connecting…', '连接中…'],

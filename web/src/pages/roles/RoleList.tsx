@@ -27,7 +27,7 @@ export function RoleList({ roles, onEdit }: { roles: Role[]; onEdit: (role: Role
       }}
       columns={[
         {
-          title: t('roles'),
+          title: t('role'),
           width: 200,
           render: (_, role) => (
             <>

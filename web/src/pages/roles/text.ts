@@ -5,6 +5,7 @@ export default text({
   about: ['Nothing is allowed that no Role allows; what several allow adds up.', '未被任何角色允许的操作一律禁止；多个角色的权限叠加。'],
   matrix: ['Who may what', '权限矩阵'],
   roles: ['Roles', '角色'],
+  role: ['Role', '角色'],
   who: ['Who', '主体'],
   group: ['Group', '组'],
   user: ['User', '用户'],

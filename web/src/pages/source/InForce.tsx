@@ -21,7 +21,7 @@ export function InForce({ view }: { view: SourceView }) {
       {view.problem && <Alert type="error" showIcon title={t('problem')} description={<><p><Said text={view.problem} lines /></p><p>{t('problemHint')}</p></>} className={css.alert} />}
       <dl className={css.facts}>
         <div className={css.main}>
-          <dt>{t('inForce')}</dt>
+          <dt>{t('commit')}</dt>
           <dd>
             {view.inForce ? (
               <Typography.Text code copyable={{ text: view.inForce, tooltips: [t('copyCommit')] }} className={css.commit}>

@@ -1,11 +1,12 @@
 import { ClockCircleOutlined, CloseCircleFilled, LogoutOutlined, PlusOutlined } from '@ant-design/icons';
-import { Button, Popconfirm, Table, Tag } from 'antd';
+import { Button, Popconfirm, Segmented, Table, Tag } from 'antd';
 import { useState } from 'react';
 import { useDeed, useGet } from '@/api/query';
 import { useSession } from '@/api/session';
 import type { ApiToken, List } from '@/api/types';
 import { Fetched, Nothing, Page, Part, Sign, Time, useNow } from '@/components';
 import { useText } from '@/i18n/language';
+import { useParam } from '@/lib/address';
 import PasswordForm from '@/layout/PasswordForm';
 import { Said } from '../text/Said';
 import { NewToken } from './NewToken';
@@ -19,7 +20,9 @@ export default function Tokens() {
   const t = useText(texts);
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState<ApiToken>();
-  const tokens = useGet<List<ApiToken>>('/tokens', { limit: 1000 });
+  const { user } = useSession();
+  const [whose, setWhose] = useParam('of', 'me');
+  const tokens = useGet<List<ApiToken>>('/tokens', user?.isAdmin && whose === 'all' ? {} : { user: user?.name });
   const add = (
     <Button type="primary" icon={<PlusOutlined />} onClick={() => setMaking(true)}>
       {t('add')}
@@ -27,7 +30,11 @@ export default function Tokens() {
   );
   return (
     <Page title={t('title')} about={t('about')} actions={add}>
-      <Part title={t('tokens')} flush>
+      <Part
+        title={t('tokens')}
+        flush
+        extra={user?.isAdmin && <Segmented size="small" value={whose} onChange={setWhose} options={[{ value: 'me', label: t('mine') }, { value: 'all', label: t('everybodys') }]} />}
+      >
         <Fetched of={tokens}>
           {({ items }) => (items.length === 0 ? <Nothing title={t('none')} hint={t('noneHint')} action={add} /> : <Mine tokens={items} />)}
         </Fetched>

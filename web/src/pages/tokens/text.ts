@@ -5,6 +5,8 @@ export default text({
   about: ['API tokens let scripts act as you, with no more than you may and no more than you give them.', 'API 令牌让脚本以您的身份操作，权限不会超过您本人，也不会超过您授予它的范围。'],
   tokens: ['API tokens', 'API 令牌'],
   add: ['New token', '新建令牌'],
+  mine: ['Mine', '我的'],
+  everybodys: ['Everybody’s', '所有人的'],
   name: ['Name', '名称'],
   nameHint: ['What it is for, such as “ci deploys”', '用途，例如“CI 部署”'],
   nameNeeded: ['Give it a name, so that you know later which one to revoke', '请填写名称，以便日后辨认应吊销哪一个'],

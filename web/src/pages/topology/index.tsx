@@ -57,7 +57,7 @@ function Shown({ given }: { given: Topology }) {
   };
   if (model.places.size === 0) return <Nothing title={t('empty')} hint={t('emptyHint')} />;
   return (
-    <>
+    <div className={model.cut.size > 0 ? `${css.view} ${css.withCut}` : css.view}>
       <Cut model={model} onShow={(id) => setSought({ id, at: Date.now() })} />
       <search className={css.bar}>
         <Input.Search className={css.words} aria-label={t('filter')} placeholder={t('filter')} value={q} allowClear onChange={(event) => setQ(event.target.value)} />
@@ -88,7 +88,7 @@ function Shown({ given }: { given: Topology }) {
       ) : (
         <Paper model={model} sites={sites} sought={sought} onOpen={(id, isOpen) => setOpen(new Map(open).set(id, isOpen))} />
       )}
-    </>
+    </div>
   );
 }
 

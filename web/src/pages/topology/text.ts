@@ -20,7 +20,7 @@ export default text({
   behind: ['{n} behind it', '其后 {n} 台'],
   cutTitle: ['{root} is dead: {n|device|devices} behind it cannot be reached', '{root} 已失联：其后 {n} 台设备不可达'],
   cutShow: ['Show it', '定位'],
-  hidden: ['{n|device|devices} you may not see', '{n} 台设备您无权查看'],
+  hidden: ['{n|device is|devices are} left out: too many for one picture', '设备过多，有 {n} 台未显示'],
   open: ['Open', '展开'],
   close: ['Close', '收起'],
   expandAll: ['Open all', '全部展开'],

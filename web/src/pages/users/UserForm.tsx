@@ -2,10 +2,10 @@ import { Form, Input, Modal, Radio, Select } from 'antd';
 import { useState } from 'react';
 import { deedKey } from '@/api/http';
 import { useDeed } from '@/api/query';
-import type { User } from '@/api/types';
 import { Problem } from '@/components';
 import { useText } from '@/i18n/language';
 import { SHORTEST } from '@/layout/PasswordForm';
+import type { ListedUser } from './model';
 import texts from './text';
 
 type Fields = { name: string; displayName?: string; email?: string; groups?: string[]; how: 'invite' | 'password'; password?: string };
@@ -14,12 +14,12 @@ type Fields = { name: string; displayName?: string; email?: string; groups?: str
 const NAME = /^[\w.@+-]{1,64}$/;
 
 /** Makes a user, or changes one. */
-export function UserForm({ user, onClose, onDone }: { user: User | undefined; onClose: () => void; onDone: (done: User | undefined) => void }) {
+export function UserForm({ user, onClose, onDone }: { user: ListedUser | undefined; onClose: () => void; onDone: (done: ListedUser | undefined) => void }) {
   const t = useText(texts);
   const [form] = Form.useForm<Fields>();
   const how = Form.useWatch('how', form) ?? 'invite';
   const [key] = useState(deedKey);
-  const deed = useDeed<User | undefined>({ quiet: true, renews: ['/users'], onDone, said: (done) => t(user ? 'changed' : 'made', { name: user?.name ?? done?.name ?? '' }) });
+  const deed = useDeed<ListedUser | undefined>({ quiet: true, renews: ['/users'], onDone, said: (done) => t(user ? 'changed' : 'made', { name: user?.name ?? done?.name ?? '' }) });
   const send = ({ name, displayName = '', email = '', groups = [], how, password }: Fields): void => {
     const shared = { displayName: displayName.trim(), email: email.trim(), groups };
     if (user) deed.mutate({ method: 'PATCH', path: `/users/${encodeURIComponent(user.name)}`, body: shared });
@@ -35,7 +35,7 @@ export function UserForm({ user, onClose, onDone }: { user: User | undefined; on
       cancelText={t('cancel')}
       confirmLoading={deed.isPending}
     >
-      <Form<Fields> form={form} layout="vertical" requiredMark={false} initialValues={{ ...user, how: 'invite' }} onFinish={send}>
+      <Form<Fields> form={form} layout="vertical" requiredMark={false} initialValues={{ ...user, groups: user?.storedGroups ?? user?.groups, how: 'invite' }} onFinish={send}>
         {deed.error && <Problem error={deed.error} />}
         {!user && (
           <Form.Item name="name" label={t('name')} extra={t('nameHint')} rules={[{ required: true, pattern: NAME, message: t('nameBad') }]}>

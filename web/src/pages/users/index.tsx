@@ -1,14 +1,15 @@
-import { CheckCircleFilled, CrownOutlined, LockFilled, PlusOutlined, StopOutlined } from '@ant-design/icons';
+import { CheckCircleFilled, CrownOutlined, LockFilled, MailOutlined, PlusOutlined, StopOutlined } from '@ant-design/icons';
 import { Alert, Button, Input, Modal, Popconfirm, Table, Tag, Tooltip } from 'antd';
 import { useState } from 'react';
 import { useDeed, useGet } from '@/api/query';
 import { useSession } from '@/api/session';
-import type { List, User } from '@/api/types';
+import type { List } from '@/api/types';
 import { Fetched, Nothing, Page, Part, Sign, Time, useNow } from '@/components';
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { Said } from '../text/Said';
 import { Copied } from '../tokens/Secret';
+import type { ListedUser } from './model';
 import { UserForm } from './UserForm';
 import texts from './text';
 import css from './users.module.css';
@@ -21,9 +22,9 @@ export default function Users() {
   const t = useText(texts);
   const { user } = useSession();
   const [q, setQ] = useParam('q');
-  const [edited, setEdited] = useState<User | 'new'>();
-  const [made, setMade] = useState<User>();
-  const users = useGet<List<User>>('/users', { limit: MOST }, { enabled: user?.isAdmin === true });
+  const [edited, setEdited] = useState<ListedUser | 'new'>();
+  const [made, setMade] = useState<ListedUser>();
+  const users = useGet<List<ListedUser>>('/users', { limit: MOST }, { enabled: user?.isAdmin === true });
   if (!user?.isAdmin) {
     return <Page title={t('title')}><Nothing title={t('only')} hint={t('onlyHint')} /></Page>;
   }
@@ -34,7 +35,7 @@ export default function Users() {
           {({ items }) => {
             const words = q.trim().toLowerCase();
             const shown = items.filter(({ name, displayName, email, groups }) => [name, displayName, email, ...groups].some((text) => text?.toLowerCase().includes(words)));
-            return shown.length === 0 ? <Nothing title={t(items.length === 0 ? 'none' : 'noFit')} /> : <All users={shown} me={user.name} onEdit={setEdited} />;
+            return shown.length === 0 ? <Nothing title={t(items.length === 0 ? 'none' : 'noFit')} /> : <All users={shown} me={user.name} onEdit={setEdited} onInvited={setMade} />;
           }}
         </Fetched>
       </Part>
@@ -53,15 +54,15 @@ export default function Users() {
   );
 }
 
-function All({ users, me, onEdit }: { users: User[]; me: string; onEdit: (user: User) => void }) {
+function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string; onEdit: (user: ListedUser) => void; onInvited: (user: ListedUser) => void }) {
   const t = useText(texts);
   const now = useNow();
   return (
-    <Table<User>
+    <Table<ListedUser>
       size="small"
       rowKey="name"
       dataSource={users}
-      scroll={{ x: 1060 }}
+      scroll={{ x: 1120 }}
       pagination={users.length > 100 ? { pageSize: 100, showSizeChanger: false, size: 'small' } : false}
       columns={[
         {
@@ -81,13 +82,13 @@ function All({ users, me, onEdit }: { users: User[]; me: string; onEdit: (user: 
         { title: t('lastSignIn'), width: 130, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
         { title: t('sessions'), dataIndex: 'sessions', width: 90, align: 'right', className: 'ek-num' },
         { title: t('tokens'), dataIndex: 'tokens', width: 80, align: 'right', className: 'ek-num' },
-        { title: '', width: 220, align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} /> },
+        { title: '', width: 290, align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
       ]}
     />
   );
 }
 
-function State({ user, now }: { user: User; now: number }) {
+function State({ user, now }: { user: ListedUser; now: number }) {
   const t = useText(texts);
   if (user.disabled) return <Sign tone="calm" sign={<StopOutlined />}>{t('disabled')}</Sign>;
   if (user.lockedUntil && Date.parse(user.lockedUntil) > now) {
@@ -97,17 +98,20 @@ function State({ user, now }: { user: User; now: number }) {
       </Tooltip>
     );
   }
+  if (user.invited) return <Sign tone="busy" sign={<MailOutlined />}>{t('invited')}</Sign>;
   return <Sign tone="good" sign={<CheckCircleFilled />}>{t('active')}</Sign>;
 }
 
 /** What can be done to a user. Nobody can lock themselves out. */
-function Deeds({ user, isMe, onEdit }: { user: User; isMe: boolean; onEdit: () => void }) {
+function Deeds({ user, isMe, onEdit, onInvited }: { user: ListedUser; isMe: boolean; onEdit: () => void; onInvited: (user: ListedUser) => void }) {
   const t = useText(texts);
   const path = `/users/${encodeURIComponent(user.name)}`;
   const change = useDeed({ renews: ['/users'], said: () => t('changed', { name: user.name }) });
+  const invite = useDeed<{ invitation?: string }>({ renews: ['/users'], onDone: ({ invitation }) => invitation && onInvited({ ...user, invitation }) });
   const remove = useDeed({ renews: ['/users'], said: () => t('removed', { name: user.name }) });
   return (
     <span className={css.deeds}>
+      {user.invited && <Button size="small" loading={invite.isPending} onClick={() => invite.mutate({ path: `${path}/invitation` })}>{t('inviteAgain')}</Button>}
       <Button size="small" aria-label={t('editUser', { name: user.name })} onClick={onEdit}>{t('edit')}</Button>
       {isMe ? (
         <Tooltip title={t('yourself')}><Button size="small" aria-disabled="true" className="ek-cannot">{t('disable')}</Button></Tooltip>
@@ -130,7 +134,7 @@ function Deeds({ user, isMe, onEdit }: { user: User; isMe: boolean; onEdit: () =
 }
 
 /** The link with which somebody signs in for the first time. The token is behind the `#`: it reaches no server and no log. */
-function Invitation({ user, onClose }: { user: User; onClose: () => void }) {
+function Invitation({ user, onClose }: { user: ListedUser; onClose: () => void }) {
   const t = useText(texts);
   const link = `${window.location.origin}/sign-in#invitation=${encodeURIComponent(user.invitation ?? '')}&user=${encodeURIComponent(user.name)}`;
   return (

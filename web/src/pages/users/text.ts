@@ -13,6 +13,8 @@ export default text({
   active: ['Active', '正常'],
   disabled: ['Disabled', '已停用'],
   locked: ['Locked', '已锁定'],
+  invited: ['Invited', '已邀请'],
+  inviteAgain: ['New link', '重新生成链接'],
   lockedUntil: ['Too many wrong passwords; until', '密码错误次数过多，锁定至'],
   admin: ['Administrator', '管理员'],
   kind: ['Signs in by', '登录方式'],
