@@ -39,7 +39,7 @@ export default text({
   chart: ['What the rule looks at', '规则所用的指标'],
   noChart: ['The rule asks for nothing that is kept as a series.', '该规则未使用任何保存为时间序列的指标。'],
   expr: ['Expression', '表达式'],
-  explain: ['As `evenkeel alerts why` says it', '`evenkeel alerts why` 的输出'],
+  explain: ['In words', '文字说明'],
   acknowledge: ['Acknowledge', '确认'],
   unacknowledge: ['Take back the acknowledgement', '取消确认'],
   silence: ['Silence', '静默'],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { groupAlerts, quietUntil, shelfOf, shelve } from './grouping';
+import { countOf, groupAlerts, quietUntil, shelfOf, shelve } from './grouping';
 import type { Alert } from './types';
 
 let number = 0;
@@ -69,5 +69,6 @@ describe('shelves', () => {
     expect(quietUntil(silenced)).toBe('2026-11-26T14:00:00Z');
     expect(quietUntil(both)).toBeUndefined();
     expect(shelve([silenced]).suppressed).toHaveLength(1);
+    expect(countOf([alert('sw'), behind('c', 'sw'), silenced])).toBe(2);
   });
 });

@@ -96,6 +96,9 @@ export function shelve(alerts: Alert[]): Record<Shelf, Alert[]> {
   return shelves;
 }
 
+/** How many there are to look at: what is only behind a dead device counts with that one. */
+export const countOf = (alerts: Alert[]): number => alerts.filter((alert) => !isOnlyBehind(alert)).length;
+
 /** When an alert is said again, as far as that is known: the last of what keeps it quiet. */
 export function quietUntil(alert: Alert): string | undefined {
   const ends = alert.suppressed.map((one) => one.until);

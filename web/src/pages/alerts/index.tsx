@@ -10,7 +10,7 @@ import { fromAlert, type SilenceDraft } from '../silences/draft';
 import { Acknowledge } from './acknowledge';
 import { Banners } from './banners';
 import { Group } from './group';
-import { byUrgency, groupAlerts, type GroupBy, GROUPINGS, type Shelf, shelve } from './grouping';
+import { byUrgency, countOf, groupAlerts, type GroupBy, GROUPINGS, type Shelf, shelve } from './grouping';
 import type { RowActs } from './row';
 import texts from './text';
 import type { Alert, AlertList } from './types';
@@ -87,7 +87,7 @@ export default function Alerts() {
           key,
           label: (
             <span>
-              {t(key)} <Badge count={shelves[key].length} overflowCount={9999} color={key === 'firing' && shelves[key].length > 0 ? undefined : 'var(--ek-color-fill)'} className={`alert-badge alert-badge-${key}`} />
+              {t(key)} <Badge count={countOf(shelves[key])} overflowCount={9999} color={key === 'firing' && shelves[key].length > 0 ? undefined : 'var(--ek-color-fill)'} className={`alert-badge alert-badge-${key}`} />
             </span>
           ),
         }))}

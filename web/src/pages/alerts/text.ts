@@ -8,7 +8,7 @@ export default text({
   pending: ['Pending', '待触发'],
   suppressed: ['Suppressed', '已抑制'],
   resolved: ['Resolved', '已恢复'],
-  search: ['Search in summary, device, rule', '搜索摘要、设备或规则'],
+  search: ['Summary, device or rule', '搜索摘要、设备或规则'],
   rule: ['Rule', '规则'],
   device: ['Device', '设备'],
   severity: ['Severity', '级别'],

@@ -88,7 +88,7 @@ export function Undo({ named, rollout }: Props) {
               <p>{t('undoNone')}</p>
             ) : (
               <>
-                <p>{t('undoDevices', { n: means.devices.length, from: from.number, n2: t(means.devices.length === 1 ? 'is' : 'are') })}</p>
+                <p>{t('undoDevices', { n: means.devices.length, from: from.number })}</p>
                 <Devices names={means.devices} />
               </>
             )}

@@ -7,6 +7,7 @@ import { span } from '@/lib/time';
 import { summaryOf } from '../deployments/content';
 import { Result } from '../deployments/result';
 import type { Revision } from '../deployments/types';
+import { personOf } from '../text/person';
 import { visibleText } from '../text/visible';
 import { ContentDiff } from './content-diff';
 import texts from './text';
@@ -55,10 +56,10 @@ function useColumns(current: number | undefined, inForce: number | undefined): T
     {
       title: t('by'),
       key: 'author',
-      width: 200,
+      width: 150,
       render: (_, { author, signer }) => (
         <div className="dep-two">
-          <span className="history-cut">{visibleText(author ?? '') || '–'}</span>
+          <span className="history-cut" title={visibleText(author ?? '')}>{visibleText(personOf(author ?? '')) || '–'}</span>
           {signer && <span className="ek-dim history-cut">{t('signed', { key: visibleText(signer) })}</span>}
         </div>
       ),

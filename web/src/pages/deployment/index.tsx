@@ -6,9 +6,11 @@ import { Act, Fetched, Nothing, Page, Part, Phase, Problem, Time } from '@/compo
 import { DeleteDialog, type Doomed, EditDrawer, type Editing } from '@/components/object-editor';
 import { useText } from '@/i18n/language';
 import { type Named, pathOf, shownName } from '@/lib/name';
+import { summaryOf } from '../deployments/content';
 import { lanesOf } from '../deployments/lanes';
 import { Progress } from '../deployments/progress';
 import type { Deployment, Rollout } from '../deployments/types';
+import { personOf } from '../text/person';
 import { visibleText } from '../text/visible';
 import { Approve, PauseOrResume, Undo } from './acts';
 import { batchesOf, selectorOf, stalledBy, toCome } from './facts';
@@ -71,16 +73,18 @@ function Parts({ named, rollout, deployment }: { named: Named; rollout: Rollout;
   const spec = deployment?.spec;
   return (
     <>
-      <Part title={t('waitsTitle')} flush>
-        <Waits waits={rollout.waits} approve={<Approve named={named} rollout={rollout} />} />
-      </Part>
-      <Part title={current ? t('rollout', { n: current.number }) : t('rolloutNone')} flush>
+      <div className="dep-main">
+      <Part title={current ? t('rollout', { n: current.number }) : t('rolloutNone')} extra={current && <span className="ek-dim">{visibleText(summaryOf(current.content))}</span>} flush>
         {lanes.length === 0 ? (
           <Nothing title={t('notYet')} hint={t('notYetHint')} />
         ) : (
           <Lanes lanes={lanes} toCome={toCome(rollout, deployment?.status)} batches={batchesOf(spec, t('rest'))} />
         )}
       </Part>
+      <Part title={t('waitsTitle')} flush>
+        <Waits waits={rollout.waits} approve={<Approve named={named} rollout={rollout} />} />
+      </Part>
+      </div>
       <Part title={t('history')} flush>
         <History history={rollout.history} inForce={deployment?.status?.inForce} />
       </Part>
@@ -105,7 +109,7 @@ function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rol
         <div>
           <dt>{t('selector')}</dt>
           <dd>
-            <code>{visibleText(selectorOf(spec)) || t('everything')}</code>
+            {selectorOf(spec) ? <code>{visibleText(selectorOf(spec))}</code> : t('everything')}
           </dd>
         </div>
         <div>
@@ -128,7 +132,7 @@ function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rol
                 {visibleText(origin.file)}
                 {origin.line ? `:${origin.line}` : ''}
               </code>
-              {origin.author && <div className="ek-dim">{visibleText(origin.author)}</div>}
+              {origin.author && <div className="ek-dim" title={visibleText(origin.author)}>{visibleText(personOf(origin.author))}</div>}
             </dd>
           </div>
         )}
@@ -149,7 +153,7 @@ function Explain({ named }: { named: Named }) {
   const t = useText(texts);
   const explain = useGet<{ text: string }>(`/deployments/${pathOf(named)}/explain`);
   return (
-    <Part title={t('explain')} extra={<span className="ek-dim">{t('explainHint', { name: shownName(named) })}</span>} flush>
+    <Part title={t('explain')} extra={<span className="ek-dim dep-explain-hint">{t('explainHint', { name: shownName(named) })}</span>} flush>
       <Fetched of={explain}>{({ text }) => <pre className="dep-explain">{visibleText(text, true)}</pre>}</Fetched>
     </Part>
   );

@@ -46,6 +46,13 @@ export function Waits({ waits, approve }: { waits: Wait[]; approve: ReactNode })
   );
 }
 
+/** What there is to say beside its kind and its times, which are shown in the reader's own words and zone. */
+function detailOf(wait: Wait, kind: string): string {
+  if (['Approval', 'Soak', 'Window'].includes(kind)) return '';
+  if (kind === 'Unreachable') return waitField(wait, 'reason') ?? splitWait(wait.text).rest;
+  return splitWait(wait.text).rest;
+}
+
 function WaitRow({ group, approve }: { group: WaitGroup; approve: ReactNode }) {
   const t = useText(texts);
   const known = useText(listTexts);
@@ -53,21 +60,22 @@ function WaitRow({ group, approve }: { group: WaitGroup; approve: ReactNode }) {
   const { wait, kind, targets } = group;
   const want = wanted(wait.wants, t);
   const until = waitField(wait, 'until') ?? waitField(wait, 'opens');
-  const rest = splitWait(wait.text).rest;
+  const said = detailOf(wait, kind);
+  const since = kind === 'Unreachable' ? (waitField(wait, 'since') ?? group.since) : group.since;
   return (
     <li className={`wait ${kind === 'Approval' ? 'wait-person' : ''}`}>
       <span className="wait-sign" aria-hidden>{SIGN[kind] ?? <QuestionCircleOutlined />}</span>
       <div className="wait-words">
         <div>
           <strong>{kind in listTexts ? known(kind as keyof typeof listTexts) : kind}</strong>
-          {group.since && <span className="ek-dim"> · {t('since')} <Time at={group.since} relative /></span>}
-          {until && kind !== 'Soak' && <span className="ek-dim"> · {t('until')} <Time at={until} /></span>}
+          {since && <span className="ek-dim"> · {t('since')} <Time at={since} relative /></span>}
+          {until && <span className="ek-dim"> · {t('until')} <Time at={until} /></span>}
         </div>
         <div className="wait-want">
           {want.said}
           {want.names && <span className="ek-dim">: {visibleText(want.names)}</span>}
         </div>
-        {rest && kind !== 'Approval' && <div className="ek-dim">{visibleText(rest)}</div>}
+        {said && <div className="ek-dim">{visibleText(said)}</div>}
         {!(targets.length === 1 && targets[0]?.startsWith('deployment/')) && (
           <div className="wait-targets">
             {targets.slice(0, NAMED).map((target) => (

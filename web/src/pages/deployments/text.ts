@@ -21,6 +21,7 @@ export default text({
   clear: ['Clear the filters', '清除筛选'],
   add: ['New deployment', '新建部署'],
   bar: ['{updated} of {total} devices updated, {failed} failed, {unreachable} unreachable', '共 {total} 台设备，已更新 {updated} 台，失败 {failed} 台，不可达 {unreachable} 台'],
+  person: ['a person has to agree', '需要有人批准'],
   failed: ['{n} failed', '{n} 台失败'],
   unreachable: ['{n} unreachable', '{n} 台不可达'],
   noDevices: ['chooses no device', '未选中任何设备'],

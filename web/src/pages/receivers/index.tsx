@@ -98,7 +98,7 @@ export default function Receivers() {
               dataSource={shown}
               loading={read.isPending}
               pagination={false}
-              scroll={{ x: 1000 }}
+              scroll={{ x: 1080 }}
               locale={{ emptyText: read.isPending ? ' ' : <Nothing title={t('noneTitle')} hint={t('noneHint')} action={add} /> }}
             />
           )}
@@ -121,15 +121,24 @@ function useColumns({ records, onTested, onEdit, onDelete }: ColumnActs): TableC
   const t = useText(texts);
   const recordOf = (one: Receiver): Record => records.get(shownName(namedOf(one))) ?? { dead: 0, waiting: 0 };
   return [
-    { title: t('name'), key: 'name', width: 170, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
-    { title: t('way'), key: 'way', width: 140, render: (_, { spec }) => <Way spec={spec} /> },
-    { title: t('to'), key: 'to', render: (_, { spec }) => <span className="receiver-to">{visibleText(goalOf(spec, t('secretUrl')))}</span> },
-    { title: t('state'), key: 'state', width: 220, render: (_, one) => <State of={one} /> },
-    { title: t('lastSaid'), key: 'last', width: 120, render: (_, one) => <Time at={recordOf(one).lastSaid} relative none={t('never')} /> },
+    { title: t('name'), key: 'name', width: 150, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
+    {
+      title: t('to'),
+      key: 'to',
+      width: 190,
+      render: (_, { spec }) => (
+        <div className="receiver-lost">
+          <Way spec={spec} />
+          <span className="ek-dim receiver-to">{visibleText(goalOf(spec, t('secretUrl')))}</span>
+        </div>
+      ),
+    },
+    { title: t('state'), key: 'state', width: 190, render: (_, one) => <State of={one} /> },
+    { title: t('lastSaid'), key: 'last', width: 125, render: (_, one) => <Time at={recordOf(one).lastSaid} relative none={t('never')} /> },
     {
       title: t('undelivered'),
       key: 'dead',
-      width: 240,
+      width: 220,
       render: (_, one) => {
         const { dead, waiting, problem } = recordOf(one);
         if (dead + waiting === 0) return <span className="ek-dim ek-num">0</span>;
@@ -138,16 +147,16 @@ function useColumns({ records, onTested, onEdit, onDelete }: ColumnActs): TableC
             <span className="ek-num">
               {dead > 0 && <strong className="receiver-bad">✕ {dead}</strong>} {waiting > 0 && <span className="ek-dim">{t('waiting')} {waiting}</span>}
             </span>
-            {problem && <span className="ek-dim">{visibleText(problem)}</span>}
+            {problem && <span className="ek-dim receiver-cut" title={visibleText(problem)}>{visibleText(problem)}</span>}
           </div>
         );
       },
     },
-    { title: t('fallback'), key: 'fallback', width: 110, render: (_, { spec }) => (spec.fallback ? visibleText(spec.fallback) : <span className="ek-dim">–</span>) },
+    { title: t('fallback'), key: 'fallback', width: 90, render: (_, { spec }) => (spec.fallback ? visibleText(spec.fallback) : <span className="ek-dim">–</span>) },
     {
       title: t('acts'),
       key: 'acts',
-      width: 240,
+      width: 220,
       render: (_, one) => {
         const named = namedOf(one);
         return (

@@ -96,7 +96,7 @@ function Asked({ rule }: { rule: AlertRule }) {
         {spec.keepFiringFor && <Fact name={t('keepFiring')}>{spec.keepFiringFor}</Fact>}
         <Fact name={t('noData')}>{t(NO_DATA[spec.noData ?? 'Keep'] ?? 'noDataKeep')}</Fact>
         <Fact name={t('selector')}>
-          <code>{visibleText(selectorOf({ selector: spec.selector })) || t('everything')}</code>
+          {selectorOf({ selector: spec.selector }) ? <code>{visibleText(selectorOf({ selector: spec.selector }))}</code> : t('everything')}
         </Fact>
         <Fact name={t('limit')}>{spec.limit ?? 1000}</Fact>
         {spec.labels && (

@@ -8,6 +8,7 @@ import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { type Named, pathOf, shownName } from '@/lib/name';
 import { after } from '../alerts/spans';
+import { personOf } from '../text/person';
 import { visibleText } from '../text/visible';
 import { EMPTY, isActive, selectorText, type SilenceDraft, type SilenceSpec } from './draft';
 import { SilenceDrawer } from './drawer';
@@ -52,7 +53,7 @@ export default function Silences() {
           dataSource={shown}
           loading={read.isPending}
           pagination={shown.length > 100 ? { pageSize: 100, showSizeChanger: false } : false}
-          scroll={{ x: 900 }}
+          scroll={{ x: 1060 }}
           locale={{ emptyText: read.isPending ? ' ' : show === 'ended' ? <Nothing title={t('noneEnded')} hint={t('noneEndedHint')} /> : <Nothing title={t('noneActive')} hint={t('noneActiveHint')} action={add} /> }}
         />
       )}
@@ -73,10 +74,11 @@ interface ColumnActs {
 function useColumns({ isEnded, onEdit, onDelete, onWritten }: ColumnActs): TableColumnsType<Silence> {
   const t = useText(texts);
   return [
-    { title: t('name'), key: 'name', width: 240, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
+    { title: t('name'), key: 'name', width: 220, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
     {
       title: t('mutes'),
       key: 'mutes',
+      width: 240,
       render: (_, { spec }) => (
         <span className="silence-match">
           {spec.matchLabels && <Labels of={spec.matchLabels} />}
@@ -86,11 +88,11 @@ function useColumns({ isEnded, onEdit, onDelete, onWritten }: ColumnActs): Table
     },
     { title: t('reason'), key: 'reason', render: (_, { spec }) => visibleText(spec.reason) },
     { title: isEnded ? t('ended') : t('until'), key: 'until', width: 210, render: (_, { spec }) => <><Time at={spec.until} /> <span className="ek-dim">(<Time at={spec.until} relative />)</span></> },
-    { title: t('by'), key: 'by', width: 160, render: (_, { origin }) => <span className="ek-dim">{visibleText(origin?.author ?? '') || '–'}</span> },
+    { title: t('by'), key: 'by', width: 120, render: (_, { origin }) => <span className="ek-dim" title={visibleText(origin?.author ?? '')}>{visibleText(personOf(origin?.author ?? '')) || '–'}</span> },
     {
       title: t('acts'),
       key: 'acts',
-      width: 220,
+      width: 170,
       render: (_, one) => {
         const named = namedOf(one);
         return (
