@@ -7,7 +7,7 @@ const [theme = 'light', language = 'en', width = '1440', ...wanted] = process.ar
 mkdirSync(SHOTS, { recursive: true });
 const { page, faults, foreign, close } = await browser();
 try {
-  await page.setViewportSize({ width: Number(width), height: Number(width) < 500 ? 844 : 900 });
+  await page.setViewportSize({ width: Number(width), height: Number(process.env.E2E_HEIGHT ?? (Number(width) < 500 ? 844 : 900)) });
   await page.goto(`${URL_OF_IT}/sign-in`);
   await choose(page, { language, theme });
   if (wanted.length === 0 || wanted.includes('signin')) {

@@ -40,6 +40,10 @@ interface Props {
   loading?: boolean;
 }
 
+/** Pixels beside the plot (its value axis and padding), and those that a mark takes. */
+const AROUND = 76;
+const MARK = 24;
+
 /** Told apart by hue and lightness, in both themes. */
 const COLOURS = {
   light: ['#0b6e6e', '#a3540a', '#5a4fcf', '#b3202a', '#3d7a1d', '#8a3a8f', '#4f5b61', '#1c56ad'],
@@ -111,7 +115,7 @@ export function Chart({ title, unit, series, from, to, marks, onZoom, onZoomOut,
       </figcaption>
       <div className="ek-chart-place" ref={place} style={{ height }} aria-hidden="true" />
       {empty && !loading && <div className="ek-chart-empty">{t('noValues')}</div>}
-      {marks && <Marks of={marks} from={from} to={to} />}
+      {marks && <Marks of={marks} from={from} to={to} places={Math.max(4, Math.floor((width - AROUND) / MARK))} />}
       {!empty && <Values title={title} unit={unit} series={series} />}
     </figure>
   );
@@ -123,7 +127,8 @@ const ROWS = 24;
 function Values({ title, unit, series }: { title: string; unit: string; series: readonly Line[] }) {
   const t = useText(texts);
   return (
-    <table className="ek-hidden">
+    <div className="ek-hidden">
+    <table>
       <caption>{`${title}: ${t('asTable')}`}</caption>
       <thead><tr><th scope="col">{t('at')}</th><th scope="col">{t('series')}</th><th scope="col">{t('least')}</th><th scope="col">{t('mean')}</th><th scope="col">{t('greatest')}</th></tr></thead>
       <tbody>
@@ -137,6 +142,7 @@ function Values({ title, unit, series }: { title: string; unit: string; series: 
         })}
       </tbody>
     </table>
+    </div>
   );
 }
 

@@ -11,9 +11,9 @@ import { Time } from './Time';
 const SIGNS = { rollout: <DeploymentUnitOutlined />, commit: <BranchesOutlined />, alert: <BellOutlined /> };
 
 /** What was changed, on the time axis of a chart. Those that would cover each other are one mark. */
-export function Marks({ of, from, to }: { of: readonly Change[]; from: number; to: number }) {
+export function Marks({ of, from, to, places }: { of: readonly Change[]; from: number; to: number; places: number }) {
   const t = useText(texts);
-  const groups = together(of, from, to, 48);
+  const groups = together(of, from, to, places);
   if (groups.length === 0) return null;
   return (
     <div className="ek-marks" role="group" aria-label={t('marks')}>

@@ -39,12 +39,12 @@ export function Frame({ children }: { children: ReactNode }) {
         <MainMenu folded={folded} />
         <Tooltip title={folded ? t('unfold') : ''} placement="right">
           <button type="button" className="ek-fold" aria-label={folded ? t('unfold') : t('fold')} onClick={() => setFolded(!folded)}>
-            {folded ? <MenuUnfoldOutlined /> : <><MenuFoldOutlined /><span>{t('fold')}</span></>}
+            {folded ? <MenuUnfoldOutlined aria-hidden /> : <><MenuFoldOutlined aria-hidden /><span>{t('fold')}</span></>}
           </button>
         </Tooltip>
       </nav>
       <header className="ek-head">
-        <Button className="ek-burger" type="text" icon={<MenuOutlined />} aria-label={t('openMenu')} onClick={() => setDrawn(true)} />
+        <Button className="ek-burger" type="text" icon={<MenuOutlined aria-hidden />} aria-label={t('openMenu')} onClick={() => setDrawn(true)} />
         <Search ref={search} />
         <div className="ek-head-right">
           <LiveSign />

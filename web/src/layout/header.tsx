@@ -41,7 +41,7 @@ export function LanguageSwitch() {
   const items = [{ key: 'en', label: 'English' }, { key: 'zh', label: '中文' }];
   return (
     <Dropdown trigger={['click']} menu={{ items, selectable: true, selectedKeys: [language], onClick: ({ key }) => setLanguage(key === 'zh' ? 'zh' : 'en') }}>
-      <Button type="text" icon={<GlobalOutlined />} aria-label={`${t('language')}: ${language === 'zh' ? '中文' : 'EN'}`}>
+      <Button type="text" icon={<GlobalOutlined aria-hidden />} aria-label={`${t('language')}: ${language === 'zh' ? '中文' : 'EN'}`}>
         <span className="ek-wide">{language === 'zh' ? '中文' : 'EN'}</span>
       </Button>
     </Dropdown>
@@ -52,13 +52,13 @@ export function ThemeSwitch() {
   const t = useText(frame);
   const { choice, setChoice, dark } = useLook();
   const items = [
-    { key: 'light', label: t('light'), icon: <SunOutlined /> },
-    { key: 'dark', label: t('dark'), icon: <MoonOutlined /> },
-    { key: 'system', label: t('system'), icon: <DesktopOutlined /> },
+    { key: 'light', label: t('light'), icon: <SunOutlined aria-hidden /> },
+    { key: 'dark', label: t('dark'), icon: <MoonOutlined aria-hidden /> },
+    { key: 'system', label: t('system'), icon: <DesktopOutlined aria-hidden /> },
   ];
   return (
     <Dropdown trigger={['click']} menu={{ items, selectable: true, selectedKeys: [choice], onClick: ({ key }) => setChoice(key as ThemeChoice) }}>
-      <Button type="text" icon={dark ? <MoonOutlined /> : <BulbOutlined />} aria-label={t('theme')} />
+      <Button type="text" icon={dark ? <MoonOutlined aria-hidden /> : <BulbOutlined aria-hidden />} aria-label={t('theme')} />
     </Dropdown>
   );
 }
@@ -80,11 +80,11 @@ export function UserMenu() {
   const items = [
     { key: 'who', type: 'group' as const, label: <span>{user?.displayName || user?.name}<br /><small>{user?.email || user?.groups.join(', ')}</small></span> },
     { type: 'divider' as const, key: 'd1' },
-    { key: 'tokens', icon: <KeyOutlined />, label: t('myTokens') },
-    ...(local ? [{ key: 'password', icon: <LockOutlined />, label: t('password') }] : []),
-    { key: 'others', icon: <DeleteOutlined />, label: t('signOutOthers') },
+    { key: 'tokens', icon: <KeyOutlined aria-hidden />, label: t('myTokens') },
+    ...(local ? [{ key: 'password', icon: <LockOutlined aria-hidden />, label: t('password') }] : []),
+    { key: 'others', icon: <DeleteOutlined aria-hidden />, label: t('signOutOthers') },
     { type: 'divider' as const, key: 'd2' },
-    { key: 'out', icon: <LogoutOutlined />, label: t('signOut') },
+    { key: 'out', icon: <LogoutOutlined aria-hidden />, label: t('signOut') },
     { key: 'version', type: 'group' as const, label: <small>{t('version', { version })}</small> },
   ];
   const onClick = ({ key }: { key: string }) => {
@@ -96,7 +96,7 @@ export function UserMenu() {
   return (
     <>
       <Dropdown trigger={['click']} menu={{ items, onClick }}>
-        <Button type="text" icon={<UserOutlined />} aria-label={`${t('user')}: ${user?.name ?? ''}`}>
+        <Button type="text" icon={<UserOutlined aria-hidden />} aria-label={`${t('user')}: ${user?.name ?? ''}`}>
           <span className="ek-wide">{user?.name}</span>
         </Button>
       </Dropdown>

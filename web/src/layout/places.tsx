@@ -17,20 +17,20 @@ export interface Place {
 }
 
 export const PLACES: readonly Place[] = [
-  { id: 'overview', to: '/', icon: <DashboardOutlined />, key: 'o', group: 'fleet' },
-  { id: 'devices', to: '/devices', icon: <HddOutlined />, key: 'd', group: 'fleet' },
-  { id: 'deployments', to: '/deployments', icon: <DeploymentUnitOutlined />, key: 'r', group: 'fleet' },
-  { id: 'topology', to: '/topology', icon: <ApartmentOutlined />, key: 't', group: 'fleet' },
-  { id: 'source', to: '/source', icon: <BranchesOutlined />, key: 's', group: 'fleet' },
-  { id: 'alerts', to: '/alerts', icon: <BellOutlined />, key: 'a', group: 'watching' },
-  { id: 'logs', to: '/logs', icon: <FileSearchOutlined />, key: 'l', group: 'watching' },
-  { id: 'rules', to: '/rules', icon: <FunctionOutlined />, key: 'u', group: 'watching' },
-  { id: 'silences', to: '/silences', icon: <MutedOutlined />, key: 'm', group: 'watching' },
-  { id: 'receivers', to: '/receivers', icon: <SendOutlined />, key: 'n', group: 'watching' },
-  { id: 'audit', to: '/audit', icon: <AuditOutlined />, key: 'h', group: 'governing' },
-  { id: 'roles', to: '/roles', icon: <SafetyOutlined />, key: 'p', group: 'governing' },
-  { id: 'users', to: '/users', icon: <TeamOutlined />, key: 'w', group: 'governing', admin: true },
-  { id: 'tokens', to: '/tokens', icon: <KeyOutlined />, key: 'k', group: 'governing' },
+  { id: 'overview', to: '/', icon: <DashboardOutlined aria-hidden />, key: 'o', group: 'fleet' },
+  { id: 'devices', to: '/devices', icon: <HddOutlined aria-hidden />, key: 'd', group: 'fleet' },
+  { id: 'deployments', to: '/deployments', icon: <DeploymentUnitOutlined aria-hidden />, key: 'r', group: 'fleet' },
+  { id: 'topology', to: '/topology', icon: <ApartmentOutlined aria-hidden />, key: 't', group: 'fleet' },
+  { id: 'source', to: '/source', icon: <BranchesOutlined aria-hidden />, key: 's', group: 'fleet' },
+  { id: 'alerts', to: '/alerts', icon: <BellOutlined aria-hidden />, key: 'a', group: 'watching' },
+  { id: 'logs', to: '/logs', icon: <FileSearchOutlined aria-hidden />, key: 'l', group: 'watching' },
+  { id: 'rules', to: '/rules', icon: <FunctionOutlined aria-hidden />, key: 'u', group: 'watching' },
+  { id: 'silences', to: '/silences', icon: <MutedOutlined aria-hidden />, key: 'm', group: 'watching' },
+  { id: 'receivers', to: '/receivers', icon: <SendOutlined aria-hidden />, key: 'n', group: 'watching' },
+  { id: 'audit', to: '/audit', icon: <AuditOutlined aria-hidden />, key: 'h', group: 'governing' },
+  { id: 'roles', to: '/roles', icon: <SafetyOutlined aria-hidden />, key: 'p', group: 'governing' },
+  { id: 'users', to: '/users', icon: <TeamOutlined aria-hidden />, key: 'w', group: 'governing', admin: true },
+  { id: 'tokens', to: '/tokens', icon: <KeyOutlined aria-hidden />, key: 'k', group: 'governing' },
 ];
 
 /** The page of the menu that an address belongs to. */

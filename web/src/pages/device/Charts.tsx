@@ -61,6 +61,9 @@ function Drawn({ chart, named, range, marks, onZoom, onZoomOut }: Props) {
   );
 }
 
+/** Series that have a text of their own name. */
+const NAMED: ReadonlySet<string> = new Set(['iowait', 'received', 'sent', 'one', 'five', 'fifteen', 'receiveErrors', 'sendErrors', 'receiveDrops', 'sendDrops']);
+
 /** What a line is called beside its chart's title. */
 function called(t: Say<typeof texts>, series: string): string {
   const { item, what } = takeApart(series);
@@ -76,9 +79,7 @@ function called(t: Say<typeof texts>, series: string): string {
     case 'logs.errors':
       return t('errorLines');
   }
-  if (what === 'iowait') return t('iowait');
-  if (what === 'received') return t('received', { item });
-  if (what === 'sent') return t('sent', { item });
+  if (NAMED.has(what)) return t(what as keyof typeof texts, { item });
   if (what === 'ratio' || what === 'seconds') return item || what;
   return item ? `${item} ${what}` : what;
 }

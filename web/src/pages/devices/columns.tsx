@@ -22,12 +22,12 @@ export function columns({ t, w, sort, onLabel, withLastChange }: Wanted): TableC
   const sorted = (key: string) => (SORTED.includes(key) ? { sorter: true, sortOrder: orderOf(sort, key) } : {});
   const uses = (row: Row) => usesOf(row.uses);
   return [
-    { key: 'name', title: t('name'), width: 158, ...sorted('name'), fixed: 'left', render: (_, row) => <Name kind="Device" of={{ namespace: row.metadata.namespace ?? 'default', name: row.metadata.name }} /> },
+    { key: 'name', title: t('name'), width: 150, ...sorted('name'), fixed: 'left', render: (_, row) => <Name kind="Device" of={{ namespace: row.metadata.namespace ?? 'default', name: row.metadata.name }} /> },
     { key: 'health', title: t('health'), width: 122, ...sorted('health'), render: (_, row) => <Health value={row.status?.health} /> },
-    { key: 'update', title: t('update'), width: 124, ...sorted('update'), render: (_, row) => <UpdateState value={row.status?.update} /> },
+    { key: 'update', title: t('update'), width: 118, ...sorted('update'), render: (_, row) => <UpdateState value={row.status?.update} /> },
     { key: 'site', title: t('site'), width: 70, ...sorted('site'), render: (_, row) => row.effective?.labels?.site ?? row.metadata.labels?.site ?? '–' },
-    { key: 'type', title: t('type'), width: 84, ...sorted('type'), render: (_, row) => (row.spec?.type && row.spec.type in words ? w(row.spec.type) : (row.spec?.type ?? '–')) },
-    { key: 'address', title: t('address'), width: 112, ...sorted('address'), render: (_, row) => <span className="ek-num">{row.effective?.address ?? row.spec?.address ?? '–'}</span> },
+    { key: 'type', title: t('type'), width: 80, ...sorted('type'), render: (_, row) => (row.spec?.type && row.spec.type in words ? w(row.spec.type) : (row.spec?.type ?? '–')) },
+    { key: 'address', title: t('address'), width: 108, ...sorted('address'), render: (_, row) => <span className="ek-num">{row.effective?.address ?? row.spec?.address ?? '–'}</span> },
     {
       key: 'cpu', title: t('cpu'), width: 96,
       onCell: (row) => ({ colSpan: uses(row).problem ? 3 : 1 }),
@@ -37,7 +37,7 @@ export function columns({ t, w, sort, onLabel, withLastChange }: Wanted): TableC
       },
     },
     { key: 'memory', title: t('memory'), width: 96, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).memory} of={t('memory')} /> },
-    { key: 'disk', title: t('disk'), width: 108, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).disk?.ratio} of={uses(row).disk?.name} /> },
+    { key: 'disk', title: t('disk'), width: 104, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).disk?.ratio} of={uses(row).disk?.name} /> },
     withLastChange
       ? { key: 'lastChange', title: t('lastChange'), width: 110, render: (_, row) => <Time at={row.lastChange?.at} relative /> }
       : { key: 'packages', title: t('packages'), width: 170, ellipsis: true, render: (_, row) => <span className="ek-cut">{(row.status?.packages ?? []).map(({ name, version }) => `${name} ${version}`).join(', ') || '–'}</span> },

@@ -73,12 +73,12 @@ export default function Devices() {
     <Page
       title={t('title')}
       beside={list.first && <span className="ek-dim" role="status">{t('found', { n: list.total })}</span>}
-      actions={<Act verb="edit" kind="Device" type="primary" icon={<PlusOutlined />} onAct={() => setEditing({ plural: 'devices', kind: 'Device', template: TEMPLATE })}>{t('add')}</Act>}
+      actions={<Act verb="edit" kind="Device" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'devices', kind: 'Device', template: TEMPLATE })}>{t('add')}</Act>}
     >
       <div className="ek-actions">
         <Input allowClear className="ek-devices-search" placeholder={t('search')} aria-label={t('search')} value={typed} onChange={({ target }) => setTyped(target.value)} />
         <Selector value={selector} onChange={setSelector} width={320} />
-        <Badge count={filtered} size="small" color="var(--ek-accent)"><Button className="ek-devices-filters" icon={<FilterOutlined />} onClick={() => setFilters(true)}>{t('facets')}</Button></Badge>
+        <Badge count={filtered} size="small" color="var(--ek-accent)"><Button className="ek-devices-filters" icon={<FilterOutlined aria-hidden />} onClick={() => setFilters(true)}>{t('facets')}</Button></Badge>
       </div>
       {list.error && <Problem error={list.error} retry={() => void list.refetch()} />}
       <div className="ek-devices">
@@ -96,7 +96,7 @@ export default function Devices() {
               rowKey={({ metadata }) => `${metadata.namespace ?? 'default'}/${metadata.name}`}
               pagination={false}
               loading={list.isPending || (list.isPlaceholderData && list.isFetching)}
-              scroll={{ x: 1390, y: height }}
+              scroll={{ x: 1360, y: height }}
               showSorterTooltip={false}
               locale={{ emptyText: list.isPending || list.error ? ' ' : none }}
               onScroll={({ currentTarget }) => onScroll(currentTarget as HTMLElement)}
