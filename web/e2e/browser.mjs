@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
-export const URL_OF_IT = process.env.E2E_URL ?? 'http://127.0.0.1:4173';
+export const URL_OF_IT = process.env.E2E_URL ?? 'http://127.0.0.1:4200';
 export const USER = process.env.E2E_USER ?? 'admin';
 export const PASSWORD = process.env.E2E_PASSWORD ?? 'evenkeel';
 export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
@@ -26,9 +26,14 @@ export async function browser() {
   page.on('request', (request) => {
     if (new URL(request.url()).host !== new URL(URL_OF_IT).host && !request.url().startsWith('blob:')) foreign.push(request.url());
   });
+  // A page must not ask for what does not exist, nor in a way that is not understood.
+  page.on('response', (response) => {
+    const { pathname, search } = new URL(response.url());
+    if (pathname.startsWith('/api/') && ([400, 405, 406, 415].includes(response.status()) || response.status() >= 500)) faults.push(`${response.status()} ${response.request().method()} ${pathname}${search.slice(0, 200)}`);
+  });
   page.on('pageerror', (error) => faults.push(String(error)));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !/status of (401|403|404|409|422)/.test(message.text())) faults.push(message.text());
+    if (message.type() === 'error' && !/status of (400|401|403|404|409|422|50\d)/.test(message.text())) faults.push(message.text());
   });
   const close = async () => {
     await context.close();

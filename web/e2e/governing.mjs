@@ -70,7 +70,7 @@ try {
     if (counts) must((await bearer()) === 200, 'it does not count though it was just made');
     await page.getByRole('button', { name: new RegExp(`(Revoke|吊销) ${called}`) }).click();
     await page.locator('.ant-popover:visible .ant-btn-dangerous').click();
-    await page.getByText(called).waitFor({ state: 'detached' });
+    await page.getByText(called, { exact: true }).waitFor({ state: 'detached' });
     if (counts) must((await bearer()) === 401, 'it still counts');
   });
 

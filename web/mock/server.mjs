@@ -1,6 +1,11 @@
 // A mock of the engine for writing pages: it answers /api/v1 from fixtures, in memory, on loopback. It proves nothing about the engine.
 //   admin / evenkeel may everything, viewer / evenkeel only looks. MOCK_FIRST=1: nobody is known yet. MOCK_DEVICES=100000: a large fleet.
-import { createServer } from 'node:http';
+//   It also serves dist/ (`npm run build`) under the policy that the engine serves it under.
+//   MOCK_ENGINE=/path/of/a/socket: all but signing in is asked of a real engine, as whoever has its socket.
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer, request as ask } from 'node:http';
+import { extname, normalize } from 'node:path';
 import { COMMIT, ago, deployments, fleet, others } from './fleet.mjs';
 import { backtest, living, notices } from './living.mjs';
 import { alertDetail, alerts, audit, changes, line, lines, probes, proof, samples, senders, seriesOf, templates } from './watch.mjs';
@@ -103,7 +108,7 @@ function overview() {
   const firing = alerts.filter((one) => one.state === 'firing' && one.suppressed.length === 0);
   const by = (list, key) => list.reduce((counts, one) => ({ ...counts, [key(one)]: (counts[key(one)] ?? 0) + 1 }), {});
   return {
-    wrong: { alerts: { critical: 0, warning: 0, info: 0, ...by(firing, (one) => one.severity) }, devices: { Healthy: 0, Degraded: 0, Unreachable: 0, Unknown: 0, ...by(devices, SORTS.health) }, top: firing.slice(0, 10), undelivered: 1, ownNetworkDown: false },
+    wrong: { alerts: { critical: 0, warning: 0, info: 0, ...by(firing, (one) => one.severity) }, devices: { Healthy: 0, Degraded: 0, Unreachable: 0, Unknown: 0, ...by(devices, SORTS.health) }, top: firing.slice(0, 10), undelivered: [{ receiver: 'default/night-shift', count: 1, since: ago(8000), last: ago(900), problem: '402 Payment Required' }], ownNetworkDown: false, notReady: null },
     changing: { rollouts: deployments.filter((one) => !['Complete', 'RolledBack'].includes(one.status.phase)).map((one) => ({ deployment: one.metadata.name, phase: one.status.phase, updated: one.status.counts.updated, total: one.status.counts.total, waits: one.status.waitingOn })), commit: { commit: COMMIT, author: 'Mei Lin', message: 'nginx 1.26.2', at: ago(700), state: 'inForce' } },
     last: audit.slice(0, 10).map((one) => ({ at: one.at, actor: one.actor.name, what: one.message || one.verb, target: one.target })),
     source, logs: { lines: 48211, errors: 12, newTemplates: 1 },
@@ -152,7 +157,7 @@ const ROUTES = [
   ['GET', '/alerts/:id', ({ id }) => alertDetail(alerts.find((one) => one.id === id) ?? (() => { throw new No(404, 'there is no such alert'); })())],
   ['POST', '/alerts/:id/acknowledge', ({ id, given, me }) => { const found = alerts.find((one) => one.id === id); found.acknowledged = { by: me.name, at: new Date().toISOString(), until: given.until, comment: given.comment }; announce('Alert', id); return { message: 'acknowledged' }; }],
   ['DELETE', '/alerts/:id/acknowledge', ({ id }) => { alerts.find((one) => one.id === id).acknowledged = null; announce('Alert', id); return { message: 'not acknowledged any more' }; }],
-  ['POST', '/silences/preview', ({ given }) => ({ alerts: alerts.filter((one) => one.state === 'firing' && Object.entries(given.matchLabels ?? {}).every(([key, value]) => one.labels[key] === value)), devices: devices.filter((one) => Object.entries(given.matchLabels ?? {}).every(([key, value]) => one.metadata.labels[key] === value)).length })],
+  ['POST', '/silences/preview', ({ given }) => { const muted = alerts.filter((one) => ['firing', 'pending'].includes(one.state) && Object.entries(given.matchLabels ?? {}).every(([key, value]) => ({ ...one.labels, rule: one.rule, device: one.device })[key] === value) && Object.entries(given.devices?.matchLabels ?? {}).every(([key, value]) => one.labels[key] === value)); return { alerts: muted, devices: new Set(muted.map((one) => one.device)).size }; }],
   ['POST', '/backtest', ({ given }) => backtest(given, devices)],
   ['GET', '/notices', ({ query }) => ({ items: notices.filter((one) => !query.get('dead') || one.isDead), total: notices.length })],
   ['POST', '/receivers/:ns/:name/test', ({ name }) => { if (name === 'night-shift') throw new No(409, 'the gateway answers 402 Payment Required'); return { message: `${name} was told, and took it` }; }],
@@ -244,15 +249,46 @@ async function session(request, response, path, token) {
   return begin(response, known);
 }
 
+const KINDS = { '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml' };
+const DIST = new URL('../dist/', import.meta.url);
+
+/** The built UI: the same policy as the engine's, so that what it forbids is seen here. */
+function file(path, response) {
+  const kind = KINDS[extname(path)];
+  if (kind) {
+    response.writeHead(200, { 'Content-Type': kind, 'X-Content-Type-Options': 'nosniff' });
+    return response.end(readFileSync(new URL(`.${normalize(path)}`, DIST)));
+  }
+  const nonce = randomBytes(16).toString('base64');
+  const page = readFileSync(new URL('index.html', DIST), 'utf8').replace('name="csp-nonce" content="', `$&${nonce}`);
+  const policy = `default-src 'none'; script-src 'self'; style-src 'self' 'nonce-${nonce}'; img-src 'self'; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`;
+  response.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8', 'Content-Security-Policy': policy, 'Cache-Control': 'no-store' });
+  return response.end(page);
+}
+
+/** Hands a request to a real engine, and its answer back. */
+function forward(request, response) {
+  const { cookie: _, host: __, 'x-csrf-token': ___, ...headers } = request.headers;
+  const onward = ask({ socketPath: process.env.MOCK_ENGINE, path: request.url, method: request.method, headers: { ...headers, host: 'localhost' } }, (answered) => {
+    response.writeHead(answered.statusCode, answered.headers);
+    answered.pipe(response);
+  });
+  onward.on('error', () => response.destroy());
+  response.on('close', () => onward.destroy());
+  request.pipe(onward);
+}
+
 async function answer(request, response) {
   const url = new URL(request.url, 'http://mock');
-  if (!url.pathname.startsWith('/api/v1')) throw new No(404, 'this is only the mock of the API');
+  if (!url.pathname.startsWith('/api/')) return file(url.pathname, response), undefined;
+  if (!url.pathname.startsWith('/api/v1/')) throw new No(404, 'this is only the mock of the API');
   const path = url.pathname.slice('/api/v1'.length);
   const token = /(?:^|; )evenkeel=(\w+)/.exec(request.headers.cookie ?? '')?.[1];
   if (path === '/session' || path.startsWith('/session/')) return session(request, response, path, token);
   const me = sessions.get(token);
   if (!me) throw new No(401, 'sign in first');
   if (request.method !== 'GET' && request.headers['x-csrf-token'] !== `csrf-${token}`) throw new No(403, 'the CSRF token is missing');
+  if (process.env.MOCK_ENGINE) return forward(request, response), undefined;
   if (path === '/events') {
     stream(response, `id: 1-${event}\nevent: hello\ndata: {}\n\n`);
     listeners.add(response);

@@ -12,7 +12,7 @@ export type Kind =
 export type Plural =
   | 'devices' | 'deployments' | 'alertrules' | 'roles' | 'repositories' | 'receivers' | 'silences' | 'deviceclasses';
 export type Verb =
-  | 'view' | 'edit' | 'create' | 'delete' | 'deploy' | 'rollback' | 'approve' | 'silence' | 'acknowledge' | 'login' | 'admin';
+  | 'view' | 'edit' | 'deploy' | 'rollback' | 'approve' | 'silence' | 'acknowledge';
 
 export interface List<T> {
   items: T[];
@@ -440,11 +440,16 @@ export interface Overview {
     alerts: Record<SeverityName, number>;
     devices: Record<HealthState, number>;
     top: Alert[];
-    undelivered: number;
+    /** What could not be said, by receiver. */
+    undelivered: number | { receiver: string; count: number; since: string; last: string; problem: string }[];
     ownNetworkDown: boolean;
+    /** Why the engine does not act just now, if so. */
+    notReady?: string | null;
   };
   changing: {
     rollouts: { deployment: string; phase: PhaseName; updated: number; total: number; waits?: string }[];
+    /** How many more there are. */
+    more?: number;
     commit?: Partial<Commit> | null;
   };
   last: { at: string; actor: string; what: string; target?: string }[];

@@ -5,6 +5,7 @@ import dayjs from 'dayjs';
 import 'dayjs/locale/zh-cn';
 import { createContext, type ReactNode, use, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { useLanguage } from '@/i18n/language';
+import { nonce } from '@/lib/nonce';
 import { recall, remember } from '@/lib/remember';
 import { type ThemeChoice, themeOf } from '@/theme';
 
@@ -24,11 +25,6 @@ function onWish(told: () => void): () => void {
 function firstChoice(): ThemeChoice {
   const stored = recall('theme');
   return stored === 'light' || stored === 'dark' ? stored : 'system';
-}
-
-/** The server writes the nonce of this answer's CSP here; antd's style elements carry it. */
-function nonce(): string | undefined {
-  return document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content || undefined;
 }
 
 /** Light or dark, and how antd speaks. */

@@ -1,3 +1,4 @@
+import { Link } from 'react-router';
 import type { Overview } from '@/api/types';
 import { Name, Nothing, Phase } from '@/components';
 import { useText } from '@/i18n/language';
@@ -8,6 +9,7 @@ export function Changing({ of }: { of: Overview['changing'] }) {
   const t = useText(texts);
   if (of.rollouts.length === 0) return <Nothing title={t('nothingChanges')} hint={t('nothingChangesHint')} />;
   return (
+    <>
     <ol className="ek-rows">
       {of.rollouts.map((rollout) => (
         <li key={rollout.deployment}>
@@ -25,5 +27,7 @@ export function Changing({ of }: { of: Overview['changing'] }) {
         </li>
       ))}
     </ol>
+    {(of.more ?? 0) > 0 && <p className="ek-rows-more"><Link to="/deployments">{t('more', { n: of.more ?? 0 })}</Link></p>}
+    </>
   );
 }

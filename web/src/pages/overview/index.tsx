@@ -48,9 +48,11 @@ function Shown({ data }: { data: Data }) {
 
 function Notices({ data }: { data: Data }) {
   const t = useText(texts);
-  const { undelivered, ownNetworkDown } = data.wrong;
+  const { ownNetworkDown, notReady } = data.wrong;
+  const undelivered = Array.isArray(data.wrong.undelivered) ? data.wrong.undelivered.reduce((sum, { count }) => sum + count, 0) : data.wrong.undelivered;
   return (
     <>
+      {notReady && <Notice type="error" showIcon title={<><strong>{t('notReady')}.</strong> {notReady}</>} />}
       {ownNetworkDown && <Notice type="error" showIcon title={<><strong>{t('ownNetwork')}.</strong> {t('ownNetworkHint')}</>} />}
       {undelivered > 0 && (
         <Notice type="warning" showIcon title={<><strong>{t('undelivered', { n: undelivered })}.</strong> {t('undeliveredHint')}</>} action={<Link to="/receivers"><Button size="small">{t('toReceivers')}</Button></Link>} />

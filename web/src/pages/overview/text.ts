@@ -28,6 +28,7 @@ export default text({
   toReceivers: ['Receivers', '接收方'],
   ownNetwork: ['The network of the engine itself is down', '引擎自身的网络已中断'],
   ownNetworkHint: ['What fails just now is not held against the devices.', '当前的失败不会计入设备状态。'],
+  notReady: ['The engine does not act just now', '引擎当前不执行操作'],
   sourceProblem: ['The source has a problem', '来源出现问题'],
   tooFar: ['A commit waits for somebody to let it through', '有提交等待放行'],
   inForce: ['In force', '当前生效'],
