@@ -1,4 +1,5 @@
 import { AudioMutedOutlined, CheckOutlined } from '@ant-design/icons';
+import { Skeleton } from 'antd';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { useParams } from 'react-router';
 import { useDeed, useGet } from '@/api/query';
@@ -53,7 +54,7 @@ function Parts({ alert }: { alert: AlertDetail }) {
         <Facts alert={alert} />
       </Part>
       <Part title={t('chart')}>
-        <Suspense fallback={null}>
+        <Suspense fallback={<Skeleton active title={false} />}>
           <Values alert={alert} />
         </Suspense>
       </Part>
@@ -117,7 +118,7 @@ function Facts({ alert }: { alert: AlertDetail }) {
       <Fact name={t('lastChange')}>
         {alert.lastChange ? (
           <>
-            <Name kind="Deployment" of={alert.lastChange.deployment} /> {visibleText(alert.lastChange.revision)} <Time at={alert.lastChange.at} relative />
+            <Name kind="Deployment" of={alert.lastChange.deployment} /> {t('revision', { revision: visibleText(alert.lastChange.revision) })} · <Time at={alert.lastChange.at} relative />
           </>
         ) : (
           <span className="ek-dim">{t('noChange')}</span>

@@ -46,7 +46,7 @@ function Words({ of }: { of: Happening }) {
     case 'changed':
       return (
         <>
-          {t('changed', { deployment: visibleText(of.deployment), revision: visibleText(of.revision) })} <Name kind="Deployment" of={of.deployment} />
+          <Name kind="Deployment" of={of.deployment} /> {t('changed', { revision: visibleText(of.revision) })}
           {of.commit && <code className="ek-dim"> {t('commit', { commit: visibleText(of.commit.slice(0, 10)) })}</code>}
         </>
       );

@@ -18,7 +18,10 @@ const alert: AlertDetail = {
   resolvedAt: '2026-11-26T13:00:00Z',
   acknowledged: { by: 'ada', at: '2026-11-26T12:20:00Z', until: '2026-11-26T16:20:00Z', comment: 'on it' },
   lastChange: { deployment: 'nginx', revision: 'nginx 1.24', commit: 'c', at: '2026-11-26T11:58:00Z' },
-  decisions: [{ at: '2026-11-26T12:10:00.5Z', what: 'oncall', why: 'said first' }],
+  decisions: [
+    { at: '2026-11-26T12:10:00Z', what: '', why: 'firing' },
+    { at: '2026-11-26T12:10:00.5Z', what: 'oncall', why: 'said first' },
+  ],
   said: [
     { receiver: 'chat', at: '2026-11-26T12:11:00Z', reason: 'first', problem: '402' },
     { receiver: 'oncall', at: '2026-11-26T12:10:00Z', reason: 'first' },

@@ -12,6 +12,9 @@ export type Happening =
 /** Of what happened at one instant: the cause before what followed from it. */
 const ORDER: Record<Happening['kind'], number> = { changed: 0, began: 1, fired: 2, decided: 3, acknowledged: 4, resolved: 5, said: 6, failed: 6 };
 
+/** States of the alert itself, as the engine writes them down. */
+const STATES = new Set(['pending', 'firing', 'resolved']);
+
 export function timelineOf(alert: AlertDetail): Happening[] {
   const happened: Happening[] = [{ at: alert.activeAt, kind: 'began' }];
   if (alert.firedAt) happened.push({ at: alert.firedAt, kind: 'fired' });
@@ -24,7 +27,12 @@ export function timelineOf(alert: AlertDetail): Happening[] {
     const { at, by, comment, until } = alert.acknowledged;
     happened.push({ at, kind: 'acknowledged', by, comment, until });
   }
-  for (const { at, what, why, receiver } of alert.decisions) happened.push({ at, kind: 'decided', what: what || receiver || '', why: why ?? '' });
+  for (const { at, what, why = '', receiver } of alert.decisions) {
+    const about = what || receiver || '';
+    // Its states have their own entries.
+    if (about === '' && STATES.has(why)) continue;
+    happened.push({ at, kind: 'decided', what: about, why });
+  }
   for (const { receiver, at, reason, problem } of alert.said) {
     const word = typeof reason === 'string' ? reason : JSON.stringify(reason);
     happened.push(problem ? { at, kind: 'failed', receiver, reason: word, problem } : { at, kind: 'said', receiver, reason: word });

@@ -1,4 +1,5 @@
 /** What the rule looked at, drawn around the time of the alert, with what was changed on the device. */
+import { Skeleton } from 'antd';
 import type { Change, Manifest, Samples } from '@/api/types';
 import { useGet } from '@/api/query';
 import { Problem } from '@/components';
@@ -29,6 +30,7 @@ export function Values({ alert }: { alert: Alert }) {
   const changes = useGet<{ items: Change[] }>(`/devices/${device}/changes`, { since: '30d' }, { enabled: names.length > 0 });
   return (
     <div className="alert-values">
+      {(written.isPending || there.isPending) && <Skeleton active title={false} paragraph={{ rows: 3 }} />}
       {expr && (
         <p>
           <span className="ek-dim">{t('expr')}</span> <code>{visibleText(expr)}</code>

@@ -37,6 +37,7 @@ export default function Alerts() {
   const [severity, setSeverity] = useParam('severity');
   const [seen, setSeen] = useState<Alert[]>();
   const [draft, setDraft] = useState<SilenceDraft>();
+  const [open, setOpen] = useState(false);
   const paused = usePaused(q);
   const read = useList<Alert, AlertList & { items: Alert[] }>('/alerts', { q: paused, rule }, { limit: 1000 });
   const shelves = useMemo(() => shelve(read.items.filter((alert) => (!severity || alert.severity === severity) && alert.device.includes(device.trim()))), [read.items, severity, device]);
@@ -53,8 +54,11 @@ export default function Alerts() {
   return (
     <Page title={t('title')} about={t('about')}>
       <Banners list={read.first} />
-      <div className="alert-filters">
+      <div className={`alert-filters ${open ? 'alert-filters-open' : ''}`}>
         <Input.Search allowClear className="alert-search" aria-label={t('search')} placeholder={t('search')} value={q} onChange={(event) => setQ(event.target.value)} />
+        <Button className="alert-more-filters" aria-expanded={open} onClick={() => setOpen(!open)}>
+          {t('filters')}
+        </Button>
         <Select
           allowClear
           showSearch
@@ -94,7 +98,7 @@ export default function Alerts() {
       />
       {read.error && <Problem error={read.error} retry={() => void read.refetch()} />}
       {read.isPending && <Skeleton active title={false} paragraph={{ rows: 6 }} />}
-      {read.data && <Shelved alerts={shelves[shown]} shelf={shown} by={GROUPINGS.includes(by as GroupBy) ? (by as GroupBy) : 'root'} acts={acts} filtered={filtered} onClear={clear} />}
+      {read.data && <Shelved alerts={shelves[shown]} quiet={shelves.suppressed.length} onQuiet={() => setShelf('suppressed')} shelf={shown} by={GROUPINGS.includes(by as GroupBy) ? (by as GroupBy) : 'root'} acts={acts} filtered={filtered} onClear={clear} />}
       {read.hasNextPage && (
         <Button loading={read.isFetchingNextPage} onClick={() => void read.fetchNextPage()}>
           {t('more')}
@@ -108,6 +112,9 @@ export default function Alerts() {
 
 interface ShelvedProps {
   alerts: Alert[];
+  /** How many fire and are not said. */
+  quiet: number;
+  onQuiet: () => void;
   shelf: Shelf;
   by: GroupBy;
   acts: RowActs;
@@ -115,7 +122,7 @@ interface ShelvedProps {
   onClear: () => void;
 }
 
-function Shelved({ alerts, shelf, by, acts, filtered, onClear }: ShelvedProps) {
+function Shelved({ alerts, quiet, onQuiet, shelf, by, acts, filtered, onClear }: ShelvedProps) {
   const t = useText(texts);
   const [most, setMost] = useState(GROUPS);
   const groups = useMemo(
@@ -127,6 +134,7 @@ function Shelved({ alerts, shelf, by, acts, filtered, onClear }: ShelvedProps) {
   );
   if (groups.length === 0) {
     const [title, hint] = EMPTY[shelf];
+    if (!filtered && shelf === 'firing' && quiet > 0) return <Nothing title={t('noneSaid')} hint={t('noneSaidHint', { n: quiet })} action={<Button onClick={onQuiet}>{t('suppressed')}</Button>} />;
     return filtered ? <Nothing title={t('noMatch')} action={<Button onClick={onClear}>{t('clear')}</Button>} /> : <Nothing title={t(title)} hint={t(hint)} />;
   }
   return (

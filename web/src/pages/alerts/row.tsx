@@ -3,7 +3,7 @@ import { AudioMutedOutlined, CheckOutlined, HistoryOutlined, UserOutlined } from
 import { Link } from 'react-router';
 import { Act, Name, Severity, Time, useNow } from '@/components';
 import { useLanguage, useText } from '@/i18n/language';
-import { parseName } from '@/lib/name';
+import { parseName, shownName } from '@/lib/name';
 import { ago } from '@/lib/time';
 import { visibleText } from '../text/visible';
 import { sinceOf } from './grouping';
@@ -40,7 +40,7 @@ export function AlertRow({ alert, onAcknowledge, onSilence }: { alert: Alert } &
           {alert.behind > 0 && <strong>{t('behind', { n: alert.behind })}</strong>}
           {alert.lastChange && (
             <span className="alert-change">
-              <HistoryOutlined aria-hidden /> {t('changed', { ago: ago(alert.lastChange.at, now, language), deployment: visibleText(alert.lastChange.deployment) })}
+              <HistoryOutlined aria-hidden /> {t('changed', { ago: ago(alert.lastChange.at, now, language), deployment: visibleText(shownName(parseName(alert.lastChange.deployment))) })}
             </span>
           )}
         </div>

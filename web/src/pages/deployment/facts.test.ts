@@ -16,9 +16,11 @@ describe('facts', () => {
 
   it('counts what is still to come', () => {
     const batch = (takesRest: boolean) => ({ number: 1, openedAt: 'T', takesRest, devices: [{ name: 'a', phase: 'applied' }] });
-    expect(toCome({ batches: [batch(false)] }, { counts: { total: 5 } })).toBe(4);
-    expect(toCome({ batches: [batch(true)] }, { counts: { total: 5 } })).toBe(0);
-    expect(toCome({ batches: [] }, undefined)).toBe(0);
+    const history = (result: string) => [{ number: 1, digest: '', commit: '', startedAt: 'T', result }];
+    expect(toCome({ batches: [batch(false)], history: history('progressing') }, { counts: { total: 5 } })).toBe(4);
+    expect(toCome({ batches: [batch(false)], history: history('complete') }, { counts: { total: 5 } })).toBe(0);
+    expect(toCome({ batches: [batch(true)], history: history('progressing') }, { counts: { total: 5 } })).toBe(0);
+    expect(toCome({ batches: [], history: [] }, undefined)).toBe(0);
   });
 
   it('tells what is wrong with a manifest from a rollout that failed', () => {

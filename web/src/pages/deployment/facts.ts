@@ -1,4 +1,5 @@
 /** What a Deployment says of itself, in a few words. */
+import { wordOf } from '../deployments/lanes';
 import type { Deployment, DeploymentStatus, Rollout } from '../deployments/types';
 
 type Spec = Deployment['spec'];
@@ -35,7 +36,9 @@ export function batchesOf(spec: Spec, rest: string): string {
 }
 
 /** Devices that are in no batch yet. */
-export function toCome(rollout: Pick<Rollout, 'batches'>, status: DeploymentStatus | undefined): number {
+export function toCome(rollout: Pick<Rollout, 'batches' | 'history'>, status: DeploymentStatus | undefined): number {
+  // What has come to its end has nothing to come.
+  if (wordOf(rollout.history.at(-1)?.result) !== 'progressing') return 0;
   if (rollout.batches.some((batch) => batch.takesRest && batch.openedAt)) return 0;
   const within = new Set(rollout.batches.flatMap((batch) => batch.devices.map((device) => device.name)));
   return Math.max(0, (status?.counts?.total ?? 0) - within.size);

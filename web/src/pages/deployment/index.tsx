@@ -124,14 +124,11 @@ function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rol
           <dt>{t('approvalField')}</dt>
           <dd>{visibleText(String(spec?.approval ?? 'None'))}</dd>
         </div>
-        {origin?.file && (
+        {(origin?.file || origin?.commit) && (
           <div>
             <dt>{t('where')}</dt>
             <dd>
-              <code>
-                {visibleText(origin.file)}
-                {origin.line ? `:${origin.line}` : ''}
-              </code>
+              <code>{visibleText(origin.file ? `${origin.file}${origin.line ? `:${origin.line}` : ''}` : (origin.commit ?? '').slice(0, 12))}</code>
               {origin.author && <div className="ek-dim" title={visibleText(origin.author)}>{visibleText(personOf(origin.author))}</div>}
             </dd>
           </div>

@@ -114,13 +114,13 @@ function LaneRow({ lane, onTip }: { lane: Lane; onTip: (tip: Tip | undefined) =>
           {done} / {lane.cells.length}
           {lane.counts.bad > 0 && <span className="lane-bad"> ✕ {lane.counts.bad}</span>}
           {lane.counts.back > 0 && <span className="lane-bad"> ↩ {lane.counts.back}</span>}
+          {lane.openedAt && (
+            <span className="ek-dim">
+              {' '}· <Time at={lane.openedAt} relative />
+            </span>
+          )}
         </span>
         {lane.takesRest && <span className="ek-dim">{t('takesRest')}</span>}
-        {lane.openedAt && (
-          <span className="ek-dim">
-            {t('opened')} <Time at={lane.openedAt} relative />
-          </span>
-        )}
       </header>
       <div className="lane-body">
         <ul className="cells" onKeyDown={go}>
@@ -191,9 +191,6 @@ const GATE = {
   unknown: { tone: 'calm', sign: <QuestionOutlined />, word: 'unknownGate' },
 } as const;
 
-/** Other words of the same. */
-const GATE_WORDS: Record<string, keyof typeof GATE> = { ok: 'passed', fail: 'failed', passed: 'passed', waiting: 'waiting', failed: 'failed', unknown: 'unknown' };
-
 function Gates({ lane }: { lane: Lane }) {
   const t = useText(texts);
   const now = useSeconds(lane.soakUntil !== undefined);
@@ -203,8 +200,8 @@ function Gates({ lane }: { lane: Lane }) {
   return (
     <div className="gates" aria-label={t('gates')}>
       {others.map((gate, index) => {
-        const look = GATE[GATE_WORDS[gate.state] ?? 'unknown'];
-        const kind = gate.kind in texts ? t(gate.kind as keyof typeof texts) : visibleText(gate.kind ?? '');
+        const look = GATE[gate.state];
+        const kind = gate.kind in texts ? t(gate.kind as keyof typeof texts) : visibleText(gate.kind);
         return (
           <span key={index} className="gate" title={gate.text ? visibleText(gate.text) : undefined}>
             <Sign tone={look.tone} sign={look.sign} bare>

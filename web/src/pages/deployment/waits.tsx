@@ -87,8 +87,8 @@ function WaitRow({ group, approve }: { group: WaitGroup; approve: ReactNode }) {
         <div className="ek-dim">
           {t('clearedBy')}: {clearedBy(wait, language, t)}
         </div>
+        {kind === 'Approval' && <div className="wait-act">{approve}</div>}
       </div>
-      {kind === 'Approval' && approve}
     </li>
   );
 }

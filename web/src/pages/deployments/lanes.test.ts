@@ -38,8 +38,17 @@ describe('lanes', () => {
     expect(lanes.map((lane) => [lane.batch, lane.state, lane.counts.good])).toEqual([[1, 'good', 1], [2, 'watched', 2]]);
     expect(lanes[0]?.soakUntil).toBeUndefined();
     expect(lanes[1]?.soakUntil).toBe('2026-11-26T12:05:00Z');
-    expect(lanes[1]?.gates).toHaveLength(2);
+    expect(lanes[1]?.gates.map(({ kind }) => kind)).toEqual(['probes', 'soak']);
     expect(lanes[0]?.gates).toHaveLength(0);
+  });
+
+  it('reads gates by what is asked, and by what is waited for', () => {
+    const gates = [{ name: 'batch 1', state: 'passed' }, { name: 'Health', state: 'waiting', text: 'web fails' }, { name: 'Approval', state: 'waiting' }, { batch: 1, kind: 'alerts', state: 'fail' }, { batch: 2, kind: 'expr', state: 'new' }];
+    const lanes = lanesOf({ batches: [batch(1, [['a', 'applied']]), batch(2, [['b', 'applied']])], waits: [], gates });
+    expect(lanes.map((lane) => lane.gates.map(({ kind, state }) => `${kind} ${state}`))).toEqual([
+      ['gate passed', 'alerts failed'],
+      ['probes waiting', 'expr unknown'],
+    ]);
   });
 
   it('shows what failed and what goes back before what is well', () => {

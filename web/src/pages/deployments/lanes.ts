@@ -26,8 +26,17 @@ export interface Lane {
   cells: Cell[];
   counts: Record<Tone, number>;
   state: LaneState;
-  gates: Gate[];
+  gates: LaneGate[];
   soakUntil?: string;
+}
+
+export type GateState = 'passed' | 'waiting' | 'failed' | 'unknown';
+
+/** What has to be well for a batch to count as good. */
+export interface LaneGate {
+  kind: string;
+  state: GateState;
+  text: string;
 }
 
 const PHASES: Record<Phase, Tone> = {
@@ -109,6 +118,20 @@ function stateOf(counts: Record<Tone, number>, size: number, isLast: boolean, so
   return counts.moving > 0 || counts.good > 0 || isLast ? 'moving' : 'planned';
 }
 
+const STATES: Record<string, GateState> = { passed: 'passed', ok: 'passed', waiting: 'waiting', failed: 'failed', fail: 'failed' };
+/** Kinds of waiting that are the gate's. Others (a person, a window) hold up the next batch, and say nothing about this one. */
+const ASKED: Record<string, string> = { health: 'probes', alert: 'alerts', soak: 'soak' };
+
+/** A gate as a lane shows it, if it is one of this batch. One without a number is of the batch that is open. */
+function gateOf(gate: Gate, batch: number, isOpen: boolean): LaneGate[] {
+  const state = STATES[gate.state] ?? 'unknown';
+  const through = /^batch (\d+)$/.exec(gate.name ?? '');
+  if (through) return Number(through[1]) === batch ? [{ kind: 'gate', state, text: gate.text ?? '' }] : [];
+  const kind = gate.kind ?? ASKED[(gate.name ?? '').toLowerCase()];
+  if (!kind || (gate.batch === undefined ? !isOpen : gate.batch !== batch)) return [];
+  return [{ kind, state, text: gate.text ?? '' }];
+}
+
 /** The lanes of the newest revision's batches, in their order. */
 export function lanesOf(rollout: Pick<Rollout, 'batches' | 'waits' | 'gates'>): Lane[] {
   const waits = new Map(rollout.waits.filter(isOfDevice).map((wait) => [shownName(parseName(targetName(wait.target))), wait]));
@@ -125,8 +148,7 @@ export function lanesOf(rollout: Pick<Rollout, 'batches' | 'waits' | 'gates'>): 
       cells,
       counts,
       state: batch.openedAt ? stateOf(counts, cells.length, isLast, soak !== undefined) : 'planned',
-      // A gate without a number is of the batch that is open.
-      gates: rollout.gates.filter((gate) => (gate.batch ?? (isLast ? batch.number : -1)) === batch.number),
+      gates: rollout.gates.flatMap((gate) => gateOf(gate, batch.number, isLast)),
     };
     if (batch.openedAt) lane.openedAt = batch.openedAt;
     const until = isLast && soak ? waitField(soak, 'until') : undefined;

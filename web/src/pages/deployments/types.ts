@@ -45,7 +45,10 @@ export interface Wait {
 
 export interface Gate {
   batch?: number;
-  kind: string;
+  /** What is asked: `probes`, `alerts`, `expr`, `checks`, `soak`. */
+  kind?: string;
+  /** The kind of waiting that it is told by, or `batch 1` for one that is through. */
+  name?: string;
   state: string;
   text?: string;
   until?: string | null;
