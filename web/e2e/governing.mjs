@@ -55,7 +55,8 @@ try {
     await page.locator('.ant-modal input[maxlength="128"]').fill(called);
     await page.locator('.ant-modal label').filter({ hasText: /(only this|仅限以下)/ }).click();
     await page.locator('.ant-modal-footer button').last().click();
-    token = await page.locator('.ant-modal input[readonly]').inputValue();
+    await button(/(I have kept it|我已保存)/).waitFor();
+    token = await page.locator('.ant-modal input[readonly]:not([role=combobox])').inputValue();
     must(token.startsWith('ek_'), 'no token is shown');
     await button(/(I have kept it|我已保存)/).click();
     await page.getByText(called).waitFor();

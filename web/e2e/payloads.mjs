@@ -30,7 +30,7 @@ page.on('dialog', (dialog) => {
 });
 try {
   await signIn(page);
-  const all = { ...(await addresses(page)), 'log kinds': '/logs?view=kinds', senders: '/logs?view=senders', plan: '/source?revision=main', entry: '/audit?entry=0' };
+  const all = { ...(await addresses(page)), 'log kinds': '/logs?view=kinds', senders: '/logs?view=senders', plan: '/source?revision=main', entry: `/audit?entry=${await newest(page)}` };
   let names = false;
   await page.route(/\/api\/v1\/(?!session|access|events|logs\/tail|audit\/export)/, async (route) => {
     const response = await route.fetch().catch(() => undefined);
@@ -53,13 +53,18 @@ try {
           const bad = links.filter((one) => !/^(https?:|blob:)/.test(one.href ?? one.action ?? 'frame:')).map((one) => one.outerHTML.slice(0, 200));
           const handlers = [...document.querySelectorAll('#root *')].filter((one) => [...one.attributes].some(({ name }) => name.startsWith('on'))).map((one) => one.outerHTML.slice(0, 200));
           const main = document.querySelector('.ek-main');
-          return { ran: mark in window, bad, handlers, scripts: document.querySelectorAll('#root script').length, polluted: {}.polluted, wide: main ? main.scrollWidth - main.clientWidth : 0 };
+          return { ran: mark in window, bad, handlers, scripts: document.querySelectorAll('#root script').length, polluted: {}.polluted, wide: main ? main.scrollWidth - main.clientWidth : 0, widest: main ? widest(main) : '' };
+          function widest(within) {
+            const edge = within.getBoundingClientRect().right;
+            const over = [...within.querySelectorAll('*')].filter((one) => one.getBoundingClientRect().right > edge + 1);
+            return over.slice(0, 1).map((one) => `${one.tagName} ${one.getAttribute('class')} ${one.textContent.slice(0, 60)}`).join('');
+          }
         }, MARK);
         must(!found.ran && dialogs.length === 0, 'a payload was run');
         must(!found.polluted, 'a prototype was changed');
         must(found.scripts === 0 && found.handlers.length === 0, `markup came out of a text: ${found.handlers[0]}`);
         must(found.bad.length === 0, `an address that is none: ${found.bad[0]}`);
-        must(found.wide <= 1, `a long word makes the page ${found.wide} px wider than its window`);
+        must(found.wide <= 1, `a long word makes the page ${found.wide} px wider than its window: ${found.widest}`);
       });
     }
   }
@@ -67,6 +72,11 @@ try {
   await close();
 }
 end({ foreign, faults });
+
+/** The newest entry of the audit log. */
+function newest(page) {
+  return page.evaluate(async () => (await (await fetch('/api/v1/audit?limit=1')).json()).items?.[0]?.index ?? 0);
+}
 
 /** The payloads are written once, in the UI's own code, beside the test of how they are shown. */
 async function payloads() {

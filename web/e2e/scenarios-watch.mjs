@@ -34,6 +34,12 @@ async function phase(page, words) {
   return (await beside.textContent())?.trim();
 }
 
+/** What fires; where all of it is kept quiet just now, that. */
+async function openAlerts(page) {
+  await open(page, '/alerts');
+  if ((await page.locator('.alert').count()) === 0) await open(page, '/alerts?show=suppressed');
+}
+
 const hasNotRun = async (page) => assert.equal(await page.evaluate((mark) => window[mark], MARK), undefined, 'a text was run as a script');
 
 export const scenarios = {
@@ -116,7 +122,7 @@ export const scenarios = {
 
   /** The first alert is acknowledged with a comment and until when, which is then read beside it. */
   async acknowledge(page) {
-    await open(page, '/alerts');
+    await openAlerts(page);
     const alert = page.locator('.alert:not(:has(.alert-seen)):has(button)').first();
     const summary = await alert.locator('.alert-summary').textContent();
     await alert.getByRole('button', { name: 'Acknowledge' }).click();
@@ -132,7 +138,7 @@ export const scenarios = {
 
   /** A silence shows what it would mute before it is made, and the commit after that. */
   async silence(page) {
-    await open(page, '/alerts');
+    await openAlerts(page);
     await page.locator('.alert').first().getByRole('button', { name: 'Silence' }).click();
     const drawer = page.getByRole('dialog');
     await drawer.locator('.silence-preview strong').waitFor();

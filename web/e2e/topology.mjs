@@ -57,7 +57,7 @@ try {
     await page.goto(`${URL_OF_IT}/topology`);
     await settled(page);
     const name = (await page.locator('[role=treeitem]').last().getAttribute('data-id')).split('/').at(-1).replace('>', '');
-    await page.getByRole('search').getByRole('searchbox').or(page.getByRole('search').getByRole('textbox')).first().fill(name);
+    await page.getByRole('search').locator('input').first().fill(name);
     await page.waitForURL((url) => url.searchParams.get('q') === name);
     await page.locator(`[data-id$="${name}"]`).first().waitFor();
   });

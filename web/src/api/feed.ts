@@ -19,6 +19,7 @@ const SHOWN: Readonly<Record<string, readonly string[]>> = {
   User: ['/users'],
   Token: ['/tokens'],
   Audit: ['/audit', '/overview'],
+  Engine: ['/overview', '/status', '/source'],
 };
 
 export interface Pending {

@@ -8,6 +8,11 @@ export type LiveState = 'live' | 'connecting' | 'polling';
 
 /** Milliseconds over which changes are gathered: a rollout over a large fleet makes hundreds in a second. */
 const GATHER = 1_000;
+/** Milliseconds between two readings of what changed, however much changes. */
+const APART = 2_000;
+/** Pages of a list; one of which more were read is read anew only each so many milliseconds: it is many questions at once. */
+const FEW_PAGES = 3;
+const LONG_APART = 15_000;
 /** Milliseconds between questions while there is no feed, and until it is tried again. */
 const POLL = 15_000;
 
@@ -15,6 +20,12 @@ const Live = createContext<LiveState>('connecting');
 
 export function useLive(): LiveState {
   return use(Live);
+}
+
+/** Whether what was read may be read anew already. */
+function mayRead({ data, dataUpdatedAt }: { data?: unknown; dataUpdatedAt: number }): boolean {
+  const pages = (data as { pages?: unknown[] } | undefined)?.pages;
+  return !Array.isArray(pages) || pages.length <= FEW_PAGES || Date.now() - dataUpdatedAt > LONG_APART;
 }
 
 export function LiveProvider({ children }: { children: ReactNode }) {
@@ -26,15 +37,19 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     let again: number | undefined;
     let source: EventSource | undefined;
     let missed = false;
+    let settled = 0;
     const settle = () => {
       timer = undefined;
       const now = pending;
       pending = NOTHING;
-      void queries.invalidateQueries({ predicate: ({ queryKey: [path] }) => typeof path === 'string' && path !== '/session' && touches(now, path) });
+      settled = Date.now();
+      void queries.invalidateQueries({
+        predicate: ({ queryKey: [path], state }) => typeof path === 'string' && path !== '/session' && touches(now, path) && mayRead(state),
+      });
     };
     const on = (event: Parameters<typeof take>[1]) => {
       pending = take(pending, event);
-      timer ??= window.setTimeout(settle, GATHER);
+      timer ??= window.setTimeout(settle, Math.max(GATHER, settled + APART - Date.now()));
     };
     const connect = () => {
       source = new EventSource(`${BASE}/events`);

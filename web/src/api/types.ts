@@ -283,10 +283,11 @@ export type Deployment = Manifest<DeploymentSpec, DeploymentStatus>;
 export interface RolloutDevice {
   name: string;
   phase: string;
-  revision?: number;
-  since?: string;
-  step?: string;
-  problem?: string;
+  revision?: number | null;
+  since?: string | null;
+  step?: string | null;
+  problem?: string | null;
+  health?: string;
 }
 
 export interface Wait {
@@ -441,7 +442,7 @@ export interface Overview {
     devices: Record<HealthState, number>;
     top: Alert[];
     /** What could not be said, by receiver. */
-    undelivered: number | { receiver: string; count: number; since: string; last: string; problem: string }[];
+    undelivered: number | { receiver: string; count: number; since: string; last?: string; problem: string }[];
     ownNetworkDown: boolean;
     /** Why the engine does not act just now, if so. */
     notReady?: string | null;
@@ -452,7 +453,7 @@ export interface Overview {
     more?: number;
     commit?: Partial<Commit> | null;
   };
-  last: { at: string; actor: string; what: string; target?: string }[];
+  last: { at: string; actor: string; what: string; target?: string; outcome?: string }[];
   source?: Partial<Source>;
   logs?: Record<string, unknown>;
 }

@@ -1,4 +1,5 @@
-import { Suspense, lazy } from 'react';
+import { useQueryClient } from '@tanstack/react-query';
+import { lazy, Suspense, useEffect } from 'react';
 import { Route, Routes, useLocation } from 'react-router';
 import { LiveProvider } from '@/api/live';
 import { SessionProvider, useWhoIsHere } from '@/api/session';
@@ -13,6 +14,12 @@ const SignIn = lazy(() => import('@/pages/signin'));
 export function Door() {
   const session = useWhoIsHere();
   const { pathname } = useLocation();
+  const queries = useQueryClient();
+  const isOut = session.data?.signedIn === false;
+  useEffect(() => {
+    // Whoever comes next must not see what was read for somebody else.
+    if (isOut) queries.removeQueries({ predicate: ({ queryKey: [path] }) => path !== '/session' });
+  }, [isOut, queries]);
   if (session.data === undefined) {
     return session.error ? <main className="ek-door"><Problem error={session.error} retry={() => void session.refetch()} /></main> : <Waiting />;
   }

@@ -43,7 +43,7 @@ export default function DevicePage() {
       beside={status && <><Health value={status.health} /><UpdateState value={status.update} /></>}
       actions={
         <>
-          <Act verb="edit" kind="Device" namespace={namespace} name={name} icon={<EyeOutlined aria-hidden />} loading={look.isPending} onAct={() => look.mutate({ path: `${path}/look` })}>{t('lookNow')}</Act>
+          <Act verb="view" kind="Device" namespace={namespace} name={name} icon={<EyeOutlined aria-hidden />} loading={look.isPending} onAct={() => look.mutate({ path: `${path}/look` })}>{t('lookNow')}</Act>
           <Act verb="edit" kind="Device" namespace={namespace} name={name} icon={<EditOutlined aria-hidden />} onAct={() => setEditing({ plural: 'devices', name: named })}>{t('edit')}</Act>
         </>
       }

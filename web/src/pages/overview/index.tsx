@@ -69,7 +69,7 @@ function Last({ of }: { of: Data['last'] }) {
       {of.map((entry, index) => (
         <li key={index}>
           <span className="ek-row-main">
-            <span className="ek-last-what">{entry.what}</span>
+            <span className="ek-last-what">{entry.what}{entry.outcome && <span className="ek-dim"> · {entry.outcome}</span>}</span>
             <span className="ek-row-more"><Target of={entry.target} /><span>{entry.actor}</span></span>
           </span>
           <Time at={entry.at} relative />
