@@ -8,6 +8,7 @@ import { useLanguage, useText } from '@/i18n/language';
 import { parseName } from '@/lib/name';
 import { span } from '@/lib/time';
 import { Acknowledge } from '../alerts/acknowledge';
+import { SilenceAct } from '../alerts/silence-act';
 import { Suppressions } from '../alerts/suppression';
 import type { AlertDetail } from '../alerts/types';
 import { fromAlert, type SilenceDraft } from '../silences/draft';
@@ -144,8 +145,8 @@ function Acts({ alert }: { alert: AlertDetail }) {
   const [draft, setDraft] = useState<SilenceDraft>();
   const path = `/alerts/${encodeURIComponent(alert.id)}`;
   const takeBack = useDeed({ renews: ['/alerts', path] });
-  const { namespace, name } = parseName(alert.rule);
-  const who = { kind: 'AlertRule', namespace, name } as const;
+  const { namespace, name } = parseName(alert.device);
+  const who = { kind: 'Device', namespace, name } as const;
   if (alert.state === 'resolved' || alert.state === 'inactive') return null;
   return (
     <>
@@ -158,9 +159,9 @@ function Acts({ alert }: { alert: AlertDetail }) {
           {t('acknowledge')}
         </Act>
       )}
-      <Act {...who} verb="silence" icon={<AudioMutedOutlined />} onAct={() => setDraft(fromAlert(alert))}>
+      <SilenceAct icon={<AudioMutedOutlined />} onAct={() => setDraft(fromAlert(alert))}>
         {t('silence')}
-      </Act>
+      </SilenceAct>
       <Acknowledge alerts={seen ? [alert] : undefined} onClose={() => setSeen(false)} />
       <SilenceDrawer draft={draft} onClose={() => setDraft(undefined)} />
     </>

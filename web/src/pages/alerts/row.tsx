@@ -7,6 +7,7 @@ import { parseName, shownName } from '@/lib/name';
 import { ago } from '@/lib/time';
 import { visibleText } from '../text/visible';
 import { sinceOf } from './grouping';
+import { SilenceAct } from './silence-act';
 import { Suppressions } from './suppression';
 import texts from './text';
 import type { Alert } from './types';
@@ -20,7 +21,6 @@ export function AlertRow({ alert, onAcknowledge, onSilence }: { alert: Alert } &
   const t = useText(texts);
   const { language } = useLanguage();
   const now = useNow();
-  const rule = parseName(alert.rule);
   const isOver = alert.state === 'resolved' || alert.state === 'inactive';
   return (
     <article className={`alert alert-${alert.severity} alert-${alert.state}`}>
@@ -55,13 +55,13 @@ export function AlertRow({ alert, onAcknowledge, onSilence }: { alert: Alert } &
       {!isOver && (
         <div className="alert-acts">
           {!alert.acknowledged && (
-            <Act size="small" verb="acknowledge" kind="AlertRule" namespace={rule.namespace} name={rule.name} icon={<CheckOutlined />} onAct={() => onAcknowledge(alert)}>
+            <Act size="small" verb="acknowledge" kind="Device" icon={<CheckOutlined />} onAct={() => onAcknowledge(alert)}>
               {t('acknowledge')}
             </Act>
           )}
-          <Act size="small" verb="silence" kind="AlertRule" namespace={rule.namespace} name={rule.name} icon={<AudioMutedOutlined />} onAct={() => onSilence(alert)}>
+          <SilenceAct size="small" icon={<AudioMutedOutlined />} onAct={() => onSilence(alert)}>
             {t('silence')}
-          </Act>
+          </SilenceAct>
         </div>
       )}
     </article>

@@ -17,6 +17,8 @@ import { visibleText } from '../text/visible';
 const DAYS = 30;
 /** Devices whose firings are drawn. */
 const DRAWN = 50;
+/** Where more than this share of the time is unknown, that nothing fired says nothing. */
+const MOSTLY = 0.9;
 /** Pages that are asked for without a further word: of a large fleet there are very many. */
 const PAGES = 20;
 
@@ -126,7 +128,7 @@ function Outcome({ ran, busy, onGoOn }: { ran: Ran; busy: boolean; onGoOn: () =>
           {!busy && <Button size="small" onClick={onGoOn}>{t('goOn')}</Button>}
         </div>
       )}
-      <p className="backtest-headline">{summary.firings > 0 ? t('would', { n: summary.firings, d: summary.devices, of: summary.of }) : t('wouldNot', { n: answer.devices.length })}</p>
+      <p className="backtest-headline">{summary.firings === 0 && summary.unknownShare > MOSTLY ? t('cannotSay', { share: `${Math.round(summary.unknownShare * 100)} %` }) : summary.firings > 0 ? t('would', { n: summary.firings, d: summary.devices, of: summary.of }) : t('wouldNot', { n: answer.devices.length })}</p>
       <Numbers summary={summary} />
       {answer.notKept && answer.notKept.length > 0 && <Alert type="warning" showIcon title={t('notKept', { what: [...new Set(answer.notKept)].map((one) => visibleText(one)).join(', ') })} />}
       {answer.asOfToday === true && <p className="ek-dim">{t('asOfToday')}</p>}

@@ -25,6 +25,8 @@ describe('summarize', () => {
   it('has no rate where nothing fired', () => {
     const summary = summarize({ selected: 1, devices: [course('a', [])] }, from, to);
     expect(summary).toMatchObject({ firings: 0, typical: 0, worst: [] });
+    expect(summarize({ selected: 1, devices: [course('a', [], { unknown: 86_400 })] }, from, to).unknownShare).toBe(1);
+    expect(summarize({ selected: 0, devices: [] }, from, to).unknownShare).toBe(0);
     expect(summary.every).toBeUndefined();
   });
 });

@@ -41,6 +41,8 @@ export interface Summary {
   unknown: number;
   /** Seconds that one firing took: the median. */
   typical: number;
+  /** Of the time that was looked at, the share of which nobody can say how it was: 0 to 1. */
+  unknownShare: number;
   /** A firing each so many seconds of the time looked at; nothing where there was none. */
   every?: number;
   /** Those that fired most, first. */
@@ -71,6 +73,7 @@ export function summarize(answer: BacktestAnswer, from: number, to: number): Sum
     fired: sum((course) => course.fired),
     inRollouts: sum((course) => course.inRollouts),
     unknown: sum((course) => course.unknown),
+    unknownShare: Math.min(1, sum((course) => course.unknown) / Math.max(1, answer.devices.length * (to - from))),
     typical: median(answer.devices.flatMap((course) => course.firings.map((firing) => lengthOf(firing, to)))),
     worst: [...answer.devices].filter((course) => count(course) > 0).sort((a, b) => count(b) - count(a) || b.fired - a.fired || a.device.localeCompare(b.device)),
   };

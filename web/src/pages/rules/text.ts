@@ -70,6 +70,7 @@ export default text({
   other: ['another expression than the one in force', '与生效中的表达式不同'],
   would: ['It would have fired {n|time|times} on {d} of {of} devices', '将在 {of} 台设备中的 {d} 台上触发 {n} 次'],
   wouldNot: ['It would not have fired on any of {n|device|devices}', '在 {n} 台设备上均不会触发'],
+  cannotSay: ['Nothing can be said: {share} of the time nobody knows how it was', '无法判断：{share} 的时间状态未知'],
   fired: ['Firing in all', '累计告警时长'],
   typical: ['Typically', '单次典型时长'],
   every: ['About once in', '平均间隔'],

@@ -7,6 +7,7 @@ import { CommitFollow, DeleteDialog, type Doomed, EditDrawer, type Editing } fro
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { type Named, pathOf, shownName } from '@/lib/name';
+import { SilenceAct } from '../alerts/silence-act';
 import { after } from '../alerts/spans';
 import { personOf } from '../text/person';
 import { visibleText } from '../text/visible';
@@ -32,9 +33,9 @@ export default function Silences() {
   const shown = show === 'ended' ? ended : active;
   const columns = useColumns({ isEnded: show === 'ended', onEdit: setEditing, onDelete: setDoomed, onWritten: setWritten });
   const add = (
-    <Act type="primary" verb="silence" kind="AlertRule" onAct={() => setDraft(EMPTY)}>
+    <SilenceAct type="primary" onAct={() => setDraft(EMPTY)}>
       {t('add')}
-    </Act>
+    </SilenceAct>
   );
   return (
     <Page title={t('title')} about={t('about')} actions={add}>
