@@ -1,10 +1,11 @@
 import { App, Button, Drawer } from 'antd';
-import type { ReactNode } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import { useGet } from '@/api/query';
 import { Fetched, Time } from '@/components';
 import { useText } from '@/i18n/language';
 import { Said } from '../text/Said';
 import css from './audit.module.css';
+import { canonical, leafOf } from './canonical';
 import type { Entry } from './entry';
 import { Outcome } from './Outcome';
 import { Sentence } from './Sentence';
@@ -25,8 +26,11 @@ export function Detail({ index, onShow }: { index: string; onShow: (index: strin
 function Inside({ entry, onShow }: { entry: Entry; onShow: (index: string) => void }) {
   const t = useText(texts);
   const { message } = App.useApp();
-  const { leaf, ...hashed } = entry;
-  const json = JSON.stringify(hashed, undefined, 2);
+  const [leaf, setLeaf] = useState<string>();
+  useEffect(() => {
+    void leafOf(entry).then(setLeaf);
+  }, [entry]);
+  const json = canonical(entry);
   const kind = entry.actor.kind;
   const fields: [keyof typeof texts, ReactNode][] = [
     ['when', <Time key="v" at={entry.at} />],

@@ -112,7 +112,7 @@ function Row({ entry, isShown, onShow }: { entry: Entry; isShown: boolean; onSho
         {entry.message && <span className={css.message}><Said text={entry.message} /></span>}
       </span>
       <Outcome value={entry.outcome} />
-      <button type="button" className={css.index} aria-label={t('detail', { index: entry.index })} aria-haspopup="dialog" onClick={onShow}>
+      <button type="button" className={css.index} aria-label={t('detail', { index: `#${entry.index}` })} aria-haspopup="dialog" onClick={onShow}>
         #{entry.index}
       </button>
     </li>

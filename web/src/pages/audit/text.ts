@@ -37,7 +37,7 @@ export default text({
   refersTo: ['Outcome of entry', '对应条目'],
   begins: ['See the entry with which it began', '查看其开始的条目'],
   leaf: ['Leaf hash', '叶哈希'],
-  leafHint: ['SHA-256 of a zero byte and the JSON below (RFC 6962)', '零字节与下方 JSON 的 SHA-256（RFC 6962）'],
+  leafHint: ['Computed by this browser: SHA-256 of a zero byte and the JSON below (RFC 6962)', '由本浏览器计算：零字节与下方 JSON 的 SHA-256（RFC 6962）'],
   json: ['As it is hashed', '参与哈希的原文'],
   copy: ['Copy', '复制'],
   copied: ['Copied', '已复制'],

@@ -58,12 +58,7 @@ export function Kinds() {
       width: 190,
       render: (_, kind) => (
         <>
-          {kind.devices.slice(0, 2).map((device, at) => (
-            <span key={device}>
-              {at > 0 && ', '}
-              <Name kind="Device" of={device} />
-            </span>
-          ))}
+          {kind.devices.slice(0, 2).map((device) => <div key={device} className={css.device1}><Name kind="Device" of={device} /></div>)}
           {kind.from > 2 && <div className="ek-dim">{t('more', { n: kind.from - Math.min(2, kind.devices.length) })}</div>}
         </>
       ),
@@ -83,7 +78,8 @@ export function Kinds() {
       <Part flush>
         <Fetched of={kinds} lines={8}>
           {(given) => {
-            const all = Array.isArray(given) ? given : given.items;
+            // What stands out comes first; else as the engine has it, the newest before the oldest.
+            const all = (Array.isArray(given) ? given : given.items).toSorted((a, b) => Number(b.is.length > 0) - Number(a.is.length > 0));
             const shown = only ? all.filter((kind) => kind.is.includes(only as Sort)) : all;
             return (
               <>

@@ -127,7 +127,7 @@ function Closed({ line, wrap, isOpen, tabIndex, onFocus, onToggle }: ClosedProps
         <CaretRightOutlined aria-hidden="true" className={isOpen ? css.caretOpen : css.caret} />
       </button>
       <span className={css.time} title={`${at} · ${new Date(line.received).toISOString()}`}>
-        <span className={css.day}>{at.slice(5, 10)}</span> {at.slice(11)}
+        {at.slice(5)}
       </span>
       <span className={css.grave}>{t(severity)}</span>
       <span className={css.from}>{line.device ? <Name kind="Device" of={line.device} /> : <i><Said text={line.address || device} /></i>}</span>

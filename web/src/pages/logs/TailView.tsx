@@ -19,6 +19,7 @@ export function TailView({ filters, onSet, wrap, onEnd }: Props) {
   return (
     <Part
       flush
+      className={css.tail ?? ''}
       title={
         connection === 'live' ? (
           <Sign tone={state.held ? 'warn' : 'good'} sign={state.held ? <PauseOutlined /> : <span className={css.beat} />} bare>

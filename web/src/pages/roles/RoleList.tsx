@@ -51,7 +51,7 @@ export function RoleList({ roles, onEdit }: { roles: Role[]; onEdit: (role: Role
         { title: t('grants'), render: (_, { spec }) => <ul className={css.list}>{(spec.allow ?? []).map((grant, at) => <li key={at}><Allows grant={grant} /></li>)}</ul> },
         { title: t('tests'), width: 90, render: (_, { spec }) => ((spec.tests ?? []).length > 0 ? <span className="ek-num">{spec.tests?.length}</span> : <span className="ek-dim">{t('noTests')}</span>) },
         {
-          title: '',
+          title: <span className="ek-hidden">{t('deeds')}</span>,
           width: 90,
           align: 'right',
           render: (_, role) => (
@@ -96,12 +96,15 @@ function Test({ test, namespace, isRunning }: { test: RoleTest; namespace: strin
   const t = useText(texts);
   const isDevice = test.kind === 'Device';
   const answer = useAnswer({ subject: test.subject, verb: test.may, kind: test.kind, namespace, name: isDevice ? (test.device ?? '') : '' }, isRunning && (isDevice || !test.device));
+  // A test about a device asks of any Deployment, rule or silence on it alone: only `evenkeel check` tries that.
+  const isOurs = isDevice || !test.device;
   const holds = answer.data && answer.data.allowed === test.expect;
   return (
     <li className={css.test}>
       <span>
         <Said text={test.subject} /> <b>{t(test.expect ? 'expectYes' : 'expectNo')}</b> {test.may} {test.kind} <Said text={test.device ?? t('any')} />
       </span>
+      {isRunning && !isOurs && <span className="ek-dim">{t('checkOnly')}</span>}
       {isRunning && answer.isFetching && <Busy>{t('running')}</Busy>}
       {answer.error && <Said text={answer.error.message} />}
       {holds === true && <Sign tone="good" sign={<CheckCircleFilled />}>{t('passes')}</Sign>}

@@ -1,6 +1,7 @@
 import { text } from '@/i18n/text';
 
 export default text({
+  deeds: ['What can be done', '操作'],
   title: ['Roles', '角色'],
   about: ['Nothing is allowed that no Role allows; what several allow adds up.', '未被任何角色允许的操作一律禁止；多个角色的权限叠加。'],
   matrix: ['Who may what', '权限矩阵'],
@@ -60,6 +61,7 @@ export default text({
   expectNo: ['may not', '不可以'],
   passes: ['Holds', '通过'],
   fails: ['Does not hold', '未通过'],
+  checkOnly: ['only evenkeel check can try this one', '此项只能由 evenkeel check 测试'],
   running: ['Asking…', '查询中…'],
   runTests: ['Run', '运行'],
   any: ['any', '任意'],

@@ -66,7 +66,7 @@ export function Repositories() {
                   ),
                 },
                 {
-                  title: '',
+                  title: <span className="ek-hidden">{t('deeds')}</span>,
                   width: 80,
                   align: 'right',
                   render: (_, { metadata }) => {

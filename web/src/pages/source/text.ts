@@ -1,6 +1,7 @@
 import { text } from '@/i18n/text';
 
 export default text({
+  deeds: ['What can be done', '操作'],
   title: ['Source', '配置来源'],
   about: ['Where what is wanted comes from, and what is in force of it.', '期望状态的来源，以及当前生效的内容。'],
   repositories: ['Repositories', '仓库'],

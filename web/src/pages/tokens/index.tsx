@@ -109,7 +109,7 @@ function Mine({ tokens }: { tokens: ApiToken[] }) {
           },
         },
         {
-          title: '',
+          title: <span className="ek-hidden">{t('deeds')}</span>,
           width: 90,
           align: 'right',
           render: (_, token) => (

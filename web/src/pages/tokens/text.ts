@@ -1,6 +1,7 @@
 import { text } from '@/i18n/text';
 
 export default text({
+  deeds: ['What can be done', '操作'],
   title: ['Tokens and account', '令牌与账户'],
   about: ['API tokens let scripts act as you, with no more than you may and no more than you give them.', 'API 令牌让脚本以您的身份操作，权限不会超过您本人，也不会超过您授予它的范围。'],
   tokens: ['API tokens', 'API 令牌'],

@@ -101,7 +101,7 @@ function Type({ type, x }: { type: Given['type']; x: number }) {
 
 function Bell({ alerts, x }: { alerts: number; x: number }) {
   return (
-    <g className={css.bell}>
+    <g className={css.bell} aria-hidden="true">
       <rect x={x} y={HIGH / 2 - 8} width={22} height={16} rx={8} />
       <text x={x + 11} y={HIGH / 2 + 4} textAnchor="middle">{alerts > 99 ? '99+' : alerts}</text>
     </g>

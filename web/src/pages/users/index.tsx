@@ -82,7 +82,7 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
         { title: t('lastSignIn'), width: 130, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
         { title: t('sessions'), dataIndex: 'sessions', width: 90, align: 'right', className: 'ek-num' },
         { title: t('tokens'), dataIndex: 'tokens', width: 80, align: 'right', className: 'ek-num' },
-        { title: '', width: 290, align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
+        { title: <span className="ek-hidden">{t('deeds')}</span>, width: 290, align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
       ]}
     />
   );

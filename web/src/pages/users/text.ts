@@ -1,6 +1,7 @@
 import { text } from '@/i18n/text';
 
 export default text({
+  deeds: ['What can be done', '操作'],
   title: ['Users', '用户'],
   about: ['Local users, and whoever has signed in by single sign-on. What they may is said by Roles; the group admins may everything.', '本地用户，以及通过单点登录登录过的用户。权限由角色决定；admins 组拥有全部权限。'],
   add: ['New user', '新建用户'],
