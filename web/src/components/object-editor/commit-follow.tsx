@@ -17,6 +17,8 @@ const ICON = {
 
 /** Milliseconds between two questions about a commit that waits. */
 const AGAIN = 2_000;
+/** The same of one that somebody has to merge first. */
+const SELDOM = 30_000;
 
 /** Only web addresses become links. */
 export const isWebAddress = (url: string | undefined): url is string => url !== undefined && /^https?:\/\//i.test(url);
@@ -26,7 +28,7 @@ export function CommitFollow({ written, onClose }: { written: Written; onClose?:
   const id = written.commit ?? '';
   const commit = useGet<Commit>(`/commits/${encodeURIComponent(id)}`, undefined, {
     enabled: id !== '',
-    refetchInterval: (query) => (query.state.data && query.state.data.state !== 'waiting' ? false : AGAIN),
+    refetchInterval: (query) => (query.state.data && query.state.data.state !== 'waiting' ? false : written.followed === false ? SELDOM : AGAIN),
     retry: 2,
   });
   if (id === '') return null;

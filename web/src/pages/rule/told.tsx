@@ -49,7 +49,7 @@ function Receivers({ names }: { names: string[] }) {
   return (
     <span className="told-match">
       {names.map((name) => (
-        <Link key={name} to={`/receivers?q=${encodeURIComponent(name)}`}>
+        <Link key={name} to={`/receivers?${new URLSearchParams({ q: name })}`}>
           {visibleText(name)}
         </Link>
       ))}
