@@ -15,6 +15,8 @@ export function random(seed) {
   };
 }
 
+/** Kinds of probes, by device and name. */
+export const KINDS = new Map();
 const meta = (name, labels) => ({ namespace: 'default', name, ...(labels && { labels }) });
 const origin = (file, line = 1, author = 'Mei Lin <mei@example.com>') => ({ file, line, commit: COMMIT, author });
 
@@ -25,6 +27,7 @@ function device(site, role, number, address, more = {}) {
   const labels = { site, role, ...(number === 1 && role === 'web' && { canary: 'true' }) };
   const usage = { 'cpu.ratio': 0.05 + dice() * 0.5, 'memory.ratio': 0.2 + dice() * 0.6, 'disks[/].ratio': 0.2 + dice() * 0.5, 'load.one': dice() * 3, uptime: 86400 * (3 + dice() * 200), 'interfaces[eth0].received': dice() * 4e6, 'interfaces[eth0].sent': dice() * 6e6, ...more.values };
   const probes = type === 'Network' ? [['ping', 'icmp']] : role === 'web' ? [['web', 'http'], ['ping', 'icmp'], ['cert', 'tls']] : role === 'db' ? [['postgres', 'tcp'], ['ping', 'icmp']] : [['ping', 'icmp'], ['ssh', 'ssh']];
+  for (const [probe, kind] of probes) KINDS.set(`${name}/${probe}`, kind);
   const failing = more.failing ?? {};
   return {
     apiVersion: API, kind: 'Device', metadata: meta(name, labels),
@@ -40,8 +43,6 @@ function device(site, role, number, address, more = {}) {
     uses: more.unread ? { usage: null, failingSince: ago(1500), problem: more.unread } : { usage: { at: ago(8), values: usage } },
     effective: { address, labels: { ...labels, managed: 'evenkeel' } },
     origin: origin(`devices/${site}.yaml`, 4 + number * 8),
-    lastChange: { at: ago(more.changed ?? 86400 * (1 + dice() * 20)), title: role === 'web' ? 'nginx revision 6' : 'base revision 3' },
-    kinds: Object.fromEntries(probes),
   };
 }
 

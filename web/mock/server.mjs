@@ -76,7 +76,13 @@ function page(items, query, more = {}) {
   return { items: items.slice(from, from + limit), total: items.length, cursor: from + limit < items.length ? String(from + limit) : null, ...more };
 }
 
-const SORTS = { name: nameOf, health: (one) => one.status?.health ?? '', update: (one) => one.status?.update ?? '', site: (one) => one.metadata.labels?.site ?? '', type: (one) => one.spec.type ?? '', address: (one) => one.spec.address ?? '', cpu: (one) => one.uses?.usage?.values['cpu.ratio'] ?? -1, memory: (one) => one.uses?.usage?.values['memory.ratio'] ?? -1, disk: (one) => one.uses?.usage?.values['disks[/].ratio'] ?? -1, lastChange: (one) => one.lastChange?.at ?? '' };
+function count(found, read) {
+  const counts = {};
+  for (const one of found) counts[read(one)] = (counts[read(one)] ?? 0) + 1;
+  return counts;
+}
+
+const SORTS = { name: nameOf, health: (one) => one.status?.health ?? '', update: (one) => one.status?.update ?? '', site: (one) => one.metadata.labels?.site ?? '', type: (one) => one.spec.type ?? '', address: (one) => one.spec.address ?? '', cpu: (one) => one.uses?.usage?.values['cpu.ratio'] ?? -1, memory: (one) => one.uses?.usage?.values['memory.ratio'] ?? -1, disk: (one) => one.uses?.usage?.values['disks[/].ratio'] ?? -1 };
 
 function listed(plural, query) {
   const q = (query.get('q') ?? '').toLowerCase().split(/\s+/).filter(Boolean);
@@ -94,7 +100,7 @@ function listed(plural, query) {
   const read = SORTS[sort.replace('-', '')] ?? nameOf;
   found = [...found].sort((a, b) => (read(a) < read(b) ? -1 : read(a) > read(b) ? 1 : 0) * (sort.startsWith('-') ? -1 : 1));
   const facets = query.get('facets')?.split(',');
-  const counted = facets && Object.fromEntries(facets.map((facet) => [facet, found.reduce((counts, one) => ({ ...counts, [SORTS[facet]?.(one) ?? '']: (counts[SORTS[facet]?.(one) ?? ''] ?? 0) + 1 }), {})]));
+  const counted = facets && Object.fromEntries(facets.map((facet) => [facet, count(found, SORTS[facet])]));
   return page(found, query, counted ? { facets: counted } : {});
 }
 

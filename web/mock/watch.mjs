@@ -1,5 +1,5 @@
 // Alerts, samples, histories, logs, audit.
-import { ago, ahead, COMMIT, NOW, random } from './fleet.mjs';
+import { ago, ahead, COMMIT, KINDS as PROBES, NOW, random } from './fleet.mjs';
 
 const nginx7 = { deployment: 'nginx', revision: '7', commit: COMMIT, at: ago(640) };
 const alert = (id, rule, device, state, severity, summary, active, more = {}) => ({
@@ -66,7 +66,7 @@ export function probes(device, since) {
     const history = [{ at: ago(since), state: 'ok', reason: '' }];
     for (let at = since; at > 4000; at -= 4000 + dice() * 30000) if (dice() < 0.5) history.push({ at: ago(at), state: dice() < 0.7 ? 'fail' : 'unknown', reason: 'timed out after 5s' }, { at: ago(at - 200 - dice() * 2500), state: 'ok', reason: '' });
     if (probe.state !== 'ok') history.push({ at: probe.since, state: probe.state, reason: probe.reason });
-    return { ...probe, kind: device.kinds?.[probe.name] ?? 'tcp', history: history.sort((a, b) => (a.at < b.at ? -1 : 1)) };
+    return { ...probe, kind: PROBES.get(`${device.metadata.name}/${probe.name}`) ?? 'tcp', history: history.sort((a, b) => (a.at < b.at ? -1 : 1)) };
   });
 }
 

@@ -1,24 +1,22 @@
 import type { TableColumnsType } from 'antd';
 import type { Device } from '@/api/types';
-import { Health, Labels, Meter, Name, Time, UpdateState } from '@/components';
+import { Health, Labels, Meter, Name, UpdateState } from '@/components';
 import words from '@/components/text';
 import type { Say } from '@/i18n/text';
 import { usesOf } from '@/lib/uses';
 import { orderOf, SORTED } from './search';
 import type texts from './text';
 
-export type Row = Device & { lastChange?: { at: string; title?: string } };
+export type Row = Device;
 
 interface Wanted {
   t: Say<typeof texts>;
   w: Say<typeof words>;
   sort: string;
   onLabel: (selector: string) => void;
-  /** Some come only where the engine says it. */
-  withLastChange: boolean;
 }
 
-export function columns({ t, w, sort, onLabel, withLastChange }: Wanted): TableColumnsType<Row> {
+export function columns({ t, w, sort, onLabel }: Wanted): TableColumnsType<Row> {
   const sorted = (key: string) => (SORTED.includes(key) ? { sorter: true, sortOrder: orderOf(sort, key) } : {});
   const uses = (row: Row) => usesOf(row.uses);
   return [
@@ -38,9 +36,7 @@ export function columns({ t, w, sort, onLabel, withLastChange }: Wanted): TableC
     },
     { key: 'memory', title: t('memory'), width: 96, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).memory} of={t('memory')} /> },
     { key: 'disk', title: t('disk'), width: 104, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).disk?.ratio} of={uses(row).disk?.name} /> },
-    withLastChange
-      ? { key: 'lastChange', title: t('lastChange'), width: 110, render: (_, row) => <Time at={row.lastChange?.at} relative /> }
-      : { key: 'packages', title: t('packages'), width: 170, ellipsis: true, render: (_, row) => <span className="ek-cut">{(row.status?.packages ?? []).map(({ name, version }) => `${name} ${version}`).join(', ') || '–'}</span> },
+    { key: 'packages', title: t('packages'), width: 170, ellipsis: true, render: (_, row) => <span className="ek-cut">{(row.status?.packages ?? []).map(({ name, version }) => `${name} ${version}`).join(', ') || '–'}</span> },
     { key: 'labels', title: t('labels'), width: 260, render: (_, row) => <Labels of={withoutSite(row.effective?.labels ?? row.metadata.labels)} onPick={onLabel} /> },
   ];
 }

@@ -18,7 +18,7 @@ import { Facets } from './Facets';
 import { asked, type Facet, sortOf } from './search';
 import { TEMPLATE } from './template';
 import texts from './text';
-import { useHeight, useNarrow } from './measure';
+import { AROUND_ROWS, useHeight, useNarrow } from './measure';
 
 /** Pixels before the end at which the next rows are fetched. */
 const NEAR = 800;
@@ -47,12 +47,17 @@ export default function Devices() {
   const choose: Record<Facet, (values: string[]) => void> = { health: setHealth, update: setUpdate, site: setSite, type: setType };
   const filtered = Object.values(chosen).reduce((sum, values) => sum + values.length, 0);
   const list = useList<Row, DeviceList & { items: Row[] }>('/devices', asked({ q, selector, sort, facets: chosen }), { limit: 200 });
-  const withLastChange = list.items.some((row) => row.lastChange !== undefined);
   const add = (wanted: string) => setSelector(selector ? `${selector},${wanted}` : wanted);
-  const shownColumns = useMemo(() => columns({ t, w, sort, onLabel: add, withLastChange }), [t, w, sort, selector, withLastChange]);
+  const shownColumns = useMemo(() => columns({ t, w, sort, onLabel: add }), [t, w, sort, selector]);
+  const isNear = useRef(false);
   const more = () => {
-    if (list.hasNextPage && !list.isFetching) void list.fetchNextPage();
+    if (list.hasNextPage && !list.isFetchingNextPage && !list.isPlaceholderData) void list.fetchNextPage();
   };
+  // Whoever has scrolled to the end meanwhile need not scroll once more.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: whenever a reading has ended
+  useEffect(() => {
+    if (isNear.current) more();
+  }, [list.isFetching]);
   const clear = () => {
     setTyped('');
     setParameters({}, { replace: true });
@@ -67,7 +72,8 @@ export default function Devices() {
     />
   );
   const onScroll = (element: HTMLElement) => {
-    if (element.scrollHeight - element.scrollTop - element.clientHeight < NEAR) more();
+    isNear.current = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
+    if (isNear.current) more();
   };
   return (
     <Page
@@ -82,7 +88,7 @@ export default function Devices() {
       </div>
       {list.error && <Problem error={list.error} retry={() => void list.refetch()} />}
       <div className="ek-devices">
-        <aside aria-label={t('facets')}>{facets}</aside>
+        <aside aria-label={t('facets')} style={{ maxHeight: height + AROUND_ROWS }}>{facets}</aside>
         {narrow ? (
           <Cards rows={list.items} loading={list.isPending} none={none} onEnd={more} more={list.hasNextPage} />
         ) : (

@@ -12,8 +12,10 @@ export function useNarrow(): boolean {
   return useSyncExternalStore(onChange, () => query.matches);
 }
 
-/** Pixels below the head of the table, the foot of the table and the edge of the page. */
-const AROUND = 40 + 26 + 24;
+/** Pixels of the head and the foot of the table. */
+export const AROUND_ROWS = 40 + 26;
+/** Those, and the edge of the page. */
+const AROUND = AROUND_ROWS + 24;
 
 /** How high the rows of a table may be, so that the page itself does not scroll. */
 export function useHeight(place: RefObject<HTMLElement | null>): number {

@@ -4,7 +4,7 @@ import type { FacetCounts } from '@/api/types';
 
 /** What the list shows of each device; nothing else is sent. */
 export const FIELDS = [
-  'metadata.namespace', 'metadata.name', 'metadata.labels', 'spec.type', 'spec.address', 'effective', 'status.health', 'status.update', 'status.packages', 'uses', 'lastChange',
+  'metadata.namespace', 'metadata.name', 'metadata.labels', 'spec.type', 'spec.address', 'effective', 'status.health', 'status.update', 'status.packages', 'uses',
 ];
 /** Rows that are fetched at once: some screens full. */
 export const ROWS = 200;
