@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const RUNS = [
-  ['flow.mjs'], ['axe.mjs'],
+  ['flow.mjs'], ['logs.mjs'], ['topology.mjs'], ['governing.mjs'], ['payloads.mjs'], ['axe.mjs'],
   ['shots.mjs', 'light', 'en', '1440'], ['shots.mjs', 'dark', 'en', '1440'], ['shots.mjs', 'light', 'zh', '1280'], ['shots.mjs', 'dark', 'zh', '1280'],
   ['shots.mjs', 'light', 'en', '390', 'overview', 'alerts', 'alert', 'devices', 'device'],
 ];

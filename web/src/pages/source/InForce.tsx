@@ -36,12 +36,10 @@ export function InForce({ view }: { view: SourceView }) {
           <dt>{t('author')}</dt>
           <dd>{view.author ? <Said text={view.author} /> : <span className="ek-dim">–</span>}</dd>
         </div>
-        {mode === 'git' && (
+        {signer && (
           <div>
             <dt>{t('signature')}</dt>
-            <dd>
-              {signer ? <Sign tone="good" sign={<SafetyCertificateFilled />} bare><Said text={t('signedBy', { signer })} /></Sign> : <span className="ek-dim">{t('unsigned')}</span>}
-            </dd>
+            <dd><Sign tone="good" sign={<SafetyCertificateFilled />} bare><Said text={t('signedBy', { signer })} /></Sign></dd>
           </div>
         )}
         <div>

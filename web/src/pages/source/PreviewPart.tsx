@@ -1,5 +1,6 @@
-import { Button, Input, Select } from 'antd';
+import { Alert, Button, Input, Select } from 'antd';
 import { useEffect, useState } from 'react';
+import type { Refused } from '@/api/http';
 import { useGet } from '@/api/query';
 import { useSession } from '@/api/session';
 import type { List, Manifest } from '@/api/types';
@@ -46,11 +47,18 @@ export function PreviewPart() {
       </form>
       {revision !== '' && (
         <div className={css.preview} aria-live="polite">
-          {preview.error ? <Problem error={preview.error} retry={() => void preview.refetch()} /> : preview.data ? <Shown preview={preview.data} /> : <Busy>{t('previewing')}</Busy>}
+          {preview.error ? <Unseen error={preview.error} retry={() => void preview.refetch()} /> : preview.data ? <Shown preview={preview.data} /> : <Busy>{t('previewing')}</Busy>}
         </div>
       )}
     </Part>
   );
+}
+
+/** Why there is nothing to see: that a branch is not there is no fault of anybody's. */
+function Unseen({ error, retry }: { error: Refused; retry: () => void }) {
+  const t = useText(texts);
+  if (error.status !== 409) return <Problem error={error} retry={retry} />;
+  return <Alert type="warning" showIcon title={t('noPreview')} description={<Said text={error.message} lines />} />;
 }
 
 function Shown({ preview }: { preview: Preview }) {

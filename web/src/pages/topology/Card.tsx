@@ -101,6 +101,7 @@ function Type({ type, x }: { type: Given['type']; x: number }) {
 
 function Bell({ alerts, x }: { alerts: number; x: number }) {
   return (
+    // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group takes no focus, and the device's own label says how many
     <g className={css.bell} aria-hidden="true">
       <rect x={x} y={HIGH / 2 - 8} width={22} height={16} rx={8} />
       <text x={x + 11} y={HIGH / 2 + 4} textAnchor="middle">{alerts > 99 ? '99+' : alerts}</text>
