@@ -40,7 +40,7 @@ export function Values({ alert }: { alert: Alert }) {
       {samples.error && <Problem error={samples.error} />}
       {samples.items.length > 0 && (
         <Chart
-          title={t('chart')}
+          title={samples.items.length === 1 ? (samples.items[0]?.series ?? '') : visibleText(parseName(alert.device).name)}
           unit={samples.items[0]?.unit ?? ''}
           series={samples.items.map(({ series, points }) => ({ name: series, points }))}
           from={from}

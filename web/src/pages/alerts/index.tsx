@@ -79,10 +79,10 @@ export default function Alerts() {
           onChange={(value: string | undefined) => setSeverity(value ?? '')}
           options={(['critical', 'warning', 'info'] as const).map((value) => ({ value, label: value }))}
         />
-        <label className="alert-by">
+        <div className="alert-by">
           <span className="ek-dim">{t('groupBy')}</span>
-          <Segmented size="small" value={by} onChange={setBy} options={GROUPINGS.map((value) => ({ value, label: t(BY[value]) }))} />
-        </label>
+          <Segmented size="small" aria-label={t('groupBy')} value={by} onChange={setBy} options={GROUPINGS.map((value) => ({ value, label: t(BY[value]) }))} />
+        </div>
       </div>
       <Tabs
         activeKey={shown}

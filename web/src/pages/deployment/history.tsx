@@ -88,12 +88,12 @@ function Compare({ history }: { history: Revision[] }) {
     <section className="history-compare" aria-label={t('compare', { from, to })}>
       <div className="history-choice">
         <strong>{t('compareWith')}</strong>
-        <label>
-          {t('from')} <Select size="small" popupMatchSelectWidth={false} value={from} onChange={setFrom} options={[...options, { value: 0, label: t('first') }]} className="history-select" />
-        </label>
-        <label>
-          {t('to')} <Select size="small" popupMatchSelectWidth={false} value={to} onChange={setTo} options={options} className="history-select" />
-        </label>
+        <span>
+          {t('from')} <Select size="small" aria-label={t('from')} popupMatchSelectWidth={false} value={from} onChange={setFrom} options={[...options, { value: 0, label: t('first') }]} className="history-select" />
+        </span>
+        <span>
+          {t('to')} <Select size="small" aria-label={t('to')} popupMatchSelectWidth={false} value={to} onChange={setTo} options={options} className="history-select" />
+        </span>
       </div>
       <ContentDiff from={of(from)?.content} to={newer.content} />
     </section>

@@ -96,6 +96,7 @@ function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rol
   const t = useText(texts);
   const { status, origin, spec } = deployment;
   const stalled = stalledBy(deployment);
+  const choice = (word: unknown) => (typeof word === 'string' && Object.hasOwn(texts, word) ? t(word as keyof typeof texts) : visibleText(String(word)));
   return (
     <Part>
       {stalled && <Alert type="error" showIcon title={t('notInForce', { why: visibleText(stalled, true) })} className="dep-stalled" />}
@@ -118,11 +119,11 @@ function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rol
         </div>
         <div>
           <dt>{t('onFailure')}</dt>
-          <dd>{visibleText(String(spec?.onFailure ?? 'Rollback'))}</dd>
+          <dd>{choice(spec?.onFailure ?? 'Rollback')}</dd>
         </div>
         <div>
           <dt>{t('approvalField')}</dt>
-          <dd>{visibleText(String(spec?.approval ?? 'None'))}</dd>
+          <dd>{choice(spec?.approval ?? 'None')}</dd>
         </div>
         {(origin?.file || origin?.commit) && (
           <div>

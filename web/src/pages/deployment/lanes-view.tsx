@@ -57,7 +57,7 @@ export function Lanes({ lanes, toCome, batches }: { lanes: Lane[]; toCome: numbe
   const [tip, setTip] = useState<Tip>();
   const used = new Set(lanes.flatMap((lane) => lane.cells.map((cell) => cell.phase)));
   return (
-    <div className="lanes" onMouseLeave={() => setTip(undefined)}>
+    <div className="lanes">
       {lanes.map((lane) => (
         <LaneRow key={lane.batch} lane={lane} onTip={setTip} />
       ))}
@@ -155,6 +155,7 @@ function CellLink({ cell, isReached, onTip, onFocus }: { cell: Cell; isReached: 
       tabIndex={isReached ? 0 : -1}
       aria-label={words}
       onMouseEnter={(event) => show(event.currentTarget)}
+      onMouseLeave={() => onTip(undefined)}
       onFocus={(event) => {
         onFocus();
         show(event.currentTarget);
@@ -198,7 +199,7 @@ function Gates({ lane }: { lane: Lane }) {
   const others = lane.gates.filter((gate) => !(gate.kind === 'soak' && lane.soakUntil));
   if (others.length === 0 && left === undefined) return null;
   return (
-    <div className="gates" aria-label={t('gates')}>
+    <div className="gates">
       {others.map((gate, index) => {
         const look = GATE[gate.state];
         const kind = gate.kind in texts ? t(gate.kind as keyof typeof texts) : visibleText(gate.kind);

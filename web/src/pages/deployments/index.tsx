@@ -67,7 +67,8 @@ export default function Deployments() {
       <div className="dep-filters">
         <Input.Search allowClear className="dep-search" aria-label={t('search')} placeholder={t('search')} value={typed} onChange={(event) => setTyped(event.target.value)} />
         <Selector value={labels} onChange={setLabels} />
-        <div className="dep-phases" role="group" aria-label={t('phase')}>
+        <fieldset className="dep-phases">
+          <legend className="ek-hidden">{t('phase')}</legend>
           <Button size="small" type={phase === '' ? 'primary' : 'text'} aria-pressed={phase === ''} onClick={() => setPhase('')}>
             {t('all')} <span className="ek-num">{read.items.length}</span>
           </Button>
@@ -76,7 +77,7 @@ export default function Deployments() {
               <Phase value={word} bare /> <span className="ek-num">{n}</span>
             </Button>
           ))}
-        </div>
+        </fieldset>
       </div>
       {read.error && <Problem error={read.error} retry={() => void read.refetch()} />}
       {!(read.error && !read.data) && (

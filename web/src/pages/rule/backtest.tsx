@@ -72,14 +72,14 @@ export function Backtest({ rule }: { rule: AlertRule }) {
   const findings = error?.problem.errors?.map((one) => readFinding(one, '')) ?? [];
   return (
     <div className="backtest">
-      <label className="backtest-expr">
+      <div className="backtest-expr">
         <span>{t('tryExpr')}</span>
-        <Input.TextArea autoSize={{ minRows: 2, maxRows: 8 }} spellCheck={false} maxLength={2048} value={expr} onChange={(event) => setExpr(event.target.value)} className="rule-code" />
-      </label>
+        <Input.TextArea aria-label={t('tryExpr')} autoSize={{ minRows: 2, maxRows: 8 }} spellCheck={false} maxLength={2048} value={expr} onChange={(event) => setExpr(event.target.value)} className="rule-code" />
+      </div>
       <div className="backtest-row">
-        <label>
-          {t('since')} <Input className="backtest-since" value={since} status={isWrong ? 'error' : ''} onChange={(event) => setSince(event.target.value)} onPressEnter={() => void run()} />
-        </label>
+        <span>
+          {t('since')} <Input aria-label={t('since')} className="backtest-since" value={since} status={isWrong ? 'error' : ''} onChange={(event) => setSince(event.target.value)} onPressEnter={() => void run()} />
+        </span>
         {isWrong && <span className="backtest-wrong">{t('badSince')}</span>}
         <Button type="primary" loading={busy} disabled={isWrong || expr.trim() === ''} onClick={() => void run()}>
           {t('run')}

@@ -72,7 +72,7 @@ export function selectorObject(text: string): Selector | undefined {
   const selector: Selector = {};
   for (const requirement of parsed.requirements) {
     if (requirement.is === '=' && selector.matchLabels?.[requirement.key] === undefined) selector.matchLabels = { ...selector.matchLabels, [requirement.key]: requirement.value };
-    else (selector.matchExpressions ??= []).push(expressionOf(requirement));
+    else selector.matchExpressions = [...(selector.matchExpressions ?? []), expressionOf(requirement)];
   }
   return selector;
 }

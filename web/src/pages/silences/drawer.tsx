@@ -63,11 +63,11 @@ function Fields({ begin, onClose }: { begin: SilenceDraft; onClose: () => void }
   return (
     <div className="silence-form">
       <Matchers matchers={draft.matchers} onChange={(matchers) => set({ matchers })} />
-      <label className="silence-field">
+      <div className="silence-field">
         <span>{t('devices')}</span>
         <Selector value={draft.devices} onChange={(devices) => set({ devices })} width={420} />
         <span className="ek-dim">{t('devicesHint')}</span>
-      </label>
+      </div>
       <div className="silence-field">
         <span id="silence-until">{t('untilField')}</span>
         <Radio.Group
@@ -90,11 +90,11 @@ function Fields({ begin, onClose }: { begin: SilenceDraft; onClose: () => void }
         )}
         <span className="ek-dim">{t('untilHint')}</span>
       </div>
-      <label className="silence-field">
+      <div className="silence-field">
         <span>{t('reason')}</span>
-        <Input.TextArea rows={2} maxLength={REASON} value={draft.reason} status={tried && noReason ? 'error' : ''} onChange={(event) => set({ reason: event.target.value })} />
+        <Input.TextArea aria-label={t('reason')} rows={2} maxLength={REASON} value={draft.reason} status={tried && noReason ? 'error' : ''} onChange={(event) => set({ reason: event.target.value })} />
         {tried && noReason && <span className="silence-wrong">{t('reasonNeeded')}</span>}
-      </label>
+      </div>
       {lacking ? <p className={tried ? 'silence-wrong' : 'ek-dim'}>{t(lacking)}</p> : <Preview spec={spec} namespace={draft.namespace} />}
       {deed.error && <Problem error={deed.error} />}
       <div className="silence-buttons">
