@@ -208,7 +208,11 @@ function route(method, path) {
   for (const one of ROUTES) {
     if (one.method !== method || one.parts.length !== parts.length) continue;
     const given = {};
-    if (one.parts.every((part, index) => (part.startsWith(':') ? ((given[part.slice(1)] = parts[index]), true) : part === parts[index]))) return { answer: one.answer, parts: given };
+    const fits = one.parts.every((part, index) => {
+      if (part.startsWith(':')) given[part.slice(1)] = parts[index];
+      return part.startsWith(':') || part === parts[index];
+    });
+    if (fits) return { answer: one.answer, parts: given };
   }
   return undefined;
 }

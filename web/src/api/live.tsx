@@ -1,5 +1,5 @@
 /** Keeps what is on the screen as it is in the engine: by its change feed, or by asking again while there is none. */
-import { useQueryClient } from '@tanstack/react-query';
+import { type Query, useQueryClient } from '@tanstack/react-query';
 import { createContext, type ReactNode, use, useEffect, useState } from 'react';
 import { NOTHING, parseChange, take, touches } from './feed';
 import { BASE } from './http';
@@ -43,9 +43,18 @@ export function LiveProvider({ children }: { children: ReactNode }) {
       const now = pending;
       pending = NOTHING;
       settled = Date.now();
-      void queries.invalidateQueries({
-        predicate: ({ queryKey: [path], state }) => typeof path === 'string' && path !== '/session' && touches(now, path) && mayRead(state),
-      });
+      let isBusy = false;
+      const predicate = ({ queryKey: [path], state }: Query) => {
+        if (typeof path !== 'string' || path === '/session' || !touches(now, path) || !mayRead(state)) return false;
+        // What is being read just now may be from before the change; it is not broken off, but read once more afterwards.
+        isBusy ||= state.fetchStatus === 'fetching';
+        return true;
+      };
+      void queries.invalidateQueries({ predicate }, { cancelRefetch: false });
+      if (isBusy) {
+        pending = now;
+        timer = window.setTimeout(settle, APART);
+      }
     };
     const on = (event: Parameters<typeof take>[1]) => {
       pending = take(pending, event);

@@ -25,7 +25,7 @@ export function pieces(history: ProbeHistory['history'], from: number, to: numbe
     } else found.push({ state, from: a, to: b, share: (b - a) / (to - from), reason });
   };
   add('unknown', from, sorted[0]?.time ?? to, '');
-  sorted.forEach((one, index) => add(one.state, one.time, sorted[index + 1]?.time ?? to, one.reason ?? ''));
+  for (const [index, one] of sorted.entries()) add(one.state, one.time, sorted[index + 1]?.time ?? to, one.reason ?? '');
   return found;
 }
 

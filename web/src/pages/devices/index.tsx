@@ -51,7 +51,7 @@ export default function Devices() {
   const shownColumns = useMemo(() => columns({ t, w, sort, onLabel: add }), [t, w, sort, selector]);
   const isNear = useRef(false);
   const more = () => {
-    if (list.hasNextPage && !list.isFetchingNextPage && !list.isPlaceholderData) void list.fetchNextPage();
+    if (list.hasNextPage && !list.isFetchingNextPage && !list.isPlaceholderData) void list.fetchNextPage({ cancelRefetch: false });
   };
   // Whoever has scrolled to the end meanwhile need not scroll once more.
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever a reading has ended
