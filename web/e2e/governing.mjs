@@ -65,7 +65,7 @@ try {
   });
 
   await scenario(page, 'a token is revoked, and counts no more', async () => {
-    const bearer = async () => (await fetch(`${URL_OF_IT}/api/v1/devices?limit=1`, { headers: { Authorization: `Bearer ${token}` } })).status;
+    const bearer = async () => (await fetch(`${URL_OF_IT}/api/v1/access`, { headers: { Authorization: `Bearer ${token}` } })).status;
     // The mock knows no tokens.
     const counts = process.env.E2E_MOCK !== '1';
     if (counts) must((await bearer()) === 200, 'it does not count though it was just made');
