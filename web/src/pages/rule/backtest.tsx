@@ -74,7 +74,7 @@ export function Backtest({ rule }: { rule: AlertRule }) {
     <div className="backtest">
       <div className="backtest-expr">
         <span>{t('tryExpr')}</span>
-        <Input.TextArea aria-label={t('tryExpr')} autoSize={{ minRows: 2, maxRows: 8 }} spellCheck={false} maxLength={2048} value={expr} onChange={(event) => setExpr(event.target.value)} className="rule-code" />
+        <Input.TextArea aria-label={t('tryExpr')} rows={3} spellCheck={false} maxLength={2048} value={expr} onChange={(event) => setExpr(event.target.value)} className="rule-code" />
       </div>
       <div className="backtest-row">
         <span>

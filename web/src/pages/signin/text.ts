@@ -17,7 +17,7 @@ export default text({
   noWay: ['There is no way to sign in', '没有可用的登录方式'],
   noWayHint: ['No provider of sign-in is configured. Ask whoever runs the engine.', '未配置任何登录方式。请联系引擎的管理员。'],
   firstTitle: ['The first administrator', '首位管理员'],
-  firstAbout: ['Nobody is known here yet. `evenkeel run` has printed a one-time token (and an address with it) when it started.', '此处尚无用户。`evenkeel run` 启动时打印了一次性令牌（以及包含它的地址）。'],
+  firstAbout: ['Nobody is known here yet. When “evenkeel run” started, it printed a one-time token, and an address with it.', '此处尚无用户。“evenkeel run” 启动时打印了一次性令牌，以及包含它的地址。'],
   token: ['One-time token', '一次性令牌'],
   create: ['Make the account', '创建账户'],
   inviteTitle: ['You are invited', '您已受邀'],
