@@ -20,42 +20,44 @@ export function Card({ placed: { row, x, y }, model, tabIndex, onFocus, onOpen, 
   const name = place ? visibleText(shownName(place.given)) : '';
   const isOpen = row.kind === 'device' && row.opens ? row.isOpen : undefined;
   return (
-    <g
-      role="treeitem"
-      data-id={row.id}
-      tabIndex={tabIndex}
-      aria-level={row.depth + 1}
-      aria-expanded={row.kind === 'bundle' ? false : isOpen}
-      aria-selected={tabIndex === 0}
-      aria-label={row.kind === 'bundle' ? t('bundleLabel', { n: row.devices.length }) : place && label(t, place)}
-      transform={`translate(${x} ${y})`}
-      className={`${css.card} ${place ? (css[look(place)] ?? '') : css.bundle}`}
-      onFocus={onFocus}
-      onClick={onGo}
-    >
-      <rect width={CARD} height={HIGH} rx={6} className={css.back} />
-      {place ? <Shape health={place.cutBy ? 'Cut' : place.given.health} /> : <path d="M8 8h10M8 12h10M8 16h10" className={css.stack} />}
-      <text x={28} y={HIGH / 2 + 4} className={css.name}>
-        {place ? (name.length > ROOM ? `${name.slice(0, ROOM - 1)}…` : name) : row.kind === 'bundle' && t('moreHealthy', { n: row.devices.length })}
-        {place && <title>{label(t, place)}</title>}
-      </text>
-      {place && <Type type={place.given.type} x={CARD - (isOpen === undefined ? 22 : 44)} />}
-      {place && place.given.alerts > 0 && <Bell alerts={place.given.alerts} x={CARD - (isOpen === undefined ? 50 : 72)} />}
-      {row.kind === 'device' && isOpen !== undefined && (
-        // biome-ignore lint/a11y/noStaticElementInteractions: for the pointer only; Space does the same on the row itself
-        <g
-          className={css.fold}
-          onClick={(event) => {
-            event.stopPropagation();
-            onOpen();
-          }}
-        >
-          <rect x={CARD - 24} width={24} height={HIGH} rx={6} className={css.foldBack} />
-          <path d={isOpen ? `M${CARD - 17} ${HIGH / 2 - 2}l5 5l5 -5` : `M${CARD - 14} ${HIGH / 2 - 5}l5 5l-5 5`} className={css.caret} />
-          <title>{isOpen ? t('close') : `${t('open')}: ${t('behind', { n: below(model, row.id).length - 1 })}`}</title>
-        </g>
-      )}
-    </g>
+    <>
+      <g
+        role="treeitem"
+        data-id={row.id}
+        tabIndex={tabIndex}
+        aria-level={row.depth + 1}
+        aria-expanded={row.kind === 'bundle' ? false : isOpen}
+        aria-selected={tabIndex === 0}
+        aria-label={row.kind === 'bundle' ? t('bundleLabel', { n: row.devices.length }) : place && label(t, place)}
+        transform={`translate(${x} ${y})`}
+        className={`${css.card} ${place ? (css[look(place)] ?? '') : css.bundle}`}
+        onFocus={onFocus}
+        onClick={onGo}
+      >
+        <rect width={CARD} height={HIGH} rx={6} className={css.back} />
+        {place ? <Shape health={place.cutBy ? 'Cut' : place.given.health} /> : <path d="M8 8h10M8 12h10M8 16h10" className={css.stack} />}
+        <text x={28} y={HIGH / 2 + 4} className={css.name}>
+          {place ? (name.length > ROOM ? `${name.slice(0, ROOM - 1)}…` : name) : row.kind === 'bundle' && t('moreHealthy', { n: row.devices.length })}
+          {place && name.length > ROOM && <title>{label(t, place)}</title>}
+        </text>
+        {place && <Type type={place.given.type} x={CARD - (isOpen === undefined ? 22 : 44)} />}
+        {row.kind === 'device' && isOpen !== undefined && (
+          // biome-ignore lint/a11y/noStaticElementInteractions: for the pointer only; Space does the same on the row itself
+          <g
+            className={css.fold}
+            onClick={(event) => {
+              event.stopPropagation();
+              onOpen();
+            }}
+          >
+            <rect x={CARD - 24} width={24} height={HIGH} rx={6} className={css.foldBack} />
+            <path d={isOpen ? `M${CARD - 17} ${HIGH / 2 - 2}l5 5l5 -5` : `M${CARD - 14} ${HIGH / 2 - 5}l5 5l-5 5`} className={css.caret} />
+            <title>{isOpen ? t('close') : `${t('open')}: ${t('behind', { n: below(model, row.id).length - 1 })}`}</title>
+          </g>
+        )}
+      </g>
+      {place && place.given.alerts > 0 && <Bell alerts={place.given.alerts} x={x + CARD - (isOpen === undefined ? 50 : 72)} y={y} />}
+    </>
   );
 }
 
@@ -64,7 +66,8 @@ type Say = (key: keyof typeof texts & string, values?: Record<string, string | n
 function label(t: Say, { given, cutBy }: Place): string {
   const known = { name: visibleText(shownName(given)), type: given.type in texts ? t(given.type) : given.type };
   if (cutBy) return t('cutLabel', { ...known, root: visibleText(cutBy.replace(/^default\//, '')) });
-  return t('label', { ...known, health: given.health in texts ? t(given.health) : given.health, alerts: t('alerts', { n: given.alerts }) });
+  const health = given.health in texts ? t(given.health) : given.health;
+  return t('label', { ...known, health, alerts: t('alerts', { n: given.alerts }) });
 }
 
 function look({ given, cutBy }: Place): 'good' | 'warn' | 'bad' | 'calm' | 'cut' {
@@ -99,12 +102,13 @@ function Type({ type, x }: { type: Given['type']; x: number }) {
   return <path d={paths[type] ?? paths.Server} className={css.type} />;
 }
 
-function Bell({ alerts, x }: { alerts: number; x: number }) {
+/** Beside the device's group and not in it: what it says is in the device's own label, in words. */
+function Bell({ alerts, x, y }: { alerts: number; x: number; y: number }) {
   return (
-    // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group takes no focus, and the device's own label says how many
+    // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group takes no focus
     <g className={css.bell} aria-hidden="true">
-      <rect x={x} y={HIGH / 2 - 8} width={22} height={16} rx={8} />
-      <text x={x + 11} y={HIGH / 2 + 4} textAnchor="middle">{alerts > 99 ? '99+' : alerts}</text>
+      <rect x={x} y={y + HIGH / 2 - 8} width={22} height={16} rx={8} />
+      <text x={x + 11} y={y + HIGH / 2 + 4} textAnchor="middle">{alerts > 99 ? '99+' : alerts}</text>
     </g>
   );
 }
