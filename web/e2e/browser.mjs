@@ -1,0 +1,65 @@
+// A browser for tests: Debian's Chromium, which talks to nobody but the page's own host.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+export const URL_OF_IT = process.env.E2E_URL ?? 'http://127.0.0.1:4200';
+export const USER = process.env.E2E_USER ?? 'admin';
+export const PASSWORD = process.env.E2E_PASSWORD ?? 'evenkeel';
+export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
+
+/** Starts it; `close()` ends it and takes its profile away. */
+export async function browser() {
+  const profile = mkdtempSync(join(tmpdir(), 'evenkeel-e2e-'));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    viewport: { width: 1440, height: 900 },
+    reducedMotion: 'reduce',
+    locale: 'en-GB',
+  });
+  const page = context.pages()[0] ?? (await context.newPage());
+  const foreign = [];
+  const faults = [];
+  page.on('request', (request) => {
+    if (new URL(request.url()).host !== new URL(URL_OF_IT).host && !request.url().startsWith('blob:')) foreign.push(request.url());
+  });
+  // A page must not ask for what does not exist, nor in a way that is not understood.
+  page.on('response', (response) => {
+    const { pathname, search } = new URL(response.url());
+    if (pathname.startsWith('/api/') && ([400, 405, 406, 415].includes(response.status()) || response.status() >= 500)) faults.push(`${response.status()} ${response.request().method()} ${pathname}${search.slice(0, 200)}`);
+  });
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !/status of (400|401|403|404|409|422|50\d)/.test(message.text())) faults.push(message.text());
+  });
+  const close = async () => {
+    await context.close();
+    rmSync(profile, { recursive: true, force: true });
+  };
+  return { context, page, foreign, faults, close };
+}
+
+export async function signIn(page, user = USER, password = PASSWORD) {
+  await page.goto(`${URL_OF_IT}/sign-in`);
+  await page.locator('input[autocomplete=username]').fill(user);
+  await page.locator('input[autocomplete=current-password]').fill(password);
+  await page.locator('button[type=submit]').click();
+  await page.locator('.ek-side').waitFor({ state: 'attached' });
+}
+
+/** The page is drawn: nothing is being fetched, and no grey shape is left. The change feed and logs never end, so that is all there is to wait for. */
+export async function settled(page) {
+  await page.waitForFunction(() => !document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') && document.querySelector('h1'), undefined, { timeout: 15_000 });
+  await page.waitForTimeout(300);
+}
+
+/** Language and theme, as the reader of this browser has chosen them. */
+export async function choose(page, { language, theme }) {
+  await page.evaluate(({ language, theme }) => {
+    if (language) localStorage.setItem('evenkeel.language', language);
+    if (theme) localStorage.setItem('evenkeel.theme', theme);
+  }, { language, theme });
+}

@@ -1,0 +1,12 @@
+export { Act } from './Act';
+export { Diff } from './Diff';
+export { Fetched } from './Fetched';
+export { Labels } from './Labels';
+export { Meter } from './Meter';
+export { Name, placeOf, Target } from './Name';
+export { Nothing } from './Nothing';
+export { Page, Part } from './Page';
+export { Problem } from './Problem';
+export { Selector } from './Selector';
+export { AlertState, Busy, Health, Phase, ProbeState, Severity, Sign, UpdateState } from './states';
+export { Time, useNow } from './Time';

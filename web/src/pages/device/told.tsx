@@ -1,0 +1,91 @@
+import { Table } from 'antd';
+import { Link } from 'react-router';
+import { useGet } from '@/api/query';
+import type { List, LogLine } from '@/api/types';
+import { Fetched, Nothing, Part, Sign, Target, Time } from '@/components';
+import { useText } from '@/i18n/language';
+import { fullName, type Named, pathOf, shownName } from '@/lib/name';
+import { toneOf, wordOf } from './severity';
+import texts from './text';
+
+/** Lines and entries that are shown here; the pages of logs and of audit have all. */
+const MOST = 100;
+/** Milliseconds between questions for new lines of log. */
+const OFTEN = 10_000;
+
+export function Logs({ named }: { named: Named }) {
+  const t = useText(texts);
+  const device = fullName(named);
+  const logs = useGet<List<LogLine>>('/logs', { device, limit: MOST }, { refetchInterval: OFTEN });
+  return (
+    <Part title={t('logs')} extra={<Link to={`/logs?device=${encodeURIComponent(device)}`}>{t('allLogs')}</Link>} flush>
+      <Fetched of={logs} lines={8}>
+        {({ items }) => items.length === 0 ? <Nothing title={t('noLogs')} hint={t('noLogsHint')} /> : (
+          <Table<LogLine>
+            size="small"
+            pagination={false}
+            dataSource={items}
+            rowKey="number"
+            scroll={{ x: 760 }}
+            columns={[
+              { title: t('time'), width: 160, render: (_, line) => <Time at={line.received} /> },
+              { title: t('severity'), width: 96, render: (_, line) => { const [tone, sign] = toneOf(line.severity); return <Sign tone={tone} sign={sign} bare>{wordOf(line.severity)}</Sign>; } },
+              { title: t('program'), dataIndex: 'program', width: 110, ellipsis: true },
+              { title: t('line'), render: (_, line) => <code className="ek-pre">{line.text}</code> },
+            ]}
+          />
+        )}
+      </Fetched>
+    </Part>
+  );
+}
+
+interface Entry {
+  index: number;
+  at: string;
+  actor: { kind: string; name: string };
+  verb: string;
+  target: string;
+  unit?: string;
+  message?: string;
+  outcome: string;
+}
+
+export function Audit({ named }: { named: Named }) {
+  const t = useText(texts);
+  const about = `device/${shownName(named)}`;
+  const audit = useGet<List<Entry> | Entry[]>('/audit', { about, limit: MOST });
+  return (
+    <Part title={t('audit')} extra={<Link to={`/audit?about=${encodeURIComponent(about)}`}>{t('allAudit')}</Link>} flush>
+      <Fetched of={audit} lines={8}>
+        {(data) => {
+          const items = Array.isArray(data) ? data : data.items;
+          return items.length === 0 ? <Nothing title={t('noAudit')} /> : (
+            <ol className="ek-rows">
+              {items.map((entry) => (
+                <li key={entry.index}>
+                  <span className="ek-row-main">
+                    <span className="ek-row-line"><b>{entry.verb}</b><span className="ek-dim">{entry.outcome}</span><Target of={entry.unit} /></span>
+                    {entry.message && <span className="ek-pre">{entry.message}</span>}
+                    <span className="ek-row-more">{entry.actor.name}</span>
+                  </span>
+                  <Time at={entry.at} relative />
+                </li>
+              ))}
+            </ol>
+          );
+        }}
+      </Fetched>
+    </Part>
+  );
+}
+
+export function Explain({ named }: { named: Named }) {
+  const t = useText(texts);
+  const explained = useGet<{ text: string }>(`/devices/${pathOf(named)}/explain`);
+  return (
+    <Part title={t('explain')}>
+      <Fetched of={explained}>{({ text }) => <pre className="ek-pre ek-explain">{text}</pre>}</Fetched>
+    </Part>
+  );
+}

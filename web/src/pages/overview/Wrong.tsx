@@ -1,0 +1,35 @@
+import { UserOutlined } from '@ant-design/icons';
+import { Link } from 'react-router';
+import type { Overview } from '@/api/types';
+import { Name, Nothing, Severity, Sign, Time } from '@/components';
+import { useText } from '@/i18n/language';
+import texts from './text';
+
+/** The alerts that matter most; what they suppress is counted with them. */
+export function Wrong({ of }: { of: Overview['wrong'] }) {
+  const t = useText(texts);
+  if (of.top.length === 0) return <Nothing title={t('allWell')} hint={t('allWellHint')} />;
+  const firing = Object.values(of.alerts).reduce((sum, count) => sum + count, 0);
+  return (
+    <>
+      <ol className="ek-rows">
+        {of.top.map((alert) => (
+          <li key={alert.id} className={`ek-alert-${alert.severity}`}>
+            <Severity value={alert.severity} />
+            <span className="ek-row-main">
+              <Link to={`/alerts/${encodeURIComponent(alert.id)}`} className="ek-name">{alert.summary}</Link>
+              <span className="ek-row-more">
+                <Name kind="Device" of={alert.device} />
+                <Name kind="AlertRule" of={alert.rule} />
+                {alert.behind > 0 && <span>{t('behind', { n: alert.behind })}</span>}
+                {alert.acknowledged && <Sign tone="calm" sign={<UserOutlined />} bare>{t('acknowledgedBy', { by: alert.acknowledged.by })}</Sign>}
+              </span>
+            </span>
+            <Time at={alert.firedAt ?? alert.activeAt} relative />
+          </li>
+        ))}
+      </ol>
+      {firing > of.top.length && <p className="ek-rows-more"><Link to="/alerts">{t('more', { n: firing - of.top.length })}</Link></p>}
+    </>
+  );
+}

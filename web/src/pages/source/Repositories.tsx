@@ -1,0 +1,98 @@
+import { CheckCircleFilled, CloseCircleFilled, PauseCircleFilled, QuestionCircleOutlined } from '@ant-design/icons';
+import { Table } from 'antd';
+import { useState } from 'react';
+import { useGet } from '@/api/query';
+import type { List, Manifest } from '@/api/types';
+import { Act, Fetched, Nothing, Part, Sign, Time } from '@/components';
+import { EditDrawer, type Editing } from '@/components/object-editor';
+import { useText } from '@/i18n/language';
+import { shownName } from '@/lib/name';
+import { Said } from '../text/Said';
+import { shortCommit } from './model';
+import css from './source.module.css';
+import texts from './text';
+
+type Spec = {
+  url: string;
+  ref?: { branch?: string; tag?: string; commit?: string };
+  path?: string;
+  suspend?: boolean;
+  drift?: string;
+  limits?: { deletions?: number; devices?: string | number };
+};
+type Repository = Manifest<Spec, { revision?: string; objects?: number; applied?: unknown[] }>;
+
+/** The Repositories of a cluster with their status. */
+export function Repositories() {
+  const t = useText(texts);
+  const [editing, setEditing] = useState<Editing>();
+  const repositories = useGet<List<Repository>>('/repositories', { limit: 1000 });
+  return (
+    <Part title={t('repositories')} flush>
+      <Fetched of={repositories}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <Nothing title={t('noRepositories')} hint={t('noRepositoriesHint')} />
+          ) : (
+            <Table<Repository>
+              size="small"
+              rowKey={({ metadata }) => `${metadata.namespace}/${metadata.name}`}
+              dataSource={items}
+              scroll={{ x: 980 }}
+              pagination={items.length > 50 ? { pageSize: 50, showSizeChanger: false, size: 'small' } : false}
+              columns={[
+                {
+                  title: t('name'),
+                  width: 240,
+                  render: (_, { metadata, spec }) => (
+                    <>
+                      <span className="ek-name">{shownName({ namespace: metadata.namespace ?? 'default', name: metadata.name })}</span>
+                      <div className={css.small}><Said text={spec.url} /></div>
+                    </>
+                  ),
+                },
+                { title: t('ref'), width: 130, render: (_, { spec }) => <Said text={`${spec.ref?.branch ?? spec.ref?.tag ?? spec.ref?.commit?.slice(0, 10) ?? 'main'}${spec.path ? ` · ${spec.path}` : ''}`} /> },
+                { title: t('inForce'), width: 120, render: (_, { status }) => (status?.revision ? <code><Said text={shortCommit(status.revision)} /></code> : <span className="ek-dim">–</span>) },
+                { title: t('objects'), width: 80, align: 'right', className: 'ek-num', render: (_, { status }) => status?.objects ?? '–' },
+                { title: t('state'), render: (_, repository) => <State of={repository} /> },
+                {
+                  title: t('limits'),
+                  width: 170,
+                  render: (_, { spec }) => (
+                    <>
+                      {t('limitsOf', { deletions: String(spec.limits?.deletions ?? 5), devices: String(spec.limits?.devices ?? '100%') })}
+                      <div className={css.small}>{t('driftMode')}: {spec.drift ?? 'Correct'}</div>
+                    </>
+                  ),
+                },
+                {
+                  title: <span className="ek-hidden">{t('deeds')}</span>,
+                  width: 80,
+                  align: 'right',
+                  render: (_, { metadata }) => {
+                    const name = { namespace: metadata.namespace ?? 'default', name: metadata.name };
+                    return <Act verb="edit" kind="Repository" {...name} size="small" onAct={() => setEditing({ plural: 'repositories', name })}>{t('edit')}</Act>;
+                  },
+                },
+              ]}
+            />
+          )
+        }
+      </Fetched>
+      <EditDrawer editing={editing} onClose={() => setEditing(undefined)} />
+    </Part>
+  );
+}
+
+function State({ of: { spec, status } }: { of: Repository }) {
+  const t = useText(texts);
+  const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
+  if (spec.suspend) return <Sign tone="warn" sign={<PauseCircleFilled />}>{t('suspended')}</Sign>;
+  if (!ready) return <Sign tone="calm" sign={<QuestionCircleOutlined />}>{t('unknown')}</Sign>;
+  return (
+    <>
+      {ready.status === 'True' ? <Sign tone="good" sign={<CheckCircleFilled />}>{t('ready')}</Sign> : <Sign tone="bad" sign={<CloseCircleFilled />}>{ready.reason ?? t('notReady')}</Sign>}{' '}
+      {ready.message && <Said text={ready.message} />} <span className="ek-dim"><Time at={ready.lastTransitionTime} relative none="" /></span>
+    </>
+  );
+}
