@@ -71,6 +71,7 @@ fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     fleet.commit(first)?;
     let mut watch = Watch::new(stop.clone());
     fleet.engine.start()?;
+    come_in(fleet)?;
     watch.until(fleet, "Complete", first)?;
 
     part(&format!("2. A good release: {} {good}", release.package));
@@ -103,6 +104,20 @@ fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     command(fleet, &["audit", "export", "--file", &export])?;
     let proof = shown(fleet, &["audit", "verify", &export, "--key", &key], false)?;
     ensure!(proof.contains("entries, all of them proven"), "the audit log is not proven: {proof}");
+    Ok(())
+}
+
+/// Says where the web UI is and how to come in.
+fn come_in(fleet: &Fleet) -> anyhow::Result<()> {
+    let wait = Duration::from_secs(30);
+    let way_in = e2e::wait_until("the web UI", wait, || fleet.way_in().ok_or_else(|| "the engine has not said where it is".to_owned()))?;
+    let page = fleet.page()?;
+    ensure!(page.starts_with("HTTP/1.1 200 "), "the web UI can't be opened: {}", page.lines().next().unwrap_or_default());
+    if page.contains("<script") {
+        println!("\nLook on in a browser; this makes you its first administrator, once:\n\n  {}\n", style(way_in).bold());
+    } else {
+        println!("\nThe web UI was not built, see above. Its API is at http://{}/api/v1/docs.\n", fleet.web);
+    }
     Ok(())
 }
 
@@ -159,6 +174,7 @@ fn what_next(fleet: &Fleet, binary: &std::path::Path) {
     let (folder, data, name) = (fleet.engine.fleet.display(), fleet.engine.data.display(), release.deployment);
     let [first, good, bad] = release.versions;
     part("What to try next, in another terminal");
+    println!("  In a browser: {}\n", fleet.way_in().unwrap_or_else(|| format!("http://{}", fleet.web)));
     println!(
         "  export EVENKEEL_DATA={data}
   alias evenkeel={binary}

@@ -20,7 +20,9 @@ const TOOLS: &[(&str, &str)] = &[
     ("snmpd", "snmpd"),
     ("prometheus", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
-    ("prometheus", "prometheus"),
+    // The web UI in a browser, in Chinese too.
+    ("chromium", "chromium"),
+    ("../share/fonts/truetype/wqy", "fonts-wqy-microhei"),
     ("rsyslogd", "rsyslog"),
     // The module with its TLS; it has no program.
     ("../share/doc/rsyslog-gnutls", "rsyslog-gnutls"),

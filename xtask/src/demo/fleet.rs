@@ -1,8 +1,10 @@
 //! The fleets that the demo can be given on: simulated devices, or real machines.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::engine::Engine;
@@ -40,6 +42,8 @@ pub(super) struct Fleet {
     pub(super) release: Release,
     pub(super) introduction: String,
     pub(super) log: PathBuf,
+    /// Where the web UI is.
+    pub(super) web: SocketAddr,
     /// A command that changes something on a device.
     pub(super) by_hand: Option<String>,
     binary: PathBuf,
@@ -85,6 +89,7 @@ impl Fleet {
         let mut engine = Engine::with(binary, &folder, &devices.key())?;
         // What they say in the first moments is what they usually say.
         engine.arguments.extend(["--syslog-udp", &syslog, "--log-learning", "20s"].map(str::to_owned));
+        let web = listen(&mut engine)?;
         // Whoever goes on by hand may have told Git nothing yet.
         for (key, value) in [("user.name", "Ann"), ("user.email", "ann@example.com")] {
             e2e::run(Command::new("git").arg("-C").arg(&engine.fleet).args(["config", key, value]))?;
@@ -102,7 +107,7 @@ impl Fleet {
         );
         let by_hand = Some(format!("echo mine > {}", folder.join("simulated/devices/web-ams1-01/etc/motd").display()));
         let log = folder.join("engine.log");
-        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), devices: Devices::Simulated(devices) })
+        Ok(Self { engine, release, introduction, log, web, by_hand, binary: binary.to_owned(), devices: Devices::Simulated(devices) })
     }
 
     /// Debian machines booted by systemd-nspawn, as the end-to-end tests have them.
@@ -124,8 +129,9 @@ impl Fleet {
         for machine in &machines {
             machine.exec("apt-get -q update")?;
         }
-        let engine = Engine::with(binary, &folder, &key)?;
+        let mut engine = Engine::with(binary, &folder, &key)?;
         engine.write_devices(&machines)?;
+        let web = listen(&mut engine)?;
         let release = Release {
             deployment: "hello",
             package: "hello-keel",
@@ -141,7 +147,7 @@ impl Fleet {
         let by_hand = machines.first().map(|machine| format!("ssh -i {} ops@{} sudo dpkg -r hello-keel", key.display(), machine.address));
         let log = folder.join("engine.log");
         let devices = Devices::Machines { machines, repository, block, folder: kept };
-        Ok(Self { engine, release, introduction, log, by_hand, binary: binary.to_owned(), devices })
+        Ok(Self { engine, release, introduction, log, web, by_hand, binary: binary.to_owned(), devices })
     }
 
     /// Commits a version.
@@ -156,6 +162,22 @@ impl Fleet {
         }
         ensure!(text.contains(&format!("version: {version}")), "{file} names no version");
         self.engine.commit(file, &text, &format!("{package} {version}")).map(drop)
+    }
+
+    /// Where whoever looks at the web UI becomes its first administrator: it counts once.
+    pub(super) fn way_in(&self) -> Option<String> {
+        let said = std::fs::read_to_string(&self.log).ok()?;
+        said.lines().map(str::trim).rfind(|line| line.contains("/sign-in#token=")).map(str::to_owned)
+    }
+
+    /// The answer to whoever opens the web UI.
+    pub(super) fn page(&self) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(self.web)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.web)?;
+        let mut answer = String::new();
+        stream.take(1 << 20).read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Whether the devices are simulated, and can be told to misbehave.
@@ -180,6 +202,13 @@ impl Fleet {
     pub(super) fn offline(&self, arguments: &[&str]) -> anyhow::Result<String> {
         e2e::run(Command::new(&self.binary).args(arguments).env("NO_COLOR", "1"))
     }
+}
+
+/// Lets the engine serve its web UI on a port that is free now.
+fn listen(engine: &mut Engine) -> anyhow::Result<SocketAddr> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    engine.arguments.extend(["--listen".into(), address.to_string()]);
+    Ok(address)
 }
 
 /// Cuts the time short that batches are watched.
