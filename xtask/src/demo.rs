@@ -110,7 +110,8 @@ fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
 /// Says where the web UI is and how to come in.
 fn come_in(fleet: &Fleet) -> anyhow::Result<()> {
     let wait = Duration::from_secs(30);
-    let way_in = e2e::wait_until("the web UI", wait, || fleet.way_in().ok_or_else(|| "the engine has not said where it is".to_owned()))?;
+    e2e::wait_until("the web UI", wait, || fleet.way_in().map(drop).ok_or_else(|| "the engine has not said where it is".to_owned()))?;
+    let way_in = fleet.way_in().unwrap_or_default();
     let page = fleet.page()?;
     ensure!(page.starts_with("HTTP/1.1 200 "), "the web UI can't be opened: {}", page.lines().next().unwrap_or_default());
     if page.contains("<script") {
