@@ -10,7 +10,8 @@ use e2e::simulated::Simulated;
 use e2e::{run, wait_until};
 
 /// An administrator, and somebody who may look at one site.
-const PEOPLE: [(&str, &str, &[&str]); 2] = [("ann", "correct horse battery 42", &["--admin"]), ("vera", "purple lamp station 17", &["--group", "lookers"])];
+const PEOPLE: [(&str, &str, &[&str]); 2] =
+    [("ann", "correct horse battery 42", &["--admin"]), ("vera", "purple lamp station 17", &["--group", "lookers"])];
 /// What the second one may.
 const ROLE: &str = "apiVersion: evenkeel.dev/v1alpha1
 kind: Role
@@ -31,7 +32,9 @@ spec:
   summary: '{{ device.name }} runs'
 ";
 /// Versions of nginx: the first one, a good one, and one that dies.
-const [FIRST, GOOD, BAD]: [&str; 3] = ["1.22.1-9", "1.24.0-1", "1.25.2-1"];
+const FIRST: &str = "1.22.1-9";
+const GOOD: &str = "1.24.0-1";
+const BAD: &str = "1.25.2-1";
 const LIMIT: Duration = Duration::from_secs(180);
 
 fn binary() -> PathBuf {
@@ -92,7 +95,14 @@ fn people_see_and_do_what_they_may_in_a_browser() {
     for (name, password, groups) in PEOPLE {
         let file = passwords.path().join(name);
         std::fs::write(&file, password).unwrap();
-        let add = Command::new(binary()).args(["users", "add", name]).args(groups).arg("--password-file").arg(&file).arg("--data").arg(&engine.data).output();
+        let add = Command::new(binary())
+            .args(["users", "add", name])
+            .args(groups)
+            .arg("--password-file")
+            .arg(&file)
+            .arg("--data")
+            .arg(&engine.data)
+            .output();
         let add = add.unwrap();
         assert!(add.status.success(), "{}", String::from_utf8_lossy(&add.stderr));
     }

@@ -1,6 +1,6 @@
 //! A corpus of files as people write them, and properties that hold for all.
 
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use serde_json::json;
 
 use super::*;
