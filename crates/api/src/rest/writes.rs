@@ -198,7 +198,11 @@ fn grants(shared: &Shared, caller: &Caller, kind: Kind, namespace: &str) -> Resu
             .filter(|(_, role)| role.spec.suspend != Some(true) && role.spec.subjects.iter().any(|subject| caller.who.is(subject)));
         let mut entries = theirs.flat_map(|(_, role)| &role.spec.allow);
         let is_in = |kinds: &[Kind]| kinds.is_empty() || kinds.contains(&kind);
-        caller.is_in_scope(verb, kind) && (caller.is_admin || entries.any(|entry| is_in(&entry.kinds) && entry.verbs.contains(&verb)))
+        caller.is_in_scope(verb, kind)
+            && (caller.is_admin
+                || entries.any(|entry| {
+                    is_in(&entry.kinds) && (entry.verbs.contains(&verb) || (verb == Verb::View && entry.verbs.contains(&Verb::Edit)))
+                }))
     };
     let silences = || holds(Verb::Silence, Kind::Silence) || holds(Verb::Silence, Kind::Device);
     if holds(Verb::Edit, kind) || (kind == Kind::Silence && silences()) {
