@@ -164,6 +164,8 @@ pub(crate) struct Engine {
     pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
+    /// Devices that were just looked at by hand.
+    looked: BTreeMap<Name, std::time::Instant>,
     /// Another replica plans.
     replaced: bool,
     reports: Option<Arc<Reports>>,
@@ -208,6 +210,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         lost: None,
         pending: Changed::default(),
         store_away: false,
+        looked: BTreeMap::new(),
         replaced: false,
         reports: parts.reports,
         feed,

@@ -26,6 +26,10 @@ pub struct Wanted {
     pub by: Author,
     /// Whose Roles have to allow it, as it was and as it becomes; `None`: they may everything.
     pub judged: Option<Who>,
+    /// They may not see everything: what they are shown is about the object alone.
+    pub is_narrow: bool,
+    /// Nobody whom a cluster knows, such as the owner of the engine's socket: in whose name nothing is done there.
+    pub is_nobody: bool,
     /// The groups that they are in, as a cluster knows them.
     pub groups: Vec<String>,
 }

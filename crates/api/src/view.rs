@@ -243,6 +243,11 @@ pub struct Request {
     pub reply: oneshot::Sender<Result<Value, String>>,
 }
 
+/// The source does not take what is asked just now.
+pub const BUSY: &str = "the source is busy";
+/// The store takes no writes.
+pub const STORE_AWAY: &str = "the store does not take writes just now, and what can't be recorded is not done";
+
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

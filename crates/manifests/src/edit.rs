@@ -41,7 +41,7 @@ pub struct FileChange {
     pub before: Option<String>,
     /// Its text afterwards; `None`: it is gone.
     pub after: Option<String>,
-    /// The document could not be changed in place: it is written anew, without its comments.
+    /// The document, or a part of it that had comments, could not be changed in place: it is written anew, without them.
     pub is_rewritten: bool,
 }
 
@@ -201,10 +201,11 @@ impl Found {
         all[self.number].clone_from(&document);
         let root = &marks[self.number].root;
         let mut edits = Edits::new(text);
-        let edited = edits.document(&self.documents[self.number], root, &document).and_then(|()| edits.done());
-        match edited {
+        let edited = edits.document(&self.documents[self.number], root, &document);
+        let is_lossy = edits.is_lossy();
+        match edited.and_then(|()| edits.done()) {
             Err(stop @ Stop::Shared(_)) => return Err(stop),
-            Ok(edited) if says(&edited, &all) => return Ok((Some(edited), false)),
+            Ok(edited) if says(&edited, &all) => return Ok((Some(edited), is_lossy)),
             Ok(_) | Err(Stop::Unknown) => {}
         }
         let mut edits = Edits::new(text);
@@ -251,6 +252,9 @@ fn says(text: &str, wanted: &[Value]) -> bool {
 /// A file of its own, beside others of its kind.
 fn new_file(reader: &Reader, (kind, name): &Key, wanted: &Value) -> Result<FileChange, Error> {
     let mut value = merge(&Value::Object(Map::new()), wanted);
+    if value.get("metadata").is_some_and(|metadata| !metadata.is_object()) {
+        return Err(Error::Unwritable("metadata has to be an object".into()));
+    }
     value["apiVersion"] = json!(format!("{}/{}", crds::GROUP, crds::VERSION));
     value["kind"] = json!(kind.as_str());
     value["metadata"]["name"] = json!(name.name());

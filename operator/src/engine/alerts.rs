@@ -409,7 +409,7 @@ impl Engine {
             return Err(format!("say in 1 to {COMMENT} bytes what is done about it"));
         }
         if self.store_away {
-            return Err("the store does not take writes just now".into());
+            return Err(api::view::STORE_AWAY.into());
         }
         let acknowledged = Acknowledged { by: by.to_owned(), comment: comment.clone(), at: now, until };
         let key = self.alerts.alerts.acknowledge(id, acknowledged).map_err(|refused| refused.to_string())?;
@@ -431,7 +431,7 @@ impl Engine {
     pub(super) async fn unacknowledge(&mut self, id: &str, by: &str) -> Result<String, String> {
         let now = Timestamp::now();
         if self.store_away {
-            return Err("the store does not take writes just now".into());
+            return Err(api::view::STORE_AWAY.into());
         }
         let key = self.alerts.alerts.unacknowledge(id, by, now).map_err(|refused| refused.to_string())?;
         let mut entry = audit(Actor::user(by), "unacknowledge", &format!("device/{}", key.1), "");

@@ -1,24 +1,51 @@
 //! What people ask of the engine.
 
-use api::view::{Ask, Request};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::view::{Ask, BUSY, Request, STORE_AWAY};
 use reconcile::Name;
 use reconcile::record::Actor;
+use serde_json::{Value, json};
+use store::Store;
+use tokio::sync::oneshot;
 
 use super::source::Wish;
 use super::writing::Held;
 use super::{Engine, audit, preview, writing};
+
+/// A device that was looked at by hand is not looked at again for so long: ten people who ask at once get the same answer.
+const LOOKED: Duration = Duration::from_secs(10);
+
+fn looks(device: &Name) -> String {
+    format!("device/{device} is looked at and probed")
+}
+
+/// Writes down who asked, beside the loop.
+async fn looked(store: Arc<Store>, device: Name, by: String, reply: oneshot::Sender<Result<Value, String>>) {
+    let entry = audit(Actor::user(&by), "look", &format!("device/{device}"), "");
+    let logged = store.log(vec![entry]).await.map_err(|error| error.to_string());
+    let _ = reply.send(logged.map(|_| json!({ "message": looks(&device) })));
+}
 
 impl Engine {
     pub(super) async fn asked(&mut self, request: Request) {
         let answer = match request.what {
             Ask::Sync => match self.ask.try_send(Wish::Look) {
                 Ok(()) => Ok("the source is being looked at".into()),
-                Err(_) => Err("the source is busy".into()),
+                Err(_) => Err(BUSY.into()),
             },
             Ask::Admit { id } => self.admit(&id, &request.by).await,
             Ask::Acknowledge { id, comment, until } => self.acknowledge(&id, comment, until, &request.by).await,
             Ask::Unacknowledge { id } => self.unacknowledge(&id, &request.by).await,
-            Ask::Look { device } => self.look_by_hand(&device, &request.by).await,
+            Ask::Look { device } => match self.look_by_hand(&device) {
+                Ok(true) => {
+                    tokio::spawn(looked(self.store.clone(), device, request.by, request.reply));
+                    return;
+                }
+                Ok(false) => Ok(looks(&device)),
+                Err(why) => Err(why),
+            },
             Ask::Change(wanted) => {
                 tokio::spawn(writing::answer(self.ground(), *wanted, request.reply));
                 return;
@@ -35,7 +62,7 @@ impl Engine {
                 return;
             }
         };
-        let _ = request.reply.send(answer.map(|message| serde_json::json!({ "message": message })));
+        let _ = request.reply.send(answer.map(|message| json!({ "message": message })));
     }
 
     /// What waits, for whoever asks about its commit.
@@ -45,15 +72,22 @@ impl Engine {
         Held { waits, in_force: view.source.in_force.clone() }
     }
 
-    /// Somebody wants to know how a device is now.
-    async fn look_by_hand(&mut self, device: &Name, by: &str) -> Result<String, String> {
+    /// Somebody wants to know how a device is now. Whether that is more than what was just asked for.
+    fn look_by_hand(&mut self, device: &Name) -> Result<bool, String> {
         if !self.desired().devices.contains_key(device) {
             return Err(format!("device/{device} is not there, or can't be used"));
         }
-        let entry = audit(Actor::user(by), "look", &format!("device/{device}"), "");
-        self.store.log(vec![entry]).await.map_err(|error| error.to_string())?;
+        if self.store_away {
+            return Err(STORE_AWAY.into());
+        }
+        let now = Instant::now();
+        self.looked.retain(|_, at| now.duration_since(*at) < LOOKED);
+        if self.looked.contains_key(device) {
+            return Ok(false);
+        }
+        self.looked.insert(device.clone(), now);
         self.look_now(device);
-        Ok(format!("device/{device} is looked at and probed"))
+        Ok(true)
     }
 
     async fn admit(&mut self, id: &str, by: &str) -> Result<String, String> {
@@ -62,6 +96,9 @@ impl Engine {
             return Err(
                 waits.map_or("no commit waits for approval".into(), |waits| format!("{id} does not wait for approval; {waits} does"))
             );
+        }
+        if self.store_away {
+            return Err(STORE_AWAY.into());
         }
         let actor = Actor::user(by);
         let entry = audit(

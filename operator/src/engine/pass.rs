@@ -83,7 +83,7 @@ impl Engine {
     /// Writes a plan down, and does it.
     pub(super) async fn record(&mut self, plan: Plan, actor: &Actor, now: Timestamp) -> Result<(), String> {
         if self.store_away {
-            return Err("the store does not take writes just now, and what can't be recorded is not done".into());
+            return Err(api::view::STORE_AWAY.into());
         }
         let admitted = reconcile::record::admit(plan, &self.read().observed);
         let recorded = match admitted {

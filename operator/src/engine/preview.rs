@@ -41,7 +41,7 @@ impl Source {
             return self.asides.ask(&repository, reference).await;
         }
         let (tell, told) = oneshot::channel();
-        self.ask.try_send(Wish::Preview(reference, tell)).map_err(|_| "the source is busy")?;
+        self.ask.try_send(Wish::Preview(reference, tell)).map_err(|_| api::view::BUSY)?;
         let candidate = told.await.map_err(|_| "the engine is stopping")??;
         Ok(Aside { candidate, too_far: None })
     }

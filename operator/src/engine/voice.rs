@@ -120,7 +120,7 @@ impl Engine {
             return Err(format!("there is no Receiver {receiver}"));
         }
         if self.store_away {
-            return Err("the store does not take writes just now".into());
+            return Err(api::view::STORE_AWAY.into());
         }
         let now = Timestamp::now();
         let id = format!("trial-{}-{}", now.as_nanosecond(), receiver.name());

@@ -28,7 +28,7 @@ use reconcile::access::{Decision, Request, What, Who, decide};
 use reconcile::finding::Severity;
 use reconcile::record::Actor;
 use reconcile::{Desired, Key, Target};
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::Store;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -119,6 +119,7 @@ async fn change(ground: &Ground, wanted: Wanted) -> Result<Answer, Refusal> {
                     Prepared::Ready(prepared) => prepared,
                     Prepared::Answer(answer) => return Ok(answer),
                 };
+                ground.intend(&wanted, &format!("to be written to {}", prepared.path)).await?;
                 let (root, change) = (root.clone(), prepared.clone());
                 let put = move || folder::put(&root, &change.path, change.before.as_deref(), change.after.as_deref());
                 match tokio::task::spawn_blocking(put).await.map_err(|error| Refusal::Away(error.to_string()))? {
@@ -126,8 +127,11 @@ async fn change(ground: &Ground, wanted: Wanted) -> Result<Answer, Refusal> {
                         ground.note(&wanted, &format!("written to {}", prepared.path)).await;
                         return Ok(Answer::Done { is_rewritten: prepared.is_rewritten });
                     }
-                    Err(folder::PutError::Moved) => {}
-                    Err(error) => return Err(Refusal::Conflict { detail: error.to_string(), diff: None }),
+                    Err(folder::PutError::Moved) => ground.note(&wanted, "not written: somebody was faster").await,
+                    Err(error) => {
+                        ground.note(&wanted, &format!("not written: {error}")).await;
+                        return Err(Refusal::Conflict { detail: error.to_string(), diff: None });
+                    }
                 }
             }
             Err(moved_again())
@@ -137,7 +141,7 @@ async fn change(ground: &Ground, wanted: Wanted) -> Result<Answer, Refusal> {
 }
 
 fn moved_again() -> Refusal {
-    Refusal::Conflict { detail: format!("others write too: {TRIES} tries were in vain; try again"), diff: None }
+    Refusal::Away(format!("others write too: {TRIES} tries were in vain; try again"))
 }
 
 /// Makes a commit of it, and pushes that.
@@ -180,7 +184,12 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
             (false, Some(branch)) => branch.clone(),
             (false, None) => format!("evenkeel/{}-{}", word(&wanted.by.name), &commit[..8]),
         };
-        match source.push(&commit, &name, expected).await {
+        ground.intend(wanted, &format!("commit {commit} is to be put on {name}")).await?;
+        let pushed = source.push(&commit, &name, expected).await;
+        if let Err(error) = &pushed {
+            ground.note(wanted, &format!("commit {commit} is not on {name}: {error}")).await;
+        }
+        match pushed {
             Ok(()) => {
                 ground.note(wanted, &format!("commit {commit} on {name}")).await;
                 let is_followed = name == source.reference();
@@ -234,20 +243,32 @@ impl Ground {
         told.await.map_err(|_| Refusal::Away("the engine is stopping".into()))?.map_err(Refusal::Away)
     }
 
-    /// Writes down who did it, and has it come in force without waiting.
+    /// Writes down who wants what, before it is done: what can't be recorded is not done.
+    async fn intend(&self, wanted: &Wanted, message: &str) -> Result<(), Refusal> {
+        let logged = self.store.log(vec![entry(wanted, message)]).await;
+        logged.map_err(|error| {
+            Refusal::Away(format!("the store does not take writes just now ({error}), and what can't be recorded is not done"))
+        })
+    }
+
+    /// Writes down what came of it, and has it come in force without waiting.
     async fn note(&self, wanted: &Wanted, message: &str) {
-        let verb = match (&wanted.how, &wanted.seen) {
-            (How::Delete, _) => "delete",
-            (_, None) => "create",
-            (_, Some(_)) => "change",
-        };
-        let target = Target::of(wanted.key.0, wanted.key.1.clone()).to_string();
-        if let Err(error) = self.store.log(vec![audit(Actor::user(&wanted.by.name), verb, &target, message)]).await {
-            tracing::warn!(%error, target, "a change is made, and could not be written into the audit log");
+        let entry = entry(wanted, message);
+        tracing::info!(by = wanted.by.name, target = entry.target, "{}: {message}", entry.verb);
+        if let Err(error) = self.store.log(vec![entry]).await {
+            tracing::warn!(%error, "what came of a change could not be written into the audit log, only that it was to be made");
         }
-        tracing::info!(by = wanted.by.name, target, "{verb}: {message}");
         let _ = self.ask.try_send(Wish::Look);
     }
+}
+
+fn entry(wanted: &Wanted, message: &str) -> store::audit::Entry {
+    let verb = match (&wanted.how, &wanted.seen) {
+        (How::Delete, _) => "delete",
+        (_, None) => "create",
+        (_, Some(_)) => "change",
+    };
+    audit(Actor::user(&wanted.by.name), verb, &Target::of(wanted.key.0, wanted.key.1.clone()).to_string(), message)
 }
 
 #[derive(Clone)]
@@ -261,6 +282,10 @@ async fn prepare(ground: &Ground, newest: &Reading, wanted: &Wanted) -> Result<P
     let now = newest.objects().get(&wanted.key).cloned();
     may_touch(ground, wanted, now.as_ref())?;
     let patch = patch(wanted, now.as_deref())?;
+    // Whoever may not is told so before anything is worked out.
+    if let Some(object) = foreseen(wanted, now.as_deref(), patch.as_ref()) {
+        may(ground, wanted, now.as_ref(), Some(&object))?;
+    }
     let reader = newest.reader().clone();
     let (key, for_edit) = (wanted.key.clone(), patch.clone());
     let edited = move || {
@@ -276,18 +301,26 @@ async fn prepare(ground: &Ground, newest: &Reading, wanted: &Wanted) -> Result<P
     };
     let tried = newest.tried(&change).await.map_err(Refusal::Away)?;
     may(ground, wanted, now.as_ref(), tried.object(&wanted.key))?;
-    let faults: Vec<Fault> = tried.findings.iter().map(fault).collect();
-    let errors: Vec<Fault> = tried
-        .findings
-        .iter()
-        .zip(&faults)
-        .filter(|(finding, _)| finding.severity == Severity::Error)
-        .map(|(_, fault)| fault.clone())
-        .collect();
+    let own = Target::of(wanted.key.0, wanted.key.1.clone()).to_string();
+    let is_unjudged = wanted.is_narrow && patch.is_some() && tried.object(&wanted.key).is_none();
+    let is_shown = |finding: &&Finding| !is_unjudged || finding.object.is_empty() || finding.object == own;
+    let of = |finding: &Finding| if wanted.is_narrow { fault_alone(finding) } else { fault(finding) };
+    let findings: Vec<&Finding> = tried.findings.iter().filter(is_shown).collect();
+    let faults: Vec<Fault> = findings.iter().map(|finding| of(finding)).collect();
+    if is_unjudged && !findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Refusal::Forbidden(format!("{own} can't be read as it would become, so no Role can allow it")));
+    }
+    let errors: Vec<Fault> =
+        findings.iter().zip(&faults).filter(|(finding, _)| finding.severity == Severity::Error).map(|(_, fault)| fault.clone()).collect();
     if wanted.is_trial {
         // Who may not see everything sees nothing of what else is in the file.
-        let around = if wanted.judged.is_some() { 0 } else { AROUND };
-        let diff = edit::unified(&change.path, change.before.as_deref(), change.after.as_deref(), around);
+        let diff = if wanted.is_narrow {
+            let text = |object: &Arc<Object>| edit::written(&said(&object.to_value()));
+            let next = tried.object(&wanted.key).filter(|_| patch.is_some()).map(text);
+            edit::unified(&own, now.as_ref().map(text).as_deref(), next.as_deref(), AROUND)
+        } else {
+            edit::unified(&change.path, change.before.as_deref(), change.after.as_deref(), AROUND)
+        };
         let trial = Trial { diff, findings: faults, file: Some(change.path), is_rewritten: change.is_rewritten };
         return Ok(Prepared::Answer(Answer::Tried(trial)));
     }
@@ -295,6 +328,16 @@ async fn prepare(ground: &Ground, newest: &Reading, wanted: &Wanted) -> Result<P
         return Err(Refusal::Invalid(errors));
     }
     Ok(Prepared::Ready(change))
+}
+
+/// The object as it would become, where that can be said before its file is changed.
+fn foreseen(wanted: &Wanted, now: Option<&Object>, patch: Option<&Value>) -> Option<Arc<Object>> {
+    let mut value = edit::merge(&now.map_or_else(|| json!({}), |now| said(&now.to_value())), patch?);
+    let (kind, name) = &wanted.key;
+    value["apiVersion"] = json!(format!("{}/{}", crds::GROUP, crds::VERSION));
+    value["kind"] = json!(kind.as_str());
+    value.as_object_mut()?.entry("metadata").or_insert_with(|| json!({})).as_object_mut()?.insert("name".into(), json!(name.name()));
+    Object::from_value(*kind, value).ok().map(Arc::new)
 }
 
 /// What of the object has to change, as a merge patch; `None` where it is to be deleted. It has to be as it was when they saw it.
@@ -364,10 +407,15 @@ fn said(value: &Value) -> Value {
 /// What an object is called, and what can't be otherwise, stays.
 fn same_identity((kind, name): &Key, value: &Value, before: Option<&Value>) -> Result<(), Refusal> {
     let version = format!("{}/{}", crds::GROUP, crds::VERSION);
+    if value.get("metadata").is_some_and(|metadata| !metadata.is_object()) {
+        return Err(Refusal::Invalid(vec![plain_fault("/metadata", "it has to be an object")]));
+    }
     let mut faults = Vec::new();
     let mut expect = |pointer: &str, wanted: &str| {
         let found = value.pointer(pointer);
-        if found.is_some_and(|found| found.as_str() != Some(wanted)) {
+        // A new one need not say what it is: that is added. One that is there does, and goes on doing so.
+        let is_gone = found.is_none() && before.is_some_and(|before| before.pointer(pointer).is_some());
+        if is_gone || found.is_some_and(|found| found.as_str() != Some(wanted)) {
             faults.push(plain_fault(pointer, format!("it is {wanted:?} and can't be otherwise: make a new object, and delete this one")));
         }
     };
@@ -408,6 +456,11 @@ fn fault(finding: &Finding) -> Fault {
         line: has_file.then_some(*line),
         column: has_file.then_some(*column),
     }
+}
+
+/// The same without what it would rather be: that may name what they don't see.
+fn fault_alone(finding: &Finding) -> Fault {
+    Fault { detail: finding.message.clone(), ..fault(finding) }
 }
 
 /// `spec.probes[0].http` as RFC 6901 has it: `/spec/probes/0/http`.

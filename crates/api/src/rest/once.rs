@@ -3,7 +3,7 @@
 //! A key belongs to who asks. The same request under it gets the same answer for a day; another one is refused. What failed on our side is
 //! not kept: it may be tried again under the same key. Routes whose answers hold a secret take no part in it: those are stored nowhere.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use store::{AnswerKept, Asked};
 
-use super::caller::Caller;
+use super::caller::{By, Caller};
 use super::refusal::say;
 use crate::server::{BODY, Shared};
 
@@ -35,8 +35,12 @@ pub(super) fn covers(path: &str) -> bool {
 /// Answers what was answered before, or lets it be done and keeps the answer. It stands behind the guard: who may not ask any more is not
 /// answered.
 pub(super) async fn once(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
     let Some(key) = request.headers().get(KEY).cloned() else { return next.run(request).await };
-    let Some(caller) = request.extensions().get::<Caller>().map(asker) else { return next.run(request).await };
+    let Some(caller) = request.extensions().get::<Caller>() else { return next.run(request).await };
+    let (caller, is_token) = (asker(caller), caller.by == By::Token);
     let key = match key.to_str() {
         Ok(key) if (1..=MAX_KEY).contains(&key.len()) => key.to_owned(),
         _ => return say(StatusCode::BAD_REQUEST, format!("Idempotency-Key: 1 to {MAX_KEY} letters, digits and signs")),
@@ -45,7 +49,11 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
     let Ok(body) = to_bytes(body, BODY).await else {
         return say(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has {BODY} bytes at most"));
     };
-    let asked = digest(&[parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body]);
+    // A token that may less is another asker, though its user is the same; and what they expect belongs to what they ask.
+    let header = |name: header::HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+    let token = if is_token { header(header::AUTHORIZATION) } else { &[] };
+    let (expected, absent) = (header(header::IF_MATCH), header(header::IF_NONE_MATCH));
+    let asked = digest(&[parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body, expected, absent, token]);
     match shared.store.ask_once(&caller, &key, &asked, Timestamp::now()).await {
         Ok(Asked::New) => {}
         Ok(Asked::Answered(kept)) => return again(kept),
@@ -61,8 +69,12 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
     }
     // Whoever asked may go away: what was begun is kept all the same.
     let done = tokio::spawn(async move {
-        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-        let (response, kept) = keep(response).await;
+        // One that ends by a fault of ours is not left open.
+        let done = tokio::spawn(async move { next.run(Request::from_parts(parts, Body::from(body))).await });
+        let (response, kept) = match done.await {
+            Ok(response) => keep(response).await,
+            Err(_) => (say(StatusCode::INTERNAL_SERVER_ERROR, "it ended by a fault of ours"), None),
+        };
         if let Err(error) = shared.store.answered(&caller, &key, kept.as_ref()).await {
             tracing::warn!(%error, "an answer could not be kept for who asks again");
         }
@@ -87,8 +99,14 @@ fn digest(parts: &[&[u8]]) -> String {
 
 /// The answer, and what is kept of it.
 async fn keep(response: Response) -> (Response, Option<AnswerKept>) {
+    // A large one is sent as it is.
+    if response.body().size_hint().upper().is_none_or(|size| size > MAX_ANSWER as u64) {
+        return (response, None);
+    }
     let (parts, body) = response.into_parts();
-    let bytes = to_bytes(body, MAX_ANSWER).await.unwrap_or_default();
+    let Ok(bytes) = to_bytes(body, MAX_ANSWER).await else {
+        return (say(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made"), None);
+    };
     let text = std::str::from_utf8(&bytes).ok().map(str::to_owned);
     let location = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let kept = text.filter(|_| !parts.status.is_server_error());
@@ -119,6 +137,17 @@ mod tests {
         for path in ["/session", "/tokens", "/users", "/session/first", "/oidc/callback", "/"] {
             assert!(!covers(path), "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_sent_whole_and_not_kept() {
+        for (size, is_kept) in [(10, true), (MAX_ANSWER, true), (MAX_ANSWER + 1, false)] {
+            let (response, kept) = keep("x".repeat(size).into_response()).await;
+            assert_eq!(to_bytes(response.into_body(), usize::MAX).await.unwrap().len(), size);
+            assert_eq!(kept.is_some(), is_kept, "{size}");
+        }
+        let busy = say(StatusCode::SERVICE_UNAVAILABLE, crate::view::BUSY);
+        assert!(keep(busy).await.1.is_none(), "it may be tried again");
     }
 
     #[test]

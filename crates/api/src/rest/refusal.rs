@@ -98,6 +98,9 @@ pub(super) fn seen(shared: &Shared, caller: &Caller, own: &Target, faults: Vec<F
             object.is_some_and(|object| caller.may(view, Verb::View, kind, name.namespace(), What::Object(object)).is_ok())
         })
     };
+    let masked = |text: String| {
+        if caller.is_admin && caller.scopes.is_none() { text } else { masked(shared, &text, sees) }
+    };
     let own_name = own.to_string();
     let mut hidden = false;
     let mut errors = Vec::new();
@@ -108,11 +111,37 @@ pub(super) fn seen(shared: &Shared, caller: &Caller, own: &Target, faults: Vec<F
             continue;
         }
         let object = Some(object).filter(|object| *object != own_name && !object.is_empty());
-        errors.push(FieldError { pointer, detail, object, file, line, column });
+        errors.push(FieldError { pointer, detail: masked(detail), object, file, line, column });
     }
     if hidden {
         let detail = "something that you may not see would not be right any more".to_owned();
         errors.push(FieldError { pointer: String::new(), detail, object: None, file: None, line: None, column: None });
     }
     errors
+}
+
+/// A text without the devices and Deployments that they may not see, be they named as `device/NAME` or by their name alone.
+fn masked(shared: &Shared, text: &str, sees: impl Fn(&str) -> bool) -> String {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
+    let is_there = |kind: Kind, word: &str| read(shared, |view| view.desired.objects.contains_key(&(kind, Name::parse(word))));
+    let hidden = |word: &str| match Target::parse(word) {
+        Some(_) => (!sees(word)).then(|| format!("{}/(hidden)", word.split('/').next().unwrap_or_default())),
+        None => {
+            let kinds = [Kind::Device, Kind::Deployment].into_iter();
+            let mut there = kinds.filter(|kind| is_there(*kind, word)).map(|kind| Target::of(kind, Name::parse(word)).to_string());
+            there.any(|target| !sees(&target)).then(|| "(hidden)".to_owned())
+        }
+    };
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_name) {
+        let end = rest[start..].find(|c| !is_name(c)).map_or(rest.len(), |end| start + end);
+        let whole = &rest[start..end];
+        let word = whole.trim_end_matches(['.', '/', '-']);
+        shown.push_str(&rest[..start]);
+        shown.push_str(&hidden(word).unwrap_or_else(|| word.to_owned()));
+        shown.push_str(&whole[word.len()..]);
+        rest = &rest[end..];
+    }
+    shown + rest
 }

@@ -11,19 +11,19 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use crds::{Kind, Object, Verb};
-use reconcile::access::What;
+use reconcile::access::{What, roles};
 use reconcile::{Name, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::caller::Caller;
-use super::gate::{Access, Routes};
+use super::caller::{By, Caller};
+use super::gate::{Access, Param, Routes, param};
 use super::refusal::{self, FieldError, field, say};
 use super::tag;
 use crate::change::{Answer, Author, CommitView, How, Refusal, Trial, Wanted};
 use crate::server::{Shared, read};
-use crate::view::{Ask, Request};
+use crate::view::{Ask, BUSY, Request, STORE_AWAY};
 
 /// Characters of what somebody says to a change.
 const MAX_MESSAGE: usize = 200;
@@ -44,8 +44,12 @@ const KINDS: [(Kind, &str, &str); 8] = [
     (Kind::Silence, "/silences", "/silences/{namespace}/{name}"),
 ];
 
+/// What may stand in the query of a write: what is misspelt there is not done for real.
+const QUERY: [Param; 2] =
+    [param("dryRun", "`true`: nothing is written, the answer says what would be."), param("message", "What the commit says of itself.")];
+
 pub(super) fn routes(routes: Routes) -> Routes {
-    let routes = routes.add(Method::GET, "/commits/{id}", Access::Known, commit);
+    let routes = routes.add(Method::GET, "/commits/{id}", Access::Known, commit).takes(&[]);
     KINDS.into_iter().fold(routes, |routes, (kind, all, one)| {
         // Who makes something is judged by what they make, and who mutes alerts by `silence` as well as by `edit`: not before it is known what.
         let access = if kind == Kind::Silence { Access::Known } else { Access::Object(Verb::Edit, kind) };
@@ -54,12 +58,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         let patch = move |shared, caller, path, query, headers, body| write((kind, Way::Patch), shared, caller, path, query, headers, body);
         let delete =
             move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
-        routes.add(Method::POST, all, Access::Known, create).add(Method::PUT, one, access, put).add(Method::PATCH, one, access, patch).add(
-            Method::DELETE,
-            one,
-            access,
-            delete,
-        )
+        let routes = routes.add(Method::POST, all, Access::Known, create).takes(&QUERY).add(Method::PUT, one, access, put).takes(&QUERY);
+        routes.add(Method::PATCH, one, access, patch).takes(&QUERY).add(Method::DELETE, one, access, delete).takes(&QUERY)
     })
 }
 
@@ -141,6 +141,9 @@ async fn make(
     if let Err(refusal) = names(namespace, name) {
         return refusal;
     }
+    if let Err(refusal) = grants(&shared, &caller, kind, namespace) {
+        return refusal;
+    }
     let name = Name::new(namespace, name);
     let seen = in_force(&shared, kind, &name);
     // That something is there is no news to those who may see it; others learn it no sooner than they may make one of that name.
@@ -164,6 +167,9 @@ async fn write(
     if let Err(refusal) = names(&namespace, &name) {
         return refusal;
     }
+    if let Err(refusal) = grants(&shared, &caller, kind, &namespace) {
+        return refusal;
+    }
     let name = Name::new(&namespace, &name);
     let seen = in_force(&shared, kind, &name);
     let missing = || say(StatusCode::NOT_FOUND, format!("there is no {} {name}", kind.as_str().to_lowercase()));
@@ -183,6 +189,31 @@ async fn write(
     change(&shared, &caller, (kind, name), how, seen, (meant, headers)).await
 }
 
+/// Whether any Role lets them write objects of a kind in a namespace: who may write none is not listened to any longer.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn grants(shared: &Shared, caller: &Caller, kind: Kind, namespace: &str) -> Result<(), Response> {
+    let (governing, word) = (read(shared, |view| view.governing().clone()), kind.as_str());
+    let holds = |verb: Verb, kind: Kind| {
+        let theirs = roles(&governing, namespace)
+            .filter(|(_, role)| role.spec.suspend != Some(true) && role.spec.subjects.iter().any(|subject| caller.who.is(subject)));
+        let mut entries = theirs.flat_map(|(_, role)| &role.spec.allow);
+        let is_in = |kinds: &[Kind]| kinds.is_empty() || kinds.contains(&kind);
+        caller.is_in_scope(verb, kind)
+            && (caller.is_admin
+                || entries.any(|entry| {
+                    is_in(&entry.kinds) && (entry.verbs.contains(&verb) || (verb == Verb::View && entry.verbs.contains(&Verb::Edit)))
+                }))
+    };
+    let silences = || holds(Verb::Silence, Kind::Silence) || holds(Verb::Silence, Kind::Device);
+    if holds(Verb::Edit, kind) || (kind == Kind::Silence && silences()) {
+        return Ok(());
+    }
+    if holds(Verb::View, kind) {
+        return Err(say(StatusCode::FORBIDDEN, format!("no Role, or not this token, lets {} edit a {word} in {namespace}", caller.name)));
+    }
+    Err(say(StatusCode::NOT_FOUND, format!("there is no {} for you in {namespace}", word.to_lowercase())))
+}
+
 fn in_force(shared: &Shared, kind: Kind, name: &Name) -> Option<Arc<Object>> {
     read(shared, |view| view.desired.objects.get(&(kind, name.clone())).cloned())
 }
@@ -190,7 +221,9 @@ fn in_force(shared: &Shared, kind: Kind, name: &Name) -> Option<Arc<Object>> {
 /// Whether they may see it; a Silence also who may mute what it is about.
 fn sees(shared: &Shared, caller: &Caller, kind: Kind, name: &Name, object: &Object) -> bool {
     let may = |verb: Verb, of: Kind| read(shared, |view| caller.may(view, verb, of, name.namespace(), What::Object(object)).is_ok());
-    may(Verb::View, kind) || (kind == Kind::Silence && (may(Verb::Silence, kind) || may(Verb::Silence, Kind::Device)))
+    may(Verb::View, kind)
+        || may(Verb::Edit, kind)
+        || (kind == Kind::Silence && (may(Verb::Silence, kind) || may(Verb::Silence, Kind::Device)))
 }
 
 /// The body, as what it is said to be.
@@ -261,7 +294,9 @@ async fn change(
         message,
         by: author(caller),
         judged: (!caller.is_admin).then(|| caller.who.clone()),
-        groups: caller.who.groups().map(str::to_owned).collect(),
+        is_narrow: !caller.is_admin || caller.scopes.is_some(),
+        is_nobody: matches!(caller.by, By::Socket | By::Operator) || (caller.by != By::Kubernetes && caller.name.starts_with("system:")),
+        groups: caller.who.groups().filter(|group| is_lent(caller.by, group)).map(str::to_owned).collect(),
     };
     let answered = match asked(shared, Ask::Change(Box::new(wanted)), &caller.name).await {
         Ok(value) => serde_json::from_value::<Result<Answer, Refusal>>(value),
@@ -291,6 +326,13 @@ async fn change(
         Ok(Err(refused)) => refusal::response(shared, caller, kind, &name, refused),
         Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
+}
+
+/// Whether a group goes along to a cluster. Who may everything there is nobody's to be, and what the API server gives everybody it gives by
+/// itself; its own groups are only theirs of whom it said so.
+fn is_lent(by: By, group: &str) -> bool {
+    let is_given = group == "system:masters" || group == "system:authenticated" || group.starts_with("system:serviceaccounts");
+    !is_given && (by == By::Kubernetes || !group.starts_with("system:"))
 }
 
 fn tried(shared: &Shared, caller: &Caller, own: &Target, trial: Trial) -> Response {
@@ -326,6 +368,7 @@ pub(super) async fn asked(shared: &Shared, what: Ask, by: &str) -> Result<Value,
     shared.requests.send(Request { what, by: by.to_owned(), reply }).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) if [BUSY, STORE_AWAY].contains(&error.as_str()) => Err(say(StatusCode::SERVICE_UNAVAILABLE, error)),
         Ok(Err(error)) => Err(say(StatusCode::CONFLICT, error)),
         Err(_) => Err(stopping()),
     }

@@ -308,3 +308,19 @@ fn a_diff_without_lines_around_shows_nothing_of_others() {
     );
     assert!(unified("f", Some(&text), Some(&after), 3).contains("secret"));
 }
+
+#[test]
+fn comments_that_go_with_a_part_are_owned_up_to() {
+    let text = DEVICE.replace("{site: ams1, role: web}", "{site: ams1,   # by the canal\n    role: web}");
+    let added = edited(&text, &json!({"metadata": {"labels": {"tier": "1"}}})).unwrap();
+    assert!(added.is_rewritten || added.after.unwrap().contains("by the canal"));
+    let kept = edited(&text, &json!({"spec": {"address": "10.0.0.12"}})).unwrap();
+    assert!(!kept.is_rewritten && kept.after.unwrap().contains("by the canal"));
+}
+
+#[test]
+fn metadata_that_is_no_object_is_refused() {
+    let wanted = json!({"metadata": "x", "spec": {"type": "Server"}});
+    let refused = change(&reader(&[]), &device("new"), Wanted::Merged(&wanted));
+    assert!(matches!(refused, Err(Error::Unwritable(_))), "{refused:?}");
+}

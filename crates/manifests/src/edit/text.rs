@@ -26,6 +26,7 @@ pub(super) struct Edits<'a> {
     text: &'a str,
     newline: &'static str,
     changes: Vec<(Range<usize>, String)>,
+    is_lossy: bool,
 }
 
 /// Where a value stands, which says how another one is put in its place.
@@ -42,7 +43,12 @@ enum At {
 impl<'a> Edits<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        Self { text, newline, changes: Vec::new() }
+        Self { text, newline, changes: Vec::new(), is_lossy: false }
+    }
+
+    /// Whether comments go with what is replaced.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.is_lossy
     }
 
     /// The line end of this text.
@@ -213,6 +219,11 @@ impl<'a> Edits<'a> {
             && (wanted.is_object() || wanted.is_array());
         let is_quoted = matches!(piece.what, What::Scalar(ScalarStyle::DoubleQuoted | ScalarStyle::SingleQuoted));
         let (start, end) = (piece.start, piece.end);
+        // A sign that is quoted in there is taken for a comment too: then it is said once too often.
+        if matches!(piece.what, What::Map { .. } | What::List { .. }) {
+            let old = self.text.get(start..end).unwrap_or_default();
+            self.is_lossy |= old.split_inclusive(char::is_whitespace).skip(1).any(|word| word.starts_with('#'));
+        }
         let rendered = match at {
             _ if is_flow => Rendered { head: in_line(wanted), lines: Vec::new() },
             At::Flow => Rendered { head: in_line(wanted), lines: Vec::new() },

@@ -186,10 +186,29 @@ impl Source {
             let path = path.clone();
             return self.blocking(move |source| Ok(source.push_here(&path, commit, &name, expected))).await?;
         }
-        let place = self.place().await?;
+        let _place = self.place().await?;
         let pushed = timeout(self.0.limit, self.push_there(commit, &name, expected)).await;
-        drop(place);
-        pushed.map_err(|_| self.slow())?
+        match pushed.unwrap_or_else(|_| Err(self.slow().into())) {
+            Err(error) if error != PushError::Moved => {
+                let found = timeout(self.0.limit, self.place_of(&name)).await;
+                // Where it can't be seen either, it is said what went wrong first.
+                let Ok(Ok(at)) = found else { return Err(error) };
+                came_of(at, commit, expected, error)
+            }
+            done => done,
+        }
+    }
+
+    /// Where a branch is in the repository.
+    async fn place_of(&self, name: &str) -> Result<Option<Oid>, PushError> {
+        let (listing, connection) = self.list().await?;
+        connection.close().await;
+        Ok(found(&listing, name))
+    }
+
+    async fn list(&self) -> Result<(super::wire::Listing, Connection), PushError> {
+        let listed = Connection::list(&self.0.location, &self.0.secret, Service::Receive).await;
+        listed.map_err(|reason| PushError::Git(self.remote(&reason)))
     }
 
     /// A repository on this machine: its objects, and then the branch, if that still is where it was.
@@ -207,36 +226,25 @@ impl Source {
         std::io::Write::write_all(&mut writer, &pack).map_err(|error| PushError::Refused(error.to_string()))?;
         writer.commit().map_err(refused)?;
         drop(writer);
-        let at = |wanted: Option<Oid>| there.find_reference(name).ok().and_then(|reference| reference.target()) == wanted;
+        let at = || there.find_reference(name).ok().and_then(|reference| reference.target());
         let moved = match expected {
             Some(expected) => there.reference_matching(name, commit, true, expected, "evenkeel: a change by the API").map(drop),
             None => there.reference(name, commit, false, "evenkeel: a change by the API").map(drop),
         };
-        moved.map_err(|error| if at(expected) { refused(error) } else { PushError::Moved })
+        moved.or_else(|error| came_of(at(), commit, expected, refused(error)))
     }
 
     async fn push_there(&self, commit: Oid, name: &str, expected: Option<Oid>) -> Result<(), PushError> {
-        let at = |listing: &super::wire::Listing| listing.refs.iter().find(|(there, _)| there == name).map(|(_, id)| *id);
-        let list = || async {
-            let listed = Connection::list(&self.0.location, &self.0.secret, Service::Receive).await;
-            listed.map_err(|reason| PushError::Git(self.remote(&reason)))
-        };
-        let (listing, connection) = list().await?;
-        if at(&listing) != expected {
+        let (listing, connection) = self.list().await?;
+        let at = found(&listing, name);
+        if at != expected {
             connection.close().await;
-            return Err(PushError::Moved);
+            return if at == Some(commit) { Ok(()) } else { Err(PushError::Moved) };
         }
         let request = listing.command(name, expected, commit).map_err(|reason| self.remote(&reason))?;
         let pack = self.within(move |source| source.pack(&source.0.cache.open()?, commit, expected)).await?;
         let report = connection.push([request, pack].concat()).await.map_err(|reason| self.remote(&reason))?;
-        match report.of(name) {
-            Ok(()) => Ok(()),
-            Err(reason) => {
-                let (listing, connection) = list().await?;
-                connection.close().await;
-                if at(&listing) == expected { Err(PushError::Refused(reason)) } else { Err(PushError::Moved) }
-            }
-        }
+        report.of(name).map_err(PushError::Refused)
     }
 
     /// The commit with what the one before it does not have.
@@ -281,6 +289,19 @@ impl Source {
     }
 }
 
+fn found(listing: &super::wire::Listing, name: &str) -> Option<Oid> {
+    listing.refs.iter().find(|(there, _)| there == name).map(|(_, id)| *id)
+}
+
+/// What came of a push that failed, by where the branch is now: an answer can be lost on its way although all was done.
+fn came_of(at: Option<Oid>, commit: Oid, expected: Option<Oid>, error: PushError) -> Result<(), PushError> {
+    match at {
+        Some(at) if at == commit => Ok(()),
+        at if at == expected => Err(error),
+        _ => Err(PushError::Moved),
+    }
+}
+
 /// Whether a branch is what a working copy has, be it the repository's own or one beside it.
 fn is_checked_out(repository: &Repository, name: &str) -> bool {
     let is_at = |work: Repository| {
@@ -319,6 +340,18 @@ mod tests {
         for bad in ["", "/etc/passwd", "../a", "a/../b", "a//b", "./a", ".git/config", "a/.GIT/hooks/x", "a\\b", "a\nb"] {
             assert!(!is_below(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_lost_answer_is_not_a_failure() {
+        let id = |digit: &str| Oid::from_str(&digit.repeat(40)).unwrap();
+        let lost = || PushError::Refused("the connection was closed".into());
+        for expected in [None, Some(id("a"))] {
+            assert_eq!(came_of(Some(id("b")), id("b"), expected, lost()), Ok(()));
+            assert_eq!(came_of(expected, id("b"), expected, lost()), Err(lost()));
+            assert_eq!(came_of(Some(id("c")), id("b"), expected, lost()), Err(PushError::Moved));
+        }
+        assert_eq!(came_of(None, id("b"), Some(id("a")), lost()), Err(PushError::Moved));
     }
 
     #[test]

@@ -12,9 +12,16 @@ use super::{AROUND, Ground, fault, may, may_touch, patch, plain_fault, said};
 
 pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) -> Result<Answer, Refusal> {
     let (kind, name) = &wanted.key;
+    if wanted.is_nobody {
+        let why = "nobody whom the cluster knows asks: sign in as somebody, or with a Kubernetes token, or use kubectl";
+        return Err(Refusal::Forbidden(why.into()));
+    }
     let known = cluster.known(&wanted.key);
     let now = known.as_ref().filter(|known| !known.deleting).and_then(|known| known.object.clone());
     may_touch(ground, wanted, now.as_ref())?;
+    if let Some(from) = known.as_ref().and_then(|known| known.from.as_deref()) {
+        return Err(Refusal::Conflict { detail: format!("it comes from repository {from}: change it there"), diff: None });
+    }
     let patch = patch(wanted, now.as_deref())?;
     let next = match &patch {
         None => None,
@@ -37,10 +44,16 @@ pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) 
     may(ground, wanted, now.as_ref(), object.as_ref())?;
     let hand = cluster.hand_of(&wanted.by.name, &wanted.groups).map_err(|error| Refusal::Away(error.in_full()))?;
     let uid = known.as_ref().map(|known| known.uid.as_str());
+    if !wanted.is_trial {
+        ground.intend(wanted, "to be applied in the cluster").await?;
+    }
     let applied = match &next {
         None => hand.delete(&wanted.key, uid.unwrap_or_default(), wanted.is_trial).await,
         Some(value) => apply(&hand, wanted, value, uid).await,
     };
+    if let (Err(refused), false) = (&applied, wanted.is_trial) {
+        ground.note(wanted, &format!("not applied in the cluster: {refused:?}")).await;
+    }
     let applied = applied.map_err(|refused| refusal(wanted, refused))?;
     if wanted.is_trial {
         let text = |value: Option<Value>| value.map(|value| edit::written(&said(&value)));

@@ -38,6 +38,8 @@ fn wanted(key: &Key, who: &str) -> Wanted {
         message: None,
         by: Author { name: who.into(), email: String::new() },
         judged: Some(Who::parse(who).unwrap()),
+        is_narrow: true,
+        is_nobody: false,
         groups: Vec::new(),
     }
 }
@@ -47,7 +49,9 @@ fn may(who: &str, now: Option<(Key, Arc<Object>)>, next: Option<(Key, Arc<Object
     let (now, next) = (now.map(|(_, object)| object), next.map(|(_, object)| object));
     let allowed = allowed(&fleet(), &wanted(&key, who), now.as_ref(), next.as_ref());
     if let Err(Refusal::Forbidden(why)) = &allowed {
-        assert!(!why.contains("f1"), "{why}: it names what they don't see");
+        // What they asked for they know by its name.
+        let others = why.replace(&Target::of(key.0, key.1.clone()).to_string(), "");
+        assert!(!others.contains("f1") && !others.contains("a1"), "{why}: it names what they don't see");
     }
     allowed.is_ok()
 }
@@ -130,4 +134,25 @@ fn places_and_names_are_as_others_read_them() {
     assert_eq!(word("Ann.Smith@example.com"), "ann-smith-example-com");
     assert_eq!(word("../../x"), "x");
     assert_eq!(word("字"), "somebody");
+}
+
+/// What an object is stays, and nothing of a wrong type gets any further.
+#[test]
+fn metadata_stays_what_it_is() {
+    let (key, now) = device("a1", "ams1");
+    for (patch, pointer) in [
+        (json!({"metadata": "x"}), "/metadata"),
+        (json!({"metadata": ["x"]}), "/metadata"),
+        (json!({"metadata": {"name": null}}), "/metadata/name"),
+        (json!({"kind": null}), "/kind"),
+        (json!({"apiVersion": 1}), "/apiVersion"),
+    ] {
+        let wanted = Wanted { how: How::Merge(patch.clone()), seen: Some(now.clone()), ..wanted(&key, "ann") };
+        let Err(Refusal::Invalid(faults)) = super::patch(&wanted, Some(&now)) else { panic!("{patch}") };
+        assert_eq!(faults[0].pointer, pointer, "{patch}");
+    }
+    for new in [json!({"metadata": 1}), json!({"metadata": null, "kind": "Role"})] {
+        let wanted = Wanted { how: How::Create(new.clone()), ..wanted(&key, "ann") };
+        assert!(matches!(super::patch(&wanted, None), Err(Refusal::Invalid(_))), "{new}");
+    }
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::change::Fault;
 use crate::rest::caller::{By, Scope};
 use crate::view::{SharedView, View};
 
@@ -168,4 +169,71 @@ async fn no_write_is_for_everybody() {
         let writes: Vec<_> = of(*kind).filter(|route| route.method != Method::GET).collect();
         assert!(writes.len() >= 4 && writes.iter().all(|route| route.access != Access::Anyone), "{kind:?}: {writes:?}");
     }
+}
+
+/// What is misspelt in the query is not done for real.
+#[tokio::test]
+async fn a_trial_that_is_misspelt_writes_nothing() {
+    let mut world = World::new().await;
+    let owner = Caller::owner("root", By::Socket);
+    for query in ["dryrun=true", "dry_run", "dryRun=true&x=1"] {
+        for method in ["PATCH", "PUT", "DELETE"] {
+            let (status, asked) = world.ask(Some(&owner), method, &format!("/devices/default/a1?{query}"), &json!({})).await;
+            assert!(status == 400 && asked.is_none(), "{method} {query}: {status}");
+        }
+        let (status, asked) = world.ask(Some(&owner), "POST", &format!("/devices?{query}"), &json!({"metadata": {"name": "n"}})).await;
+        assert!(status == 400 && asked.is_none(), "POST {query}: {status}");
+    }
+    let (_, asked) = world.ask(Some(&owner), "PATCH", "/devices/default/a1?dryRun=true", &json!({})).await;
+    assert!(asked.is_some_and(|asked| asked.is_trial && asked.is_nobody && !asked.is_narrow));
+}
+
+/// Who may write nothing of a kind in a namespace is not listened to.
+#[tokio::test]
+async fn rights_come_before_work() {
+    let mut world = World::new().await;
+    let made = |namespace: &str| json!({"metadata": {"name": "new", "namespace": namespace}, "spec": {"type": "Server"}});
+    for (who, path, namespace, wanted) in [
+        ("nobody", "/devices", "default", 404),
+        ("viewer", "/devices", "default", 403),
+        ("editor", "/roles", "default", 404),
+        ("editor", "/silences", "default", 404),
+        ("editor", "/devices", "elsewhere", 404),
+    ] {
+        let (status, asked) = world.ask(Some(&user(who)), "POST", path, &made(namespace)).await;
+        assert!(status == wanted && asked.is_none(), "{who} {path} {namespace}: {status}");
+    }
+    let scopes = Some(vec![Scope { verbs: vec![Verb::Edit], kinds: vec![Kind::Device] }]);
+    let caller = Caller { by: By::Token, scopes, ..user("editor") };
+    let (_, asked) = world.ask(Some(&caller), "POST", "/devices", &made("default")).await;
+    assert!(asked.is_some_and(|asked| asked.is_narrow && !asked.is_nobody));
+}
+
+#[test]
+fn what_is_the_clusters_own_is_lent_to_nobody() {
+    for group in ["system:masters", "system:authenticated", "system:serviceaccounts", "system:serviceaccounts:default"] {
+        assert!(!is_lent(By::Kubernetes, group) && !is_lent(By::Session, group), "{group}");
+    }
+    assert!(is_lent(By::Kubernetes, "system:nodes") && !is_lent(By::Session, "system:nodes") && is_lent(By::Session, "web"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_names_nothing_that_is_hidden() {
+    let world = World::new().await;
+    let fault = |detail: &str| Fault {
+        severity: "error".into(),
+        object: "device/a1".into(),
+        pointer: "/spec".into(),
+        detail: detail.into(),
+        file: None,
+        line: None,
+        column: None,
+    };
+    let own = Target::of(Kind::Device, Name::parse("a1"));
+    let said = |caller: &Caller| {
+        let faults = vec![fault("device/f1 has this address (f1, `a1`). device/gone-1 too.")];
+        refusal::seen(&world.shared, caller, &own, faults).remove(0).detail
+    };
+    assert_eq!(said(&user("viewer")), "device/(hidden) has this address ((hidden), `a1`). device/(hidden) too.");
+    assert!(said(&Caller::owner("root", By::Socket)).contains("device/f1"));
 }
