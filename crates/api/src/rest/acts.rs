@@ -313,14 +313,21 @@ fn muted(sight: &Sight, seen: &[u32], alerts: &Shown, silence: &Silence, now: Ti
     Muted { alerts: shown.collect(), devices: about.len() }
 }
 
-async fn sync(State(shared): State<Shared>, Extension(caller): Extension<Caller>) -> Response {
+async fn sync(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Seen(sight): Seen) -> Response {
+    // What comes of it may be in any namespace.
+    if let Err(why) = sight.everywhere(Verb::Deploy, Kind::Repository) {
+        return say(StatusCode::FORBIDDEN, why);
+    }
     match asked(&shared, Ask::Sync, &caller.name).await {
         Ok(value) => (StatusCode::ACCEPTED, Json(value)).into_response(),
         Err(refusal) => refusal,
     }
 }
 
-async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Response {
+async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Seen(sight): Seen, bytes: Bytes) -> Response {
+    if let Err(why) = sight.everywhere(Verb::Approve, Kind::Repository) {
+        return say(StatusCode::FORBIDDEN, why);
+    }
     match body::<Approval>(&bytes) {
         Ok(Approval { id, comment: _ }) => answer(asked(&shared, Ask::Admit { id }, &caller.name).await),
         Err(refusal) => refusal,

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use crds::Kind;
 use jiff::Timestamp;
 use reconcile::Name;
 use regex::Regex;
@@ -199,7 +198,7 @@ impl Line {
 /// Whether somebody may see lines of a device; those of senders that are none belong to who may see every device.
 pub(super) fn sees(sight: &Sight, device: &str) -> bool {
     match device {
-        "" => sight.sees_every(Kind::Device, "default"),
+        "" => sight.sees_senders(),
         device => sight.sees_device(&Name::parse(device)),
     }
 }

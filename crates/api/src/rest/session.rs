@@ -311,7 +311,7 @@ async fn accept(State(shared): State<Shared>, whence: Whence, headers: HeaderMap
     let Ok(password) = shared.sign_in.hashing().hash(asked.password).await else { return busy() };
     let said = entry(Actor::user(&name), "set-password", &format!("user/{name}"), "by the one-time token of an invitation");
     let accepted = shared.store.accept_invitation(&hash, &password, now, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     let user = match accepted {
         Ok(true) => shared.store.user(&name).await,
         Ok(false) => Ok(None),

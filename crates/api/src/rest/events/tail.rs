@@ -51,7 +51,9 @@ impl Lines {
     }
 
     fn search(self) -> Search {
-        let device = self.device.map(|device| if device.is_empty() { device } else { Name::parse(&device).full().to_owned() });
+        let device = self
+            .device
+            .map(|device| if ["", "-"].contains(&device.as_str()) { String::new() } else { Name::parse(&device).full().to_owned() });
         Search { device, severity: self.severity, program: self.program, template: self.template, limit: READ, ..Search::default() }
     }
 }
@@ -143,11 +145,14 @@ impl Sight {
             return *known;
         }
         // Of a sender that is no device, or none any more: who may see all of them.
-        let name = Name::parse(device);
-        let object = (!device.is_empty()).then(|| view.desired.objects.get(&(Kind::Device, name.clone()))).flatten();
-        let what = object.map_or(What::Any, |object| What::Object(object));
-        let namespace = if device.is_empty() { "default" } else { name.namespace() };
-        let sees = caller.may(view, Verb::View, Kind::Device, namespace, what).is_ok();
+        let sees = if device.is_empty() {
+            caller.may_everywhere(view.governing(), &view.desired, (Verb::View, Kind::Device)).is_ok()
+        } else {
+            let name = Name::parse(device);
+            let object = view.desired.objects.get(&(Kind::Device, name.clone()));
+            let what = object.map_or(What::Any, |object| What::Object(object));
+            caller.may(view, Verb::View, Kind::Device, name.namespace(), what).is_ok()
+        };
         self.known.insert(device.to_owned(), sees);
         sees
     }

@@ -219,8 +219,9 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists):
     let from = answer::begin(&asked, rows.len(), |at| name(at).full())?;
     let items: Vec<Value> = read(&shared, |view| {
         let page = from..rows.len().min(from + limit);
-        page.map(|at| fields.of_item(shown(view, &sight, Kind::Device, name(at), &fields))).collect()
+        page.map(|at| shown(view, &sight, Kind::Device, name(at), &fields)).collect()
     });
+    let items = fields.of_items(items);
     let last = from + items.len();
     let cursor = (last < rows.len()).then(|| answer::cursor(last - 1, name(last - 1).full()));
     let mut page = json!({"items": items, "total": rows.len(), "cursor": cursor});
