@@ -88,7 +88,12 @@ pub(crate) async fn run(State(shared): State<Shared>, Json(question): Json<Quest
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, wrong),
     };
     let Some(_turn) = turn().await else { return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
-    let selected: Vec<Arc<Device>> = desired.devices.values().filter(|device| rule.applies_to(device)).cloned().collect();
+    let (all, of) = (desired.clone(), rule.clone());
+    let select = move || all.devices.values().filter(|device| of.applies_to(device)).cloned().collect();
+    let Ok(selected) = tokio::task::spawn_blocking(select).await else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the devices of the rule could not be looked through");
+    };
+    let selected: Vec<Arc<Device>> = selected;
     match page(&shared, (&desired, &selected), &rule, question.after.as_ref(), span).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

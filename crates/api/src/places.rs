@@ -1,6 +1,7 @@
 //! A TCP listener with a limited number of places, so that clients without a token can't take the files that the engine itself needs, nor a
 //! place for long by doing next to nothing with it.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -15,8 +16,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::sign_in::whence::{Network, network};
+
 /// Connections at a time; further ones wait in the kernel's queue.
 const PLACES: usize = 128;
+/// Of these, for one address (of IPv6, one network): a browser takes six, and what comes through a proxy, or from behind one address of an office,
+/// is many. Three of them together may still take all there are, one alone not.
+const FROM_ONE: usize = 48;
+/// The same where it is said which proxies are ours: then whoever else comes speaks for themselves.
+const FROM_ONE_BESIDE_PROXIES: usize = 16;
 /// A connection on which nothing went in or out for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 /// From so long after its first byte on, a request has to have come with [`RATE`]: one that comes by drops takes a place from others.
@@ -28,6 +36,8 @@ const RATE: u64 = 256;
 pub struct Places {
     listener: TcpListener,
     free: Arc<Semaphore>,
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    proxies: Vec<Network>,
     idle: Duration,
     drops: Duration,
 }
@@ -39,14 +49,56 @@ impl Places {
     }
 
     fn with(listener: TcpListener, places: usize, idle: Duration, drops: Duration) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(places)), idle, drops }
+        Self { listener, free: Arc::new(Semaphore::new(places)), peers: Arc::default(), proxies: Vec::new(), idle, drops }
+    }
+
+    /// Where these proxies may take as many places as there are.
+    #[must_use]
+    pub fn beside(self, proxies: &[Network]) -> Self {
+        Self { proxies: proxies.to_vec(), ..self }
+    }
+
+    /// One more place for an address, if it may have one.
+    fn count(&self, peer: IpAddr) -> Option<Counted> {
+        let most = match (self.proxies.is_empty(), self.proxies.iter().any(|network| network.has(peer))) {
+            (true, _) => FROM_ONE,
+            (false, true) => usize::MAX,
+            (false, false) => FROM_ONE_BESIDE_PROXIES,
+        };
+        let peer = network(peer);
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = peers.entry(peer).or_default();
+        if *places >= most {
+            return None;
+        }
+        *places += 1;
+        Some(Counted { peers: self.peers.clone(), peer })
+    }
+}
+
+/// A place that is counted for an address, until it is dropped.
+#[derive(Debug)]
+struct Counted {
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    peer: IpAddr,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = peers.get_mut(&self.peer) {
+            *places -= 1;
+            if *places == 0 {
+                peers.remove(&self.peer);
+            }
+        }
     }
 }
 
 /// The place that a connection has; it can be given up before its end by whoever is counted elsewhere from then on.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
-    place: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    place: Arc<Mutex<Option<(Option<OwnedSemaphorePermit>, Counted)>>>,
     /// The other end.
     pub(crate) peer: IpAddr,
 }
@@ -71,8 +123,14 @@ impl Listener for Places {
     async fn accept(&mut self) -> (Place, SocketAddr) {
         // The semaphore is never closed; without a permit there would be no limit, and nothing else would be lost.
         let permit = self.free.clone().acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let taken = Taken { place: Arc::new(Mutex::new(permit)), peer: address.ip().to_canonical() };
+        let (stream, address, counted) = loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            // Whoever has as many as they may have is hung up on: in the queue they would be in the way of others.
+            if let Some(counted) = self.count(address.ip().to_canonical()) {
+                break (stream, address, counted);
+            }
+        };
+        let taken = Taken { place: Arc::new(Mutex::new(Some((permit, counted)))), peer: address.ip().to_canonical() };
         let place = Place { stream, idle: self.idle, drops: self.drops, end: Box::pin(sleep(self.idle)), request: None, taken };
         (place, address)
     }
@@ -168,6 +226,27 @@ mod tests {
         assert!(timeout(Duration::from_millis(100), places.accept()).await.is_err(), "a third place");
         drop(first);
         timeout(Duration::from_secs(60), places.accept()).await.expect("the place is free again");
+    }
+
+    #[tokio::test]
+    async fn one_address_takes_not_all_places() {
+        let (places, address) = places(PLACES, Duration::from_secs(600)).await;
+        let mut places = places.beside(&["192.0.2.0/24".parse().unwrap()]);
+        let (mut clients, mut taken) = (Vec::new(), Vec::new());
+        for _ in 0..FROM_ONE_BESIDE_PROXIES {
+            clients.push(TcpStream::connect(address).await.unwrap());
+            taken.push(places.accept().await);
+        }
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        assert!(timeout(Duration::from_millis(100), places.accept()).await.is_err(), "one more");
+        assert_eq!(refused.read(&mut [0]).await.unwrap_or(0), 0, "it is hung up");
+        taken.pop();
+        clients.push(TcpStream::connect(address).await.unwrap());
+        timeout(Duration::from_secs(60), places.accept()).await.expect("there is room again");
+        assert!(places.count("192.0.2.1".parse().unwrap()).is_some());
+        taken.clear();
+        let peers = places.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(peers.is_empty(), "{peers:?}");
     }
 
     #[tokio::test]

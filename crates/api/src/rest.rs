@@ -23,6 +23,7 @@ mod oidc;
 mod once;
 pub mod openapi;
 mod overview;
+mod pattern;
 mod refusal;
 mod rights;
 mod rollouts;

@@ -149,6 +149,7 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
                 let shared = shared.clone();
                 move |request, next| authenticate::by_tcp(shared.clone(), token.clone(), request, next)
             };
+            let listener = listener.beside(&shared.sign_in.options().proxies);
             let app = router(shared).layer(middleware::from_fn(known)).into_make_service_with_connect_info::<Taken>();
             axum::serve(listener, app).with_graceful_shutdown(stopped).await
         }

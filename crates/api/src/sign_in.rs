@@ -11,6 +11,7 @@ pub(crate) mod cookie;
 mod known;
 pub(crate) mod limits;
 pub(crate) mod lockout;
+mod looks;
 pub(crate) mod names;
 pub mod oidc;
 pub(crate) mod password;
@@ -66,6 +67,7 @@ struct Parts {
     first: Mutex<Option<String>>,
     hashing: password::Hashing,
     known: known::Known,
+    looks: looks::Looks,
     said: audit::Said,
 }
 
@@ -110,6 +112,10 @@ impl SignIn {
 
     pub(crate) fn known(&self) -> &known::Known {
         &self.0.known
+    }
+
+    pub(crate) fn looks(&self) -> &looks::Looks {
+        &self.0.looks
     }
 
     pub(crate) fn said(&self) -> &audit::Said {

@@ -23,7 +23,7 @@ pub use archived::LogTail;
 pub use forget::{Forgotten, Keep, Unarchived};
 pub use journal::JournalPlace;
 pub use known::{LogKind, LogKnown};
-pub use search::{LogPart, Place, Search};
+pub use search::{LogPart, MOST_PARTS, Place, Search};
 
 /// A line as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 
 mod backtest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -24,12 +25,16 @@ use serde_json::Value;
 use super::caller::Caller;
 use super::gate::{Access, Routes};
 use super::refusal::{field, say};
+use super::selector;
+use super::sight::{Seen, Sight};
 use super::writes::asked;
 use crate::server::{Shared, read};
-use crate::view::{Ask, View};
+use crate::view::{Ask, Shown, View};
 
 /// Bytes of what somebody says to what they do.
 const MAX_COMMENT: usize = 500;
+/// Labels of alerts that a silence names, as in its manifest.
+const MAX_LABELS: usize = 32;
 /// Alerts that a preview of a silence shows.
 const MAX_ALERTS: usize = 1000;
 
@@ -261,7 +266,7 @@ async fn unacknowledge(State(shared): State<Shared>, Extension(caller): Extensio
     }
 }
 
-async fn preview(State(shared): State<Shared>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Response {
+async fn preview(State(shared): State<Shared>, Seen(sight): Seen, bytes: Bytes) -> Response {
     let Planned { namespace, match_labels, devices, until } = match body(&bytes) {
         Ok(planned) => planned,
         Err(refusal) => return refusal,
@@ -270,39 +275,59 @@ async fn preview(State(shared): State<Shared>, Extension(caller): Extension<Call
     if until <= now {
         return field("/until", "its end is over already");
     }
+    if match_labels.len() > MAX_LABELS {
+        return field("/matchLabels", format!("more than {MAX_LABELS} labels"));
+    }
+    if let Err(why) = devices.as_ref().map_or(Ok(()), selector::within) {
+        return field("/devices", why);
+    }
     let silence = Silence { name: Name::new(&namespace, "preview"), match_labels, devices, until, reason: String::new() };
-    let muted = read(&shared, |view| {
-        let is_about = |device: &Device| {
-            device.name.namespace() == namespace
-                && silence.devices.as_ref().is_none_or(|devices| devices.matches(&device.labels))
-                && sees(view, &caller, &device.name)
-        };
-        let mutes = |alert: &&reconcile::alerting::state::Instance| {
-            let subject = &alert.subject;
-            let device = view.desired.devices.get(&subject.device).filter(|device| is_about(device));
-            matches!(alert.state, AlertState::Firing | AlertState::Pending)
-                && device.is_some_and(|device| silence.mutes((&device.name, &device.labels), (&subject.rule, &subject.labels), now))
-        };
-        let shown = view.alerts.iter().filter(mutes).take(MAX_ALERTS).map(|alert| MutedAlert {
-            id: alert.id.clone(),
-            rule: alert.subject.rule.clone(),
-            device: alert.subject.device.clone(),
-            state: alert.state,
-            summary: alert.subject.summary.clone(),
-        });
-        Muted { alerts: shown.collect(), devices: view.desired.devices.values().filter(|device| is_about(device)).count() }
-    });
-    Json(muted).into_response()
+    let (seen, alerts) = (sight.devices().await, read(&shared, |view| view.alerts.clone()));
+    // Not on the threads that answer everybody, nor while the engine waits for the view.
+    match tokio::task::spawn_blocking(move || muted(&sight, &seen, &alerts, &silence, now)).await {
+        Ok(muted) => Json(muted).into_response(),
+        Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
-async fn sync(State(shared): State<Shared>, Extension(caller): Extension<Caller>) -> Response {
+/// What a silence mutes of what somebody may see.
+fn muted(sight: &Sight, seen: &[u32], alerts: &Shown, silence: &Silence, now: Timestamp) -> Muted {
+    let rows = seen.iter().filter_map(|at| sight.fleet.rows[*at as usize].device.as_ref());
+    let is_about = |device: &&Arc<Device>| {
+        device.name.namespace() == silence.name.namespace()
+            && silence.devices.as_ref().is_none_or(|devices| devices.matches(&device.labels))
+    };
+    let about: HashMap<&Name, &Arc<Device>> = rows.filter(is_about).map(|device| (&device.name, device)).collect();
+    let mutes = |alert: &&reconcile::alerting::state::Instance| {
+        let subject = &alert.subject;
+        let mutes = |device: &Arc<Device>| silence.mutes((&device.name, &device.labels), (&subject.rule, &subject.labels), now);
+        matches!(alert.state, AlertState::Firing | AlertState::Pending) && about.get(&subject.device).is_some_and(|device| mutes(device))
+    };
+    let shown = alerts.iter().filter(mutes).take(MAX_ALERTS).map(|alert| MutedAlert {
+        id: alert.id.clone(),
+        rule: alert.subject.rule.clone(),
+        device: alert.subject.device.clone(),
+        state: alert.state,
+        summary: sight.masked(&alert.subject.summary),
+    });
+    Muted { alerts: shown.collect(), devices: about.len() }
+}
+
+async fn sync(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Seen(sight): Seen) -> Response {
+    // What comes of it may be in any namespace.
+    if let Err(why) = sight.everywhere(Verb::Deploy, Kind::Repository) {
+        return say(StatusCode::FORBIDDEN, why);
+    }
     match asked(&shared, Ask::Sync, &caller.name).await {
         Ok(value) => (StatusCode::ACCEPTED, Json(value)).into_response(),
         Err(refusal) => refusal,
     }
 }
 
-async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Response {
+async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Seen(sight): Seen, bytes: Bytes) -> Response {
+    if let Err(why) = sight.everywhere(Verb::Approve, Kind::Repository) {
+        return say(StatusCode::FORBIDDEN, why);
+    }
     match body::<Approval>(&bytes) {
         Ok(Approval { id, comment: _ }) => answer(asked(&shared, Ask::Admit { id }, &caller.name).await),
         Err(refusal) => refusal,

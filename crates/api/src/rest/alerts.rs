@@ -258,7 +258,20 @@ fn muted(sight: &Sight, by: &Suppressor) -> Muted {
         Suppressor::Rollout { deployment } => ("rollout", Some(format!("deployment/{deployment}")), None),
         Suppressor::Inhibited { rule, .. } => ("inhibited", Some(format!("alertrule/{rule}")), None),
     };
-    Muted { kind, by: by_whom, text: sight.masked(&by.to_string()), until }
+    match is_seen(sight, by) {
+        true => Muted { kind, by: by_whom, text: sight.masked(&by.to_string()), until },
+        false => Muted { kind, by: None, text: format!("{kind}: by what you may not see"), until },
+    }
+}
+
+/// Whether they may see the object that keeps an alert from being said.
+fn is_seen(sight: &Sight, by: &Suppressor) -> bool {
+    match by {
+        Suppressor::Silence { name, .. } => sight.sees(crds::Kind::Silence, name),
+        Suppressor::Rollout { deployment } => sight.sees(crds::Kind::Deployment, deployment),
+        Suppressor::Inhibited { rule, .. } => sight.sees(crds::Kind::AlertRule, rule),
+        Suppressor::Maintenance { .. } | Suppressor::Parent { .. } | Suppressor::Returned { .. } => true,
+    }
 }
 
 /// The gravest first, then the newest.
@@ -330,19 +343,21 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> 
     });
     let from = answer::begin(&asked, found.len(), |at| &found[at].id)?;
     let page = read(&shared, |view| {
-        let item = |alert: &&Instance| fields.of_item(serde_json::to_value(Alert::of(view, &sight, alert)).unwrap_or_default());
-        let items: Vec<Value> = found.iter().skip(from).take(limit).map(item).collect();
+        let items: Vec<Alert> = found.iter().skip(from).take(limit).map(|alert| Alert::of(view, &sight, alert)).collect();
         let last = from + items.len();
         let beyond = view.beyond_limit.iter().filter(|(rule, _)| sight.sees(crds::Kind::AlertRule, rule));
-        List {
-            items,
+        let list = List {
+            items: Vec::new(),
             total: found.len(),
             cursor: (last < found.len()).then(|| answer::cursor(last - 1, &found[last - 1].id)),
             beyond_limit: beyond.map(|(rule, count)| (rule.full().to_owned(), *count)).collect(),
             undelivered: undelivered(view, &sight),
-        }
+        };
+        (list, items)
     });
-    answer::document(&asked, &page)
+    let (list, items) = page;
+    let items = items.iter().map(|item| fields.of_item(serde_json::to_value(item).unwrap_or_default())).collect();
+    answer::document(&asked, &List { items, ..list })
 }
 
 fn states(asked: &Asked) -> Result<Vec<AlertState>, Box<Problem>> {
@@ -359,7 +374,7 @@ pub(super) fn undelivered(view: &View, sight: &Sight) -> Vec<Undelivered> {
         receiver: lost.receiver.full().to_owned(),
         count: lost.count,
         since: lost.since,
-        problem: lost.problem.clone(),
+        problem: sight.masked(&lost.problem),
     });
     undelivered.collect()
 }
@@ -371,16 +386,21 @@ async fn one(State(shared): State<Shared>, Seen(sight): Seen, UrlPath(id): UrlPa
         let behind = behind.iter().filter(|device| sight.sees_device(device)).take(BEHIND);
         Some((alert.clone(), Alert::of(view, &sight, alert), behind.map(|device| device.full().to_owned()).collect::<Vec<_>>()))
     });
-    let Some((instance, alert, behind_devices)) = found else { return Err(Problem::missing(format!("there is no alert {}", short(&id)))) };
+    let Some((mut instance, alert, behind_devices)) = found else {
+        return Err(Problem::missing(format!("there is no alert {}", short(&id))));
+    };
     let rows = shared.store.notices(NOTICES).await?;
     let is_about = |row: &&store::NoticeRow| row.notice.firing.iter().chain(&row.notice.resolved).any(|said| said.id == id);
-    let told = rows.iter().filter(is_about).map(|row| Told {
+    let sees = |receiver: &Name| sight.sees(crds::Kind::Receiver, receiver);
+    instance.decisions.retain(|decision| decision.receiver.is_empty() || sees(&Name::parse(&decision.receiver)));
+    instance.suppressed.retain(|by| is_seen(&sight, by));
+    let told = rows.iter().filter(is_about).filter(|row| sees(&row.notice.receiver)).map(|row| Told {
         receiver: row.notice.receiver.full().to_owned(),
         at: row.recorded_at,
         reason: json!(row.notice.reason),
         finished_at: row.finished_at,
         is_dead: row.is_dead,
-        problem: (!row.problem.is_empty()).then(|| row.problem.clone()),
+        problem: (!row.problem.is_empty()).then(|| sight.masked(&row.problem)),
     });
     let decision = |decision: &reconcile::alerting::state::Decision| Decision {
         at: decision.at,

@@ -17,6 +17,8 @@ pub(super) type Answer = Result<Response, Box<Problem>>;
 
 /// Parts of an item that can be asked for.
 const FIELDS: usize = 64;
+/// Parts of a path to one: a label's key has some dots too.
+const PARTS: usize = 8;
 /// Bytes of a cursor: a name and a number.
 const CURSOR: usize = 1024;
 
@@ -95,7 +97,8 @@ impl Fields {
         if fields.len() > FIELDS {
             return Err(Problem::bad(format!("fields: more than {FIELDS}")));
         }
-        let is_path = |field: &String| field.len() <= 256 && field.split('.').all(|part| !part.is_empty());
+        let is_path =
+            |field: &String| field.len() <= 256 && field.split('.').count() <= PARTS && field.split('.').all(|part| !part.is_empty());
         match fields.iter().find(|field| !is_path(field)) {
             Some(wrong) => Err(Problem::bad(format!("fields: `{}` is no path such as metadata.name", short(wrong)))),
             None => Ok(Self(fields)),
@@ -105,6 +108,11 @@ impl Fields {
     /// Whether anything of a part at the top is asked for.
     pub(super) fn wants(&self, part: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|field| field.split('.').next() == Some(part))
+    }
+
+    /// What is asked for of some.
+    pub(super) fn of_items(&self, items: Vec<Value>) -> Vec<Value> {
+        items.into_iter().map(|item| self.of_item(item)).collect()
     }
 
     /// What is asked for of an item.

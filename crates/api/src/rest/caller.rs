@@ -1,5 +1,7 @@
 //! Who asks.
 
+use std::collections::BTreeSet;
+
 use crds::{Kind, Verb};
 use reconcile::Desired;
 use reconcile::access::{self, Decision, Request, What, Who};
@@ -65,6 +67,19 @@ impl Caller {
     /// Whether they may; if not, why.
     pub fn may(&self, view: &View, verb: Verb, kind: Kind, namespace: &str, what: What<'_>) -> Result<(), String> {
         self.may_by(view.governing(), &view.desired, (verb, kind), namespace, what)
+    }
+
+    /// Whether they may in every namespace that there is, whichever object it is: for what speaks of all of them.
+    pub(crate) fn may_everywhere(&self, roles: &Desired, fleet: &Desired, (verb, kind): (Verb, Kind)) -> Result<(), String> {
+        self.may_by(roles, fleet, (verb, kind), "default", What::Any)?;
+        if self.is_admin {
+            return Ok(());
+        }
+        let namespaces: BTreeSet<&str> = fleet.objects.keys().map(|(_, name)| name.namespace()).collect();
+        for namespace in namespaces {
+            self.may_by(roles, fleet, (verb, kind), namespace, What::Any)?;
+        }
+        Ok(())
     }
 
     /// The same, by the Roles that `roles` has, for the devices of `fleet`.

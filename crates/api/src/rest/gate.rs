@@ -19,6 +19,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::asked;
 use super::caller::Caller;
 use super::once;
+use super::sight::Sights;
 use crate::problem::Problem;
 use crate::server::{Shared, read};
 
@@ -188,7 +189,14 @@ impl Routes {
 
 async fn guard(State((shared, declared)): State<(Shared, Arc<Declared>)>, params: RawPathParams, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
-    let allowed = allowed(&shared, declared.access, caller, &params);
+    let allowed = allowed(&shared, declared.access, caller, &params).map_err(|mut refusal| {
+        // Why not may name devices that they may not see.
+        if let (Some(caller), Some(sights)) = (caller, request.extensions().get::<Arc<Sights>>()) {
+            refusal.detail = sights.of(caller, &shared).masked(&refusal.detail);
+            refusal.error = refusal.detail.clone();
+        }
+        refusal
+    });
     match allowed.and_then(|()| declared.query.map_or(Ok(()), |query| asked::only(request.uri(), query))) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),

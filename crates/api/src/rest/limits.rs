@@ -20,7 +20,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::caller::{By, Caller};
 use crate::problem::{MEDIA_TYPE, Problem};
 use crate::server::Shared;
-use crate::sign_in::whence::Whence;
+use crate::sign_in::whence::{Whence, network};
 
 /// Requests of one caller in a second, and at once after a pause: a page asks for some tens, and somebody may have many of them open.
 const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -95,7 +95,7 @@ fn key(request: &Request) -> Option<Key> {
     match request.extensions().get::<Caller>() {
         Some(caller) if matches!(caller.by, By::Socket | By::Operator) => None,
         Some(caller) => Some(Key::Caller(caller.name.clone())),
-        None => Some(request.extensions().get::<Whence>().and_then(|whence| whence.0).map_or(Key::Others, Key::Peer)),
+        None => Some(request.extensions().get::<Whence>().and_then(|whence| whence.0).map_or(Key::Others, |peer| Key::Peer(network(peer)))),
     }
 }
 

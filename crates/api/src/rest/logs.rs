@@ -1,13 +1,16 @@
 //! Lines of logs, their kinds and senders.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use axum::extract::State;
 use axum::http::Method;
-use crds::Kind;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use reconcile::Name;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,6 +19,7 @@ use store::{LogLine, Search};
 use super::answer::{self, Answer};
 use super::asked::{Asked, short};
 use super::gate::{Access, Param, Routes, param};
+use super::pattern;
 use super::sight::{Seen, Sight};
 use crate::logs::templates::{self, Sort};
 use crate::logs::{self};
@@ -26,9 +30,9 @@ use crate::server::{Shared, read};
 /// with the cursor.
 const PAGE: usize = 1000;
 const LOOKED: usize = 20_000;
-/// Bytes of a pattern, and of what it becomes.
-const PATTERN: usize = 500;
-const COMPILED: usize = 1 << 20;
+/// Bytes of words that the database looks for, and of a cursor.
+const TEXT: usize = 500;
+const CURSOR: usize = 256;
 /// Parts of a histogram where nothing is said, and at most.
 const BUCKETS: i64 = 60;
 const MOST_BUCKETS: i64 = 500;
@@ -194,7 +198,7 @@ impl Line {
 /// Whether somebody may see lines of a device; those of senders that are none belong to who may see every device.
 pub(super) fn sees(sight: &Sight, device: &str) -> bool {
     match device {
-        "" => sight.sees_every(Kind::Device, "default"),
+        "" => sight.sees_senders(),
         device => sight.sees_device(&Name::parse(device)),
     }
 }
@@ -210,7 +214,8 @@ impl Wanted {
         let now = Timestamp::now();
         let device = device(asked, sight)?;
         let (words, pattern) = text(asked.one("q").unwrap_or_default())?;
-        let before = match asked.one("cursor").map(logs::place) {
+        let opened = |cursor: &str| logs::place(cursor).or_else(|| opened(cursor));
+        let before = match asked.one("cursor").map(opened) {
             Some(None) => return Err(Problem::bad("cursor: take it from the answer before")),
             before => before.flatten(),
         };
@@ -232,34 +237,68 @@ impl Wanted {
     /// Lines that fit and may be seen, the newest first, and where to go on.
     async fn find(mut self, shared: &Shared, sight: &Sight, limit: usize) -> Result<(Vec<LogLine>, Option<String>), store::Error> {
         let is_plain = self.pattern.is_none() && (sight.is_all() || self.search.device.is_some());
+        let sees_senders = sees(sight, "");
         let (mut found, mut looked) = (Vec::new(), 0);
         loop {
             self.search.limit = if is_plain { limit.min(PAGE) } else { PAGE };
             let lines = shared.store.search_logs(&self.search).await?;
             let is_end = lines.len() < self.search.limit;
             looked += lines.len();
-            for line in lines {
+            let last = lines.last().map(LogLine::place);
+            let is_seen = |line: &LogLine| if line.device.is_empty() { sees_senders } else { sees(sight, &line.device) };
+            // What may not be seen is not even compared.
+            let seen = lines.into_iter().filter(is_seen).collect();
+            for line in pattern::fitting(self.pattern.as_ref(), seen).await {
                 self.search.before = Some(line.place());
-                let fits = self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(&line.message));
-                if fits && sees(sight, &line.device) {
-                    found.push(line);
-                }
+                found.push(line);
                 if found.len() >= limit {
-                    return Ok((found, self.place()));
+                    return Ok((found, self.place(sight)));
                 }
             }
+            self.search.before = last.or(self.search.before);
             if is_end {
                 return Ok((found, None));
             }
             if looked >= LOOKED {
-                return Ok((found, self.place()));
+                return Ok((found, self.place(sight)));
             }
         }
     }
 
-    fn place(&self) -> Option<String> {
-        self.search.before.map(|place| format!("{}-{}", place.received, place.number))
+    /// Where to go on. It may be at a line that is hidden from them, so they can't read it.
+    fn place(&self, sight: &Sight) -> Option<String> {
+        let place = self.search.before.map(|place| format!("{}-{}", place.received, place.number))?;
+        if sight.is_all() { Some(place) } else { sealed(&place) }
     }
+}
+
+/// What seals cursors for as long as this process lives; none: then pages end where something is hidden.
+fn seal() -> Option<&'static RandomizedNonceKey> {
+    static SEAL: LazyLock<Option<RandomizedNonceKey>> = LazyLock::new(|| {
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).ok()?;
+        RandomizedNonceKey::new(&AES_256_GCM, &key).ok()
+    });
+    SEAL.as_ref()
+}
+
+fn sealed(place: &str) -> Option<String> {
+    let mut bytes = place.as_bytes().to_vec();
+    let nonce = seal()?.seal_in_place_append_tag(Aad::empty(), &mut bytes).ok()?;
+    Some(URL_SAFE_NO_PAD.encode([&nonce.as_ref()[..], &bytes].concat()))
+}
+
+fn opened(cursor: &str) -> Option<store::Place> {
+    let bytes = (cursor.len() <= CURSOR).then(|| URL_SAFE_NO_PAD.decode(cursor).ok())??;
+    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+    let (nonce, mut sealed) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
+    let place = seal()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
+    logs::place(std::str::from_utf8(place).ok()?)
+}
+
+/// Whether there is no line at all that they may see.
+fn sees_none(sight: &Sight, devices: &[u32]) -> bool {
+    devices.is_empty() && !sight.is_all() && !sees(sight, "")
 }
 
 fn device(asked: &Asked, sight: &Sight) -> Result<Option<String>, Box<Problem>> {
@@ -277,15 +316,10 @@ fn device(asked: &Asked, sight: &Sight) -> Result<Option<String>, Box<Problem>> 
 
 /// Plain words, which the database finds, or a pattern.
 fn text(q: &str) -> Result<(String, Option<Regex>), Box<Problem>> {
-    if q.len() > PATTERN {
-        return Err(Problem::bad(format!("q: {} bytes are more than {PATTERN}", q.len())));
-    }
-    if q.chars().all(|letter| letter.is_alphanumeric() || letter == ' ') {
+    if q.len() <= TEXT && q.chars().all(|letter| letter.is_alphanumeric() || letter == ' ') {
         return Ok((q.to_owned(), None));
     }
-    let pattern = RegexBuilder::new(q).case_insensitive(true).size_limit(COMPILED).dfa_size_limit(COMPILED).build();
-    let pattern = pattern.map_err(|error| Problem::bad(format!("q: {}", error.to_string().lines().last().unwrap_or("no pattern"))))?;
-    Ok((String::new(), Some(pattern)))
+    Ok((String::new(), Some(pattern::read(q).map_err(Problem::bad)?)))
 }
 
 fn severity(text: &str) -> Result<u32, Box<Problem>> {
@@ -305,8 +339,10 @@ fn severity(text: &str) -> Result<u32, Box<Problem>> {
 async fn lines(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
     let limit = asked.limit()?;
     let wanted = Wanted::of(&asked, &sight)?;
-    sight.devices().await;
-    let (lines, cursor) = wanted.find(&shared, &sight, limit).await?;
+    let (lines, cursor) = match sees_none(&sight, &sight.devices().await) {
+        true => (Vec::new(), None),
+        false => wanted.find(&shared, &sight, limit).await?,
+    };
     answer::document(&asked, &List { items: lines.into_iter().map(Line::of).collect(), cursor })
 }
 
@@ -356,15 +392,16 @@ async fn histogram(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked
         return Err(Problem::bad("since: it is not before `until`"));
     }
     (wanted.search.since, wanted.search.until) = (Some(from), Some(until));
-    sight.devices().await;
     let mut counts = vec![Counts::default(); buckets as usize];
     let mut add = |at: i64, severity, lines| counts[at.clamp(0, buckets - 1) as usize].add(severity, lines);
     let complete = match &wanted.pattern {
+        _ if sees_none(&sight, &sight.devices().await) => true,
         None => {
-            for found in shared.store.count_logs(&wanted.search, part).await?.iter().filter(|found| sees(&sight, &found.device)) {
+            let found = shared.store.count_logs(&wanted.search, part).await?;
+            for found in found.iter().filter(|found| sees(&sight, &found.device)) {
                 add(found.part, found.severity, found.lines);
             }
-            true
+            found.len() < store::MOST_PARTS
         }
         Some(_) => {
             let (lines, left) = wanted.find(&shared, &sight, LOOKED).await?;

@@ -74,8 +74,9 @@ async fn list(kind: Kind, State(shared): State<Shared>, Seen(sight): Seen, asked
     let from = answer::begin(&asked, names.len(), |at| names[at].full())?;
     let items: Vec<Value> = read(&shared, |view| {
         let page = names.iter().skip(from).take(limit);
-        page.map(|name| fields.of_item(shown(view, &sight, kind, name, &fields))).collect()
+        page.map(|name| shown(view, &sight, kind, name, &fields)).collect()
     });
+    let items = fields.of_items(items);
     let last = from + items.len();
     let cursor = (last < names.len()).then(|| answer::cursor(last - 1, names[last - 1].full()));
     answer::document(&asked, &json!({"items": items, "total": names.len(), "cursor": cursor}))
@@ -94,7 +95,7 @@ async fn one(
         return Err(Problem::missing(format!("there is no {} {name}", kind.as_str().to_lowercase())));
     }
     let tag = object.map(|object| answer::manifest_tag(object)).unwrap_or_default();
-    let item = read(&shared, |view| fields.of_item(shown(view, &sight, kind, &name, &fields)));
+    let item = fields.of_item(read(&shared, |view| shown(view, &sight, kind, &name, &fields)));
     answer::object(&asked, &tag, &item)
 }
 

@@ -34,9 +34,9 @@ struct Login {
     next: Option<String>,
 }
 
-async fn login(State(shared): State<Shared>, Query(asked): Query<Login>) -> Response {
+async fn login(State(shared): State<Shared>, whence: Whence, Query(asked): Query<Login>) -> Response {
     let Some(oidc) = shared.sign_in.oidc() else { return none() };
-    match oidc.begin(own_path(asked.next.as_deref())).await {
+    match oidc.begin(own_path(asked.next.as_deref()), whence).await {
         Ok(Begun { url, cookie }) => {
             let cookie = Cookie::Provider.write(&cookie, shared.sign_in.is_secure(), SECONDS);
             go(url.as_str(), cookie)
@@ -91,7 +91,7 @@ async fn come_in(shared: &Shared, vouched: Vouched, whence: Whence, headers: &He
     let mut said = entry(Actor::user(&name), "vouch", &format!("user/{name}"), &format!("{issuer} says who they are"));
     said.changes = vec![format!("groups: {}", user.claimed.iter().map(String::as_str).collect::<Vec<_>>().join(", "))];
     let known = shared.store.vouch(&user, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     let user = match known {
         Ok(Some(user)) => user,
         Ok(None) => {

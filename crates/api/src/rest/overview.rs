@@ -165,7 +165,7 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
         changing: changing(view, &sight),
         last: last.collect(),
         source: source(view, &sight),
-        logs: match sight.sees_every(Kind::Device, "default") {
+        logs: match sight.sees_senders() {
             true => view.logs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             false => BTreeMap::new(),
         },

@@ -77,11 +77,12 @@ async fn can(State(_): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer
         verb,
         kind,
         namespace: namespace.to_owned(),
-        name: name.map(str::to_owned),
+        // One that may not be seen is as one that is not there: then it is asked of whichever.
+        name: name.filter(|name| sight.sees(kind, &Name::new(namespace, name))).map(str::to_owned),
     };
     let found = can::answer(sight.governing(), &question).map_err(Problem::bad)?;
     let by = found.role.as_ref().map(|role| format!("role/{role} allows it"));
-    let reason = found.why.clone().or(by).unwrap_or_default();
+    let reason = sight.masked(&found.why.clone().or(by).unwrap_or_default());
     answer::document(&asked, &Can { allowed: found.allowed, reason, role: found.role, entry: found.entry })
 }
 

@@ -7,7 +7,6 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::{Method, StatusCode};
 use crds::{Kind, Verb};
 use jiff::Timestamp;
-use reconcile::access::What;
 use reconcile::{Deferred, Name, Placement, Rollout, Target, report};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -198,7 +197,7 @@ struct TooFar {
 
 /// The source as somebody may see it.
 pub(super) fn source(view: &View, sight: &Sight) -> Source {
-    let sees_all = sight.sees_every(Kind::Repository, "default");
+    let sees_all = sight.everywhere(Verb::View, Kind::Repository).is_ok();
     let source = &view.source;
     let too_far = source.too_far.as_ref().filter(|_| sees_all).map(|too_far| TooFar {
         id: too_far.id.clone(),
@@ -265,7 +264,12 @@ async fn one(
             phase: status.phase,
             paused: rollout.paused.as_ref().map(|pause| Pause { by: pause.by.clone(), at: pause.at }),
             history: rollout.history.iter().map(|record| history(&sight, record)).collect(),
-            placements: rollout.placements.iter().filter(seen).map(|(device, placed)| (device.full().to_owned(), json!(placed))).collect(),
+            placements: rollout
+                .placements
+                .iter()
+                .filter(seen)
+                .map(|(device, placed)| (device.full().to_owned(), placement(&sight, placed)))
+                .collect(),
             batches: batches(view, &sight, &name, &rollout),
             gates: gates(&rollout, &waits, &name),
             waits,
@@ -275,6 +279,13 @@ async fn one(
         Some(course) => answer::document(&asked, &course),
         None => Err(Problem::missing(format!("deployment/{name} has never been rolled out"))),
     }
+}
+
+/// What was done on a device; why it failed may name others.
+fn placement(sight: &Sight, placed: &Placement) -> Value {
+    let mut value = json!(placed);
+    sight.mask(&mut value);
+    value
 }
 
 /// A revision, without the devices of its batches that one may not see.
@@ -351,8 +362,16 @@ async fn plans(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) ->
 }
 
 async fn preview(State(shared): State<Shared>, Seen(sight): Seen, Extension(caller): Extension<Caller>, asked: Asked) -> Answer {
-    sight.may(Verb::View, Kind::Device, "default", What::Any).map_err(|why| Problem::new(StatusCode::FORBIDDEN, why))?;
-    let ask = Ask::Preview { reference: asked.one("revision").map(str::to_owned), repository: asked.name("repository") };
+    let forbidden = |why| Problem::new(StatusCode::FORBIDDEN, why);
+    let repository = asked.name("repository");
+    // It speaks of whatever a revision would change, wherever that is.
+    for kind in [Kind::Deployment, Kind::Device] {
+        sight.everywhere(Verb::View, kind).map_err(forbidden)?;
+    }
+    if let Some(repository) = repository.as_ref().filter(|repository| !sight.sees(Kind::Repository, repository)) {
+        return Err(Problem::missing(format!("there is no repository {repository}")));
+    }
+    let ask = Ask::Preview { reference: asked.one("revision").map(str::to_owned), repository };
     let preview = server::ask_engine(&shared, ask, caller.name).await?;
     answer::document(&asked, &preview)
 }

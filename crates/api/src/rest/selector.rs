@@ -24,6 +24,17 @@ pub(super) fn parse(text: &str) -> Result<Selector, String> {
     Ok(selector)
 }
 
+/// Whether one that came in a body keeps to these limits; it was read by no schema.
+pub(super) fn within(selector: &Selector) -> Result<(), String> {
+    if selector.match_labels.len() > CONDITIONS || selector.match_expressions.len() > CONDITIONS {
+        return Err(format!("more than {CONDITIONS} conditions"));
+    }
+    match selector.match_expressions.iter().find(|condition| condition.values.len() > VALUES) {
+        Some(condition) => Err(format!("more than {VALUES} values of {}", super::asked::short(&condition.key))),
+        None => Ok(()),
+    }
+}
+
 /// What stands between the commas that are in no parentheses.
 fn parts(text: &str) -> Result<Vec<&str>, String> {
     let (mut parts, mut from, mut is_inside) = (Vec::new(), 0, false);
@@ -133,6 +144,17 @@ mod tests {
         assert!(parse(&vec!["a"; 33].join(",")).is_err());
         assert!(parse(&"a".repeat(5000)).is_err());
         assert!(parse(&format!("a in ({})", vec!["b"; 65].join(","))).is_err());
+    }
+
+    #[test]
+    fn one_from_a_body_has_the_same_limits() {
+        let condition = |values| Expression { key: "a".into(), operator: Operator::In, values: vec!["b".into(); values] };
+        let of = |conditions, values| Selector { match_expressions: vec![condition(values); conditions], ..Selector::default() };
+        assert!(within(&of(CONDITIONS, VALUES)).is_ok());
+        assert!(within(&of(CONDITIONS + 1, 1)).is_err());
+        assert!(within(&of(1, VALUES + 1)).is_err());
+        let labels = (0..=CONDITIONS).map(|at| (at.to_string(), String::new())).collect();
+        assert!(within(&Selector { match_labels: labels, ..Selector::default() }).is_err());
     }
 
     proptest! {

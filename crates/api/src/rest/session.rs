@@ -9,6 +9,7 @@ use reconcile::record::Actor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::users::{ABSOLUTE, ADMINS, NewSession, User, UserKind};
+use tokio::sync::Semaphore;
 
 use super::caller::{By, Caller};
 use super::gate::{Access, Routes};
@@ -25,6 +26,8 @@ use crate::sign_in::{names, secret};
 
 /// The longest name that is looked up at all.
 const NAME: usize = 256;
+/// Failed sign-ins that are being written down at once: hashing lets no more of them through in the time that this takes.
+static BESIDE: Semaphore = Semaphore::const_new(32);
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -139,10 +142,22 @@ async fn sign_in(State(shared): State<Shared>, whence: Whence, headers: HeaderMa
             begin(&shared, &user, whence, &headers, StatusCode::OK, "by password").await
         }
         None => {
-            say_refused(&shared, &name, whence).await;
+            beside(shared, name, whence);
             wrong()
         }
     }
+}
+
+/// Says it beside the answer: how long that takes would tell whether there is such a user.
+fn beside(shared: Shared, name: String, whence: Whence) {
+    let Ok(place) = BESIDE.try_acquire() else {
+        tracing::warn!(%whence, "a sign-in failed; so many do that it is not written into the audit log");
+        return;
+    };
+    tokio::spawn(async move {
+        say_refused(&shared, &name, whence).await;
+        drop(place);
+    });
 }
 
 /// What was typed as a name may be a password: only names of users are written down.
@@ -296,7 +311,7 @@ async fn accept(State(shared): State<Shared>, whence: Whence, headers: HeaderMap
     let Ok(password) = shared.sign_in.hashing().hash(asked.password).await else { return busy() };
     let said = entry(Actor::user(&name), "set-password", &format!("user/{name}"), "by the one-time token of an invitation");
     let accepted = shared.store.accept_invitation(&hash, &password, now, said).await;
-    shared.sign_in.known().forget();
+    shared.took_from(&name);
     let user = match accepted {
         Ok(true) => shared.store.user(&name).await,
         Ok(false) => Ok(None),

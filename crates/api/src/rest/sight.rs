@@ -40,6 +40,7 @@ pub(super) struct Sight {
     pub(super) fleet: Arc<Fleet>,
     names: [OnceLock<Vec<Name>>; Kind::ALL.len()],
     devices: OnceCell<Arc<Vec<u32>>>,
+    senders: OnceLock<bool>,
 }
 
 /// The sight of whoever asks.
@@ -59,7 +60,7 @@ impl FromRequestParts<Shared> for Seen {
 }
 
 impl Sights {
-    fn of(&self, caller: &Caller, shared: &Shared) -> Arc<Sight> {
+    pub(super) fn of(&self, caller: &Caller, shared: &Shared) -> Arc<Sight> {
         let (desired, governing) = read(shared, |view| (view.desired.clone(), view.governing().clone()));
         let mut sights = self.sights.lock().unwrap_or_else(PoisonError::into_inner);
         sights.retain(|sight| Arc::ptr_eq(&sight.desired, &desired) && Arc::ptr_eq(&sight.governing, &governing));
@@ -86,7 +87,7 @@ impl Sights {
 
 impl Sight {
     pub(super) fn new(caller: Caller, desired: Arc<Desired>, governing: Arc<Desired>, fleet: Arc<Fleet>) -> Self {
-        Self { caller, desired, governing, fleet, names: Default::default(), devices: OnceCell::new() }
+        Self { caller, desired, governing, fleet, names: Default::default(), devices: OnceCell::new(), senders: OnceLock::new() }
     }
 
     fn is_of(&self, caller: &Caller) -> bool {
@@ -120,6 +121,16 @@ impl Sight {
     /// Whether they may see all objects of a kind in a namespace, also those that are not there.
     pub(super) fn sees_every(&self, kind: Kind, namespace: &str) -> bool {
         self.is_all() || self.may(Verb::View, kind, namespace, What::Any).is_ok()
+    }
+
+    /// Whether they may do something to all objects of a kind in every namespace; if not, why.
+    pub(super) fn everywhere(&self, verb: Verb, kind: Kind) -> Result<(), String> {
+        self.caller.may_everywhere(&self.governing, &self.desired, (verb, kind)).map_err(|why| self.masked(&why))
+    }
+
+    /// Whether they may see what senders send that are no device: that is for who may see every device there is.
+    pub(super) fn sees_senders(&self) -> bool {
+        *self.senders.get_or_init(|| self.is_all() || self.everywhere(Verb::View, Kind::Device).is_ok())
     }
 
     /// Whether they may see it; what is not there may be seen by whoever may see whichever.
@@ -192,10 +203,36 @@ impl Sight {
             match (is_device && !self.sees_device(&name), is_named) {
                 (true, true) => format!("device/{HIDDEN}"),
                 (true, false) => HIDDEN.to_owned(),
-                (false, _) => word.to_owned(),
+                (false, _) => self.masked_path(word),
             }
         };
         pattern.replace_all(text, shown).into_owned()
+    }
+
+    /// A path, or a part of an address, without the names in it that they may not see.
+    fn masked_path(&self, word: &str) -> String {
+        let is_hidden = |name: &str| {
+            let name = Name::parse(name);
+            self.desired.devices.contains_key(&name) && !self.sees_device(&name)
+        };
+        let (mut shown, mut rest) = (Vec::new(), word);
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_once('/').unwrap_or((rest, ""));
+            let (next, behind_next) = behind.split_once('/').unwrap_or((behind, ""));
+            if !next.is_empty() && is_hidden(&format!("{part}/{next}")) {
+                shown.push(HIDDEN.to_owned());
+                rest = behind_next;
+                continue;
+            }
+            let host = part.split('.').next().unwrap_or_default();
+            shown.push(match (is_hidden(part), is_hidden(host)) {
+                (true, _) => HIDDEN.to_owned(),
+                (false, true) => format!("{HIDDEN}{}", &part[host.len()..]),
+                (false, false) => part.to_owned(),
+            });
+            rest = behind;
+        }
+        shown.join("/")
     }
 
     /// The same for every text in a document.

@@ -52,7 +52,10 @@ async fn list(
     signed: Option<Extension<Signed>>,
     Query(whose): Query<Whose>,
 ) -> Response {
-    let own = signed.map(|Extension(signed)| signed.user.name);
+    let signed = signed.map(|Extension(signed)| signed);
+    // A token that is for something else is not for looking what others there are.
+    let itself = signed.as_ref().filter(|_| caller.scopes.is_some()).and_then(|signed| signed.token.as_ref()).map(|token| token.id.clone());
+    let own = signed.map(|signed| signed.user.name);
     let user = match (caller.is_admin && caller.scopes.is_none(), own) {
         (true, _) => whose.user,
         (false, Some(own)) if whose.user.as_ref().is_none_or(|user| *user == own) => Some(own),
@@ -62,7 +65,8 @@ async fn list(
     };
     match shared.store.tokens(user.as_deref()).await {
         Ok(tokens) => {
-            let items: Vec<Value> = tokens.iter().map(shown).collect();
+            let tokens = tokens.iter().filter(|token| itself.as_ref().is_none_or(|id| *id == token.id));
+            let items: Vec<Value> = tokens.map(shown).collect();
             Json(json!({"items": items, "total": items.len(), "cursor": null})).into_response()
         }
         Err(error) => unavailable(&error),

@@ -6,7 +6,7 @@ use axum::extract::Request as HttpRequest;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use crds::{Kind, Verb};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::access::Who;
@@ -95,14 +95,14 @@ async fn known(
         Some(token) => {
             let (caller, signed) = match token.starts_with(secret::API) {
                 true => by_api_token(shared, &token, whence).await.map(|(caller, signed)| (caller, Some(signed)))?,
-                false => (by_kubernetes(shared, token).await?, None),
+                false => (by_kubernetes(shared, token, whence).await?, None),
             };
             if let Some(signed) = signed {
                 request.extensions_mut().insert(signed);
             }
             Ok(Some(caller))
         }
-        None => by_cookie(shared, request).await,
+        None => by_cookie(shared, whence, request).await,
     }
 }
 
@@ -128,6 +128,7 @@ async fn by_api_token(shared: &Shared, token: &str, whence: Whence) -> Result<(C
     let found = match shared.sign_in.known().signed(&hash) {
         Some(known) => known,
         None => {
+            may_look(shared, whence)?;
             let generation = shared.sign_in.known().generation();
             let found = shared.store.token(&hash, now).await.map_err(|error| unavailable(&error))?;
             let gone = || problem(StatusCode::UNAUTHORIZED, "that API token is revoked, or its time is over");
@@ -148,14 +149,14 @@ async fn by_api_token(shared: &Shared, token: &str, whence: Whence) -> Result<(C
     Ok(found)
 }
 
-async fn by_cookie(shared: &Shared, request: &mut HttpRequest) -> Result<Option<Caller>, Response> {
+async fn by_cookie(shared: &Shared, whence: Whence, request: &mut HttpRequest) -> Result<Option<Caller>, Response> {
     let (method, headers) = (request.method().clone(), request.headers());
     let acts = ![Method::GET, Method::HEAD].contains(&method);
     if acts && is_from_elsewhere(headers, shared.sign_in.options().external_url.as_ref()) {
         return Err(problem(StatusCode::FORBIDDEN, "this was sent from a page of another site"));
     }
     let Some(cookie) = Cookie::Session.read(headers, shared.sign_in.is_secure()).map(str::to_owned) else { return Ok(None) };
-    let Some((caller, signed)) = by_session(shared, &cookie).await? else { return Ok(None) };
+    let Some((caller, signed)) = by_session(shared, &cookie, whence).await? else { return Ok(None) };
     let csrf = secret::csrf(&cookie);
     let begins = request.uri().path().strip_prefix("/api/v1").or_else(|| request.uri().path().strip_prefix("/api"));
     let begins = method == Method::POST && begins.is_some_and(|path| BEGINNINGS.contains(&path));
@@ -170,11 +171,12 @@ async fn by_cookie(shared: &Shared, request: &mut HttpRequest) -> Result<Option<
 }
 
 /// Whose session a cookie is of, if it goes on.
-async fn by_session(shared: &Shared, cookie: &str) -> Result<Option<(Caller, Signed)>, Response> {
+async fn by_session(shared: &Shared, cookie: &str, whence: Whence) -> Result<Option<(Caller, Signed)>, Response> {
     let hash = secret::hash(cookie);
     if let Some(known) = shared.sign_in.known().signed(&hash) {
         return Ok(Some(known));
     }
+    may_look(shared, whence)?;
     let (generation, now) = (shared.sign_in.known().generation(), Timestamp::now());
     let found = shared.store.session(&hash, now).await.map_err(|error| unavailable(&error))?;
     let Some(found) = found.filter(|found| !found.user.disabled) else { return Ok(None) };
@@ -188,7 +190,7 @@ async fn by_session(shared: &Shared, cookie: &str) -> Result<Option<(Caller, Sig
     Ok(Some((caller, signed)))
 }
 
-async fn by_kubernetes(shared: &Shared, token: Zeroizing<String>) -> Result<Caller, Response> {
+async fn by_kubernetes(shared: &Shared, token: Zeroizing<String>, whence: Whence) -> Result<Caller, Response> {
     let refused = |text: &str| problem(StatusCode::UNAUTHORIZED, text);
     if token.split('.').count() != 3 {
         return Err(refused("that token is none that is known here"));
@@ -200,6 +202,7 @@ async fn by_kubernetes(shared: &Shared, token: Zeroizing<String>) -> Result<Call
     let said = match shared.sign_in.known().reviewed(&hash) {
         Some(said) => said,
         None => {
+            may_look(shared, whence)?;
             let said = review(token).await.map_err(|error| {
                 tracing::warn!(%error, "a token of Kubernetes can't be reviewed");
                 problem(StatusCode::SERVICE_UNAVAILABLE, "Kubernetes can't be asked about that token just now")
@@ -212,6 +215,16 @@ async fn by_kubernetes(shared: &Shared, token: Zeroizing<String>) -> Result<Call
     let is_admin = groups.iter().any(|group| group == MASTERS);
     let who = Who::parse(&format!("user:{name}")).unwrap_or_default().in_groups(groups);
     Ok(Caller { name, who, is_admin, by: By::Kubernetes, scopes: None })
+}
+
+/// Whether it is found out who shows what is not known; not, if too much of that came from there.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn may_look(shared: &Shared, whence: Whence) -> Result<(), Response> {
+    if shared.sign_in.looks().take(whence) {
+        return Ok(());
+    }
+    let refusal = problem(StatusCode::TOO_MANY_REQUESTS, "too much that is not known here is shown from your address: come again in 1 s");
+    Err(([(header::RETRY_AFTER, "1")], refusal).into_response())
 }
 
 /// A user of ours as a caller.

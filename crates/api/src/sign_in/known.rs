@@ -13,6 +13,8 @@ use crate::rest::caller::Caller;
 
 /// Sessions and tokens that are remembered; with more, all are forgotten.
 const MANY: usize = 2000;
+/// Tokens of Kubernetes that were refused, likewise.
+const MANY_REFUSED: usize = 500;
 /// How long a session or a token is remembered: its end comes so much later at most.
 const SESSION: Duration = Duration::from_secs(5);
 /// How long what Kubernetes said is: whoever is thrown out there is so for so long here.
@@ -28,7 +30,9 @@ pub(crate) struct Known(Mutex<Table>);
 struct Table {
     generation: u64,
     signed: HashMap<String, (Instant, Caller, Signed)>,
-    reviewed: HashMap<String, (Instant, Option<Reviewed>)>,
+    reviewed: HashMap<String, (Instant, Reviewed)>,
+    /// Those of which Kubernetes said no, apart: whoever makes tokens up drives none out that counts.
+    refused: HashMap<String, Instant>,
 }
 
 impl Known {
@@ -54,20 +58,33 @@ impl Known {
     pub(crate) fn remember(&self, hash: String, generation: u64, caller: Caller, signed: Signed) {
         self.table(|table| {
             if table.generation == generation {
-                make_room(&mut table.signed);
+                make_room(&mut table.signed, MANY);
                 table.signed.insert(hash, (Instant::now() + SESSION, caller, signed));
             }
         });
     }
 
     pub(crate) fn reviewed(&self, hash: &str) -> Option<Option<Reviewed>> {
-        self.table(|table| table.reviewed.get(hash).filter(|(until, _)| *until > Instant::now()).map(|(_, said)| said.clone()))
+        let now = Instant::now();
+        self.table(|table| match table.reviewed.get(hash).filter(|(until, _)| *until > now) {
+            Some((_, said)) => Some(Some(said.clone())),
+            None => table.refused.get(hash).filter(|until| **until > now).map(|_| None),
+        })
     }
 
     pub(crate) fn remember_review(&self, hash: String, said: Option<Reviewed>) {
         self.table(|table| {
-            make_room(&mut table.reviewed);
-            table.reviewed.insert(hash, (Instant::now() + if said.is_some() { REVIEW } else { REFUSED }, said));
+            let now = Instant::now();
+            match said {
+                Some(said) => {
+                    make_room(&mut table.reviewed, MANY);
+                    table.reviewed.insert(hash, (now + REVIEW, said));
+                }
+                None => {
+                    make_room(&mut table.refused, MANY_REFUSED);
+                    table.refused.insert(hash, now + REFUSED);
+                }
+            }
         });
     }
 
@@ -76,8 +93,25 @@ impl Known {
     }
 }
 
-fn make_room<T>(table: &mut HashMap<String, T>) {
-    if table.len() >= MANY {
+fn make_room<T>(table: &mut HashMap<String, T>, most: usize) {
+    if table.len() >= most {
         table.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_are_made_up_drive_out_none_that_counts() {
+        let known = Known::default();
+        known.remember_review("good".into(), Some(Reviewed::default()));
+        for number in 0..=MANY {
+            known.remember_review(number.to_string(), None);
+        }
+        assert_eq!(known.reviewed("good"), Some(Some(Reviewed::default())));
+        assert_eq!(known.reviewed(&MANY.to_string()), Some(None));
+        assert!(known.table(|table| table.refused.len()) <= MANY_REFUSED);
     }
 }

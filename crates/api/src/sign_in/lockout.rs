@@ -39,6 +39,10 @@ impl Tried {
 
     /// May they try? If not: until when.
     pub(crate) async fn begin(&self, store: &Store, now: Timestamp) -> Result<Option<Timestamp>, store::Error> {
+        // What is locked anyway tells nothing about where it is tried from.
+        if let Some(until) = store.locked_until(&self.name, now).await? {
+            return Ok(Some(until));
+        }
         if let Some(address) = &self.address
             && let Some(until) = store.attempt(address, now, address_lock).await?
         {
@@ -50,7 +54,8 @@ impl Tried {
     /// They were who they said.
     pub(crate) async fn succeeded(&self, store: &Store, now: Timestamp) -> Result<(), store::Error> {
         store.forgive(&self.name, true, now).await?;
-        // Whoever has a name of their own must not wipe out with it what else came from their address.
+        // Whoever has a name of their own must not wipe out with it all that came from their address; it makes up for one failure,
+        // so that many people who mistype now and then behind one address are not locked out for good.
         match &self.address {
             Some(address) => store.forgive(address, false, now).await,
             None => Ok(()),

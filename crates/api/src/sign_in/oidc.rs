@@ -4,6 +4,7 @@
 //! very browser was given, once.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,12 +25,17 @@ use serde_json::{Map, Value};
 use store::users::ADMINS;
 use zeroize::Zeroizing;
 
+use super::whence::{Whence, network};
 use super::{names, secret};
 
 /// How long somebody may take at the provider.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Sign-ins that are under way at once; with more, the one that began first is given up.
 const UNDER_WAY: usize = 1000;
+/// Of these, from one address: an office may begin its day at once.
+const FROM_ONE: usize = 100;
+/// How long it is not asked again after it could not be.
+const AWAY: Duration = Duration::from_secs(5);
 /// How long what the provider says of itself, its keys among it, counts.
 const FRESH: Duration = Duration::from_secs(3600);
 /// A key that is not known has the keys fetched anew, but no more often than this.
@@ -116,6 +122,8 @@ pub(crate) struct Oidc {
     redirect: RedirectUrl,
     http: reqwest::Client,
     said: Mutex<Option<(Instant, Arc<CoreProviderMetadata>)>>,
+    /// Whose turn it is to ask it, and when and why that failed last.
+    turn: tokio::sync::Mutex<Option<(Instant, String)>>,
     under_way: Mutex<HashMap<String, UnderWay>>,
 }
 
@@ -126,6 +134,7 @@ struct UnderWay {
     verifier: PkceCodeVerifier,
     next: String,
     since: Instant,
+    from: Option<IpAddr>,
 }
 
 /// All other claims.
@@ -154,6 +163,20 @@ type Client = openidconnect::Client<
     EndpointMaybeSet,
 >;
 
+/// Gives up what is over, and with too many the one that began first: of the same address, if these alone are too many.
+fn make_room(under_way: &mut HashMap<String, UnderWay>, from: Option<IpAddr>) {
+    under_way.retain(|_, one| one.since.elapsed() < PATIENCE);
+    let is_theirs = |one: &UnderWay| one.from == from;
+    let are_many = under_way.values().filter(|one| is_theirs(one)).count() >= FROM_ONE;
+    if !are_many && under_way.len() < UNDER_WAY {
+        return;
+    }
+    let mine = under_way.iter().filter(|(_, one)| !are_many || is_theirs(one));
+    if let Some(first) = mine.min_by_key(|(_, one)| one.since).map(|(state, _)| state.clone()) {
+        under_way.remove(&first);
+    }
+}
+
 impl Oidc {
     /// For this provider, which sends browsers back to `external`.
     pub(crate) fn new(provider: Provider, external: &Url) -> Result<Self, String> {
@@ -170,6 +193,7 @@ impl Oidc {
             redirect: RedirectUrl::from_url(redirect),
             http: http.map_err(|error| error.to_string())?,
             said: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             under_way: Mutex::default(),
         })
     }
@@ -187,7 +211,7 @@ impl Oidc {
     }
 
     /// Sends a browser to the provider, and then to `next`, which is [`own_path`].
-    pub(crate) async fn begin(&self, next: &str) -> Result<Begun, Error> {
+    pub(crate) async fn begin(&self, next: &str, whence: Whence) -> Result<Begun, Error> {
         let client = self.client(None).await?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
@@ -197,14 +221,10 @@ impl Oidc {
         }
         let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
         let cookie = secret::random();
-        let one = UnderWay { browser: secret::hash(&cookie), nonce, verifier, next: next.to_owned(), since: Instant::now() };
+        let from = whence.0.map(network);
+        let one = UnderWay { browser: secret::hash(&cookie), nonce, verifier, next: next.to_owned(), since: Instant::now(), from };
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|_, one| one.since.elapsed() < PATIENCE);
-        if under_way.len() >= UNDER_WAY
-            && let Some(first) = under_way.iter().min_by_key(|(_, one)| one.since).map(|(state, _)| state.clone())
-        {
-            under_way.remove(&first);
-        }
+        make_room(&mut under_way, from);
         under_way.insert(secret::hash(state.secret()), one);
         Ok(Begun { url, cookie })
     }
@@ -247,16 +267,34 @@ impl Oidc {
         let metadata = match known.filter(|(at, _)| at.elapsed() < oldest.unwrap_or(FRESH)) {
             Some((_, metadata)) => metadata,
             None => {
+                let mut failed = self.turn.lock().await;
+                // Somebody else may have asked meanwhile.
+                let known = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some((_, metadata)) = known.filter(|(at, _)| at.elapsed() < oldest.unwrap_or(FRESH)) {
+                    return Ok(self.client_by(&metadata));
+                }
+                if let Some((_, why)) = failed.as_ref().filter(|(at, _)| at.elapsed() < AWAY) {
+                    return Err(Error::Away(why.clone()));
+                }
                 let issuer = IssuerUrl::new(self.provider.issuer.clone()).map_err(|error| Error::Away(error.to_string()))?;
                 let http = self.http();
                 let metadata = CoreProviderMetadata::discover_async(issuer, &http).await;
-                let metadata = Arc::new(metadata.map_err(|error| Error::Away(chain(&error)))?);
+                let metadata = metadata.map_err(|error| {
+                    let why = chain(&error);
+                    *failed = Some((Instant::now(), why.clone()));
+                    Error::Away(why)
+                });
+                let metadata = Arc::new(metadata?);
                 *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), metadata.clone()));
                 metadata
             }
         };
+        Ok(self.client_by(&metadata))
+    }
+
+    fn client_by(&self, metadata: &CoreProviderMetadata) -> Client {
         let (id, secret) = (ClientId::new(self.provider.client_id.clone()), ClientSecret::new(self.provider.client_secret.to_string()));
-        Ok(Client::from_provider_metadata((*metadata).clone(), id, Some(secret)).set_redirect_uri(self.redirect.clone()))
+        Client::from_provider_metadata(metadata.clone(), id, Some(secret)).set_redirect_uri(self.redirect.clone())
     }
 
     fn http(&self) -> impl Fn(HttpRequest) -> futures::future::BoxFuture<'static, Result<HttpResponse, HttpError>> + use<> {
@@ -368,6 +406,30 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_address_gives_up_only_its_own() {
+        let since = Instant::now();
+        let one = |from: [u8; 4]| {
+            let (_, verifier) = PkceCodeChallenge::new_random_sha256();
+            UnderWay {
+                browser: String::new(),
+                nonce: Nonce::new(String::new()),
+                verifier,
+                next: String::new(),
+                since,
+                from: Some(from.into()),
+            }
+        };
+        let mut under_way = HashMap::from([("other".to_owned(), one([192, 0, 2, 2]))]);
+        for number in 0..2 * FROM_ONE {
+            let from = [192, 0, 2, 1];
+            make_room(&mut under_way, Some(from.into()));
+            under_way.insert(number.to_string(), one(from));
+        }
+        assert_eq!(under_way.len(), FROM_ONE + 1);
+        assert!(under_way.contains_key("other"));
+    }
 
     #[test]
     fn nobody_is_sent_elsewhere() {

@@ -39,13 +39,13 @@ impl Whence {
     pub(crate) fn of(peer: IpAddr, proxies: &[Network], headers: &HeaderMap) -> Self {
         let is_ours = |address: IpAddr| proxies.iter().any(|network| network.has(address));
         let mut nearest = peer;
-        let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let said: Vec<&str> = said.flat_map(|value| value.split(',')).collect();
-        for said in said.into_iter().rev().take(PROXIES) {
+        // From the right, as bytes: what a client wrote before is there whatever it is, and need be no text.
+        let said = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+        for said in said.take(PROXIES) {
             if !is_ours(nearest) {
                 break;
             }
-            let Ok(address) = said.trim().parse::<IpAddr>() else { break };
+            let Some(address) = std::str::from_utf8(said).ok().and_then(|said| said.trim().parse::<IpAddr>().ok()) else { break };
             nearest = address.to_canonical();
         }
         Self(Some(nearest))
@@ -73,7 +73,7 @@ impl FromStr for Network {
 }
 
 impl Network {
-    fn has(self, address: IpAddr) -> bool {
+    pub(crate) fn has(self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0,
             (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0,
@@ -111,6 +111,10 @@ mod tests {
         assert_eq!(whence("::1", &["nonsense"]), "::1");
         assert_eq!(whence("::1", &[]), "::1");
         assert_eq!(whence("10.1.2.3", &["::ffff:1.2.3.4"]), "1.2.3.4");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", axum::http::HeaderValue::from_bytes(b"\xff\xfe, 203.0.113.9").unwrap());
+        let behind = Whence::of("10.1.2.3".parse().unwrap(), &["10.0.0.0/8".parse().unwrap()], &headers);
+        assert_eq!(behind.to_string(), "203.0.113.9", "what is no text hides nobody");
         let many = vec!["10.0.0.1"; 1000].join(", ");
         assert_eq!(whence("10.1.2.3", &[&many]), "10.0.0.1");
     }

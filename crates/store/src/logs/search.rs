@@ -13,7 +13,7 @@ const WORD: usize = 255;
 /// Lines of one answer at most.
 const MOST_LINES: usize = 1000;
 /// Counts of one answer at most: a thousand devices in sixty parts with some severities each.
-const MOST_PARTS: usize = 200_000;
+pub const MOST_PARTS: usize = 200_000;
 
 /// A line's place in the order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

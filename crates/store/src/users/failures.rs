@@ -8,6 +8,8 @@ use crate::{Error, Store};
 
 /// Names and addresses that are remembered; beyond it the one that failed longest ago is forgotten.
 pub const FAILURES: u64 = 10_000;
+/// What failed so long ago is held against nobody any more.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 impl Store {
     /// Somebody is about to try to sign in. Counts it as failed, since several may be tried at once, until it is [forgiven]; `lock` says
@@ -19,7 +21,7 @@ impl Store {
         within(0, async {
             let mut writing = self.write().await?;
             let tx = &mut *writing.tx;
-            let known = "SELECT failures, locked_until FROM sign_in_failure WHERE hash = $1";
+            let known = "SELECT failures, failed_at, locked_until FROM sign_in_failure WHERE hash = $1";
             let known = query(known, [hash.into()]).fetch_optional(&mut *tx).await?;
             if let Some(row) = &known {
                 let until = time(row, "locked_until")?;
@@ -29,7 +31,11 @@ impl Store {
             } else {
                 make_room(tx).await?;
             }
-            let failures = known.map(|row| number::<u32>(&row, "failures")).transpose()?.unwrap_or(0).saturating_add(1);
+            let failures = match known {
+                Some(row) if now.duration_since(time(&row, "failed_at")?) < REMEMBERED => number::<u32>(&row, "failures")?,
+                _ => 0,
+            };
+            let failures = failures.saturating_add(1);
             let until = now.checked_add(lock(failures)).unwrap_or(Timestamp::MAX);
             let row: [Value; 4] = [hash.into(), failures.into(), now.into(), until.into()];
             let again = "ON CONFLICT (hash) DO UPDATE SET failures = excluded.failures, failed_at = excluded.failed_at, locked_until = excluded.locked_until";
@@ -40,14 +46,14 @@ impl Store {
         .await
     }
 
-    /// What was counted last was no failure; with `all` nothing is held against it any more.
+    /// What was counted last was no failure, and makes up for one that was; with `all` nothing is held against it any more.
     pub async fn forgive(&self, hash: &str, all: bool, now: Timestamp) -> Result<(), Error> {
         within(0, async {
             let mut writing = self.write().await?;
             let tx = &mut *writing.tx;
-            let gone = "DELETE FROM sign_in_failure WHERE hash = $1 AND (failures <= 1 OR $2 = 1)";
+            let gone = "DELETE FROM sign_in_failure WHERE hash = $1 AND (failures <= 2 OR $2 = 1)";
             query(gone, [hash.into(), all.into()]).execute(&mut *tx).await?;
-            let one = "UPDATE sign_in_failure SET failures = failures - 1, locked_until = $2 WHERE hash = $1";
+            let one = "UPDATE sign_in_failure SET failures = failures - 2, locked_until = $2 WHERE hash = $1";
             query(one, [hash.into(), now.into()]).execute(&mut *tx).await?;
             writing.commit().await
         })

@@ -261,6 +261,29 @@ async fn failures_lock_and_are_forgiven() {
     }
 }
 
+/// People who mistype now and then from one address, and come in much more often, are never locked out for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_made_up_for_and_grow_old() {
+    fn lock(failures: u32) -> SignedDuration {
+        SignedDuration::from_secs(if failures >= 3 { 60 } else { 0 })
+    }
+    for place in places().await {
+        let store = open(&place).await;
+        for _ in 0..20 {
+            assert_eq!(store.attempt(&hash("office"), now(), lock).await.unwrap(), None, "{}: a typo", place.name);
+            assert_eq!(store.attempt(&hash("office"), now(), lock).await.unwrap(), None, "{}: the right one", place.name);
+            store.forgive(&hash("office"), false, now()).await.unwrap();
+        }
+        assert_eq!(place.count("sign_in_failure").await, 0, "{}", place.name);
+        for _ in 0..3 {
+            store.attempt(&hash("b"), now(), lock).await.unwrap();
+        }
+        let tomorrow = now() + 24.hours();
+        assert_eq!(store.attempt(&hash("b"), tomorrow, lock).await.unwrap(), None);
+        assert_eq!(store.attempt(&hash("b"), tomorrow, lock).await.unwrap(), None, "{}: the second of today", place.name);
+    }
+}
+
 /// Whoever tries ten thousand names takes no more room than that.
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_bounded() {

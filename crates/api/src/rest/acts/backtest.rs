@@ -16,10 +16,11 @@ use serde::Deserialize;
 use serde_json::json;
 use store::FIVE_MINUTES_KEPT;
 
-use super::{body, sees};
+use super::body;
 use crate::backtest::{Question, page, rule, turn};
 use crate::rest::caller::Caller;
 use crate::rest::refusal::{field, say};
+use crate::rest::sight::Seen;
 use crate::server::{Shared, read};
 
 /// Time after which the answer is what there is by then, with where it goes on.
@@ -41,7 +42,12 @@ pub(crate) struct Asked {
     after: Option<String>,
 }
 
-pub(super) async fn backtest(State(shared): State<Shared>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Response {
+pub(super) async fn backtest(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Seen(sight): Seen,
+    bytes: Bytes,
+) -> Response {
     let Asked { rule: of, expr, since, after } = match body(&bytes) {
         Ok(asked) => asked,
         Err(refusal) => return refusal,
@@ -51,7 +57,7 @@ pub(super) async fn backtest(State(shared): State<Shared>, Extension(caller): Ex
         return field("/expr", format!("{MAX_EXPR} bytes at most"));
     }
     let name = Name::parse(&of);
-    let desired = read(&shared, |view| view.desired.clone());
+    let desired = sight.desired.clone();
     let object = desired.objects.get(&(Kind::AlertRule, name.clone())).filter(|object| {
         read(&shared, |view| caller.may(view, Verb::View, Kind::AlertRule, name.namespace(), What::Object(object)).is_ok())
     });
@@ -67,8 +73,15 @@ pub(super) async fn backtest(State(shared): State<Shared>, Extension(caller): Ex
         Err(wrong) => return field("/expr", wrong),
     };
     let (Ok(start), Ok(end)) = (Timestamp::from_second(from), Timestamp::from_second(to)) else { return field("/since", "too long") };
-    let all: Vec<Arc<Device>> = desired.devices.values().filter(|device| rule.applies_to(device)).cloned().collect();
-    let selected: Vec<Arc<Device>> = read(&shared, |view| all.into_iter().filter(|device| sees(view, &caller, &device.name)).collect());
+    let (seen, of) = (sight.devices().await, rule.clone());
+    let select = move || {
+        let devices = seen.iter().filter_map(|at| sight.fleet.rows[*at as usize].device.as_ref());
+        devices.filter(|device| of.applies_to(device)).cloned().collect()
+    };
+    let selected: Vec<Arc<Device>> = match tokio::task::spawn_blocking(select).await {
+        Ok(selected) => selected,
+        Err(error) => return say(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
     let begin = Instant::now();
     let (mut devices, mut readings, mut after) = (Vec::new(), 0, question.after.clone());
     loop {

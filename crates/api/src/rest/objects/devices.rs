@@ -34,6 +34,10 @@ const TYPES: [&str; 3] = ["Server", "Network", "Storage"];
 /// Facets of one answer, and values of one: of more the most frequent.
 const FACETS: usize = 8;
 const VALUES: usize = 100;
+/// Facets that the page shows: these are kept with what was found. Any other is counted each time, or whoever makes them up fills the memory.
+const KEPT: [&str; 4] = ["site", "type", "health", "update"];
+/// Devices that are counted at once: about a millisecond.
+const AT_ONCE: usize = 1000;
 
 const QUERY: [Param; 11] = {
     let [limit, cursor, namespace, selector, q, sort, fields] = LIST;
@@ -215,13 +219,14 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists):
     let from = answer::begin(&asked, rows.len(), |at| name(at).full())?;
     let items: Vec<Value> = read(&shared, |view| {
         let page = from..rows.len().min(from + limit);
-        page.map(|at| fields.of_item(shown(view, &sight, Kind::Device, name(at), &fields))).collect()
+        page.map(|at| shown(view, &sight, Kind::Device, name(at), &fields)).collect()
     });
+    let items = fields.of_items(items);
     let last = from + items.len();
     let cursor = (last < rows.len()).then(|| answer::cursor(last - 1, name(last - 1).full()));
     let mut page = json!({"items": items, "total": rows.len(), "cursor": cursor});
     if !facets.is_empty() {
-        page["facets"] = counts(&sight.fleet, &found, standing.as_deref(), &facets);
+        page["facets"] = counts(&sight.fleet, &found, standing.as_ref(), facets).await;
     }
     answer::document(&asked, &page)
 }
@@ -250,31 +255,49 @@ fn facets(asked: &Asked) -> Result<Vec<String>, Box<Problem>> {
     }
 }
 
-/// How often there is which value among what was found.
-fn counts(fleet: &Fleet, found: &Found, standing: Option<&Standing>, facets: &[String]) -> Value {
-    let mut known = found.facets.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = |facet: &String| {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        let mut add = |value: &str| match counts.get_mut(value) {
-            Some(count) => *count += 1,
-            None => drop(counts.insert(value.to_owned(), 1)),
-        };
-        for at in found.rows.iter() {
-            let (row, stand) = (&fleet.rows[*at as usize], standing.and_then(|standing| standing.of.get(*at as usize)));
-            match (facet.as_str(), stand) {
-                ("health", Some(stand)) => add(&format!("{:?}", stand.health)),
-                ("update", Some(stand)) => add(stand.update),
-                ("type", _) => add(&row.device_type()),
-                (label, _) => row.labels().get(label).into_iter().for_each(|value| add(value)),
+/// How often there is which value among what was found. Not on the threads that answer everybody, where that is much.
+async fn counts(fleet: &Arc<Fleet>, found: &Arc<Found>, standing: Option<&Arc<Standing>>, facets: Vec<String>) -> Value {
+    if found.rows.len() <= AT_ONCE {
+        return counted(fleet, found, standing.map(|standing| &**standing), &facets);
+    }
+    let (fleet, found, standing) = (fleet.clone(), found.clone(), standing.cloned());
+    tokio::task::spawn_blocking(move || counted(&fleet, &found, standing.as_deref(), &facets)).await.unwrap_or_default()
+}
+
+fn counted(fleet: &Fleet, found: &Found, standing: Option<&Standing>, facets: &[String]) -> Value {
+    let known = |facet: &String| found.facets.lock().unwrap_or_else(PoisonError::into_inner).get(facet).cloned();
+    let of = |facet: &String| {
+        let counts = known(facet).unwrap_or_else(|| {
+            let counts = count(fleet, found, standing, facet);
+            if KEPT.contains(&facet.as_str()) {
+                found.facets.lock().unwrap_or_else(PoisonError::into_inner).insert(facet.clone(), counts.clone());
             }
-        }
-        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
-        counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        counts.truncate(VALUES);
-        json!(counts.into_iter().collect::<BTreeMap<_, _>>())
+            counts
+        });
+        (facet.clone(), counts)
     };
-    let of = |facet: &String| (facet.clone(), known.entry(facet.clone()).or_insert_with(|| count(facet)).clone());
     Value::Object(facets.iter().map(of).collect())
+}
+
+fn count(fleet: &Fleet, found: &Found, standing: Option<&Standing>, facet: &str) -> Value {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut add = |value: &str| match counts.get_mut(value) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(value.to_owned(), 1)),
+    };
+    for at in found.rows.iter() {
+        let (row, stand) = (&fleet.rows[*at as usize], standing.and_then(|standing| standing.of.get(*at as usize)));
+        match (facet, stand) {
+            ("health", Some(stand)) => add(&format!("{:?}", stand.health)),
+            ("update", Some(stand)) => add(stand.update),
+            ("type", _) => add(&row.device_type()),
+            (label, _) => row.labels().get(label).into_iter().for_each(|value| add(value)),
+        }
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counts.truncate(VALUES);
+    json!(counts.into_iter().collect::<BTreeMap<_, _>>())
 }
 
 /// What a device uses, and what its class makes of it.
@@ -336,4 +359,19 @@ async fn series(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPat
     let known = last.iter().flat_map(|usage| usage.values.keys().cloned());
     let series: BTreeSet<String> = stored.into_iter().chain(known).map(|series| series.to_string()).collect();
     answer::document(&asked, &series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_facets_that_are_known_are_kept() {
+        let fleet = Arc::new(Fleet::new(Arc::new(Desired::default())));
+        let found = Found { rows: Arc::default(), facets: Default::default() };
+        let facets: Vec<String> = ["site", "type", "made-up"].map(str::to_owned).into();
+        assert_eq!(counted(&fleet, &found, None, &facets), json!({"site": {}, "type": {}, "made-up": {}}));
+        let kept: BTreeSet<String> = found.facets.lock().unwrap().keys().cloned().collect();
+        assert_eq!(kept, ["site", "type"].map(str::to_owned).into());
+    }
 }

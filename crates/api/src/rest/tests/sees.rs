@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{World, admin, device, object, role, token, user};
 use crate::rest::caller::Caller;
+use crate::rest::sight::Sights;
 use crate::server::read;
 
 /// All that may be asked for.
@@ -65,6 +66,64 @@ async fn nothing_of_the_other_site_is_in_anything_that_a_viewer_gets() {
     assert_eq!(errors, 1);
     let logs = world.document("/api/v1/logs", &admin()).await;
     assert_eq!(logs["items"].as_array().unwrap().len(), 3, "also of who is no device");
+}
+
+#[tokio::test]
+async fn a_name_within_a_path_is_masked_too() {
+    let world = World::new().await;
+    let sight = Sights::default().of(&user("viewer"), &world.shared);
+    for (text, expected) in [
+        ("GET https://web-fra1/status: refused", "GET https://(hidden)/status: refused"),
+        ("at web-fra1.example.com:443", "at (hidden).example.com:443"),
+        ("/srv/default/web-fra1/x and /srv/web-ams1/x", "/srv/(hidden)/x and /srv/web-ams1/x"),
+        ("device/web-fra1 a//b.c", "device/(hidden) a//b.c"),
+    ] {
+        assert_eq!(sight.masked(text), expected);
+    }
+}
+
+/// Where lines are hidden, a cursor says nothing of them, and yet goes on.
+#[tokio::test]
+async fn a_cursor_tells_no_place_of_what_is_hidden() {
+    let world = World::new().await;
+    let page = world.document("/api/v1/logs?limit=1", &user("viewer")).await;
+    let cursor = page["cursor"].as_str().unwrap();
+    assert!(!cursor.contains('-') || cursor.split('-').any(|part| part.parse::<u64>().is_err()), "{cursor}");
+    let next = world.document(&format!("/api/v1/logs?limit=1&cursor={cursor}"), &user("viewer")).await;
+    assert_eq!((&page["items"][0]["device"], &next["items"]), (&json!("default/web-ams1"), &json!([])));
+    let (forged, _) = world.get(&format!("/api/v1/logs?cursor={}A", &cursor[..cursor.len() - 1]), &user("viewer")).await;
+    assert!([200, 400].contains(&forged.as_u16()));
+    assert_eq!(world.get("/api/v1/logs?cursor=AAAA", &user("viewer")).await.0, 400);
+}
+
+/// What speaks of the whole fleet is for who may see it in every namespace.
+#[tokio::test]
+async fn one_namespace_is_not_all_of_them() {
+    let world = World::new().await;
+    assert_eq!(world.get("/api/v1/plans/preview", &user("reader")).await.0, 200);
+    let senders = |logs: &Value| logs["items"].as_array().unwrap().iter().any(|line| line["device"] == "");
+    assert!(senders(&world.document("/api/v1/logs", &user("reader")).await));
+    let mut objects = super::objects();
+    objects.push(device("lab/web-lab", "lab", &[]));
+    let (desired, _) = reconcile::Desired::build(objects, reconcile::Revision::default());
+    world.shared.view.write().unwrap().desired = Arc::new(desired);
+    assert_eq!(world.get("/api/v1/plans/preview", &user("reader")).await.0, 403);
+    assert_eq!(world.get("/api/v1/plans/preview", &admin()).await.0, 200);
+    assert!(!senders(&world.document("/api/v1/logs", &user("reader")).await));
+}
+
+/// Who may see Roles, and not a device, is not told whether it is there.
+#[tokio::test]
+async fn whether_others_may_does_not_say_what_there_is() {
+    let world = World::new().await;
+    let mut objects = super::objects();
+    objects.push(role("auditors", "auditor", &json!([{"verbs": ["view"], "kinds": ["Role"]}]), false));
+    let (desired, _) = reconcile::Desired::build(objects, reconcile::Revision::default());
+    world.shared.view.write().unwrap().desired = Arc::new(desired);
+    let ask = |name: &str| format!("/api/v1/can?verb=edit&kind=Device&subject=viewer&name={name}");
+    let there = world.document(&ask("web-fra1"), &user("auditor")).await;
+    assert_eq!(there, world.document(&ask("web-none"), &user("auditor")).await);
+    assert!(!there["reason"].as_str().unwrap().contains("web-"), "{there}");
 }
 
 #[tokio::test]

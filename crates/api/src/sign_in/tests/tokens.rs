@@ -25,6 +25,8 @@ async fn a_token_may_what_it_is_for() {
     for path in ["/api/v1/users", "/v1/status"] {
         assert_eq!((world.by_token(token, path).await.as_u16(), world.by_token(narrow, path).await.as_u16()), (200, 403), "{path}");
     }
+    let shown = world.request(Method::GET, "/api/v1/tokens").bearer_auth(narrow).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!((&shown["total"], &shown["items"][0]["name"]), (&json!(1), &json!("some")), "a narrowed one shows only itself");
     // It is never shown again, and no other one is made by it.
     let (_, list) = world.look(&ada, "/api/v1/tokens").await;
     assert!(list["total"] == 2 && !list.to_string().contains(&token[9..]), "{list}");
