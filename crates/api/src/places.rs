@@ -95,10 +95,13 @@ impl Drop for Counted {
     }
 }
 
+/// A place of all, and one of those for its address.
+type Held = (Option<OwnedSemaphorePermit>, Counted);
+
 /// The place that a connection has; it can be given up before its end by whoever is counted elsewhere from then on.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
-    place: Arc<Mutex<Option<(Option<OwnedSemaphorePermit>, Counted)>>>,
+    place: Arc<Mutex<Option<Held>>>,
     /// The other end.
     pub(crate) peer: IpAddr,
 }

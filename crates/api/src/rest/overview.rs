@@ -179,7 +179,8 @@ fn changing(view: &View, sight: &Sight) -> Changing {
     for name in sight.names(Kind::Deployment) {
         let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
         let phase = report::phase_of(&sight.desired, &view.observed, deferred, name);
-        if phase.is_none_or(|phase| phase == "Complete") {
+        // What was taken back does not change until Git does: that is in the list of Deployments.
+        if phase.is_none_or(|phase| ["Complete", "RolledBack"].contains(&phase)) {
             continue;
         }
         if rollouts.len() >= ROLLOUTS {
