@@ -7,6 +7,10 @@ import { chromium } from 'playwright-core';
 export const URL_OF_IT = process.env.E2E_URL ?? 'http://127.0.0.1:4200';
 export const USER = process.env.E2E_USER ?? 'admin';
 export const PASSWORD = process.env.E2E_PASSWORD ?? 'evenkeel';
+/** An engine stands behind it, not the mock. */
+export const IS_REAL = process.env.E2E_REAL === '1';
+/** Milliseconds until what is waited for does not come any more. Nothing waits so long where all is well. */
+const LIMIT = 20_000;
 export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
 
 /** Starts it; `close()` ends it and takes its profile away. */
@@ -21,6 +25,8 @@ export async function browser() {
     locale: 'en-GB',
   });
   const page = context.pages()[0] ?? (await context.newPage());
+  page.setDefaultTimeout(LIMIT);
+  page.setDefaultNavigationTimeout(LIMIT);
   const foreign = [];
   const faults = [];
   page.on('request', (request) => {
@@ -33,7 +39,8 @@ export async function browser() {
   });
   page.on('pageerror', (error) => faults.push(String(error)));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !/status of (400|401|403|404|409|422|50\d)/.test(message.text())) faults.push(message.text());
+    // React's development build warns of antd's own way with refs; the built pages don't.
+    if (message.type() === 'error' && !/status of (400|401|403|404|409|422|50\d)|element\.ref was removed in React 19/.test(message.text())) faults.push(message.text());
   });
   const close = async () => {
     await context.close();
@@ -52,7 +59,7 @@ export async function signIn(page, user = USER, password = PASSWORD) {
 
 /** The page is drawn: nothing is being fetched, and no grey shape is left. The change feed and logs never end, so that is all there is to wait for. */
 export async function settled(page) {
-  await page.waitForFunction(() => !document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') && document.querySelector('h1'), undefined, { timeout: 15_000 });
+  await page.waitForFunction(() => !document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') && document.querySelector('h1'), undefined, { timeout: LIMIT });
   await page.waitForTimeout(300);
 }
 

@@ -23,9 +23,7 @@ export function must(is, words) {
 }
 
 /** Ends: faults of scripts and requests to other hosts fail it too. */
-export function end({ foreign, faults: all }) {
-  // React's development build warns of antd's own way with refs; the built pages don't.
-  const faults = all.filter((fault) => !fault.includes('element.ref was removed in React 19'));
+export function end({ foreign, faults }) {
   for (const fault of faults) console.log(`FAIL  a fault in a page: ${fault}`);
   for (const url of foreign) console.log(`FAIL  another host was asked: ${url}`);
   process.exit(failed.length + faults.length + foreign.length > 0 ? 1 : 0);

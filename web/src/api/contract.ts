@@ -21,9 +21,9 @@ export const FITS: readonly [
   Fits<Said<'Wrong'>['undelivered'], read.Overview['wrong']['undelivered']>,
   Fits<Said<'Changing'>['rollouts'], read.Overview['changing']['rollouts']>,
   Fits<Said<'Source'>, Partial<read.Source>>,
-  Fits<Said<'Proof'>, Pick<read.AuditProof, 'size' | 'root' | 'checkpoint' | 'verified'>>,
+  Fits<Said<'AuditProof'>, Pick<read.AuditProof, 'size' | 'root' | 'checkpoint' | 'verified'>>,
   Fits<Said<'Alert'>['acknowledged'], read.Alert['acknowledged']>,
   Fits<Pick<Said<'Alert'>, 'id' | 'rule' | 'device' | 'state' | 'severity' | 'summary' | 'activeAt' | 'firedAt' | 'resolvedAt' | 'behind' | 'root' | 'group'>, Pick<read.Alert, 'id' | 'rule' | 'device' | 'state' | 'severity' | 'summary' | 'activeAt' | 'firedAt' | 'resolvedAt' | 'behind' | 'root' | 'group'>>,
   Fits<Said<'Explained'>, { text: string }>,
-  Fits<Said<'Member'>, read.RolloutDevice>,
+  Fits<Said<'BatchDevice'>, read.RolloutDevice>,
 ] = [true, true, true, true, true, true, true, true, true, true, true, true];

@@ -31,7 +31,7 @@ export interface paths {
         /** The alertrules that one may see */
         get: operations["getAlertrules"];
         put?: never;
-        post?: never;
+        post: operations["postAlertrules"];
         delete?: never;
         options?: never;
         head?: never;
@@ -45,14 +45,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A AlertRule as it is written, and how it stands */
+        /** One AlertRule as it is written, and how it stands */
         get: operations["getAlertrulesByNamespaceByName"];
-        put?: never;
+        put: operations["putAlertrulesByNamespaceByName"];
         post?: never;
-        delete?: never;
+        delete: operations["deleteAlertrulesByNamespaceByName"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: operations["patchAlertrulesByNamespaceByName"];
         trace?: never;
     };
     "/alerts": {
@@ -84,6 +84,22 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postAlertsByIdAcknowledge"];
+        delete: operations["deleteAlertsByIdAcknowledge"];
         options?: never;
         head?: never;
         patch?: never;
@@ -157,6 +173,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/backtest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postBacktest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/can": {
         parameters: {
             query?: never;
@@ -166,6 +198,22 @@ export interface paths {
         };
         /** Whether one may do something; of others those ask who may see Roles */
         get: operations["getCan"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/commits/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getCommitsById"];
         put?: never;
         post?: never;
         delete?: never;
@@ -184,7 +232,7 @@ export interface paths {
         /** The deployments that one may see */
         get: operations["getDeployments"];
         put?: never;
-        post?: never;
+        post: operations["postDeployments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -198,10 +246,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A Deployment as it is written, and how it stands */
+        /** One Deployment as it is written, and how it stands */
         get: operations["getDeploymentsByNamespaceByName"];
-        put?: never;
+        put: operations["putDeploymentsByNamespaceByName"];
         post?: never;
+        delete: operations["deleteDeploymentsByNamespaceByName"];
+        options?: never;
+        head?: never;
+        patch: operations["patchDeploymentsByNamespaceByName"];
+        trace?: never;
+    };
+    "/deployments/{namespace}/{name}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postDeploymentsByNamespaceByNameApprove"];
         delete?: never;
         options?: never;
         head?: never;
@@ -225,6 +289,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/deployments/{namespace}/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postDeploymentsByNamespaceByNamePause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deployments/{namespace}/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postDeploymentsByNamespaceByNameResume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deployments/{namespace}/{name}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postDeploymentsByNamespaceByNameUndo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/deviceclasses": {
         parameters: {
             query?: never;
@@ -235,7 +347,7 @@ export interface paths {
         /** The deviceclasses that one may see */
         get: operations["getDeviceclasses"];
         put?: never;
-        post?: never;
+        post: operations["postDeviceclasses"];
         delete?: never;
         options?: never;
         head?: never;
@@ -249,14 +361,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A DeviceClass as it is written, and how it stands */
+        /** One DeviceClass as it is written, and how it stands */
         get: operations["getDeviceclassesByNamespaceByName"];
-        put?: never;
+        put: operations["putDeviceclassesByNamespaceByName"];
         post?: never;
-        delete?: never;
+        delete: operations["deleteDeviceclassesByNamespaceByName"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: operations["patchDeviceclassesByNamespaceByName"];
         trace?: never;
     };
     "/devices": {
@@ -269,7 +381,7 @@ export interface paths {
         /** The devices that one may see */
         get: operations["getDevices"];
         put?: never;
-        post?: never;
+        post: operations["postDevices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -283,8 +395,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A Device as it is written, and how it stands */
+        /** One Device as it is written, and how it stands */
         get: operations["getDevicesByNamespaceByName"];
+        put: operations["putDevicesByNamespaceByName"];
+        post?: never;
+        delete: operations["deleteDevicesByNamespaceByName"];
+        options?: never;
+        head?: never;
+        patch: operations["patchDevicesByNamespaceByName"];
+        trace?: never;
+    };
+    "/devices/{namespace}/{name}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getDevicesByNamespaceByNameChanges"];
         put?: never;
         post?: never;
         delete?: never;
@@ -302,6 +430,38 @@ export interface paths {
         };
         /** Why a device is as it is: what it waits for, since when, and who can clear it */
         get: operations["getDevicesByNamespaceByNameExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{namespace}/{name}/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postDevicesByNamespaceByNameLook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{namespace}/{name}/probes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getDevicesByNamespaceByNameProbes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -395,6 +555,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/logs": {
         parameters: {
             query?: never;
@@ -446,6 +622,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/logs/tail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getLogsTail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/logs/templates": {
         parameters: {
             query?: never;
@@ -480,6 +672,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getOidcCallback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oidc/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getOidcLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.json": {
         parameters: {
             query?: never;
@@ -506,6 +730,22 @@ export interface paths {
         };
         /** What is wrong now, what is changing now, what changed last; of what one may see */
         get: operations["getOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/permissions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getPermissions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -558,7 +798,7 @@ export interface paths {
         /** The receivers that one may see */
         get: operations["getReceivers"];
         put?: never;
-        post?: never;
+        post: operations["postReceivers"];
         delete?: never;
         options?: never;
         head?: never;
@@ -572,10 +812,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A Receiver as it is written, and how it stands */
+        /** One Receiver as it is written, and how it stands */
         get: operations["getReceiversByNamespaceByName"];
-        put?: never;
+        put: operations["putReceiversByNamespaceByName"];
         post?: never;
+        delete: operations["deleteReceiversByNamespaceByName"];
+        options?: never;
+        head?: never;
+        patch: operations["patchReceiversByNamespaceByName"];
+        trace?: never;
+    };
+    "/receivers/{namespace}/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postReceiversByNamespaceByNameTest"];
         delete?: never;
         options?: never;
         head?: never;
@@ -592,7 +848,7 @@ export interface paths {
         /** The repositories that one may see */
         get: operations["getRepositories"];
         put?: never;
-        post?: never;
+        post: operations["postRepositories"];
         delete?: never;
         options?: never;
         head?: never;
@@ -606,14 +862,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A Repository as it is written, and how it stands */
+        /** One Repository as it is written, and how it stands */
         get: operations["getRepositoriesByNamespaceByName"];
-        put?: never;
+        put: operations["putRepositoriesByNamespaceByName"];
         post?: never;
-        delete?: never;
+        delete: operations["deleteRepositoriesByNamespaceByName"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: operations["patchRepositoriesByNamespaceByName"];
         trace?: never;
     };
     "/roles": {
@@ -626,7 +882,7 @@ export interface paths {
         /** The roles that one may see */
         get: operations["getRoles"];
         put?: never;
-        post?: never;
+        post: operations["postRoles"];
         delete?: never;
         options?: never;
         head?: never;
@@ -640,14 +896,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A Role as it is written, and how it stands */
+        /** One Role as it is written, and how it stands */
         get: operations["getRolesByNamespaceByName"];
-        put?: never;
+        put: operations["putRolesByNamespaceByName"];
         post?: never;
-        delete?: never;
+        delete: operations["deleteRolesByNamespaceByName"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: operations["patchRolesByNamespaceByName"];
         trace?: never;
     };
     "/rollouts/{namespace}/{name}": {
@@ -684,6 +940,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getSession"];
+        put?: never;
+        post: operations["postSession"];
+        delete: operations["deleteSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/session/first": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postSessionFirst"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/session/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postSessionInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/session/others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["deleteSessionOthers"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/session/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postSessionPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/silences": {
         parameters: {
             query?: never;
@@ -694,7 +1030,23 @@ export interface paths {
         /** The silences that one may see */
         get: operations["getSilences"];
         put?: never;
-        post?: never;
+        post: operations["postSilences"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/silences/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postSilencesPreview"];
         delete?: never;
         options?: never;
         head?: never;
@@ -708,14 +1060,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A Silence as it is written, and how it stands */
+        /** One Silence as it is written, and how it stands */
         get: operations["getSilencesByNamespaceByName"];
-        put?: never;
+        put: operations["putSilencesByNamespaceByName"];
         post?: never;
-        delete?: never;
+        delete: operations["deleteSilencesByNamespaceByName"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: operations["patchSilencesByNamespaceByName"];
         trace?: never;
     };
     "/source": {
@@ -729,6 +1081,38 @@ export interface paths {
         get: operations["getSource"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/source/admit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postSourceAdmit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/source/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postSourceSync"];
         delete?: never;
         options?: never;
         head?: never;
@@ -752,6 +1136,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getTokens"];
+        put?: never;
+        post: operations["postTokens"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["deleteTokensById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/topology": {
         parameters: {
             query?: never;
@@ -769,6 +1185,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getUsers"];
+        put?: never;
+        post: operations["postUsers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getUsersByName"];
+        put?: never;
+        post?: never;
+        delete: operations["deleteUsersByName"];
+        options?: never;
+        head?: never;
+        patch: operations["patchUsersByName"];
+        trace?: never;
+    };
+    "/users/{name}/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postUsersByNameInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/{name}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["postUsersByNamePassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/{name}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["deleteUsersByNameSessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -781,23 +1277,6 @@ export interface components {
             comment: string;
             /** Format: date-time */
             until: string;
-        };
-        /** @description Who did what. */
-        Act: {
-            actor: string;
-            /** Format: date-time */
-            at: string;
-            /** Format: uint64 */
-            index: number;
-            outcome: string;
-            target: string;
-            what: string;
-        };
-        /** @description Who. */
-        Actor: {
-            kind: string;
-            name: string;
-            signer: string | null;
         };
         /** @description One alert: a rule on a device. */
         Alert: {
@@ -854,6 +1333,93 @@ export interface components {
              * @description Since when it is well, and goes on firing.
              */
             wellSince: string | null;
+        };
+        /** @description What was decided, and why. */
+        AlertDecision: {
+            /** Format: date-time */
+            at: string;
+            /** @description About whom: a receiver; empty for the alert itself. */
+            what: string;
+            why: string;
+        };
+        /** @description One alert at length. */
+        AlertDetail: {
+            acknowledged: components["schemas"]["Acknowledged"] | null;
+            /**
+             * Format: date-time
+             * @description Since when its condition holds.
+             */
+            activeAt: string;
+            /**
+             * Format: uint
+             * @description Devices behind this one of which nobody knows how they are, since it is dead; of those that one may see.
+             */
+            behind: number;
+            /** @description Devices behind this one, as `NAMESPACE/NAME`: a hundred at most, of those that one may see. */
+            behindDevices: string[];
+            decisions: components["schemas"]["AlertDecision"][];
+            /** @description The device, as `NAMESPACE/NAME`. */
+            device: string;
+            /** Format: date-time */
+            firedAt: string | null;
+            /** @description The group in which it is said. */
+            group: string | null;
+            id: string;
+            labels: {
+                [key: string]: string;
+            };
+            lastChange: components["schemas"]["Change"] | null;
+            /** @description Lines of log that it is about, a few of them. From hostile text. */
+            lines: string[];
+            /** Format: date-time */
+            resolvedAt: string | null;
+            /** @description The dead device that this one is behind, as `NAMESPACE/NAME`, if one may see it. */
+            root: string | null;
+            /** @description The AlertRule, as `NAMESPACE/NAME`. */
+            rule: string;
+            said: components["schemas"]["AlertTold"][];
+            severity: components["schemas"]["Severity"];
+            state: components["schemas"]["AlertState"];
+            /** @description One line for people. From hostile text. */
+            summary: string;
+            /** @description What keeps it from being said. */
+            suppressed: components["schemas"]["Muted"][];
+            /** @description What `evenkeel alerts why` says, in lines. */
+            text: string;
+            /** @description Why nobody can. */
+            unknownReason: string;
+            /**
+             * Format: date-time
+             * @description Since when nobody can say how it is.
+             */
+            unknownSince: string | null;
+            /**
+             * Format: double
+             * @description The number that was compared.
+             */
+            value: number | null;
+            /**
+             * Format: date-time
+             * @description Since when it is well, and goes on firing.
+             */
+            wellSince: string | null;
+        };
+        /** @description A page of alerts. */
+        AlertList: {
+            /** @description Devices that a rule has no room for, by rule; of rules that one may see. */
+            beyondLimit: {
+                [key: string]: number;
+            };
+            /** @description Where the next page begins; null: this was the last. */
+            cursor: string | null;
+            items: components["schemas"]["Alert"][];
+            /**
+             * Format: uint
+             * @description Of those that one may see.
+             */
+            total: number;
+            /** @description Receivers that what was last for them did not reach; of those that one may see. */
+            undelivered: components["schemas"]["Undelivered"][];
         };
         /**
          * AlertRule
@@ -1035,10 +1601,72 @@ export interface components {
         };
         /** @description State of an alert. */
         AlertState: "inactive" | "pending" | "firing" | "resolved";
+        /** @description To whom it was said. */
+        AlertTold: {
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: date-time
+             * @description When it arrived, or was given up.
+             */
+            finishedAt: string | null;
+            /** @description It was given up. */
+            isDead: boolean;
+            problem: string | null;
+            reason: unknown;
+            receiver: string;
+        };
+        /** @description Who. */
+        AuditActor: {
+            kind: string;
+            name: string;
+            signer: string | null;
+        };
+        /** @description An entry. */
+        AuditEntry: {
+            actor: components["schemas"]["AuditActor"];
+            /** Format: date-time */
+            at: string;
+            changes: string[] | null;
+            /** Format: uint64 */
+            index: number;
+            message: string | null;
+            /** @description `begun`, `done`, `failed` or `refused`. */
+            outcome: string;
+            plan: string | null;
+            /** Format: uint64 */
+            refersTo: number | null;
+            step: string | null;
+            target: string;
+            unit: string | null;
+            verb: string;
+        };
+        /** @description A page of entries. */
+        AuditList: {
+            /** @description Where the next page goes on, as `before`; null: there is nothing before. */
+            cursor: string | null;
+            items: components["schemas"]["AuditEntry"][];
+        };
+        /** @description Whether the log is whole. */
+        AuditProof: {
+            /** @description The newest checkpoint, a signed note. */
+            checkpoint: string;
+            /** @description What is wrong, if it is not. */
+            problem: string | null;
+            /** @description The root of the tree, hexadecimal. */
+            root: string;
+            /**
+             * Format: uint64
+             * @description Entries.
+             */
+            size: number;
+            /** @description It is, up to that checkpoint. */
+            verified: boolean;
+        };
         /** @description A batch of the newest revision. */
         Batch: {
             /** @description Of those that one may see. */
-            devices: components["schemas"]["Member"][];
+            devices: components["schemas"]["BatchDevice"][];
             /**
              * Format: uint
              * @description From 1.
@@ -1049,14 +1677,25 @@ export interface components {
             /** @description It takes all devices that are left. */
             takesRest: boolean;
         };
-        /** @description A part of the time. */
-        Bucket: {
+        /** @description A device in a batch. */
+        BatchDevice: {
+            health: string;
+            /** @description As `NAMESPACE/NAME`. */
+            name: string;
             /**
-             * Format: date-time
-             * @description When it begins.
+             * @description `waiting` as long as nothing was done, else `preparing`, `prepared`, `applying`, `applied`, `rebooting`, `failed`, `restoring`,
+             *     `restored`, `removing`.
              */
-            at: string;
-            counts: components["schemas"]["Counts"];
+            phase: string;
+            problem: string | null;
+            /**
+             * Format: uint32
+             * @description The revision that it was done for.
+             */
+            revision: number | null;
+            /** Format: date-time */
+            since: string | null;
+            step: string | null;
         };
         /** @description How many there are. */
         BySeverity: {
@@ -1094,7 +1733,7 @@ export interface components {
              */
             more: number;
             /** @description Deployments that are on their way, or stopped on it. */
-            rollouts: components["schemas"]["Way"][];
+            rollouts: components["schemas"]["RolloutInShort"][];
         };
         /** @description A series over time. */
         Chart: {
@@ -1114,47 +1753,19 @@ export interface components {
         Charts: components["schemas"]["Chart"] | {
             items: components["schemas"]["Chart"][];
         };
-        /** @description How many lines. */
-        Counts: {
-            /**
-             * Format: uint64
-             * @description Of severity 0 to 3.
-             */
-            error: number;
-            /** Format: uint64 */
-            other: number;
-            /**
-             * Format: uint64
-             * @description Of severity 4.
-             */
-            warning: number;
-        };
-        /** @description How a Deployment is rolled out. */
-        Course: {
-            batches: components["schemas"]["Batch"][];
-            /** @description As `NAMESPACE/NAME`. */
+        /** @description What is put off. */
+        DeferredChange: {
+            /** @description Who or what can end it. */
+            clearedBy: string;
+            /** @description The Deployment, as `NAMESPACE/NAME`. */
             deployment: string;
-            /** @description What the current batch has to pass before the next one. */
-            gates: components["schemas"]["Gate"][];
-            /** @description Revisions, the oldest first. */
-            history: unknown[];
-            /** @description Somebody said stop. */
-            paused: components["schemas"]["Pause"] | null;
-            /** @description Where it stands, in a word. */
-            phase: string;
-            /** @description What was done on each device, by `NAMESPACE/NAME`; of those that one may see. */
-            placements: {
-                [key: string]: unknown;
-            };
-            waits: components["schemas"]["Wait"][];
-        };
-        /** @description What was decided, and why. */
-        Decision: {
             /** Format: date-time */
-            at: string;
-            /** @description About whom: a receiver; empty for the alert itself. */
-            what: string;
-            why: string;
+            since: string | null;
+            /** @description Whose: `device/NAME`, or the Deployment's as a whole. */
+            target: string;
+            text: string;
+            waitingOn: components["schemas"]["Waiting"];
+            wants: string;
         };
         /**
          * Deployment
@@ -2678,15 +3289,6 @@ export interface components {
             /** @description Which, as RFC 6901 has it: `/spec/address`. */
             pointer: string;
         };
-        /** @description A step under way. */
-        Flight: {
-            deployment: string;
-            device: string;
-            phase: unknown;
-            /** Format: date-time */
-            since: string;
-            step: string;
-        };
         /** @description A condition for going on. */
         Gate: {
             name: string;
@@ -2694,39 +3296,49 @@ export interface components {
             state: string;
             text: string;
         };
+        /** @description Who did what. */
+        LastAct: {
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            /** Format: uint64 */
+            index: number;
+            outcome: string;
+            target: string;
+            what: string;
+        };
+        /** @description A part of the time. */
+        LogBucket: {
+            /**
+             * Format: date-time
+             * @description When it begins.
+             */
+            at: string;
+            counts: components["schemas"]["LogCounts"];
+        };
+        /** @description How many lines. */
+        LogCounts: {
+            /**
+             * Format: uint64
+             * @description Of severity 0 to 3.
+             */
+            error: number;
+            /** Format: uint64 */
+            other: number;
+            /**
+             * Format: uint64
+             * @description Of severity 4.
+             */
+            warning: number;
+        };
         /** @description Lines over time. */
-        Histogram: {
-            buckets: components["schemas"]["Bucket"][];
+        LogHistogram: {
+            buckets: components["schemas"]["LogBucket"][];
             /** @description All of the time was looked through; if not, the oldest parts lack lines. */
             complete: boolean;
         };
-        /** @description An entry. */
-        Item: {
-            actor: components["schemas"]["Actor"];
-            /** Format: date-time */
-            at: string;
-            changes: string[] | null;
-            /** Format: uint64 */
-            index: number;
-            message: string | null;
-            /** @description `begun`, `done`, `failed` or `refused`. */
-            outcome: string;
-            plan: string | null;
-            /** Format: uint64 */
-            refersTo: number | null;
-            step: string | null;
-            target: string;
-            unit: string | null;
-            verb: string;
-        };
-        /** @description Kinds of lines. */
-        Kinds: {
-            items: components["schemas"]["LogTemplate"][];
-            /** Format: uint */
-            total: number;
-        };
         /** @description A line of log. All of its texts are hostile. */
-        Line: {
+        LogLine: {
             address: string;
             /** @description As `NAMESPACE/NAME`; empty for a sender that is no device. */
             device: string;
@@ -2752,35 +3364,28 @@ export interface components {
             template: string | null;
             text: string;
         };
-        /** @description A page of alerts. */
-        List: {
-            /** @description Devices that a rule has no room for, by rule; of rules that one may see. */
-            beyondLimit: {
-                [key: string]: number;
-            };
-            /** @description Where the next page begins; null: this was the last. */
-            cursor: string | null;
-            items: components["schemas"]["Alert"][];
-            /**
-             * Format: uint
-             * @description Of those that one may see.
-             */
-            total: number;
-            /** @description Receivers that what was last for them did not reach; of those that one may see. */
-            undelivered: components["schemas"]["Undelivered"][];
-        };
-        /** @description A page of entries. */
-        List2: {
-            /** @description Where the next page goes on, as `before`; null: there is nothing before. */
-            cursor: string | null;
-            items: components["schemas"]["Item"][];
-        };
         /** @description A page of lines. */
-        List3: {
+        LogList: {
             /** @description Where the next page begins; null: there is nothing before. A page may have fewer lines than were asked for and still not be the last. */
             cursor: string | null;
-            items: components["schemas"]["Line"][];
+            items: components["schemas"]["LogLine"][];
         };
+        /** @description Who sends lines. */
+        LogSenders: {
+            /**
+             * Format: uint64
+             * @description How many more there were.
+             */
+            forgotten: number;
+            /** @description How it stands with the journals that are read, by device. */
+            journals: {
+                [key: string]: unknown;
+            };
+            /** @description Those that are no device, or send more than they may. */
+            senders: unknown[];
+        };
+        /** @description What a kind of line is just now. */
+        LogSort: "new" | "unusual" | "vanished";
         /** @description A kind of line. */
         LogTemplate: {
             /** @description Devices from which it came, a few of them. */
@@ -2796,7 +3401,7 @@ export interface components {
              */
             from: number;
             /** @description What it is just now. */
-            is: components["schemas"]["Sort"][];
+            is: components["schemas"]["LogSort"][];
             /**
              * Format: int64
              * @description When it came last, as far as that is stored.
@@ -2816,25 +3421,11 @@ export interface components {
             /** @description What its lines have in common. */
             text: string;
         };
-        /** @description A device in a batch. */
-        Member: {
-            health: string;
-            /** @description As `NAMESPACE/NAME`. */
-            name: string;
-            /**
-             * @description `waiting` as long as nothing was done, else `preparing`, `prepared`, `applying`, `applied`, `rebooting`, `failed`, `restoring`,
-             *     `restored`, `removing`.
-             */
-            phase: string;
-            problem: string | null;
-            /**
-             * Format: uint32
-             * @description The revision that it was done for.
-             */
-            revision: number | null;
-            /** Format: date-time */
-            since: string | null;
-            step: string | null;
+        /** @description Kinds of lines. */
+        LogTemplates: {
+            items: components["schemas"]["LogTemplate"][];
+            /** Format: uint */
+            total: number;
         };
         /** @description What keeps an alert from being said. */
         Muted: {
@@ -2870,7 +3461,7 @@ export interface components {
         Overview: {
             changing: components["schemas"]["Changing"];
             /** @description The newest acts. */
-            last: components["schemas"]["Act"][];
+            last: components["schemas"]["LastAct"][];
             /** @description What the intake of logs counted since the start; empty for who may not see all devices. */
             logs: {
                 [key: string]: number;
@@ -2886,8 +3477,8 @@ export interface components {
         };
         /** @description What is done and put off. */
         Plans: {
-            deferred: components["schemas"]["Put"][];
-            inFlight: components["schemas"]["Flight"][];
+            deferred: components["schemas"]["DeferredChange"][];
+            inFlight: components["schemas"]["StepUnderWay"][];
             /** @description The commit in force. */
             revision: unknown;
         };
@@ -2935,36 +3526,6 @@ export interface components {
              * @default about:blank
              */
             type: string;
-        };
-        /** @description Whether the log is whole. */
-        Proof: {
-            /** @description The newest checkpoint, a signed note. */
-            checkpoint: string;
-            /** @description What is wrong, if it is not. */
-            problem: string | null;
-            /** @description The root of the tree, hexadecimal. */
-            root: string;
-            /**
-             * Format: uint64
-             * @description Entries.
-             */
-            size: number;
-            /** @description It is, up to that checkpoint. */
-            verified: boolean;
-        };
-        /** @description What is put off. */
-        Put: {
-            /** @description Who or what can end it. */
-            clearedBy: string;
-            /** @description The Deployment, as `NAMESPACE/NAME`. */
-            deployment: string;
-            /** Format: date-time */
-            since: string | null;
-            /** @description Whose: `device/NAME`, or the Deployment's as a whole. */
-            target: string;
-            text: string;
-            waitingOn: components["schemas"]["Waiting"];
-            wants: string;
         };
         /** @description A reading. */
         Reading: {
@@ -3468,19 +4029,36 @@ export interface components {
                 observedGeneration?: number | null;
             } | null;
         };
-        /** @description Who sends lines. */
-        Senders: {
-            /**
-             * Format: uint64
-             * @description How many more there were.
-             */
-            forgotten: number;
-            /** @description How it stands with the journals that are read, by device. */
-            journals: {
+        /** @description How a Deployment is rolled out. */
+        Rollout: {
+            batches: components["schemas"]["Batch"][];
+            /** @description As `NAMESPACE/NAME`. */
+            deployment: string;
+            /** @description What the current batch has to pass before the next one. */
+            gates: components["schemas"]["Gate"][];
+            /** @description Revisions, the oldest first. */
+            history: unknown[];
+            /** @description Somebody said stop. */
+            paused: components["schemas"]["Pause"] | null;
+            /** @description Where it stands, in a word. */
+            phase: string;
+            /** @description What was done on each device, by `NAMESPACE/NAME`; of those that one may see. */
+            placements: {
                 [key: string]: unknown;
             };
-            /** @description Those that are no device, or send more than they may. */
-            senders: unknown[];
+            waits: components["schemas"]["Wait"][];
+        };
+        /** @description How far a Deployment is. */
+        RolloutInShort: {
+            /** @description As `NAMESPACE/NAME`. */
+            deployment: string;
+            phase: string;
+            /** Format: int64 */
+            total: number;
+            /** Format: int64 */
+            updated: number;
+            /** @description What it waits for, in words; empty: nothing. */
+            waits: string;
         };
         /** @description How bad it is. */
         Severity: "critical" | "warning" | "info";
@@ -3573,8 +4151,6 @@ export interface components {
                 observedGeneration?: number | null;
             } | null;
         };
-        /** @description What a kind of line is just now. */
-        Sort: "new" | "unusual" | "vanished";
         /** @description Where what is desired comes from. */
         Source: {
             author: string;
@@ -3605,26 +4181,30 @@ export interface components {
             passes: number;
             source: components["schemas"]["Source"];
         };
-        /** @description To whom it was said. */
-        Told: {
+        /** @description A step under way. */
+        StepUnderWay: {
+            deployment: string;
+            device: string;
+            phase: unknown;
             /** Format: date-time */
-            at: string;
-            /**
-             * Format: date-time
-             * @description When it arrived, or was given up.
-             */
-            finishedAt: string | null;
-            /** @description It was given up. */
-            isDead: boolean;
-            problem: string | null;
-            reason: unknown;
-            receiver: string;
+            since: string;
+            step: string;
         };
         /** @description A commit that waits for somebody to agree. */
         TooFar: {
-            commit: string;
+            /**
+             * Format: uint
+             * @description Devices that it deletes.
+             */
+            deleted: number;
+            /** @description What to agree to it by. */
             id: string;
             reason: string;
+            /**
+             * Format: uint
+             * @description Devices that it touches.
+             */
+            touched: number;
         };
         /** @description The picture. */
         Topology: {
@@ -3688,80 +4268,6 @@ export interface components {
             kind: string;
         } & {
             [key: string]: unknown;
-        };
-        /** @description How far a Deployment is. */
-        Way: {
-            /** @description As `NAMESPACE/NAME`. */
-            deployment: string;
-            phase: string;
-            /** Format: int64 */
-            total: number;
-            /** Format: int64 */
-            updated: number;
-            /** @description What it waits for, in words; empty: nothing. */
-            waits: string;
-        };
-        /** @description One alert at length. */
-        Why: {
-            acknowledged: components["schemas"]["Acknowledged"] | null;
-            /**
-             * Format: date-time
-             * @description Since when its condition holds.
-             */
-            activeAt: string;
-            /**
-             * Format: uint
-             * @description Devices behind this one of which nobody knows how they are, since it is dead; of those that one may see.
-             */
-            behind: number;
-            /** @description Devices behind this one, as `NAMESPACE/NAME`: a hundred at most, of those that one may see. */
-            behindDevices: string[];
-            decisions: components["schemas"]["Decision"][];
-            /** @description The device, as `NAMESPACE/NAME`. */
-            device: string;
-            /** Format: date-time */
-            firedAt: string | null;
-            /** @description The group in which it is said. */
-            group: string | null;
-            id: string;
-            labels: {
-                [key: string]: string;
-            };
-            lastChange: components["schemas"]["Change"] | null;
-            /** @description Lines of log that it is about, a few of them. From hostile text. */
-            lines: string[];
-            /** Format: date-time */
-            resolvedAt: string | null;
-            /** @description The dead device that this one is behind, as `NAMESPACE/NAME`, if one may see it. */
-            root: string | null;
-            /** @description The AlertRule, as `NAMESPACE/NAME`. */
-            rule: string;
-            said: components["schemas"]["Told"][];
-            severity: components["schemas"]["Severity"];
-            state: components["schemas"]["AlertState"];
-            /** @description One line for people. From hostile text. */
-            summary: string;
-            /** @description What keeps it from being said. */
-            suppressed: components["schemas"]["Muted"][];
-            /** @description What `evenkeel alerts why` says, in lines. */
-            text: string;
-            /** @description Why nobody can. */
-            unknownReason: string;
-            /**
-             * Format: date-time
-             * @description Since when nobody can say how it is.
-             */
-            unknownSince: string | null;
-            /**
-             * Format: double
-             * @description The number that was compared.
-             */
-            value: number | null;
-            /**
-             * Format: date-time
-             * @description Since when it is well, and goes on firing.
-             */
-            wellSince: string | null;
         };
         /** @description What is wrong now. */
         Wrong: {
@@ -3971,6 +4477,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postAlertrules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getAlertrulesByNamespaceByName: {
         parameters: {
             query?: {
@@ -4006,6 +4543,108 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    putAlertrulesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteAlertrulesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchAlertrulesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -4048,7 +4687,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List"];
+                    "application/json": components["schemas"]["AlertList"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4082,7 +4721,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Why"];
+                    "application/json": components["schemas"]["AlertDetail"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4095,6 +4734,72 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postAlertsByIdAcknowledge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteAlertsByIdAcknowledge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -4125,7 +4830,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List2"];
+                    "application/json": components["schemas"]["AuditList"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4181,7 +4886,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Proof"];
+                    "application/json": components["schemas"]["AuditProof"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4215,7 +4920,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Item"];
+                    "application/json": components["schemas"]["AuditEntry"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4228,6 +4933,37 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postBacktest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -4273,6 +5009,33 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getCommitsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -4329,6 +5092,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postDeployments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getDeploymentsByNamespaceByName: {
         parameters: {
             query?: {
@@ -4368,6 +5162,142 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    putDeploymentsByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteDeploymentsByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchDeploymentsByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postDeploymentsByNamespaceByNameApprove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getDeploymentsByNamespaceByNameExplain: {
         parameters: {
             query?: never;
@@ -4400,6 +5330,108 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postDeploymentsByNamespaceByNamePause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postDeploymentsByNamespaceByNameResume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postDeploymentsByNamespaceByNameUndo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -4456,6 +5488,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postDeviceclasses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getDeviceclassesByNamespaceByName: {
         parameters: {
             query?: {
@@ -4491,6 +5554,108 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    putDeviceclassesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteDeviceclassesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchDeviceclassesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -4560,6 +5725,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postDevices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getDevicesByNamespaceByName: {
         parameters: {
             query?: {
@@ -4599,6 +5795,137 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    putDevicesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteDevicesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchDevicesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getDevicesByNamespaceByNameChanges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getDevicesByNamespaceByNameExplain: {
         parameters: {
             query?: never;
@@ -4626,6 +5953,69 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postDevicesByNamespaceByNameLook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getDevicesByNamespaceByNameProbes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -4779,6 +6169,30 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    getEvents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getLogs: {
         parameters: {
             query?: {
@@ -4813,7 +6227,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List3"];
+                    "application/json": components["schemas"]["LogList"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4862,7 +6276,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Histogram"];
+                    "application/json": components["schemas"]["LogHistogram"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4894,7 +6308,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Senders"];
+                    "application/json": components["schemas"]["LogSenders"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4903,6 +6317,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getLogsTail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -4936,7 +6374,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Kinds"];
+                    "application/json": components["schemas"]["LogTemplates"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -4985,6 +6423,52 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getOidcCallback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getOidcLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -5040,6 +6524,31 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getPermissions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -5158,6 +6667,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postReceivers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getReceiversByNamespaceByName: {
         parameters: {
             query?: {
@@ -5193,6 +6733,142 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    putReceiversByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteReceiversByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchReceiversByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postReceiversByNamespaceByNameTest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -5249,6 +6925,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postRepositories: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getRepositoriesByNamespaceByName: {
         parameters: {
             query?: {
@@ -5284,6 +6991,108 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    putRepositoriesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteRepositoriesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchRepositoriesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -5340,6 +7149,37 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postRoles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getRolesByNamespaceByName: {
         parameters: {
             query?: {
@@ -5379,6 +7219,108 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    putRolesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteRolesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchRolesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getRolloutsByNamespaceByName: {
         parameters: {
             query?: never;
@@ -5397,7 +7339,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Course"];
+                    "application/json": components["schemas"]["Rollout"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -5458,6 +7400,212 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    getSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postSessionFirst: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postSessionInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteSessionOthers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postSessionPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getSilences: {
         parameters: {
             query?: {
@@ -5510,6 +7658,68 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postSilences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postSilencesPreview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getSilencesByNamespaceByName: {
         parameters: {
             query?: {
@@ -5549,6 +7759,108 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    putSilencesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteSilencesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchSilencesByNamespaceByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getSource: {
         parameters: {
             query?: never;
@@ -5580,6 +7892,68 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    postSourceAdmit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postSourceSync: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getStatus: {
         parameters: {
             query?: never;
@@ -5607,6 +7981,94 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteTokensById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -5643,6 +8105,255 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getUsers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postUsers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getUsersByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteUsersByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    patchUsersByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postUsersByNameInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postUsersByNamePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteUsersByNameSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };

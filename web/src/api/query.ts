@@ -8,6 +8,7 @@ import {
 import { App } from 'antd';
 import { call, get, type Method, type Query, Refused, type Sent } from './http';
 import type { List } from './types';
+import { whole } from './whole';
 
 export const client = new QueryClient({
   defaultOptions: {
@@ -27,7 +28,7 @@ type Options<T> = Omit<UseQueryOptions<T, Refused, T, [string, Query?]>, 'queryK
 export function useGet<T>(path: string, query?: Query, options?: Options<T>) {
   return useQuery<T, Refused, T, [string, Query?]>({
     queryKey: query ? [path, query] : [path],
-    queryFn: ({ signal }) => get<T>(path, query, signal),
+    queryFn: async ({ signal }) => whole(await get<T>(path, query, signal)),
     ...options,
   });
 }
@@ -37,7 +38,7 @@ export function useList<T, L extends List<T> = List<T>>(path: string, query: Que
   const asked: Query = { limit: options.limit ?? 100, ...query };
   const read = useInfiniteQuery<L, Refused, { pages: L[] }, [string, Query], string | null>({
     queryKey: [path, asked],
-    queryFn: ({ pageParam, signal }) => get<L>(path, { ...asked, cursor: pageParam }, signal),
+    queryFn: async ({ pageParam, signal }) => whole(await get<L>(path, { ...asked, cursor: pageParam }, signal)),
     initialPageParam: null,
     getNextPageParam: (last) => last.cursor ?? undefined,
     placeholderData: keepPreviousData,

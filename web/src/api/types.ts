@@ -322,7 +322,7 @@ export interface Source {
   author: string;
   checkedAt?: string | null;
   problem?: string | null;
-  tooFar?: { id: string; reason: string; commit: string } | null;
+  tooFar?: { id: string; reason: string; deleted: number; touched: number } | null;
   findings: string[];
 }
 

@@ -184,7 +184,7 @@ function options({ names, unit, dark, width, height, top, from, to, onAt, onZoom
     },
     axes: [
       { ...axis, space: 70, size: 36, values: TIMES },
-      { ...axis, size: 64, space: 34, values: (_, ticks) => ticks.map((tick) => (isRatio ? `${Math.round(tick * 100)} %` : shown(tick, unit))) },
+      { ...axis, size: 76, space: 34, ...(unit.toLowerCase().startsWith('bytes') && { incrs: POWERS }), values: (_, ticks) => ticks.map((tick) => (isRatio ? `${Math.round(tick * 100)} %` : shown(tick, unit))) },
     ],
     series: [
       {},
@@ -205,6 +205,9 @@ function options({ names, unit, dark, width, height, top, from, to, onAt, onZoom
     },
   };
 }
+
+/** Between ticks of bytes: powers of two, so that what is written at them is round. */
+const POWERS = Array.from({ length: 51 }, (_, at) => 2 ** at);
 
 /** Ticks of the time axis, in 24 hours and without a year where that says nothing. */
 const TIMES: uPlot.Axis.Values = [

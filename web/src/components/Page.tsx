@@ -11,20 +11,22 @@ interface Props {
   about?: ReactNode;
   /** The way here, without the page itself. */
   crumbs?: { title: string; to: string }[];
+  /** Its own name at the end of that way, where the title is a whole sentence. */
+  here?: string;
   /** Buttons. */
   actions?: ReactNode;
   children: ReactNode;
 }
 
 /** A page: where it is, what it is called, what can be done, and then its parts. */
-export function Page({ title, beside, about, crumbs, actions, children }: Props) {
+export function Page({ title, beside, about, crumbs, here = title, actions, children }: Props) {
   useEffect(() => {
     document.title = `${title} · Evenkeel`;
   }, [title]);
   return (
     <div className="ek-page">
       {crumbs && crumbs.length > 0 && (
-        <Breadcrumb items={[...crumbs.map((crumb) => ({ title: <Link to={crumb.to}>{crumb.title}</Link> })), { title }]} />
+        <Breadcrumb items={[...crumbs.map((crumb) => ({ title: <Link to={crumb.to}>{crumb.title}</Link> })), { title: here }]} />
       )}
       <header className="ek-page-head">
         <div className="ek-page-title">

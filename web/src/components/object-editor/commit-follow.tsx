@@ -1,5 +1,5 @@
 /** What a write came to, followed until it is in force. */
-import { CheckCircleFilled, CloseCircleFilled, LoadingOutlined, SwapOutlined } from '@ant-design/icons';
+import { BranchesOutlined, CheckCircleFilled, CloseCircleFilled, LoadingOutlined, SwapOutlined } from '@ant-design/icons';
 import { Button, Typography } from 'antd';
 import { useGet } from '@/api/query';
 import type { Commit, Written } from '@/api/types';
@@ -10,6 +10,7 @@ import texts from './text';
 
 const ICON = {
   waiting: <LoadingOutlined />,
+  onBranch: <BranchesOutlined />,
   inForce: <CheckCircleFilled className="follow-good" />,
   superseded: <SwapOutlined />,
   refused: <CloseCircleFilled className="follow-bad" />,
@@ -33,7 +34,8 @@ export function CommitFollow({ written, onClose }: { written: Written; onClose?:
   });
   if (id === '') return null;
   const state = commit.data?.state ?? 'waiting';
-  const shown = Object.hasOwn(ICON, state) ? state : 'waiting';
+  const isAside = written.followed === false && state === 'waiting';
+  const shown = isAside ? 'onBranch' : Object.hasOwn(ICON, state) ? state : 'waiting';
   return (
     <div className="follow" role="status">
       <span className="follow-icon">{ICON[shown]}</span>
@@ -42,8 +44,8 @@ export function CommitFollow({ written, onClose }: { written: Written; onClose?:
           {t(shown, { commit: id.slice(0, 12) })} {written.branch && <Typography.Text type="secondary">{t('branch', { branch: visibleText(written.branch) })}</Typography.Text>}
         </div>
         {written.message && <Typography.Text type="secondary">{visibleText(written.message)}</Typography.Text>}
-        {commit.data?.detail && <Typography.Text type={shown === 'refused' ? 'danger' : 'secondary'}>{visibleText(commit.data.detail, true)}</Typography.Text>}
-        {written.followed === false && shown === 'waiting' && <Typography.Text type="warning">{t('ofBranch')}</Typography.Text>}
+        {commit.data?.detail && !isAside && <Typography.Text type={shown === 'refused' ? 'danger' : 'secondary'}>{visibleText(commit.data.detail, true)}</Typography.Text>}
+        {isAside && <Typography.Text type="warning">{t('ofBranch')}</Typography.Text>}
         {written.rewritten && <Typography.Text type="secondary">{t('rewritten')}</Typography.Text>}
         {commit.error && <Typography.Text type="warning">{t('unknown', { why: commit.error.message })}</Typography.Text>}
       </div>

@@ -22,6 +22,7 @@ export default text({
   counts: ['{added|line|lines} added, {removed|line|lines} removed', '新增 {added} 行，删除 {removed} 行'],
   long: ['{n} more lines are not shown', '还有 {n} 行未显示'],
   waiting: ['Committed as {commit}; waiting until it is in force', '已提交为 {commit}，等待生效'],
+  onBranch: ['Committed as {commit}', '已提交为 {commit}'],
   inForce: ['Commit {commit} is in force', '提交 {commit} 已生效'],
   superseded: ['Commit {commit} was replaced by a newer one before it came into force', '提交 {commit} 在生效前已被更新的提交取代'],
   refused: ['Commit {commit} was not put in force', '提交 {commit} 未生效'],

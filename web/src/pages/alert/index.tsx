@@ -31,6 +31,7 @@ export default function AlertPage() {
     <Page
       title={alert ? visibleText(alert.summary) || `${t('alert')} ${alert.id}` : t('alert')}
       crumbs={[{ title: t('alerts'), to: '/alerts' }]}
+      here={id}
       beside={
         alert && (
           <>

@@ -109,7 +109,7 @@ function Row({ entry, isShown, onShow }: { entry: Entry; isShown: boolean; onSho
       <span className={css.icon} title={kind === 'engine' || kind === 'commit' || kind === 'user' ? t(kind) : kind}>{ACTORS[kind] ?? <UserOutlined />}</span>
       <span className={css.said}>
         <Sentence entry={entry} />
-        {entry.message && <span className={css.message}><Said text={entry.message} /></span>}
+        {entry.message && <span className={css.message}><Said text={entry.message} lines /></span>}
       </span>
       <Outcome value={entry.outcome} />
       <button type="button" className={css.index} aria-label={t('detail', { index: `#${entry.index}` })} aria-haspopup="dialog" onClick={onShow}>

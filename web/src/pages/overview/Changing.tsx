@@ -2,7 +2,11 @@ import { Link } from 'react-router';
 import type { Overview } from '@/api/types';
 import { Name, Nothing, Phase } from '@/components';
 import { useText } from '@/i18n/language';
+import { clock } from '@/lib/time';
 import texts from './text';
+
+/** A time within the engine's words, which has it in UTC. */
+const TIME = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 
 /** Rollouts under way, how far they are and what they wait for. */
 export function Changing({ of }: { of: Overview['changing'] }) {
@@ -15,7 +19,7 @@ export function Changing({ of }: { of: Overview['changing'] }) {
         <li key={rollout.deployment}>
           <span className="ek-row-main">
             <span className="ek-row-line"><Name kind="Deployment" of={rollout.deployment} /><Phase value={rollout.phase} /></span>
-            {rollout.waits && <span className="ek-row-more">{rollout.waits}</span>}
+            {rollout.waits && <span className="ek-row-more">{rollout.waits.replace(TIME, (at) => clock(at))}</span>}
           </span>
           <span className="ek-progress">
             <span className="ek-num">{t('ofTotal', { updated: rollout.updated, total: rollout.total })}</span>

@@ -2,8 +2,10 @@ import { Alert as Notice, Button } from 'antd';
 import { Link } from 'react-router';
 import { useGet } from '@/api/query';
 import type { Overview as Data } from '@/api/types';
-import { Fetched, Nothing, Page, Part, Target, Time } from '@/components';
+import { Fetched, Nothing, Page, Part, Time } from '@/components';
 import { useText } from '@/i18n/language';
+import type { Entry } from '../audit/entry';
+import { Sentence } from '../audit/Sentence';
 import { Changing } from './Changing';
 import { Counts } from './Counts';
 import './overview.css';
@@ -61,6 +63,11 @@ function Notices({ data }: { data: Data }) {
   );
 }
 
+/** As the audit log has it: who acts by itself is the engine. */
+function entryOf({ at, actor, what, target = '', outcome = '' }: Data['last'][number], index: number): Entry {
+  return { index, at, actor: { kind: actor === 'evenkeel' ? 'engine' : 'user', name: actor }, verb: what, target, outcome };
+}
+
 function Last({ of }: { of: Data['last'] }) {
   const t = useText(texts);
   if (of.length === 0) return <Nothing title={t('nothingYet')} />;
@@ -69,8 +76,7 @@ function Last({ of }: { of: Data['last'] }) {
       {of.map((entry, index) => (
         <li key={index}>
           <span className="ek-row-main">
-            <span className="ek-last-what">{entry.what}{entry.outcome && <span className="ek-dim"> · {entry.outcome}</span>}</span>
-            <span className="ek-row-more"><Target of={entry.target} /><span>{entry.actor}</span></span>
+            <span className="ek-last-what"><Sentence entry={entryOf(entry, index)} /></span>
           </span>
           <Time at={entry.at} relative />
         </li>

@@ -26,7 +26,7 @@ export function NoticeTable({ read, items, isDead }: Props) {
     {
       title: t('name'),
       key: 'receiver',
-      width: 160,
+      width: 130,
       render: (_, { notice }) => (
         <div className="receiver-lost">
           <span>{visibleText(plainName(notice.receiver))}</span>
@@ -34,10 +34,10 @@ export function NoticeTable({ read, items, isDead }: Props) {
         </div>
       ),
     },
-    { title: t('reason'), key: 'reason', width: 190, render: (_, { notice }) => <Reason of={notice.reason} /> },
+    { title: t('reason'), key: 'reason', width: 140, render: (_, { notice }) => <Reason of={notice.reason} /> },
     { title: t('about1'), key: 'about', render: (_, { notice }) => <About of={notice} /> },
-    { title: t('tries'), key: 'tries', width: 70, align: 'right', render: (_, { attempts }) => <span className="ek-num">{attempts}</span> },
-    { title: t('outcome'), key: 'outcome', width: 280, render: (_, one) => <OutcomeSign of={one} /> },
+    { title: t('tries'), key: 'tries', width: 90, align: 'right', render: (_, { attempts }) => <span className="ek-num">{attempts}</span> },
+    { title: t('outcome'), key: 'outcome', width: 220, render: (_, one) => <OutcomeSign of={one} /> },
   ];
   if (read.error && !read.data) return <Problem error={read.error} retry={() => void read.refetch()} />;
   return (
@@ -48,7 +48,7 @@ export function NoticeTable({ read, items, isDead }: Props) {
       dataSource={items}
       loading={read.isPending}
       pagination={items.length > 50 ? { pageSize: 50, showSizeChanger: false } : false}
-      scroll={{ x: 900 }}
+      scroll={{ x: 1000 }}
       locale={{ emptyText: read.isPending ? ' ' : isDead ? <Nothing title={t('noneDead')} hint={t('noneDeadHint')} /> : <Nothing title={t('noneNotices')} hint={t('noneNoticesHint')} /> }}
     />
   );
@@ -62,11 +62,12 @@ function Reason({ of }: { of: string }) {
 
 function About({ of }: { of: Notice['notice'] }) {
   const t = useText(texts);
-  const all = [...of.firing, ...of.resolved];
+  const { firing = [], resolved = [] } = of;
+  const all = [...firing, ...resolved];
   return (
     <div className="receiver-lost">
       <span className="ek-dim">
-        {of.firing.length > 0 && t('firing', { n: of.firing.length })} {of.resolved.length > 0 && t('resolved', { n: of.resolved.length })}
+        {firing.length > 0 && t('firing', { n: firing.length })} {resolved.length > 0 && t('resolved', { n: resolved.length })}
       </span>
       {all.slice(0, NAMED).map((said) =>
         // What a test says is about no alert.

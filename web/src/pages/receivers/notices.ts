@@ -13,8 +13,8 @@ export interface Notice {
     receiver: string;
     reason: string;
     at: string;
-    firing: Said[];
-    resolved: Said[];
+    firing?: Said[];
+    resolved?: Said[];
     instead?: { of: string; problem?: string } | null;
   };
   attempts: number;
@@ -40,12 +40,15 @@ export interface Record {
 }
 
 /** Names are written with and without the namespace `default`. */
-export const plainName = (name: string): string => name.replace(/^default\//, '');
+export const plainName = (name = ''): string => name.replace(/^default\//, '');
+
+/** When it was over, or when it was said. */
+const endOf = ({ finishedAt, notice }: Notice): string => finishedAt ?? notice.at ?? '';
 
 /** What was delivered to each receiver, and what was not since then; by its name. */
 export function records(notices: Notice[]): Map<string, Record> {
   const found = new Map<string, Record>();
-  const newestFirst = [...notices].sort((a, b) => (b.finishedAt ?? b.notice.at).localeCompare(a.finishedAt ?? a.notice.at));
+  const newestFirst = [...notices].sort((a, b) => endOf(b).localeCompare(endOf(a)));
   for (const one of newestFirst) {
     const name = plainName(one.notice.receiver);
     const record: Record = found.get(name) ?? { dead: 0, waiting: 0 };

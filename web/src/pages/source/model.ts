@@ -3,11 +3,8 @@ import type { Source } from '@/api/types';
 /** Devices by name, as a commit would change them. */
 export type Reach = { deleted: string[]; touched: string[]; of: number };
 
-/** A commit that does more than it may without being asked. */
-export type TooFarView = { id: string; reason: string; commit?: string; reach?: Partial<Reach> };
-
 /** As the server gives it. */
-export type SourceView = Omit<Source, 'tooFar'> & { tooFar?: TooFarView | null; signer?: string | null; signature?: { state?: string; signer?: string } | null };
+export type SourceView = Source & { signer?: string | null; signature?: { state?: string; signer?: string } | null };
 
 /** Letters of a commit that tell it from others. */
 export const SHORT = 10;

@@ -29,7 +29,6 @@ export default text({
   admit: ['Let it through', '批准生效'],
   admitAsk: ['Put {commit} in force? It waits because: {reason}.', '使 {commit} 生效？{reason}。'],
   admitDeletes: ['{n|device|devices} will no longer be looked after.', '{n} 台设备将不再受管理。'],
-  seePlan: ['See its plan', '查看其计划'],
   findings: ['Findings', '检查结果'],
   findingsAbout: ['In the files of the commit in force. What is wrong keeps what was there before.', '当前生效提交中的文件。有误的对象保持原状。'],
   noFindings: ['Nothing is wrong with the manifests', '清单没有问题'],

@@ -4,7 +4,7 @@ import css from './said.module.css';
 import { visible } from './visible';
 
 /** What a device, a commit or a person wrote: as text, with signs for what could not be seen. `lines`: line ends are kept. */
-export function Said({ text, lines = false }: { text: string; lines?: boolean }) {
+export function Said({ text, lines = false }: { text: string | null | undefined; lines?: boolean }) {
   const pieces = useMemo(() => visible(text, lines), [text, lines]);
   return (
     // A text of its own: one that is written from right to left does not turn around what stands beside it.

@@ -57,12 +57,12 @@ function named(code: number): string {
   return name === undefined ? number : `${number} ${name}`;
 }
 
-/** Takes a text apart. With `lines`, line ends and tabs are what they are: for a text that is shown over several lines. */
-export function visible(text: string, lines = false): Piece[] {
+/** Takes a text apart. What is not there is an empty one. With `lines`, line ends and tabs are what they are: for a text that is shown over several lines. */
+export function visible(text: string | null | undefined, lines = false): Piece[] {
   const pieces: Piece[] = [];
   let plain = '';
   let letters = 0;
-  for (const letter of text) {
+  for (const letter of text ?? '') {
     letters += letter.length;
     if (letters > LONGEST) {
       plain += '…';
@@ -82,7 +82,7 @@ export function visible(text: string, lines = false): Piece[] {
 }
 
 /** The same as one string: for titles, file names and what is read aloud. */
-export function visibleText(text: string, lines = false): string {
+export function visibleText(text: string | null | undefined, lines = false): string {
   return visible(text, lines)
     .map((piece) => piece.text)
     .join('');
