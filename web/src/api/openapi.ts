@@ -4479,7 +4479,12 @@ export interface operations {
     };
     postAlertrules: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4549,7 +4554,12 @@ export interface operations {
     };
     putAlertrulesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -4583,7 +4593,12 @@ export interface operations {
     };
     deleteAlertrulesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -4617,7 +4632,12 @@ export interface operations {
     };
     patchAlertrulesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5094,7 +5114,12 @@ export interface operations {
     };
     postDeployments: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5164,7 +5189,12 @@ export interface operations {
     };
     putDeploymentsByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5198,7 +5228,12 @@ export interface operations {
     };
     deleteDeploymentsByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5232,7 +5267,12 @@ export interface operations {
     };
     patchDeploymentsByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5490,7 +5530,12 @@ export interface operations {
     };
     postDeviceclasses: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5560,7 +5605,12 @@ export interface operations {
     };
     putDeviceclassesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5594,7 +5644,12 @@ export interface operations {
     };
     deleteDeviceclassesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5628,7 +5683,12 @@ export interface operations {
     };
     patchDeviceclassesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5727,7 +5787,12 @@ export interface operations {
     };
     postDevices: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5797,7 +5862,12 @@ export interface operations {
     };
     putDevicesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5831,7 +5901,12 @@ export interface operations {
     };
     deleteDevicesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -5865,7 +5940,12 @@ export interface operations {
     };
     patchDevicesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -6669,7 +6749,12 @@ export interface operations {
     };
     postReceivers: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6739,7 +6824,12 @@ export interface operations {
     };
     putReceiversByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -6773,7 +6863,12 @@ export interface operations {
     };
     deleteReceiversByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -6807,7 +6902,12 @@ export interface operations {
     };
     patchReceiversByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -6927,7 +7027,12 @@ export interface operations {
     };
     postRepositories: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6997,7 +7102,12 @@ export interface operations {
     };
     putRepositoriesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7031,7 +7141,12 @@ export interface operations {
     };
     deleteRepositoriesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7065,7 +7180,12 @@ export interface operations {
     };
     patchRepositoriesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7151,7 +7271,12 @@ export interface operations {
     };
     postRoles: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7221,7 +7346,12 @@ export interface operations {
     };
     putRolesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7255,7 +7385,12 @@ export interface operations {
     };
     deleteRolesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7289,7 +7424,12 @@ export interface operations {
     };
     patchRolesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7660,7 +7800,12 @@ export interface operations {
     };
     postSilences: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7761,7 +7906,12 @@ export interface operations {
     };
     putSilencesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7795,7 +7945,12 @@ export interface operations {
     };
     deleteSilencesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -7829,7 +7984,12 @@ export interface operations {
     };
     patchSilencesByNamespaceByName: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `true`: nothing is written, the answer says what would be. */
+                dryRun?: string;
+                /** @description What the commit says of itself. */
+                message?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
