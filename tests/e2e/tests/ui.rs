@@ -83,7 +83,7 @@ fn people_see_and_do_what_they_may_in_a_browser() {
     let simulated = Simulated::start(&binary(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples"), &more).unwrap();
     let mut engine = Engine::with(&binary(), &simulated.folder, &simulated.key()).unwrap();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    engine.arguments = ["--listen", &address, "--syslog-udp", &syslog, "--look-interval", "2s"].map(str::to_owned).into();
+    engine.arguments = ["--listen", &address, "--syslog-udp", &syslog].map(str::to_owned).into();
     let classes = engine.fleet.join("devices/classes.yaml");
     std::fs::write(&classes, std::fs::read_to_string(&classes).unwrap().replace("interval: 30s", "interval: 2s")).unwrap();
     std::fs::write(engine.fleet.join("governing/lookers.yaml"), ROLE).unwrap();
