@@ -59,13 +59,20 @@ fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Box<Problem>> {
     Ok(pairs)
 }
 
+/// Parameters that may be there several times.
+const REPEATED: [&str; 2] = ["series", "group"];
+
 /// Refuses a query with parameters that are not among these.
 pub(super) fn only(uri: &Uri, known: &[Param]) -> Result<(), Box<Problem>> {
     let asked = pairs(uri)?;
     let is_known = |name: &str| known.iter().any(|param| param.name == name);
     let unknown: Vec<String> = asked.iter().filter(|(name, _)| !is_known(name)).map(|(name, _)| format!("`{}`", short(name))).collect();
     if unknown.is_empty() {
-        return Ok(());
+        let twice = |(at, (name, _)): &(usize, &(String, String))| asked[..*at].iter().any(|(before, _)| before == name);
+        return match asked.iter().enumerate().filter(|(_, (name, _))| !REPEATED.contains(&name.as_str())).find(twice) {
+            Some((_, (name, _))) => Err(Problem::bad(format!("`{name}` is there twice: several values have commas between"))),
+            None => Ok(()),
+        };
     }
     let known: Vec<String> = known.iter().map(|param| format!("`{}`", param.name)).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

@@ -224,7 +224,8 @@ fn allowed(shared: &Shared, access: Access, caller: Option<&Caller>, params: &Ra
                 let what = object.map_or(What::Any, |object| What::Object(object));
                 let Err(why) = caller.may(view, verb, kind, namespace, what) else { return Ok(()) };
                 let is_seen = object.is_some() && caller.may(view, Verb::View, kind, namespace, what).is_ok();
-                let missing = || Problem::missing(format!("there is no {} {name}", kind.as_str().to_lowercase()));
+                // In the same words whether it is there or not.
+                let missing = || Problem::missing(format!("there is no {} of this name that you may see", kind.as_str().to_lowercase()));
                 Err(if is_seen { forbidden(why) } else { missing() })
             })
         }

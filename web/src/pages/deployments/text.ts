@@ -14,7 +14,7 @@ export default text({
   waits: ['Waits for', '等待'],
   last: ['Last result', '上次结果'],
   since: ['since', '自'],
-  noneTitle: ['No deployments yet', '还没有部署'],
+  noneTitle: ['No deployment that you may see', '没有您可以查看的部署'],
   noneHint: ['A Deployment says what belongs on the devices that its selector chooses. Write one in the repository, or here.', '部署规定选择器所选设备上应有的内容。可以在仓库中编写，也可以在此新建。'],
   noMatch: ['No deployment matches', '没有符合条件的部署'],
   noMatchHint: ['Take a filter away to see the others.', '去掉筛选条件即可看到其他部署。'],

@@ -8,7 +8,11 @@ import texts from './text';
 /** The alerts that matter most; what they suppress is counted with them. */
 export function Wrong({ of }: { of: Overview['wrong'] }) {
   const t = useText(texts);
-  if (of.top.length === 0) return <Nothing title={t('allWell')} hint={t('allWellHint')} />;
+  if (of.top.length === 0) {
+    const unwell = (of.devices.Degraded ?? 0) + (of.devices.Unreachable ?? 0) + (of.devices.Unknown ?? 0);
+    if (unwell === 0) return <Nothing title={t('allWell')} hint={t('allWellHint')} />;
+    return <Nothing title={t('notWell', { n: unwell })} hint={t('notWellHint')} action={<Link to="/devices?health=Unreachable,Degraded,Unknown">{t('toDevices')}</Link>} />;
+  }
   const firing = Object.values(of.alerts).reduce((sum, count) => sum + count, 0);
   return (
     <>
