@@ -24,6 +24,8 @@ use super::post::Post;
 const LOOK: Duration = Duration::from_millis(250);
 /// Time between two tries of a store that can't be read.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Tries in a row after which the store is away.
+const GONE: u32 = 3;
 /// Time between two times that a device is asked for since what is known of it is outdated: clocks of two machines may differ.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Jump hosts in a row; devices refuse longer ways too.
@@ -318,10 +320,11 @@ impl Far {
 
     /// Reads what those that hold the shards have to say.
     async fn read(&self, owner: Owner, events: mpsc::Sender<Event>) {
-        let mut after = 0;
+        let (mut after, mut failures) = (0, 0_u32);
         loop {
             match self.store.letters(&owner, after).await {
                 Ok((to, letters)) => {
+                    failures = 0;
                     let is_all = to == after || letters.is_empty();
                     after = to;
                     let is_old = to <= owner.newest();
@@ -342,6 +345,11 @@ impl Far {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the mailbox can't be read");
+                    failures = failures.saturating_add(1);
+                    // Who waits for others' words and has nothing to write would never know.
+                    if failures == GONE && events.send(Event::StoreRefused(Box::new(error))).await.is_err() {
+                        return;
+                    }
                     tokio::time::sleep(AGAIN).await;
                 }
             }
