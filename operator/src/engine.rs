@@ -568,20 +568,7 @@ async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
 }
 
 fn audit(actor: Actor, verb: &str, target: &str, message: &str) -> store::audit::Entry {
-    store::audit::Entry {
-        index: 0,
-        at: Timestamp::now(),
-        actor,
-        verb: verb.to_owned(),
-        target: target.to_owned(),
-        unit: String::new(),
-        plan: String::new(),
-        step: String::new(),
-        changes: Vec::new(),
-        message: message.to_owned(),
-        outcome: "done".into(),
-        refers_to: None,
-    }
+    store::audit::Entry::act(Timestamp::now(), actor, verb, target, message)
 }
 
 /// An empty view, to be shared.

@@ -176,7 +176,11 @@ fn a_change_is_a_commit_that_comes_in_force() {
     let gone = engine.ask("DELETE", "/devices/default/web-02", &[], &Value::Null);
     assert_eq!(gone.status, 202, "{}", gone.body);
     assert_eq!(git(&bare, &["ls-tree", "-r", "--name-only", "main"]), "devices/db.yaml\ndevices/web.yaml");
-    let log = engine.try_ask("GET", "/v1/audit?about=device/web-02", &[], "").unwrap().body.to_string();
+    let said = engine.try_ask("GET", "/v1/audit?about=device/web-02", &[], "").unwrap().body;
+    let entries = said.as_array().unwrap();
+    let begun = entries.iter().find(|entry| entry["outcome"] == "begun").expect("what is to be done is written down before");
+    assert!(entries.iter().any(|entry| entry["outcome"] == "done" && entry["refersTo"] == begun["index"]), "and what came of it: {said}");
+    let log = said.to_string();
     assert!(log.contains("\"create\"") && log.contains("\"delete\""), "{log}");
 }
 

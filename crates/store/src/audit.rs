@@ -50,6 +50,24 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An act that belongs to no plan, and is done with the transaction that writes it.
+    pub fn act(at: Timestamp, actor: Actor, verb: &str, target: &str, message: &str) -> Self {
+        Self {
+            index: 0,
+            at,
+            actor,
+            verb: verb.to_owned(),
+            target: target.to_owned(),
+            unit: String::new(),
+            plan: String::new(),
+            step: String::new(),
+            changes: Vec::new(),
+            message: message.to_owned(),
+            outcome: "done".into(),
+            refers_to: None,
+        }
+    }
+
     /// The bytes that are hashed: JSON with the fields in the order of their declaration.
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("our own types always serialize")

@@ -35,11 +35,17 @@ pub struct Filter {
 
 impl Store {
     /// Appends entries on their own: acts that are no plan.
-    pub async fn log(&self, mut entries: Vec<Entry>) -> Result<(), Error> {
+    pub async fn log(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        self.logged(entries).await.map(drop)
+    }
+
+    /// The same; returns the index of the first of them, for what refers to it later.
+    pub async fn logged(&self, mut entries: Vec<Entry>) -> Result<Option<u64>, Error> {
         within(entries.len(), async {
             let mut writing = self.write().await?;
             self.append(&mut writing, &mut entries).await?;
-            writing.commit().await
+            writing.commit().await?;
+            Ok(entries.first().map(|entry| entry.index))
         })
         .await
     }

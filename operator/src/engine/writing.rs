@@ -13,6 +13,7 @@ mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::cluster::Cluster;
 use api::change::{Answer, Committed, Fault, How, Refusal, Trial, Wanted};
@@ -30,6 +31,7 @@ use reconcile::record::Actor;
 use reconcile::{Desired, Key, Target};
 use serde_json::{Value, json};
 use store::Store;
+use store::audit::Entry;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::Engine;
@@ -58,6 +60,9 @@ pub(crate) enum Mode {
     /// On the branch that is followed.
     Direct,
 }
+
+/// Longest time that a change waits for others.
+const TURN: Duration = Duration::from_secs(20);
 
 /// Where changes are written.
 #[derive(Default)]
@@ -105,10 +110,12 @@ pub(super) async fn answer(ground: Ground, wanted: Wanted, reply: oneshot::Sende
 }
 
 async fn change(ground: &Ground, wanted: Wanted) -> Result<Answer, Refusal> {
-    let _turn = ground.writing.turn.lock().await;
     if ground.writing.mode == Mode::Never && !wanted.is_trial {
         return Err(Refusal::Never("this engine writes nothing (`--write never`): change the manifests themselves".into()));
     }
+    // Who waits longer has mostly gone away, and so many as come meanwhile are all that ever wait.
+    let turn = tokio::time::timeout(TURN, ground.writing.turn.lock()).await;
+    let _turn = turn.map_err(|_| Refusal::Away("others write just now: try again".into()))?;
     match &ground.writing.place {
         Place::Nowhere => Err(Refusal::Never("there is nothing here that could be written".into())),
         Place::Cluster(cluster) => cluster::change(ground, cluster, &wanted).await,
@@ -119,17 +126,17 @@ async fn change(ground: &Ground, wanted: Wanted) -> Result<Answer, Refusal> {
                     Prepared::Ready(prepared) => prepared,
                     Prepared::Answer(answer) => return Ok(answer),
                 };
-                ground.intend(&wanted, &format!("to be written to {}", prepared.path)).await?;
+                let begun = ground.intend(&wanted, &format!("to be written to {}", prepared.path)).await?;
                 let (root, change) = (root.clone(), prepared.clone());
                 let put = move || folder::put(&root, &change.path, change.before.as_deref(), change.after.as_deref());
                 match tokio::task::spawn_blocking(put).await.map_err(|error| Refusal::Away(error.to_string()))? {
                     Ok(()) => {
-                        ground.note(&wanted, &format!("written to {}", prepared.path)).await;
+                        ground.note(&wanted, begun, Ok(&format!("written to {}", prepared.path))).await;
                         return Ok(Answer::Done { is_rewritten: prepared.is_rewritten });
                     }
-                    Err(folder::PutError::Moved) => ground.note(&wanted, "not written: somebody was faster").await,
+                    Err(folder::PutError::Moved) => ground.note(&wanted, begun, Err("not written: somebody was faster")).await,
                     Err(error) => {
-                        ground.note(&wanted, &format!("not written: {error}")).await;
+                        ground.note(&wanted, begun, Err(&format!("not written: {error}"))).await;
                         return Err(Refusal::Conflict { detail: error.to_string(), diff: None });
                     }
                 }
@@ -184,14 +191,14 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
             (false, Some(branch)) => branch.clone(),
             (false, None) => format!("evenkeel/{}-{}", word(&wanted.by.name), &commit[..8]),
         };
-        ground.intend(wanted, &format!("commit {commit} is to be put on {name}")).await?;
+        let begun = ground.intend(wanted, &format!("commit {commit} is to be put on {name}")).await?;
         let pushed = source.push(&commit, &name, expected).await;
         if let Err(error) = &pushed {
-            ground.note(wanted, &format!("commit {commit} is not on {name}: {error}")).await;
+            ground.note(wanted, begun, Err(&format!("commit {commit} is not on {name}: {error}"))).await;
         }
         match pushed {
             Ok(()) => {
-                ground.note(wanted, &format!("commit {commit} on {name}")).await;
+                ground.note(wanted, begun, Ok(&format!("commit {commit} on {name}"))).await;
                 let is_followed = name == source.reference();
                 let FileChange { path: file, is_rewritten, .. } = prepared;
                 return Ok(Answer::Committed(Committed { commit, branch: name, message, file, is_followed, is_rewritten }));
@@ -243,17 +250,22 @@ impl Ground {
         told.await.map_err(|_| Refusal::Away("the engine is stopping".into()))?.map_err(Refusal::Away)
     }
 
-    /// Writes down who wants what, before it is done: what can't be recorded is not done.
-    async fn intend(&self, wanted: &Wanted, message: &str) -> Result<(), Refusal> {
-        let logged = self.store.log(vec![entry(wanted, message)]).await;
+    /// Writes down who wants what, before it is done: what can't be recorded is not done. Returns the entry that what comes of it refers to.
+    async fn intend(&self, wanted: &Wanted, message: &str) -> Result<Option<u64>, Refusal> {
+        let begun = Entry { outcome: "begun".into(), ..entry(wanted, message) };
+        let logged = self.store.logged(vec![begun]).await;
         logged.map_err(|error| {
             Refusal::Away(format!("the store does not take writes just now ({error}), and what can't be recorded is not done"))
         })
     }
 
     /// Writes down what came of it, and has it come in force without waiting.
-    async fn note(&self, wanted: &Wanted, message: &str) {
-        let entry = entry(wanted, message);
+    async fn note(&self, wanted: &Wanted, begun: Option<u64>, outcome: Result<&str, &str>) {
+        let (word, message) = match outcome {
+            Ok(message) => ("done", message),
+            Err(message) => ("failed", message),
+        };
+        let entry = Entry { outcome: word.into(), refers_to: begun, ..entry(wanted, message) };
         tracing::info!(by = wanted.by.name, target = entry.target, "{}: {message}", entry.verb);
         if let Err(error) = self.store.log(vec![entry]).await {
             tracing::warn!(%error, "what came of a change could not be written into the audit log, only that it was to be made");
@@ -262,7 +274,7 @@ impl Ground {
     }
 }
 
-fn entry(wanted: &Wanted, message: &str) -> store::audit::Entry {
+fn entry(wanted: &Wanted, message: &str) -> Entry {
     let verb = match (&wanted.how, &wanted.seen) {
         (How::Delete, _) => "delete",
         (_, None) => "create",

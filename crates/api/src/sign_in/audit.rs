@@ -14,20 +14,7 @@ const OFTEN: SignedDuration = SignedDuration::from_secs(60);
 
 /// An act that is done with the transaction that writes it.
 pub(crate) fn entry(actor: Actor, verb: &str, target: &str, message: &str) -> Entry {
-    Entry {
-        index: 0,
-        at: Timestamp::now(),
-        actor,
-        verb: verb.to_owned(),
-        target: target.to_owned(),
-        unit: String::new(),
-        plan: String::new(),
-        step: String::new(),
-        changes: Vec::new(),
-        message: message.to_owned(),
-        outcome: "done".into(),
-        refers_to: None,
-    }
+    Entry::act(Timestamp::now(), actor, verb, target, message)
 }
 
 /// Somebody could not come in. Who it was is not known, so it is the engine who says it.

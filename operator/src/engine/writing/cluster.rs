@@ -44,15 +44,13 @@ pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) 
     may(ground, wanted, now.as_ref(), object.as_ref())?;
     let hand = cluster.hand_of(&wanted.by.name, &wanted.groups).map_err(|error| Refusal::Away(error.in_full()))?;
     let uid = known.as_ref().map(|known| known.uid.as_str());
-    if !wanted.is_trial {
-        ground.intend(wanted, "to be applied in the cluster").await?;
-    }
+    let begun = if wanted.is_trial { None } else { ground.intend(wanted, "to be applied in the cluster").await? };
     let applied = match &next {
         None => hand.delete(&wanted.key, uid.unwrap_or_default(), wanted.is_trial).await,
         Some(value) => apply(&hand, wanted, value, uid).await,
     };
     if let (Err(refused), false) = (&applied, wanted.is_trial) {
-        ground.note(wanted, &format!("not applied in the cluster: {refused:?}")).await;
+        ground.note(wanted, begun, Err(&format!("not applied in the cluster: {refused:?}"))).await;
     }
     let applied = applied.map_err(|refused| refusal(wanted, refused))?;
     if wanted.is_trial {
@@ -62,7 +60,7 @@ pub(super) async fn change(ground: &Ground, cluster: &Cluster, wanted: &Wanted) 
         let diff = edit::unified(&target, before.as_deref(), after.as_deref(), AROUND);
         return Ok(Answer::Tried(Trial { diff, ..Trial::default() }));
     }
-    ground.note(wanted, "applied in the cluster").await;
+    ground.note(wanted, begun, Ok("applied in the cluster")).await;
     Ok(Answer::Done { is_rewritten: false })
 }
 
