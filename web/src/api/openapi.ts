@@ -31,6 +31,7 @@ export interface paths {
         /** The alertrules that one may see */
         get: operations["getAlertrules"];
         put?: never;
+        /** Makes a AlertRule */
         post: operations["postAlertrules"];
         delete?: never;
         options?: never;
@@ -47,11 +48,14 @@ export interface paths {
         };
         /** One AlertRule as it is written, and how it stands */
         get: operations["getAlertrulesByNamespaceByName"];
+        /** Makes a AlertRule, or says anew what it is */
         put: operations["putAlertrulesByNamespaceByName"];
         post?: never;
+        /** Deletes a AlertRule */
         delete: operations["deleteAlertrulesByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a AlertRule (RFC 7396) */
         patch: operations["patchAlertrulesByNamespaceByName"];
         trace?: never;
     };
@@ -98,7 +102,9 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Says that somebody looks after an alert, until then */
         post: operations["postAlertsByIdAcknowledge"];
+        /** Takes that back */
         delete: operations["deleteAlertsByIdAcknowledge"];
         options?: never;
         head?: never;
@@ -182,6 +188,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** How often, where and for how long a rule would have fired on what is stored */
         post: operations["postBacktest"];
         delete?: never;
         options?: never;
@@ -213,6 +220,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** What became of a commit that was made here */
         get: operations["getCommitsById"];
         put?: never;
         post?: never;
@@ -232,6 +240,7 @@ export interface paths {
         /** The deployments that one may see */
         get: operations["getDeployments"];
         put?: never;
+        /** Makes a Deployment */
         post: operations["postDeployments"];
         delete?: never;
         options?: never;
@@ -248,11 +257,14 @@ export interface paths {
         };
         /** One Deployment as it is written, and how it stands */
         get: operations["getDeploymentsByNamespaceByName"];
+        /** Makes a Deployment, or says anew what it is */
         put: operations["putDeploymentsByNamespaceByName"];
         post?: never;
+        /** Deletes a Deployment */
         delete: operations["deleteDeploymentsByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a Deployment (RFC 7396) */
         patch: operations["patchDeploymentsByNamespaceByName"];
         trace?: never;
     };
@@ -265,6 +277,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Agrees to what a rollout waits for, by the id that was shown */
         post: operations["postDeploymentsByNamespaceByNameApprove"];
         delete?: never;
         options?: never;
@@ -298,6 +311,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Pauses a rollout */
         post: operations["postDeploymentsByNamespaceByNamePause"];
         delete?: never;
         options?: never;
@@ -314,6 +328,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Lets a paused rollout go on */
         post: operations["postDeploymentsByNamespaceByNameResume"];
         delete?: never;
         options?: never;
@@ -330,6 +345,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Takes a Deployment back to a revision that was complete */
         post: operations["postDeploymentsByNamespaceByNameUndo"];
         delete?: never;
         options?: never;
@@ -347,6 +363,7 @@ export interface paths {
         /** The deviceclasses that one may see */
         get: operations["getDeviceclasses"];
         put?: never;
+        /** Makes a DeviceClass */
         post: operations["postDeviceclasses"];
         delete?: never;
         options?: never;
@@ -363,11 +380,14 @@ export interface paths {
         };
         /** One DeviceClass as it is written, and how it stands */
         get: operations["getDeviceclassesByNamespaceByName"];
+        /** Makes a DeviceClass, or says anew what it is */
         put: operations["putDeviceclassesByNamespaceByName"];
         post?: never;
+        /** Deletes a DeviceClass */
         delete: operations["deleteDeviceclassesByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a DeviceClass (RFC 7396) */
         patch: operations["patchDeviceclassesByNamespaceByName"];
         trace?: never;
     };
@@ -381,6 +401,7 @@ export interface paths {
         /** The devices that one may see */
         get: operations["getDevices"];
         put?: never;
+        /** Makes a Device */
         post: operations["postDevices"];
         delete?: never;
         options?: never;
@@ -397,11 +418,14 @@ export interface paths {
         };
         /** One Device as it is written, and how it stands */
         get: operations["getDevicesByNamespaceByName"];
+        /** Makes a Device, or says anew what it is */
         put: operations["putDevicesByNamespaceByName"];
         post?: never;
+        /** Deletes a Device */
         delete: operations["deleteDevicesByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a Device (RFC 7396) */
         patch: operations["patchDevicesByNamespaceByName"];
         trace?: never;
     };
@@ -412,6 +436,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** What happened to a device: rollouts, commits, alerts */
         get: operations["getDevicesByNamespaceByNameChanges"];
         put?: never;
         post?: never;
@@ -447,6 +472,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Has a device looked at and probed now */
         post: operations["postDevicesByNamespaceByNameLook"];
         delete?: never;
         options?: never;
@@ -461,6 +487,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** The states of a device's probes over time */
         get: operations["getDevicesByNamespaceByNameProbes"];
         put?: never;
         post?: never;
@@ -562,6 +589,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** What changes, as server-sent events; goes on from `Last-Event-ID` */
         get: operations["getEvents"];
         put?: never;
         post?: never;
@@ -629,6 +657,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Lines of logs as they come, as server-sent events */
         get: operations["getLogsTail"];
         put?: never;
         post?: never;
@@ -679,6 +708,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Where the provider sends it back to */
         get: operations["getOidcCallback"];
         put?: never;
         post?: never;
@@ -695,6 +725,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Sends a browser to the provider to sign in */
         get: operations["getOidcLogin"];
         put?: never;
         post?: never;
@@ -745,6 +776,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Who could do what at some time, as Roles had it */
         get: operations["getPermissions"];
         put?: never;
         post?: never;
@@ -798,6 +830,7 @@ export interface paths {
         /** The receivers that one may see */
         get: operations["getReceivers"];
         put?: never;
+        /** Makes a Receiver */
         post: operations["postReceivers"];
         delete?: never;
         options?: never;
@@ -814,11 +847,14 @@ export interface paths {
         };
         /** One Receiver as it is written, and how it stands */
         get: operations["getReceiversByNamespaceByName"];
+        /** Makes a Receiver, or says anew what it is */
         put: operations["putReceiversByNamespaceByName"];
         post?: never;
+        /** Deletes a Receiver */
         delete: operations["deleteReceiversByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a Receiver (RFC 7396) */
         patch: operations["patchReceiversByNamespaceByName"];
         trace?: never;
     };
@@ -831,6 +867,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Sends a test to a receiver, by the very way of an alert */
         post: operations["postReceiversByNamespaceByNameTest"];
         delete?: never;
         options?: never;
@@ -848,6 +885,7 @@ export interface paths {
         /** The repositories that one may see */
         get: operations["getRepositories"];
         put?: never;
+        /** Makes a Repository */
         post: operations["postRepositories"];
         delete?: never;
         options?: never;
@@ -864,11 +902,14 @@ export interface paths {
         };
         /** One Repository as it is written, and how it stands */
         get: operations["getRepositoriesByNamespaceByName"];
+        /** Makes a Repository, or says anew what it is */
         put: operations["putRepositoriesByNamespaceByName"];
         post?: never;
+        /** Deletes a Repository */
         delete: operations["deleteRepositoriesByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a Repository (RFC 7396) */
         patch: operations["patchRepositoriesByNamespaceByName"];
         trace?: never;
     };
@@ -882,6 +923,7 @@ export interface paths {
         /** The roles that one may see */
         get: operations["getRoles"];
         put?: never;
+        /** Makes a Role */
         post: operations["postRoles"];
         delete?: never;
         options?: never;
@@ -898,11 +940,14 @@ export interface paths {
         };
         /** One Role as it is written, and how it stands */
         get: operations["getRolesByNamespaceByName"];
+        /** Makes a Role, or says anew what it is */
         put: operations["putRolesByNamespaceByName"];
         post?: never;
+        /** Deletes a Role */
         delete: operations["deleteRolesByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a Role (RFC 7396) */
         patch: operations["patchRolesByNamespaceByName"];
         trace?: never;
     };
@@ -947,9 +992,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Who is signed in, and how one may sign in */
         get: operations["getSession"];
         put?: never;
+        /** Signs in with a password: the answer has the cookie, and the token that each change repeats in `X-CSRF-Token` */
         post: operations["postSession"];
+        /** Signs out */
         delete: operations["deleteSession"];
         options?: never;
         head?: never;
@@ -965,6 +1013,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Makes the first administrator, by the one-time token that the engine printed */
         post: operations["postSessionFirst"];
         delete?: never;
         options?: never;
@@ -981,6 +1030,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Chooses a password by the one-time token of an invitation, and signs in */
         post: operations["postSessionInvitation"];
         delete?: never;
         options?: never;
@@ -998,6 +1048,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
+        /** Signs out everywhere else */
         delete: operations["deleteSessionOthers"];
         options?: never;
         head?: never;
@@ -1013,6 +1064,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Chooses another password; all other sessions end */
         post: operations["postSessionPassword"];
         delete?: never;
         options?: never;
@@ -1030,6 +1082,7 @@ export interface paths {
         /** The silences that one may see */
         get: operations["getSilences"];
         put?: never;
+        /** Makes a Silence */
         post: operations["postSilences"];
         delete?: never;
         options?: never;
@@ -1046,6 +1099,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** What a silence would mute, before it is made */
         post: operations["postSilencesPreview"];
         delete?: never;
         options?: never;
@@ -1062,11 +1116,14 @@ export interface paths {
         };
         /** One Silence as it is written, and how it stands */
         get: operations["getSilencesByNamespaceByName"];
+        /** Makes a Silence, or says anew what it is */
         put: operations["putSilencesByNamespaceByName"];
         post?: never;
+        /** Deletes a Silence */
         delete: operations["deleteSilencesByNamespaceByName"];
         options?: never;
         head?: never;
+        /** Changes a Silence (RFC 7396) */
         patch: operations["patchSilencesByNamespaceByName"];
         trace?: never;
     };
@@ -1096,6 +1153,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Lets a commit through that went beyond the limits, by the id that was shown */
         post: operations["postSourceAdmit"];
         delete?: never;
         options?: never;
@@ -1112,6 +1170,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Has the source looked at now */
         post: operations["postSourceSync"];
         delete?: never;
         options?: never;
@@ -1143,8 +1202,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** One's own API tokens; of administrators all */
         get: operations["getTokens"];
         put?: never;
+        /** Makes an API token: only this answer has it */
         post: operations["postTokens"];
         delete?: never;
         options?: never;
@@ -1162,6 +1223,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
+        /** Revokes an API token */
         delete: operations["deleteTokensById"];
         options?: never;
         head?: never;
@@ -1192,8 +1254,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Local users, and whom a provider vouched for */
         get: operations["getUsers"];
         put?: never;
+        /** Adds a local user; one without a password is invited to choose it */
         post: operations["postUsers"];
         delete?: never;
         options?: never;
@@ -1208,12 +1272,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** A user, with how many sessions and tokens they have */
         get: operations["getUsersByName"];
         put?: never;
         post?: never;
+        /** Deletes a user with their sessions and tokens */
         delete: operations["deleteUsersByName"];
         options?: never;
         head?: never;
+        /** Changes a user: names, groups, whether they may come in */
         patch: operations["patchUsersByName"];
         trace?: never;
     };
@@ -1226,6 +1293,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Invites a local user to choose another password */
         post: operations["postUsersByNameInvitation"];
         delete?: never;
         options?: never;
@@ -1242,6 +1310,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Sets a local user's password; their sessions end */
         post: operations["postUsersByNamePassword"];
         delete?: never;
         options?: never;
@@ -1259,6 +1328,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
+        /** Ends all sessions of a user */
         delete: operations["deleteUsersByNameSessions"];
         options?: never;
         head?: never;
@@ -1269,6 +1339,10 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AcceptedInvitation: {
+            password: string;
+            token: string;
+        };
         /** @description Somebody looks after it. */
         Acknowledged: {
             /** Format: date-time */
@@ -1276,6 +1350,16 @@ export interface components {
             by: string;
             comment: string;
             /** Format: date-time */
+            until: string;
+        };
+        /** @description That somebody looks after an alert. */
+        Acknowledgement: {
+            /** @description What they do about it. */
+            comment: string;
+            /**
+             * Format: date-time
+             * @description Until when nobody else need be told.
+             */
             until: string;
         };
         /** @description One alert: a rule on a device. */
@@ -1616,6 +1700,13 @@ export interface components {
             reason: unknown;
             receiver: string;
         };
+        /** @description What is agreed to. */
+        Approval: {
+            /** @description For the audit log. */
+            comment: string | null;
+            /** @description The id that was shown: it stands for exactly that. */
+            id: string;
+        };
         /** @description Who. */
         AuditActor: {
             kind: string;
@@ -1662,6 +1753,17 @@ export interface components {
             size: number;
             /** @description It is, up to that checkpoint. */
             verified: boolean;
+        };
+        /** @description Which rule, over which time. */
+        BacktestQuestion: {
+            /** @description Only devices after this one, where an answer had `next`. */
+            after: string | null;
+            /** @description Another condition than the rule has. */
+            expr: string | null;
+            /** @description `namespace/name`, or a name in `default`. */
+            rule: string;
+            /** @description How far back, such as `30d`. */
+            since: string;
         };
         /** @description A batch of the newest revision. */
         Batch: {
@@ -1725,6 +1827,10 @@ export interface components {
             deployment: string;
             revision: string;
         };
+        ChangedPassword: {
+            new: string;
+            old: string;
+        };
         /** @description What is changing now. */
         Changing: {
             /**
@@ -1752,6 +1858,14 @@ export interface components {
         /** @description One series, or several. */
         Charts: components["schemas"]["Chart"] | {
             items: components["schemas"]["Chart"][];
+        };
+        ChosenPassword: {
+            password: string;
+        };
+        /** @description What somebody says to it. */
+        Comment: {
+            /** @description For the audit log. */
+            comment: string | null;
         };
         /** @description What is put off. */
         DeferredChange: {
@@ -3289,6 +3403,13 @@ export interface components {
             /** @description Which, as RFC 6901 has it: `/spec/address`. */
             pointer: string;
         };
+        FirstAdministrator: {
+            /** @default  */
+            displayName: string;
+            password: string;
+            token: string;
+            user: string;
+        };
         /** @description A condition for going on. */
         Gate: {
             name: string;
@@ -3437,6 +3558,24 @@ export interface components {
             /** Format: date-time */
             until: string | null;
         };
+        NewToken: {
+            expiresIn: string | null;
+            name: string;
+            scopes: components["schemas"]["TokenScope"][];
+            /** @description Whose: one's own, if nothing is said. Others' by administrators only. */
+            user: string | null;
+        };
+        NewUser: {
+            /** @default  */
+            displayName: string;
+            /** @default  */
+            email: string;
+            /** @default [] */
+            groups: string[];
+            name: string;
+            /** @description Without one the user is invited to choose it. */
+            password: string;
+        };
         /** @description A device. */
         Node: {
             /**
@@ -3457,6 +3596,8 @@ export interface components {
             /** Format: uint */
             total: number;
         };
+        /** @description How a label's value is compared. */
+        Operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
         /** @description All at a glance. */
         Overview: {
             changing: components["schemas"]["Changing"];
@@ -3474,6 +3615,28 @@ export interface components {
             /** Format: date-time */
             at: string;
             by: string;
+        };
+        /** @description A silence that is not written yet. */
+        PlannedSilence: {
+            /** @description Which devices; all, if nothing is said. */
+            devices: components["schemas"]["Selector"] | null;
+            /**
+             * @description Labels of the alerts.
+             * @default {}
+             */
+            matchLabels: {
+                [key: string]: string;
+            };
+            /**
+             * @description The namespace it would be in.
+             * @default default
+             */
+            namespace: string;
+            /**
+             * Format: date-time
+             * @description Its end.
+             */
+            until: string;
         };
         /** @description What is done and put off. */
         Plans: {
@@ -4060,8 +4223,28 @@ export interface components {
             /** @description What it waits for, in words; empty: nothing. */
             waits: string;
         };
+        /** @description Chooses objects by their labels; all of it must hold. Empty chooses everything. */
+        Selector: {
+            /** @description Further conditions on labels. */
+            matchExpressions?: {
+                /** @description The label's key. */
+                key: string;
+                /** @description How its value is compared. */
+                operator: components["schemas"]["Operator"];
+                /** @description The values for In and NotIn. */
+                values?: string[];
+            }[];
+            /** @description Labels that must be there with these values. */
+            matchLabels?: {
+                [key: string]: string;
+            };
+        };
         /** @description How bad it is. */
         Severity: "critical" | "warning" | "info";
+        SignIn: {
+            password: string;
+            user: string;
+        };
         /**
          * Silence
          * @description Auto-generated derived type for SilenceSpec via `CustomResource`
@@ -4190,6 +4373,12 @@ export interface components {
             since: string;
             step: string;
         };
+        TokenScope: {
+            /** @default [] */
+            kinds: string[];
+            /** @default [] */
+            verbs: string[];
+        };
         /** @description A commit that waits for somebody to agree. */
         TooFar: {
             /**
@@ -4233,6 +4422,16 @@ export interface components {
              */
             since: string;
         };
+        /** @description How far back. */
+        Undo: {
+            /** @description For the audit log. */
+            comment: string | null;
+            /**
+             * Format: uint32
+             * @description To this revision; without it, to the last one that was complete.
+             */
+            to: number | null;
+        };
         /** @description What a device uses. */
         Usage: {
             /**
@@ -4246,6 +4445,12 @@ export interface components {
             problem: string | null;
             /** @description The last reading that succeeded. */
             usage: components["schemas"]["Reading"] | null;
+        };
+        UserChange: {
+            disabled: boolean | null;
+            displayName: string | null;
+            email: string | null;
+            groups: string[] | null;
         };
         /** @description Something that is put off. */
         Wait: {
@@ -4485,11 +4690,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertRule"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -4499,6 +4711,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -4560,14 +4786,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertRule"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -4577,6 +4810,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -4599,7 +4846,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -4616,6 +4866,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -4638,14 +4902,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -4655,6 +4926,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -4761,13 +5039,20 @@ export interface operations {
     postAlertsByIdAcknowledge: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 id: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Acknowledgement"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -4960,11 +5245,18 @@ export interface operations {
     postBacktest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BacktestQuestion"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5120,11 +5412,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Deployment"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5134,6 +5433,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5195,14 +5508,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Deployment"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5212,6 +5532,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5234,7 +5568,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -5251,6 +5588,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5273,14 +5624,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5290,6 +5648,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5307,14 +5672,21 @@ export interface operations {
     postDeploymentsByNamespaceByNameApprove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Approval"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5377,14 +5749,21 @@ export interface operations {
     postDeploymentsByNamespaceByNamePause: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Comment"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5411,14 +5790,21 @@ export interface operations {
     postDeploymentsByNamespaceByNameResume: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Comment"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5445,14 +5831,21 @@ export interface operations {
     postDeploymentsByNamespaceByNameUndo: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Undo"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5536,11 +5929,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceClass"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5550,6 +5950,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5611,14 +6025,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceClass"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5628,6 +6049,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5650,7 +6085,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -5667,6 +6105,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5689,14 +6141,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5706,6 +6165,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5793,11 +6259,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Device"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5807,6 +6280,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5868,14 +6355,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Device"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5885,6 +6379,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5907,7 +6415,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -5924,6 +6435,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -5946,14 +6471,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -5963,6 +6495,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -6045,7 +6584,10 @@ export interface operations {
     postDevicesByNamespaceByNameLook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -6062,6 +6604,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -6264,7 +6813,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "text/event-stream": string;
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6419,7 +6968,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "text/event-stream": string;
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6525,6 +7074,13 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description Found */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
@@ -6547,6 +7103,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Found */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             429: components["responses"]["TooMany"];
@@ -6755,11 +7318,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Receiver"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -6769,6 +7339,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -6830,14 +7414,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Receiver"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -6847,6 +7438,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -6869,7 +7474,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -6886,6 +7494,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -6908,14 +7530,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -6925,6 +7554,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -6942,7 +7578,10 @@ export interface operations {
     postReceiversByNamespaceByNameTest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -7033,11 +7672,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Repository"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7047,6 +7693,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7108,14 +7768,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Repository"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7125,6 +7792,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7147,7 +7828,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -7164,6 +7848,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7186,14 +7884,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7203,6 +7908,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7277,11 +7989,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Role"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7291,6 +8010,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7352,14 +8085,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Role"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7369,6 +8109,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7391,7 +8145,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -7408,6 +8165,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7430,14 +8201,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7447,6 +8225,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7570,7 +8355,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7611,6 +8400,13 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
@@ -7631,7 +8427,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FirstAdministrator"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7641,6 +8441,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             403: components["responses"]["Forbidden"];
@@ -7661,7 +8468,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcceptedInvitation"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7671,6 +8482,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             403: components["responses"]["Forbidden"];
@@ -7702,6 +8520,13 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
@@ -7722,7 +8547,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangedPassword"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7732,6 +8561,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7806,11 +8642,18 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Silence"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7820,6 +8663,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7837,11 +8694,18 @@ export interface operations {
     postSilencesPreview: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlannedSilence"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7912,14 +8776,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Silence"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -7929,6 +8800,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7951,7 +8836,10 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
@@ -7968,6 +8856,20 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7990,14 +8892,21 @@ export interface operations {
                 /** @description What the commit says of itself. */
                 message?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 namespace: string;
                 name: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/merge-patch+json": Record<string, never>;
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -8007,6 +8916,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -8055,11 +8971,18 @@ export interface operations {
     postSourceAdmit: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Approval"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -8086,7 +9009,10 @@ export interface operations {
     postSourceSync: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same request under the same key is done once within a day, and answered alike. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -8100,6 +9026,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -8176,7 +9109,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -8186,6 +9123,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -8219,6 +9163,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -8301,7 +9252,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -8311,6 +9266,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -8373,6 +9335,13 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
@@ -8395,7 +9364,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -8439,6 +9412,13 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
@@ -8461,7 +9441,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChosenPassword"];
+            };
+        };
         responses: {
             /** @description As asked for. */
             200: {
@@ -8471,6 +9455,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -8504,6 +9495,13 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];

@@ -1,5 +1,4 @@
 export { Act } from './Act';
-export { Diff } from './Diff';
 export { Fetched } from './Fetched';
 export { Labels } from './Labels';
 export { Meter } from './Meter';

@@ -69,6 +69,5 @@ export default text({
   badParentheses: ['The parentheses do not match', '括号不匹配'],
   added: ['added', '新增'],
   removed: ['removed', '删除'],
-  noDiff: ['Nothing would change', '没有任何变化'],
   marks: ['Changes in this span', '此时段内的变更'],
 });

@@ -18,6 +18,7 @@ use reconcile::alerting::suppress::Silence;
 use reconcile::command::Command;
 use reconcile::record::Actor;
 use reconcile::{Device, Name};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,26 +43,48 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let deployment = |verb: Verb| Access::Object(verb, Kind::Deployment);
     routes
         .add(Method::POST, "/deployments/{namespace}/{name}/pause", deployment(Verb::Deploy), pause)
+        .says("Pauses a rollout")
+        .reads::<Comment>()
         .add(Method::POST, "/deployments/{namespace}/{name}/resume", deployment(Verb::Deploy), resume)
+        .says("Lets a paused rollout go on")
+        .reads::<Comment>()
         .add(Method::POST, "/deployments/{namespace}/{name}/undo", deployment(Verb::Rollback), undo)
+        .says("Takes a Deployment back to a revision that was complete")
+        .reads::<Undo>()
         .add(Method::POST, "/deployments/{namespace}/{name}/approve", deployment(Verb::Approve), approve)
+        .says("Agrees to what a rollout waits for, by the id that was shown")
+        .reads::<Approval>()
         // A look changes nothing and reads what is read every minute anyway, and however often it is asked for, a device is looked at once at a
         // time: who may see a device may want to know how it is now.
         .add(Method::POST, "/devices/{namespace}/{name}/look", Access::Object(Verb::View, Kind::Device), look)
+        .says("Has a device looked at and probed now")
+        .or(&[202])
         .add(Method::POST, "/alerts/{id}/acknowledge", Access::Known, acknowledge)
+        .says("Says that somebody looks after an alert, until then")
+        .reads::<Acknowledgement>()
         .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Known, unacknowledge)
+        .says("Takes that back")
         // It shows what they may see anyway.
         .add(Method::POST, "/silences/preview", Access::Known, preview)
+        .says("What a silence would mute, before it is made")
+        .reads::<Planned>()
         // The source brings what is rolled out, and a commit that went too far is agreed to as a rollout is.
         .add(Method::POST, "/source/sync", Access::Kind(Verb::Deploy, Kind::Repository), sync)
+        .says("Has the source looked at now")
+        .or(&[202])
         .add(Method::POST, "/source/admit", Access::Kind(Verb::Approve, Kind::Repository), admit)
+        .says("Lets a commit through that went beyond the limits, by the id that was shown")
+        .reads::<Approval>()
         .add(Method::POST, "/backtest", Access::Known, backtest::backtest)
+        .says("How often, where and for how long a rule would have fired on what is stored")
+        .reads::<backtest::Asked>()
         // People are told something: that is for who may say where it goes.
         .add(Method::POST, "/receivers/{namespace}/{name}/test", Access::Object(Verb::Edit, Kind::Receiver), try_out)
+        .says("Sends a test to a receiver, by the very way of an alert")
 }
 
 /// What somebody says to it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Comment {
     /// For the audit log.
@@ -69,7 +92,7 @@ pub(crate) struct Comment {
 }
 
 /// How far back.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Undo {
     /// To this revision; without it, to the last one that was complete.
@@ -79,7 +102,7 @@ pub(crate) struct Undo {
 }
 
 /// What is agreed to.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Approval {
     /// The id that was shown: it stands for exactly that.
@@ -89,7 +112,7 @@ pub(crate) struct Approval {
 }
 
 /// That somebody looks after an alert.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Acknowledgement {
     /// What they do about it.
@@ -99,8 +122,9 @@ pub(crate) struct Acknowledgement {
 }
 
 /// A silence that is not written yet.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "PlannedSilence")]
 pub(crate) struct Planned {
     /// The namespace it would be in.
     #[serde(default = "default_namespace")]

@@ -27,9 +27,12 @@ const STATES: usize = 500;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let see = Access::Object(Verb::View, Kind::Device);
-    let routes = routes.add(Method::GET, "/devices/{namespace}/{name}/probes", see, probes);
-    let routes = routes.add(Method::GET, "/devices/{namespace}/{name}/changes", see, changes);
-    routes.add(Method::GET, "/permissions", Access::Admin, permissions)
+    let routes =
+        routes.add(Method::GET, "/devices/{namespace}/{name}/probes", see, probes).says("The states of a device's probes over time");
+    let routes = routes
+        .add(Method::GET, "/devices/{namespace}/{name}/changes", see, changes)
+        .says("What happened to a device: rollouts, commits, alerts");
+    routes.add(Method::GET, "/permissions", Access::Admin, permissions).says("Who could do what at some time, as Roles had it")
 }
 
 /// Since when: `30d`, or an instant.

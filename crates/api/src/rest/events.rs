@@ -18,8 +18,14 @@ use crate::server::{Shared, read};
 use stream::{Listener, Source};
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    let routes = routes.add(Method::GET, "/events", Access::Known, events);
-    routes.add(Method::GET, "/logs/tail", Access::Known, tail::tail)
+    let routes = routes
+        .add(Method::GET, "/events", Access::Known, events)
+        .says("What changes, as server-sent events; goes on from `Last-Event-ID`")
+        .media("text/event-stream");
+    routes
+        .add(Method::GET, "/logs/tail", Access::Known, tail::tail)
+        .says("Lines of logs as they come, as server-sent events")
+        .media("text/event-stream")
 }
 
 /// `GET /events`, from now on, or from the change on that `Last-Event-ID` names.

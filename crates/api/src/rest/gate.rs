@@ -84,6 +84,8 @@ pub struct Declared {
     pub(super) reads: Option<Shape>,
     /// What it answers.
     pub(super) answers: Option<Shape>,
+    /// Statuses beside 200 that say yes.
+    pub(super) or: &'static [u16],
     /// The media type of an answer that says yes.
     pub(super) media: &'static str,
 }
@@ -116,6 +118,7 @@ impl Routes {
             query: None,
             reads: None,
             answers: None,
+            or: &[],
             media: "application/json",
         };
         self.added.push((declared, on(filter, handler)));
@@ -140,9 +143,18 @@ impl Routes {
     }
 
     /// What is sent to the last one.
-    #[expect(dead_code, reason = "routes that write say so with this")]
     pub(super) fn reads<T: JsonSchema>(self) -> Self {
-        self.last(|declared| declared.reads = Some(Arc::new(|schemas| schemas.subschema_for::<T>())))
+        self.sent(Arc::new(|schemas| schemas.subschema_for::<T>()))
+    }
+
+    /// The same, where no type of ours has that shape.
+    pub(super) fn sent(self, shape: Shape) -> Self {
+        self.last(|declared| declared.reads = Some(shape))
+    }
+
+    /// Statuses beside 200 with which the last one says yes.
+    pub(super) fn or(self, statuses: &'static [u16]) -> Self {
+        self.last(|declared| declared.or = statuses)
     }
 
     /// What the last one answers.

@@ -149,7 +149,7 @@ fn status(view: &View, sight: &Sight, kind: Kind, name: &Name) -> Value {
 }
 
 /// The schema of an object with what is added to it.
-fn object_of(kind: Kind) -> Shape {
+pub(super) fn object_of(kind: Kind) -> Shape {
     Arc::new(move |schemas: &mut SchemaGenerator| object_schema(schemas, kind))
 }
 

@@ -26,7 +26,13 @@ const SECONDS: i64 = 600;
 const LONGEST: usize = 4096;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.add(Method::GET, "/oidc/login", Access::Anyone, login).add(Method::GET, "/oidc/callback", Access::Anyone, callback)
+    routes
+        .add(Method::GET, "/oidc/login", Access::Anyone, login)
+        .says("Sends a browser to the provider to sign in")
+        .or(&[302])
+        .add(Method::GET, "/oidc/callback", Access::Anyone, callback)
+        .says("Where the provider sends it back to")
+        .or(&[302])
 }
 
 #[derive(Deserialize)]

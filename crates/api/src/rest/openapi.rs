@@ -1,11 +1,12 @@
 //! The description of `/api/v1` (OpenAPI 3.1), made from the routes as they are declared, and a page that shows it.
 
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::gate::{Access, Declared, Routes};
+use super::once;
 use crate::problem::{MEDIA_TYPE, Problem};
 
 /// The description as it is committed; a test holds it to the routes.
@@ -94,7 +95,7 @@ pub fn text() -> String {
 }
 
 fn operation(declared: &Declared, schemas: &mut SchemaGenerator) -> Value {
-    let Declared { method, path, access, summary, query, reads, answers, media } = declared;
+    let Declared { method, path, access, summary, query, reads, answers, or, media } = declared;
     let of_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let of_path = of_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let of_query = query.iter().flat_map(|query| query.iter()).map(|param| {
@@ -106,20 +107,40 @@ fn operation(declared: &Declared, schemas: &mut SchemaGenerator) -> Value {
         "tags": [path.split('/').nth(1).unwrap_or_default()],
         "summary": summary,
         "x-access": access.to_string(),
-        "parameters": of_path.chain(of_query).collect::<Vec<_>>(),
+        "parameters": of_path.chain(of_query).chain(of_headers(declared)).collect::<Vec<_>>(),
         "responses": responses(declared),
     });
     let shape = answers.as_ref().map_or_else(|| json!({}), |shape| json!(shape(schemas)));
     let is_text = answers.is_none() && *media != "application/json";
     let shape = if is_text { json!({"type": "string"}) } else { shape };
     operation["responses"]["200"] = json!({"description": "As asked for.", "content": {*media: {"schema": shape}}});
+    for status in *or {
+        let status = StatusCode::from_u16(*status).unwrap_or_default();
+        operation["responses"][status.as_str()] = json!({"description": status.canonical_reason().unwrap_or_default()});
+    }
     if let Some(reads) = reads {
-        operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": json!(reads(schemas))}}});
+        let media = if *method == Method::PATCH && is_object(path) { "application/merge-patch+json" } else { "application/json" };
+        operation["requestBody"] = json!({"required": true, "content": {media: {"schema": json!(reads(schemas))}}});
     }
     if *access == Access::Anyone {
         operation["security"] = json!([]);
     }
     operation
+}
+
+/// Whether it is one object as it is written.
+fn is_object(path: &str) -> bool {
+    path.ends_with("/{namespace}/{name}")
+}
+
+/// Headers that mean something there.
+fn of_headers(declared: &Declared) -> impl Iterator<Item = Value> {
+    let header = |name: &str, what: &str| json!({"name": name, "in": "header", "description": what, "schema": {"type": "string"}});
+    let takes_keys = declared.method == Method::POST && once::covers(&declared.path);
+    let is_write = declared.method != Method::GET && is_object(&declared.path);
+    let key =
+        takes_keys.then(|| header("Idempotency-Key", "The same request under the same key is done once within a day, and answered alike."));
+    key.into_iter().chain(is_write.then(|| header("If-Match", "Only if it is still as this `ETag` says.")))
 }
 
 /// Of what can be said several times, an array.
@@ -201,6 +222,11 @@ mod tests {
             assert_eq!(operation["x-access"], declared.access.to_string(), "{declared:?}");
             assert!(ids.insert(operation["operationId"].to_string()), "{declared:?}: the id is another one's too");
             assert!(operation["responses"]["200"].is_object(), "{declared:?}");
+            assert!(operation["summary"].as_str().is_some_and(|summary| summary.len() > 8), "{declared:?}: what is it for?");
+            let is_empty = ["/look", "/sync", "/test", "/invitation"].iter().any(|end| declared.path.ends_with(end))
+                && declared.path != "/session/invitation";
+            let sends = !is_empty && [Method::POST, Method::PUT, Method::PATCH].contains(&declared.method);
+            assert_eq!(operation["requestBody"].is_object(), sends, "{declared:?}: what is sent?");
             let names: Vec<&str> = operation["parameters"].as_array().unwrap().iter().filter_map(|param| param["name"].as_str()).collect();
             assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{declared:?}: {names:?}");
             for part in declared.path.split('/').filter(|part| part.starts_with('{')) {

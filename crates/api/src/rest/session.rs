@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use reconcile::record::Actor;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::users::{ABSOLUTE, ADMINS, NewSession, User, UserKind};
@@ -32,12 +33,28 @@ static BESIDE: Semaphore = Semaphore::const_new(32);
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/session", Access::Anyone, session)
+        .says("Who is signed in, and how one may sign in")
         .add(Method::POST, "/session", Access::Anyone, sign_in)
+        .says("Signs in with a password: the answer has the cookie, and the token that each change repeats in `X-CSRF-Token`")
+        .reads::<Named>()
         .add(Method::DELETE, "/session", Access::Known, sign_out)
+        .says("Signs out")
+        .or(&[204])
         .add(Method::DELETE, "/session/others", Access::Known, sign_out_elsewhere)
+        .says("Signs out everywhere else")
+        .or(&[204])
         .add(Method::POST, "/session/first", Access::Anyone, first)
+        .says("Makes the first administrator, by the one-time token that the engine printed")
+        .reads::<First>()
+        .or(&[201])
         .add(Method::POST, "/session/invitation", Access::Anyone, accept)
+        .says("Chooses a password by the one-time token of an invitation, and signs in")
+        .reads::<Accepted>()
+        .or(&[201])
         .add(Method::POST, "/session/password", Access::Known, change_password)
+        .says("Chooses another password; all other sessions end")
+        .reads::<Changed>()
+        .or(&[204])
 }
 
 /// Who is signed in, as the page shows it, and how one can.
@@ -103,10 +120,12 @@ pub(super) fn kind(kind: UserKind) -> &'static str {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SignIn")]
 struct Named {
     user: String,
+    #[schemars(with = "String")]
     password: Password,
 }
 
@@ -241,11 +260,14 @@ fn no_session() -> Response {
     problem(StatusCode::CONFLICT, "there is no session: this was asked by a token, or on the machine itself")
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "FirstAdministrator")]
 struct First {
+    #[schemars(with = "String")]
     token: Password,
     user: String,
+    #[schemars(with = "String")]
     password: Password,
     #[serde(default)]
     display_name: String,
@@ -287,10 +309,13 @@ async fn may_try(shared: &Shared, what: &str, whence: Whence, is_right: bool) ->
     tried.succeeded(&shared.store, now).await.map_err(|error| unavailable(&error))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AcceptedInvitation")]
 struct Accepted {
+    #[schemars(with = "String")]
     token: Password,
+    #[schemars(with = "String")]
     password: Password,
 }
 
@@ -324,10 +349,13 @@ async fn accept(State(shared): State<Shared>, whence: Whence, headers: HeaderMap
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ChangedPassword")]
 struct Changed {
+    #[schemars(with = "String")]
     old: Password,
+    #[schemars(with = "String")]
     new: Password,
 }
 

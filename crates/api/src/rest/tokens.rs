@@ -7,6 +7,7 @@ use axum::{Extension, Json};
 use crds::{Kind, Verb};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::record::Actor;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::users::{TokenRow, TokenScope};
@@ -32,12 +33,16 @@ const SCOPES: usize = 16;
 const PREFIX: usize = 9;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.add(Method::GET, "/tokens", Access::Known, list).add(Method::POST, "/tokens", Access::Known, add).add(
-        Method::DELETE,
-        "/tokens/{id}",
-        Access::Known,
-        revoke,
-    )
+    routes
+        .add(Method::GET, "/tokens", Access::Known, list)
+        .says("One's own API tokens; of administrators all")
+        .add(Method::POST, "/tokens", Access::Known, add)
+        .says("Makes an API token: only this answer has it")
+        .reads::<New>()
+        .or(&[201])
+        .add(Method::DELETE, "/tokens/{id}", Access::Known, revoke)
+        .says("Revokes an API token")
+        .or(&[204])
 }
 
 /// Whose.
@@ -91,8 +96,9 @@ fn shown(token: &TokenRow) -> Value {
     item
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "NewToken")]
 struct New {
     name: String,
     #[serde(default)]
@@ -102,8 +108,9 @@ struct New {
     user: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenScope")]
 struct Scope {
     #[serde(default)]
     verbs: Vec<String>,

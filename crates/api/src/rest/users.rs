@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::record::Actor;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::users::{Invitation, ListedUser, User, UserChange, UserKind};
@@ -33,13 +34,29 @@ const MOST: usize = 1000;
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/users", Access::Admin, list)
+        .says("Local users, and whom a provider vouched for")
         .add(Method::POST, "/users", Access::Admin, add)
+        .says("Adds a local user; one without a password is invited to choose it")
+        .reads::<New>()
+        .or(&[201])
         .add(Method::GET, "/users/{name}", Access::Admin, one)
+        .says("A user, with how many sessions and tokens they have")
         .add(Method::PATCH, "/users/{name}", Access::Admin, change)
+        .says("Changes a user: names, groups, whether they may come in")
+        .reads::<Change>()
         .add(Method::DELETE, "/users/{name}", Access::Admin, remove)
+        .says("Deletes a user with their sessions and tokens")
+        .or(&[204])
         .add(Method::POST, "/users/{name}/password", Access::Admin, set_password)
+        .says("Sets a local user's password; their sessions end")
+        .reads::<Chosen>()
+        .or(&[204])
         .add(Method::POST, "/users/{name}/invitation", Access::Admin, invite)
+        .says("Invites a local user to choose another password")
+        .or(&[201])
         .add(Method::DELETE, "/users/{name}/sessions", Access::Admin, end_sessions)
+        .says("Ends all sessions of a user")
+        .or(&[204])
 }
 
 /// Which users.
@@ -140,8 +157,9 @@ async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response
     shown(&shared, &name, StatusCode::OK, Value::Null).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "NewUser")]
 struct New {
     name: String,
     #[serde(default)]
@@ -151,6 +169,7 @@ struct New {
     #[serde(default)]
     groups: BTreeSet<String>,
     /// Without one the user is invited to choose it.
+    #[schemars(with = "String")]
     password: Option<Password>,
 }
 
@@ -220,8 +239,9 @@ fn refused(error: &store::Error) -> Response {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "UserChange")]
 struct Change {
     display_name: Option<String>,
     email: Option<String>,
@@ -269,9 +289,11 @@ async fn remove(State(shared): State<Shared>, Extension(caller): Extension<Calle
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ChosenPassword")]
 struct Chosen {
+    #[schemars(with = "String")]
     password: Password,
 }
 

@@ -13,12 +13,14 @@ use axum::{Extension, Json};
 use crds::{Kind, Object, Verb};
 use reconcile::access::{What, roles};
 use reconcile::{Name, Target};
+use schemars::json_schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::caller::{By, Caller};
 use super::gate::{Access, Param, Routes, param};
+use super::objects::object_of;
 use super::refusal::{self, FieldError, field, say};
 use super::tag;
 use crate::change::{Answer, Author, CommitView, How, Refusal, Trial, Wanted};
@@ -49,7 +51,8 @@ const QUERY: [Param; 2] =
     [param("dryRun", "`true`: nothing is written, the answer says what would be."), param("message", "What the commit says of itself.")];
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    let routes = routes.add(Method::GET, "/commits/{id}", Access::Known, commit).takes(&[]);
+    let routes =
+        routes.add(Method::GET, "/commits/{id}", Access::Known, commit).says("What became of a commit that was made here").takes(&[]);
     KINDS.into_iter().fold(routes, |routes, (kind, all, one)| {
         // Who makes something is judged by what they make, and who mutes alerts by `silence` as well as by `edit`: not before it is known what.
         let access = if kind == Kind::Silence { Access::Known } else { Access::Object(Verb::Edit, kind) };
@@ -58,8 +61,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
         let patch = move |shared, caller, path, query, headers, body| write((kind, Way::Patch), shared, caller, path, query, headers, body);
         let delete =
             move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
-        let routes = routes.add(Method::POST, all, Access::Known, create).takes(&QUERY).add(Method::PUT, one, access, put).takes(&QUERY);
-        routes.add(Method::PATCH, one, access, patch).takes(&QUERY).add(Method::DELETE, one, access, delete).takes(&QUERY)
+        let name = kind.as_str();
+        let routes = routes.add(Method::POST, all, Access::Known, create).says(format!("Makes a {name}"));
+        let routes = routes.takes(&QUERY).sent(object_of(kind)).or(&[201, 202]);
+        let routes = routes.add(Method::PUT, one, access, put).says(format!("Makes a {name}, or says anew what it is"));
+        let routes = routes.takes(&QUERY).sent(object_of(kind)).or(&[201, 202]);
+        let routes = routes.add(Method::PATCH, one, access, patch).says(format!("Changes a {name} (RFC 7396)"));
+        let routes = routes.takes(&QUERY).sent(Arc::new(|_| json_schema!({"type": "object"}))).or(&[202]);
+        routes.add(Method::DELETE, one, access, delete).says(format!("Deletes a {name}")).takes(&QUERY).or(&[202, 204])
     })
 }
 

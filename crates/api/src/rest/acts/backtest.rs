@@ -12,6 +12,7 @@ use crds::{Kind, Object, Verb};
 use jiff::Timestamp;
 use reconcile::access::What;
 use reconcile::{Device, Name};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use store::FIVE_MINUTES_KEPT;
@@ -29,8 +30,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 const MAX_EXPR: usize = 4096;
 
 /// Which rule, over which time.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "BacktestQuestion")]
 pub(crate) struct Asked {
     /// `namespace/name`, or a name in `default`.
     rule: String,
