@@ -11,8 +11,8 @@ use anyhow::{Context as _, ensure};
 use e2e::control_plane::{ControlPlane, programs};
 use e2e::wait_until;
 
-use super::Figures;
-use crate::{cargo, run, target};
+use super::{Build, Figures};
+use crate::target;
 
 #[path = "../../../crates/manifests/tests/common/sshd.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "shared with the tests")]
@@ -66,7 +66,7 @@ fn prepare() -> anyhow::Result<bool> {
         eprintln!("note: not measured in a cluster: {why}");
         return Ok(false);
     }
-    run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "operator", "--bin", "evenkeel"]))?;
+    Build::Measure.of(&["--bin", "evenkeel"])?;
     Ok(true)
 }
 
@@ -79,7 +79,7 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     if !prepare()? {
         return Ok(());
     }
-    run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "cluster", "--example", "bench_apply"]))?;
+    Build::Measure.of(&["--example", "bench_apply"])?;
     let git = sshd::Server::start().context("an OpenSSH server")?;
     let bench = Bench { plane: ControlPlane::start()?, git, folder: tempfile::tempdir()? };
     let plane = &bench.plane;
@@ -134,7 +134,8 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     figures.insert("cluster_git_new_said".into(), milliseconds(begin));
     // By the server's own clock, as for the floor: from the Repository until the last Device, with what is fetched and planned between.
     let (asked, _) = plane.span(("patch", "evenkeel.dev/repositories"), "fleet", None)?;
-    let (_, done) = plane.span(DEVICES, "fleet", Some("evenkeel-repository"))?;
+    let (first, done) = plane.span(DEVICES, "fleet", Some("evenkeel-repository"))?;
+    figures.insert("cluster_git_first".into(), first.duration_since(asked).as_secs_f64() * 1000.0);
     figures.insert("cluster_git_new".into(), done.duration_since(asked).as_secs_f64() * 1000.0);
     figures.insert("cluster_git_new_cpu".into(), cpu(operator.0.id())? * 1000.0);
     bench.settle()?;

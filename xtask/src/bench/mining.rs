@@ -5,8 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-use super::Figures;
-use crate::{cargo, run, target};
+use super::{Build, Figures};
 
 /// Lines that Drain3 gets: with ten times as many it takes minutes, and no other figure.
 const LINES: &str = "50000";
@@ -14,10 +13,7 @@ const LINES: &str = "50000";
 pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let program = match std::env::var_os("EVENKEEL_BENCH_MINING") {
         Some(program) => program.into(),
-        None => {
-            run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "logs", "--example", "bench_mining"]))?;
-            target().join("measure/examples/bench_mining")
-        }
+        None => Build::Measure.of(&["--example", "bench_mining"])?.join("examples/bench_mining"),
     };
     let folder = tempfile::TempDir::new()?;
     let sample = folder.path().join("sample");

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::{Figures, find};
-use crate::{cargo, run, target};
+use super::{Build, Figures, find};
 
 #[path = "../../../crates/store/tests/store/postgres.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "shared with the tests")]
@@ -42,10 +41,7 @@ impl Drop for Running {
 pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let evenkeel = match std::env::var_os("EVENKEEL_BIN") {
         Some(program) => PathBuf::from(program),
-        None => {
-            run(cargo().args(["build", "--quiet", "--profile", "measure", "-p", "operator", "--bin", "evenkeel"]))?;
-            target().join("measure/evenkeel")
-        }
+        None => Build::Measure.of(&["--bin", "evenkeel"])?.join("evenkeel"),
     };
     let lines = std::env::var("EVENKEEL_BENCH_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(LINES);
     let Some(server) = postgres::Server::start(true) else {
