@@ -64,7 +64,7 @@ fn device(number: u32, check: Check, interval: i64) -> Arc<Device> {
         name: Name::parse(&format!("target-{number}")),
         device_type: crds::DeviceType::Server,
         address: format!("127.{a}.{b}.{c}"),
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         parents: Vec::new(),
         access: Access::None,
         probes: vec![probe],

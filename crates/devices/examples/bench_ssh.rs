@@ -73,7 +73,7 @@ fn device(number: u8, port: u16, secret: &str, host_key: &str, user: &str) -> De
         name: Name::parse(&format!("host-{number}")),
         device_type: crds::DeviceType::Server,
         address: format!("127.0.77.{number}"),
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         parents: Vec::new(),
         access: Access::Ssh(access),
         probes: Vec::new(),

@@ -35,7 +35,7 @@ fn device(source: MetricsSource) -> Device {
         name: Name::parse("box-01"),
         device_type: crds::DeviceType::Storage,
         address: "127.0.0.1".into(),
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         parents: Vec::new(),
         access: Access::None,
         probes: Vec::new(),

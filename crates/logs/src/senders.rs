@@ -5,6 +5,7 @@
 //! was broken into could write into the logs of any other.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,8 +36,9 @@ pub struct Known {
 #[derive(Clone, Debug, Default)]
 pub struct Devices {
     known: HashMap<Arc<str>, Known>,
-    addresses: HashMap<IpAddr, BTreeSet<Arc<str>>>,
-    names: HashMap<String, BTreeSet<Arc<str>>>,
+    // Nearly always of one: a set or a vector with room to grow would be most of what a fleet takes here.
+    addresses: HashMap<IpAddr, Box<[Arc<str>]>>,
+    names: HashMap<Box<str>, Box<[Arc<str>]>>,
 }
 
 /// What tells whose a line is.
@@ -67,10 +69,10 @@ impl Devices {
         self.remove(device);
         let device: Arc<str> = device.into();
         for address in &known.addresses {
-            self.addresses.entry(address.to_canonical()).or_default().insert(device.clone());
+            put_in(&mut self.addresses, address.to_canonical(), &device);
         }
         for name in names(&device, &known) {
-            self.names.entry(name).or_default().insert(device.clone());
+            put_in(&mut self.names, name, &device);
         }
         self.known.insert(device, known);
     }
@@ -130,7 +132,7 @@ impl Devices {
             return None;
         }
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        match self.names.get(&name) {
+        match self.names.get(name.as_str()) {
             Some(all) => only(all),
             None if name.parse::<IpAddr>().is_ok() => None,
             None => only(self.names.get(name.split_once('.')?.0)?),
@@ -138,18 +140,25 @@ impl Devices {
     }
 }
 
-fn names(device: &str, known: &Known) -> BTreeSet<String> {
+fn names(device: &str, known: &Known) -> BTreeSet<Box<str>> {
     let all = std::iter::once(device).chain(known.names.iter().map(String::as_str));
-    all.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect()
+    all.map(|name| name.trim_end_matches('.').to_ascii_lowercase().into()).collect()
 }
 
-fn only(all: &BTreeSet<Arc<str>>) -> Option<Arc<str>> {
+fn only(all: &[Arc<str>]) -> Option<Arc<str>> {
     all.first().filter(|_| all.len() == 1).cloned()
 }
 
-fn take_out<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<Arc<str>>>, key: &K, device: &str) {
+fn put_in<K: Hash + Eq>(index: &mut HashMap<K, Box<[Arc<str>]>>, key: K, device: &Arc<str>) {
+    let all = index.entry(key).or_default();
+    if !all.contains(device) {
+        *all = all.iter().chain([device]).cloned().collect();
+    }
+}
+
+fn take_out<K: Hash + Eq>(index: &mut HashMap<K, Box<[Arc<str>]>>, key: &K, device: &str) {
     if let Some(all) = index.get_mut(key) {
-        all.remove(device);
+        *all = all.iter().filter(|other| ***other != *device).cloned().collect();
         if all.is_empty() {
             index.remove(key);
         }

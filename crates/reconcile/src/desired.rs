@@ -168,8 +168,8 @@ pub struct Device {
     pub device_type: crds::DeviceType,
     /// IP address or DNS name.
     pub address: String,
-    /// Labels of the object and its class.
-    pub labels: BTreeMap<String, String>,
+    /// Labels of the object and its class; one value for all devices that have the same, as most of a site or a role do.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Devices that this one is reached through.
     pub parents: Vec<Name>,
     /// How we act on it.

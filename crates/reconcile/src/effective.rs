@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crds::{Kind, Object};
 use jiff::SignedDuration;
@@ -57,7 +58,7 @@ pub(crate) fn device(desired: &Desired, name: &Name, object: &crds::Device, find
         name: name.clone(),
         device_type: spec.device_type,
         address: spec.address.clone(),
-        labels,
+        labels: Arc::new(labels),
         parents: own_or_class(&spec.parents, class.map(|class| &class.parents)).iter().map(|parent| name.sibling(parent)).collect(),
         access: access(name, spec.access.as_ref(), class.and_then(|class| class.access.as_ref())),
         probes: probes.values().map(|spec| for_device(probe(spec), agent.as_ref())).collect(),

@@ -373,7 +373,7 @@ mod tests {
             name: Name::parse(name),
             device_type: crds::DeviceType::Server,
             address: String::new(),
-            labels: BTreeMap::new(),
+            labels: Default::default(),
             parents: Vec::new(),
             access: crate::desired::Access::None,
             probes: probes.iter().map(probe).collect(),

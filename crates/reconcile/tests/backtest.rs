@@ -17,7 +17,7 @@ fn device() -> Device {
         name: Name::parse("web-01"),
         device_type: crds::DeviceType::Server,
         address: "10.0.0.1".into(),
-        labels: BTreeMap::from([("role".into(), "web".into())]),
+        labels: BTreeMap::from([("role".into(), "web".into())]).into(),
         parents: Vec::new(),
         access: Access::None,
         probes: Vec::new(),

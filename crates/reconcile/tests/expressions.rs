@@ -448,7 +448,7 @@ proptest! {
         let series = [Series::of(Metric::MemoryRatio), Series::of(Metric::CpuRatio), Series::item(Metric::DiskRatio, "/"), Series::of(Metric::CpuCount)];
         let values = series.into_iter().zip(values).filter_map(|(series, value)| Some((series, f64::from(value?) / 4.0)));
         world.usage = Some(Usage { at: now(), values: values.collect() });
-        world.device.labels = role.map(|role| ("role".to_owned(), role.to_owned())).into_iter().collect();
+        world.device.labels = Arc::new(role.map(|role| ("role".to_owned(), role.to_owned())).into_iter().collect());
         world.seen.probes.get_mut("web").unwrap().state = if fails { ProbeState::Fail } else { ProbeState::Ok };
         // Constants alone are refused.
         if let Ok(compiled) = Compiled::new(&text) {
@@ -477,7 +477,7 @@ proptest! {
             let series = [Series::of(Metric::MemoryRatio), Series::of(Metric::CpuRatio), Series::item(Metric::DiskRatio, "/"), Series::of(Metric::CpuCount)];
             let values = series.into_iter().zip(values).filter_map(|(series, value)| Some((series, f64::from(value?) / 4.0)));
             world.usage = (age < 550).then(|| Usage { at: ago(age), values: values.collect() });
-            world.device.labels = role.map(|role| ("role".to_owned(), role.to_owned())).into_iter().collect();
+            world.device.labels = Arc::new(role.map(|role| ("role".to_owned(), role.to_owned())).into_iter().collect());
             world
         }).collect();
         let inputs: Vec<Inputs<'_>> = worlds.iter().map(World::inputs).collect();

@@ -192,7 +192,7 @@ fn row(desired: &Desired, name: &Name) -> Option<DeviceRow> {
         kind: format!("{:?}", device.device_type),
         address: device.address.clone(),
         digest: Digest::of(whole.as_bytes()).short().to_owned(),
-        labels: device.labels.clone(),
+        labels: (*device.labels).clone(),
     })
 }
 

@@ -222,12 +222,11 @@ impl Lines {
 
 /// A device's address is an IP address or a DNS name.
 fn known(name: &Name, address: &str) -> Known {
-    let mut known = Known { names: vec![name.name().to_owned()], ..Known::default() };
+    let name = name.name().to_owned();
     match address.parse() {
-        Ok(address) => known.addresses.push(address),
-        Err(_) => known.names.push(address.to_owned()),
+        Ok(address) => Known { names: vec![name], addresses: vec![address], ..Known::default() },
+        Err(_) => Known { names: vec![name, address.to_owned()], ..Known::default() },
     }
-    known
 }
 
 fn row(record: &Record<'_>) -> LogLine {

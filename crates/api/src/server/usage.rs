@@ -100,7 +100,7 @@ mod tests {
             name: Name::parse(name),
             device_type: crds::DeviceType::Server,
             address: "192.0.2.1".into(),
-            labels: [("site".to_owned(), site.to_owned())].into(),
+            labels: std::sync::Arc::new([("site".to_owned(), site.to_owned())].into()),
             parents: Vec::new(),
             access: reconcile::Access::None,
             probes: Vec::new(),

@@ -288,7 +288,7 @@ mod tests {
             name: Name::parse(name),
             device_type: crds::DeviceType::Server,
             address: "192.0.2.1".into(),
-            labels: BTreeMap::new(),
+            labels: Default::default(),
             parents: Vec::new(),
             access: Access::None,
             probes: vec![probe],

@@ -12,7 +12,7 @@ fn device(name: &str) -> Arc<Device> {
         name: Name::parse(name),
         device_type: crds::DeviceType::Server,
         address: "192.0.2.1".into(),
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         parents: Vec::new(),
         access: Access::None,
         probes: Vec::new(),

@@ -122,7 +122,7 @@ impl Machine {
             name: Name::parse(name),
             device_type: crds::DeviceType::Server,
             address: "127.0.0.1".into(),
-            labels: BTreeMap::new(),
+            labels: Default::default(),
             parents: Vec::new(),
             access: Access::Ssh(access),
             probes: Vec::new(),

@@ -21,7 +21,7 @@ pub fn device(probes: Vec<Probe>) -> Device {
         name: Name::parse("web-01"),
         device_type: crds::DeviceType::Server,
         address: "127.0.0.1".into(),
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         parents: Vec::new(),
         access: Access::None,
         probes,

@@ -60,7 +60,7 @@ fn relabelled<'a>(before: &'a Desired, after: &'a Desired, keys: &BTreeSet<Key>)
     }
     let devices = names.into_iter().map(|name| {
         let (old, new) = (before.written(&name), after.written(&name));
-        Relabelled { old: old.map(|device| &device.labels), new: new.map(|device| &device.labels), name }
+        Relabelled { old: old.map(|device| &*device.labels), new: new.map(|device| &*device.labels), name }
     });
     devices.filter(|device| device.old != device.new).collect()
 }

@@ -202,7 +202,7 @@ impl Rule {
 
     /// The same without what is known around the device.
     pub(super) fn plain_subject(&self, device: &Device) -> Subject {
-        let mut labels = device.labels.clone();
+        let mut labels = (*device.labels).clone();
         labels.extend(self.labels.clone());
         Subject {
             rule: self.name.clone(),
@@ -218,7 +218,7 @@ impl Rule {
 
     /// What an alert of this rule is about.
     pub(super) fn subject(&self, around: Around<'_>, device: &Device, value: Option<f64>) -> Subject {
-        let mut labels = device.labels.clone();
+        let mut labels = (*device.labels).clone();
         labels.extend(self.labels.clone());
         let last_change = last_change(around.observed, around.desired.selected_by.get(&device.name), &device.name);
         let logs = around.observed.logs.get(&device.name);

@@ -121,7 +121,7 @@ impl World {
             name: rule.name.sibling("test"),
             device_type: crds::DeviceType::Server,
             address: "192.0.2.1".into(),
-            labels: labels.clone(),
+            labels: labels.clone().into(),
             parents: Vec::new(),
             access: Access::None,
             probes: given.probes.keys().map(probe).collect(),

@@ -4,7 +4,7 @@
 //! objects ─► devices (classes merged) ─► circles, parents ─► Deployments (members) ─► claims, dependencies ─► selectors elsewhere
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crds::{Kind, Object};
@@ -32,8 +32,8 @@ impl Desired {
     /// What is desired after some objects changed (`None`: are gone), and what that changed. It is the same as building from all
     /// objects, but for AlertRules that can't be used any more, and costs what the changed ones and those that have to do with them cost.
     pub fn update(&self, changes: impl IntoIterator<Item = (Key, Option<Arc<Object>>)>, revision: Revision) -> (Self, Changed) {
-        let mut update =
-            Update { old: self, next: Self { revision, stalled: Default::default(), ..self.clone() }, findings: Findings::default() };
+        let next = Self { revision, stalled: Default::default(), ..self.clone() };
+        let mut update = Update { old: self, next, findings: Findings::default(), labels: HashSet::new() };
         let mut touched = BTreeSet::new();
         for (key, object) in changes {
             match object {
@@ -54,6 +54,8 @@ struct Update<'a> {
     old: &'a Desired,
     next: Desired,
     findings: Findings,
+    /// Those of the devices that were read.
+    labels: HashSet<Arc<BTreeMap<String, String>>>,
 }
 
 impl Update<'_> {
@@ -91,6 +93,7 @@ impl Update<'_> {
             unlink(&mut self.next.index.class_users, &name.sibling(class), name);
         }
         let before = self.next.index.read.get(name).cloned();
+        self.labels.extend(before.iter().map(|before| before.labels.clone()));
         for other in before.iter().flat_map(|before| named(before)) {
             unlink(&mut self.next.index.referrers, other, name);
         }
@@ -99,7 +102,11 @@ impl Update<'_> {
                 if let Some(class) = &object.spec.class {
                     link(&mut self.next.index.class_users, &name.sibling(class), name);
                 }
-                let device = effective::device(&self.next, name, object, &mut self.findings);
+                let mut device = effective::device(&self.next, name, object, &mut self.findings);
+                match self.labels.get(&device.labels) {
+                    Some(same) => device.labels = same.clone(),
+                    None => drop(self.labels.insert(device.labels.clone())),
+                }
                 for other in named(&device) {
                     link(&mut self.next.index.referrers, other, name);
                 }

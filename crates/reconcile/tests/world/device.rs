@@ -39,7 +39,7 @@ impl World {
             name: Name::parse("web-01"),
             device_type: crds::DeviceType::Server,
             address: "10.0.0.1".into(),
-            labels: BTreeMap::from([("role".into(), "web".into()), ("example.com/tier".into(), "1".into())]),
+            labels: BTreeMap::from([("role".into(), "web".into()), ("example.com/tier".into(), "1".into())]).into(),
             parents: Vec::new(),
             access: Access::None,
             probes: vec![probe("web"), probe("ping"), probe("dns")],

@@ -104,7 +104,7 @@ impl Place {
             metrics: device.metrics.clone(),
             logs: device.logs.clone(),
             device_type: device.device_type,
-            labels: device.labels.clone(),
+            labels: (*device.labels).clone(),
             vars: device.vars.clone(),
         }
     }
@@ -125,7 +125,7 @@ impl Place {
             name: Name::parse(&self.name),
             device_type: self.device_type,
             address: self.address.clone(),
-            labels: self.labels.clone(),
+            labels: self.labels.clone().into(),
             parents: Vec::new(),
             access: self.access.clone(),
             probes: self.probes.clone(),

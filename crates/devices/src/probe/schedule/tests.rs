@@ -16,7 +16,7 @@ fn device(name: &str, seconds: i64) -> Arc<Device> {
         name: Name::parse(name),
         device_type: crds::DeviceType::Server,
         address: "192.0.2.1".into(),
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         parents: Vec::new(),
         access: Access::None,
         probes: vec![probe],
@@ -176,7 +176,7 @@ fn what_is_as_before_goes_on_and_what_left_is_forgotten() {
     assert!(schedule.ended(started[0].id, Some(Run { code: ProbeCode::Passed, ..Run::default() }), Timestamp::UNIX_EPOCH).is_some());
     // Another probe beside it, and other labels: the one that was there keeps what it has counted.
     let mut more = (*web).clone();
-    more.labels.insert("role".into(), "web".into());
+    more.labels = std::sync::Arc::new([("role".to_owned(), "web".to_owned())].into());
     more.probes.push(Probe { name: "other".into(), ..web.probes[0].clone() });
     let more = Arc::new(more);
     schedule.set(&web.name, Some(&more), now);
