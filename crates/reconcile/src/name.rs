@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// What the name of a rollout begins with that is a Role's login.
+const LOGIN: &str = "role:";
+
 /// Namespace and name of an object of a known kind; cheap to clone, ordered as text.
 ///
 /// Shown without its namespace where that is `default`.
@@ -39,6 +42,17 @@ impl Name {
     /// The name without its namespace.
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// What the rollout of a Role's login is called: `:` is in no object's name, so that it is no Deployment's.
+    #[must_use]
+    pub fn login(&self) -> Self {
+        Self::new(self.namespace(), &format!("{LOGIN}{}", self.name()))
+    }
+
+    /// The Role whose login is rolled out under this name; `None`: it is a Deployment's.
+    pub fn role(&self) -> Option<Self> {
+        Some(Self::new(self.namespace(), self.name().strip_prefix(LOGIN)?))
     }
 
     /// Always `namespace/name`: the form that is stored.
@@ -101,6 +115,19 @@ impl Target {
             Kind::Deployment => Self::Deployment(name),
             Kind::Repository => Self::Repository(name),
             kind => Self::Object(kind, name),
+        }
+    }
+
+    /// The object behind a unit of rollout: a Deployment, or a Role with its login.
+    pub fn unit(name: &Name) -> Self {
+        name.role().map_or_else(|| Self::Deployment(name.clone()), |role| Self::Object(Kind::Role, role))
+    }
+
+    /// What the rollout of this object is called; the way back from [`Target::unit`].
+    pub fn rollout(&self) -> Name {
+        match self {
+            Self::Object(Kind::Role, name) => name.login(),
+            other => other.name().clone(),
         }
     }
 
