@@ -5,7 +5,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-use crate::desired::Device;
+use crate::desired::{Desired, Device, is_own_way};
 use crate::name::{Name, Target};
 use crate::observed::{DeviceSeen, ItemKey, Observed};
 use crate::outcome::Outcome;
@@ -181,8 +181,8 @@ pub enum Error<E: std::error::Error + 'static> {
 pub struct Admitted(Plan);
 
 /// Checks the plan's invariants against what it was made from.
-pub fn admit<E: std::error::Error + 'static>(plan: Plan, observed: &Observed) -> Result<Admitted, Error<E>> {
-    match check(&plan, observed) {
+pub fn admit<E: std::error::Error + 'static>(plan: Plan, desired: &Desired, observed: &Observed) -> Result<Admitted, Error<E>> {
+    match check(&plan, desired, observed) {
         Ok(()) => Ok(Admitted(plan)),
         Err(what) => Err(Error::Invariant { plan: plan.id.to_string(), what }),
     }
@@ -199,16 +199,16 @@ impl Admitted {
 /// Checks the plan's invariants and writes it down.
 pub async fn record<R: Record>(
     plan: Plan,
-    observed: &Observed,
+    (desired, observed): (&Desired, &Observed),
     actor: &Actor,
     now: Timestamp,
     store: &R,
 ) -> Result<Recorded, Error<R::Error>> {
-    admit(plan, observed)?.record(actor, now, store).await
+    admit(plan, desired, observed)?.record(actor, now, store).await
 }
 
 /// No step twice, one step per device, no device that already has a step in flight, and no removal of the engine's own way in.
-pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
+pub fn check(plan: &Plan, desired: &Desired, observed: &Observed) -> Result<(), String> {
     let mut ids = BTreeSet::new();
     let mut devices = BTreeSet::new();
     for step in &plan.steps {
@@ -233,6 +233,10 @@ pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
             if PROTECTED.iter().any(|prefix| file.path.starts_with(prefix)) {
                 return Err(format!("{} is the engine's own record on {device}", file.path));
             }
+        }
+        let access = desired.devices.get(device).map(|device| &device.access);
+        if let Some(account) = work.content.accounts.iter().find(|account| access.is_some_and(|access| is_own_way(access, &account.user))) {
+            return Err(format!("{} is the account by which the engine logs in on {device}", account.user));
         }
     }
     Ok(())

@@ -332,7 +332,7 @@ impl Teller {
         self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ").replace(" to null", "")));
         match command::plan(&self.world.desired, &self.world.observed, unit, &command, "bob", &waiting) {
             Ok(plan) => {
-                reconcile::record::check(&plan, &self.world.observed).unwrap();
+                reconcile::record::check(&plan, &self.world.desired, &self.world.observed).unwrap();
                 self.world.record(&plan);
                 let _ = plan.steps.iter().try_for_each(|step| writeln!(self.text, "    {step}"));
             }

@@ -56,7 +56,7 @@ async fn everything_at_once<S: Subject>(subject: &S) {
     let plan = plan(steps);
     let mut expected: BTreeMap<Name, Rollout> = BTreeMap::new();
     for step in &plan.steps {
-        let rollout = expected.entry(step.unit.name().clone()).or_default();
+        let rollout = expected.entry(step.unit.rollout()).or_default();
         match &step.action {
             Action::Rollout(change) => rollout.apply(change, at(0)),
             _ => rollout.begin(step, at(0)),
@@ -254,7 +254,7 @@ fn content() -> Arc<Content> {
     let package =
         Package::Apt(Apt { name: "nginx".into(), version: "1.24".into(), hold: false, allow_downgrade: false, replace_conffiles: false });
     let packages = vec![package];
-    Arc::new(Content { packages, files: Vec::new(), services: Vec::new(), before: Vec::new(), after: Vec::new(), reboot: Reboot::Never })
+    Arc::new(Content { packages, ..Content::nothing() })
 }
 
 fn step(unit: &str, target: Target, action: Action, version: u64) -> Step {

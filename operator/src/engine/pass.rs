@@ -85,7 +85,10 @@ impl Engine {
         if self.store_away {
             return Err(api::view::STORE_AWAY.into());
         }
-        let admitted = reconcile::record::admit(plan, &self.read().observed);
+        let admitted = {
+            let view = self.read();
+            reconcile::record::admit(plan, &view.desired, &view.observed)
+        };
         let recorded = match admitted {
             Ok(admitted) => admitted.record(actor, now, &*self.store).await,
             Err(error) => Err(error),

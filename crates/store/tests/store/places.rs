@@ -120,7 +120,7 @@ pub fn content(version: &str) -> Arc<Content> {
     let nginx = Apt { name: "nginx".into(), version: version.into(), hold: false, allow_downgrade: false, replace_conffiles: false };
     let packages = vec![Package::Apt(nginx)];
     let (files, services) = (Vec::new(), Vec::new());
-    Arc::new(Content { packages, files, services, before: Vec::new(), after: Vec::new(), reboot: Reboot::Never })
+    Arc::new(Content { packages, files, services, ..Content::nothing() })
 }
 
 pub fn start(number: u32, content: &Arc<Content>) -> RolloutChange {
