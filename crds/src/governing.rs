@@ -146,12 +146,21 @@ pub struct LoginSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<Selector>,
     /// Public keys that may log in, and no others: each as its `.pub` file has it, without options.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 2048), regex(pattern = r"^[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( [ -~]*)?$")))]
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 2048), regex(pattern = r"^[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( [ -~]*)?$"))
+    )]
     pub authorized_keys: Vec<String>,
     /// Commands that may be run as root without a password, such as `/usr/bin/systemctl restart nginx`: each with exactly these arguments, or
     /// with any if it has none. `ALL` stands for all commands. There are no wildcards and no quotes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512), regex(pattern = r"^(ALL|/[A-Za-z0-9_./+@%,:=~-]*[A-Za-z0-9_.+@%,:=~-]( [A-Za-z0-9_./+@%,:=~-]+)*)$")))]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 512),
+            regex(pattern = r"^(ALL|/[A-Za-z0-9_./+@%,:=~-]*[A-Za-z0-9_.+@%,:=~-]( [A-Za-z0-9_./+@%,:=~-]+)*)$")
+        )
+    )]
     pub sudo: Vec<String>,
 }
 

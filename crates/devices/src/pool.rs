@@ -68,7 +68,12 @@ impl Pool {
     }
 
     /// A connection that is new, and nobody else's; with the jump host's, which has to be kept as long.
-    pub(crate) async fn open(&self, device: &Device, desired: &Desired, secrets: &Secrets) -> Result<(Connection, Option<Arc<Connection>>), Error> {
+    pub(crate) async fn open(
+        &self,
+        device: &Device,
+        desired: &Desired,
+        secrets: &Secrets,
+    ) -> Result<(Connection, Option<Arc<Connection>>), Error> {
         let way = self.way(device, desired, secrets).await?;
         Ok((self.dial(device, way.as_ref(), secrets).await?, way))
     }

@@ -28,8 +28,8 @@ pub use build::share;
 pub(crate) use build::windows;
 pub(crate) use check::Findings;
 pub use check::PATTERN;
-pub use login::is_own_way;
 pub(crate) use login::DEADLINE as LOGIN_DEADLINE;
+pub use login::is_own_way;
 pub use probe::{Check, DnsCheck, HttpCheck, Probe, TlsCheck, Trust, Way};
 
 /// A sorted map that shares what it has in common with the one that it was made from, so that another commit costs what it

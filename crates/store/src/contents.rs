@@ -11,9 +11,7 @@ use crate::Error;
 use crate::rows::{by_keys, insert, json, query, text, to_json};
 
 /// What stands in a document where its content was taken out.
-static NOTHING: LazyLock<Arc<Content>> = LazyLock::new(|| {
-    Arc::new(Content::nothing())
-});
+static NOTHING: LazyLock<Arc<Content>> = LazyLock::new(|| Arc::new(Content::nothing()));
 
 /// Contents that one transaction writes.
 #[derive(Default)]

@@ -252,6 +252,10 @@ async fn one(
     asked: Asked,
 ) -> Answer {
     let name = Name::new(&namespace, &name);
+    if name.role().is_some() {
+        // The login of a Role is seen by whoever may view that.
+        return Err(Problem::missing(format!("deployment/{name} has never been rolled out")));
+    }
     let course = read(&shared, |view| {
         let rollout = view.observed.rollouts.get(&name)?.clone();
         let deferred = view.deferred.get(&name).map(Vec::as_slice).unwrap_or_default();

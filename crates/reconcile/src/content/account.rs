@@ -42,7 +42,11 @@ impl Account {
         };
         let commands: Vec<String> = self.sudo.iter().map(escaped).collect();
         let text = || {
-            format!("# Kept by Evenkeel: what is changed here is changed back.\n{} ALL=(root) NOPASSWD: {}\n", self.user, commands.join(", "))
+            format!(
+                "# Kept by Evenkeel: what is changed here is changed back.\n{} ALL=(root) NOPASSWD: {}\n",
+                self.user,
+                commands.join(", ")
+            )
         };
         (!commands.is_empty()).then(text)
     }

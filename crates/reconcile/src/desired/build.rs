@@ -79,9 +79,8 @@ pub(super) fn matching(
     before: Option<(&[Name], &BTreeSet<Name>)>,
     wanted: impl Fn(&Device) -> bool,
 ) -> Vec<Name> {
-    let matches = |device: &Name| {
-        device.namespace() == name.namespace() && desired.devices.get(device).is_some_and(|device| wanted(device))
-    };
+    let matches =
+        |device: &Name| device.namespace() == name.namespace() && desired.devices.get(device).is_some_and(|device| wanted(device));
     let Some((before, changed)) = before else {
         return desired.devices.keys().filter(|device| matches(device)).cloned().collect();
     };

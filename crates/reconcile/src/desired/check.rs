@@ -213,8 +213,8 @@ pub(super) fn selectors(object: &Object) -> Vec<(String, &crds::Selector, &'stat
         }
         Object::Role(role) => {
             let grants = role.spec.allow.iter().enumerate();
-            let grants =
-                grants.filter_map(|(at, grant)| Some((format!("spec.allow[{at}].devices"), grant.devices.as_ref()?, "the grant allows nothing")));
+            let grants = grants
+                .filter_map(|(at, grant)| Some((format!("spec.allow[{at}].devices"), grant.devices.as_ref()?, "the grant allows nothing")));
             let login = role.spec.login.as_ref().and_then(|login| login.devices.as_ref());
             grants.chain(login.map(|devices| ("spec.login.devices".into(), devices, "the login is nowhere"))).collect()
         }

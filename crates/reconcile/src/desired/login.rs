@@ -203,8 +203,23 @@ mod tests {
             assert_eq!(command(good), Ok(()), "{good}");
         }
         for bad in [
-            "systemctl", "/", "/usr/bin/", "/usr/../bin/sh", "/bin/a *", "/bin/a \\*", "/bin/a \"x\"", "/bin/a!", "/bin/a\nALL", "/bin/a  b",
-            "/bin/a ", "!/bin/sh", "ALL, !/bin/sh", "/bin/a #x", "/bin/a ^x$", "", "/bin/é",
+            "systemctl",
+            "/",
+            "/usr/bin/",
+            "/usr/../bin/sh",
+            "/bin/a *",
+            "/bin/a \\*",
+            "/bin/a \"x\"",
+            "/bin/a!",
+            "/bin/a\nALL",
+            "/bin/a  b",
+            "/bin/a ",
+            "!/bin/sh",
+            "ALL, !/bin/sh",
+            "/bin/a #x",
+            "/bin/a ^x$",
+            "",
+            "/bin/é",
         ] {
             assert!(command(bad).is_err(), "{bad}");
         }

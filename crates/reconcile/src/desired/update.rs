@@ -186,7 +186,7 @@ impl Update<'_> {
         let known = before.as_deref().filter(|_| same).map(|before| (before, devices));
         let built = match object.as_deref() {
             Some(Object::Deployment(object)) => build::deployment(&self.next, name, &object.spec, known, &mut self.findings),
-            Some(Object::Role(object)) => login::of(&object.spec).and_then(|_| login::build(&self.next, name, &object.spec, known, &mut self.findings)),
+            Some(Object::Role(object)) => login::build(&self.next, name, &object.spec, known, &mut self.findings),
             _ => None,
         };
         let part = if name.role().is_some() { Part::Login } else { Part::Own };
