@@ -123,7 +123,7 @@ bring_back() {
     if [ -f "$s/keys" ]; then write_keys "$s/keys"; else drop_keys; fi || ok=1
     rm -rf "${K:?}/$2"
     if [ -d "$s/record" ]; then cp -a "$s/record" "$K/$2" || ok=1; fi
-    if [ -s "$s/expires" ]; then
+    if [ -n "$(cat "$s/expires")" ]; then
       if is_ours "$2"; then lock "$2"; else patiently usermod -e "$(cat "$s/expires")" "$2"; fi || ok=1
     elif is_expired "$2"; then unlock "$2" || ok=1; fi
   elif who "$2"; then
@@ -134,8 +134,8 @@ bring_back() {
   return "$ok"
 }
 all_back() {
-  ok=; for s in "$1"/account.*; do [ ! -d "$s" ] || bring_back "$1" "${s##*/account.}" || ok=1; done
-  if [ -z "$ok" ]; then echo "evenkeel: what was there before is back"; else echo "evenkeel: not all of what was there before could be brought back"; fi
+  lost=; for s in "$1"/account.*; do [ ! -d "$s" ] || bring_back "$1" "${s##*/account.}" || lost=1; done
+  if [ -z "$lost" ]; then echo "evenkeel: what was there before is back"; else echo "evenkeel: not all of what was there before could be brought back"; fi
 }
 # Whoever makes `confirmed` first has decided: somebody who has logged in, or we that it takes too long.
 confirm() {
@@ -150,7 +150,7 @@ confirm() {
 end_sessions() {
   [ -z "$R" ] && [ -f "$D/locked" ] || return 0
   while read -r user; do
-    who "$user" && is_expired "$user" || continue
+    who "$user" && is_expired "$user" && [ "$a_uid" -ge 1000 ] || continue
     if command -v loginctl >/dev/null; then loginctl disable-linger "$user"; loginctl terminate-user "$user"; fi >/dev/null 2>&1
     for round in 1 2 3 4 5; do
       left=; for p in /proc/[0-9]*; do [ "$(stat -c %u "$p" 2>/dev/null)" != "$a_uid" ] || { kill -9 "${p#/proc/}" 2>/dev/null; left=1; }; done
