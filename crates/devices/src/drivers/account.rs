@@ -50,7 +50,7 @@ patiently() {
 }
 write_keys() {
   as_them 'umask 077; d="$1/.ssh"
-    [ -d "$d" ] || { rm -rf "$d"; mkdir "$d" || exit 1; }
+    [ ! -L "$d" ] && [ -d "$d" ] || { rm -rf "$d"; mkdir "$d" || exit 1; }
     chmod 700 "$d"; t="$d/.evenkeel-keys"; rm -rf "$t"
     cat > "$t" && chmod 600 "$t" || exit 1
     [ ! -d "$d/authorized_keys" ] || rm -rf "$d/authorized_keys"
