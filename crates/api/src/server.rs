@@ -252,7 +252,7 @@ async fn status(State(shared): State<Shared>) -> Response {
 async fn plan(State(shared): State<Shared>) -> Response {
     let value = read(&shared, |view| {
         let in_flight: Vec<Value> = view.observed.rollouts.iter().flat_map(|(unit, rollout)| {
-            rollout.in_flight().map(move |(device, placement)| json!({"deployment": unit, "device": device, "step": placement.step, "phase": placement.phase, "since": placement.since}))
+            rollout.in_flight().map(move |(device, placement)| json!({"deployment": report::by(unit), "device": device, "step": placement.step, "phase": placement.phase, "since": placement.since}))
         }).take(PAGE).collect();
         let deferred: Vec<_> = view.deferred.values().flatten().take(PAGE).collect();
         json!({"revision": view.desired.revision, "inFlight": in_flight, "deferred": deferred})

@@ -115,8 +115,8 @@ fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name
     }
 }
 
-/// Who wants something of a device: a Deployment by its name, a Role as `role/NAME`.
-fn by(unit: &Name) -> String {
+/// Who wants something of a device: a Deployment by its name, a Role with its login as `role/NAME`.
+pub fn by(unit: &Name) -> String {
     if unit.role().is_some() { Target::unit(unit).to_string() } else { unit.to_string() }
 }
 

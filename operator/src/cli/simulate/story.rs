@@ -273,7 +273,7 @@ fn unit(target: &str) -> &str {
 }
 
 fn shown(name: &reconcile::Name) -> String {
-    unit(&reconcile::Target::unit(name).to_string()).to_owned()
+    report::by(name)
 }
 
 /// The last lines of what a device said, in one.
