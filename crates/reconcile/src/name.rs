@@ -167,3 +167,21 @@ impl<'de> Deserialize<'de> for Target {
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("not a target such as device/web-01: {text}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A login has a rollout of its own, whatever Deployment is called as its Role is, and is always spoken of as its Role.
+    #[test]
+    fn a_login_is_rolled_out_under_a_name_of_its_own() {
+        let role = Name::parse("fleet/web-team");
+        let unit = role.login();
+        assert_eq!((unit.full(), unit.role()), ("fleet/role:web-team", Some(role.clone())));
+        assert_eq!(role.role(), None);
+        let target = Target::unit(&unit);
+        assert_eq!((target.to_string().as_str(), target.rollout()), ("role/fleet/web-team", unit));
+        assert_eq!(Target::parse(&target.to_string()), Some(target));
+        assert_eq!((Target::unit(&role), Target::unit(&role).rollout()), (Target::Deployment(role.clone()), role));
+    }
+}

@@ -251,6 +251,33 @@ mod tests {
 
     use super::*;
 
+    /// Whatever planned it: the account by which the engine logs in is no content of a step.
+    #[test]
+    fn the_engines_own_account_is_in_no_plan() {
+        let account = |user: &str| json!({"user": user, "authorizedKeys": ["ssh-ed25519 AAAA"], "sudo": []});
+        let check = |user: &str| {
+            let content = json!({"packages": [], "files": [], "accounts": [account(user)], "services": [], "before": [], "after": [], "reboot": "Never"});
+            let work = json!({"deployment": "default/role:team", "revision": 1, "digest": "d", "content": content, "batch": 1, "attempt": 1,
+                "revert": false, "healthyBefore": true, "from": null, "deadlineSeconds": 300});
+            let step = json!({"id": "s", "unit": "role/team", "target": "device/web", "action": {"apply": work}, "expectsVersion": 1,
+                "expects": null, "changes": [], "reason": ""});
+            let plan = Plan {
+                id: crate::plan::PlanId::default(),
+                revision: Revision::default(),
+                steps: vec![serde_json::from_value(step).unwrap()],
+                deferred: Vec::new(),
+                look_again: None,
+            };
+            let spec =
+                json!({"type": "Server", "address": "10.0.0.1", "access": {"ssh": {"user": "ops", "hostKeys": ["ssh-ed25519 AAAA"]}}});
+            let device = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Device", "metadata": {"name": "web"}, "spec": spec});
+            let device = std::sync::Arc::new(crds::Object::from_value(crds::Kind::Device, device).unwrap());
+            super::check(&plan, &Desired::build([device], Revision::default()).0, &Observed::default())
+        };
+        assert_eq!(check("ops"), Err("ops is the account by which the engine logs in on web".into()));
+        assert_eq!(check("alice"), Ok(()));
+    }
+
     /// Who is behind what is done next, by what the rollout remembers.
     #[test]
     fn everybody_is_named_for_what_they_asked_for() {

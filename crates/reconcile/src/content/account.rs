@@ -86,6 +86,14 @@ impl Account {
 mod tests {
     use super::*;
 
+    /// Revisions that are stored from before there were accounts keep their digest.
+    #[test]
+    fn a_content_without_accounts_is_written_as_ever() {
+        let text = r#"{"packages":[],"files":[],"services":[],"before":[],"after":[],"reboot":"Never"}"#;
+        assert_eq!(serde_json::to_string(&crate::Content::nothing()).unwrap(), text);
+        assert_eq!(serde_json::from_str::<crate::Content>(text).unwrap(), crate::Content::nothing());
+    }
+
     /// What stands for itself in a Role stands for itself to sudo.
     #[test]
     fn a_rule_says_to_sudo_what_it_says_here() {
