@@ -11,7 +11,7 @@ use super::shared::{Group, Shared};
 use super::survey::count;
 use super::unit::Unit;
 use crate::content::Content;
-use crate::desired::{Access, Device};
+use crate::desired::{Access, Device, is_own_way};
 use crate::name::Target;
 use crate::observed::{Contact, DeviceSeen, Health, ItemKey};
 use crate::plan::{Action, Step, StepId, WaitingOn, Work};
@@ -189,7 +189,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let mut content = (*self.unit.content_for(self.record, &self.device.name).0).clone();
         content.packages.retain(|package| !kept.contains(&package.key()));
         content.files.retain(|file| !kept.contains(&ItemKey::file(&file.path)));
-        content.accounts.retain(|account| !kept.contains(&account.key()));
+        content.accounts.retain(|account| !kept.contains(&account.key()) && !is_own_way(&self.device.access, &account.user));
         content.services.retain(|service| !kept.contains(&ItemKey::unit(&service.unit)));
         (!content.packages.is_empty() || !content.files.is_empty() || !content.accounts.is_empty()).then_some(content)
     }
@@ -245,6 +245,10 @@ impl<'u, 'a> Wanted<'u, 'a> {
         }
         if self.device.access == Access::None {
             return Some(WaitingOn::Suspended { by: format!("device/{} has no access", self.device.name) });
+        }
+        let accounts = &self.record.content.accounts;
+        if let Some(account) = accounts.iter().find(|account| is_own_way(&self.device.access, &account.user)) {
+            return Some(WaitingOn::Suspended { by: format!("{} is the account by which the engine logs in there", account.user) });
         }
         match self.seen.map(|seen| &seen.contact) {
             Some(Contact::Known) => {}

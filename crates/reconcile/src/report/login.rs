@@ -7,6 +7,7 @@ use crate::desired::Desired;
 use crate::name::Name;
 use crate::observed::Observed;
 use crate::plan::Deferred;
+use crate::rollout::Phase;
 
 /// How far a login is.
 struct Course {
@@ -64,15 +65,20 @@ fn login(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &N
     if !wanted.own_way.is_empty() {
         message.push_str(&format!(", left out on {} where the engine logs in by it", count(wanted.own_way.len())));
     }
-    let newest = status.history.last().filter(|_| status.phase == "Failed").map(|revision| revision.reason.clone());
-    let why = newest.filter(|reason| !reason.is_empty()).unwrap_or(status.waiting_on);
-    let is_for_nobody = wanted.members.is_empty();
-    Some(Course {
-        is_there: status.phase == "Complete" || is_for_nobody,
-        message,
-        why: if is_for_nobody { String::new() } else { why },
-        phase: status.phase,
-    })
+    if wanted.members.is_empty() {
+        return Some(Course { phase: status.phase, message, why: String::new(), is_there: true });
+    }
+    let stopped = status.history.last().filter(|_| status.phase == "Failed").map(|revision| revision.reason.clone());
+    // What failed on a device alone is tried again there, and is to be known all the same.
+    let placements = observed.rollouts.get(&unit).map(|rollout| &rollout.placements);
+    let failed = placements.into_iter().flatten().find(|(device, placement)| {
+        placement.phase != Phase::Applied && !placement.failure.is_empty() && wanted.members.binary_search(device).is_ok()
+    });
+    let alone = failed.map(|(device, placement)| format!("{device}: {}", placement.failure));
+    let is_whole = status.phase == "Complete" && alone.is_none();
+    let phase = if status.phase == "Complete" && !is_whole { "Failed".to_owned() } else { status.phase };
+    let why = stopped.filter(|reason| !reason.is_empty()).or(alone).unwrap_or(status.waiting_on);
+    Some(Course { is_there: is_whole, message, why, phase })
 }
 
 fn count(devices: usize) -> String {
