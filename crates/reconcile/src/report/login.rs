@@ -31,7 +31,7 @@ pub fn role(desired: &Desired, observed: &Observed, deferred: &[Deferred], name:
         ready.status = "False".into();
         ready.reason = format!("Login{}", course.phase);
         let since = Some(ready.last_transition_time.0);
-        let more = self::course(&course.phase).map(|kind| condition(kind, true, (&ready.reason, since), &ready.message));
+        let more = self::course(&course.phase).map(|kind| condition(kind, true, (ready.reason.as_str(), since), &ready.message));
         status.conditions.extend(more);
     }
     status
