@@ -71,7 +71,7 @@ pub(super) fn build(
     let own_way =
         matching(desired, name, known(|before| &before.own_way), |device| wants(device) && is_own_way(&device.access, &login.user));
     if let Some(first) = own_way.first() {
-        let more = if own_way.len() > 1 { format!(", and on {} more", own_way.len() - 1) } else { String::new() };
+        let more = if own_way.len() > 1 { format!(" and {} more", own_way.len() - 1) } else { String::new() };
         let message = format!("on device/{first}{more} this is the account by which the engine logs in: it is left as it is there");
         findings.warn(&target, "engine-account", "spec.login.user", message, "take another name, or leave these devices out");
     }

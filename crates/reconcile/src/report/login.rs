@@ -31,7 +31,8 @@ pub fn role(desired: &Desired, observed: &Observed, deferred: &[Deferred], name:
         ready.status = "False".into();
         ready.reason = format!("Login{}", course.phase);
         let since = Some(ready.last_transition_time.0);
-        let more = self::course(&course.phase).map(|kind| condition(kind, true, (ready.reason.as_str(), since), &ready.message));
+        let kind = if course.phase == "Stalled" { Some("Stalled") } else { self::course(&course.phase) };
+        let more = kind.map(|kind| condition(kind, true, (ready.reason.as_str(), since), &ready.message));
         status.conditions.extend(more);
     }
     status
