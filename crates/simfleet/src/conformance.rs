@@ -15,13 +15,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use reconcile::content::Reboot;
 use reconcile::deletion::Deletion;
 use reconcile::record::{Actor, Record, RecordedStep, record as write_down, resume};
 use reconcile::rollout::WayBackSeen;
 use reconcile::{
-    Action, Apt, Content, Name, Observed, Outcome, Package, Phase, Plan, PlanId, Revision, Rollout, RolloutChange, Step, StepId, Target,
-    Work,
+    Action, Apt, Content, Desired, Name, Observed, Outcome, Package, Phase, Plan, PlanId, Revision, Rollout, RolloutChange, Step, StepId,
+    Target, Work,
 };
 
 /// A kind of store that is put to the test.
@@ -161,7 +160,9 @@ async fn superseded<S: Subject>(subject: &S) {
 async fn never_recorded<S: Subject>(subject: &S) {
     let (one, other) = (subject.fresh().await, subject.fresh().await);
     let plan = plan(vec![start("web", 0), prepare("web", "web-1", 0)]);
-    let recorded = write_down(plan, &Observed::default(), &actor(), at(0), &one).await.expect("a plan from the right version is taken");
+    let recorded = write_down(plan, (&Desired::default(), &Observed::default()), &actor(), at(0), &one)
+        .await
+        .expect("a plan from the right version is taken");
     let step = recorded.device_steps().next().expect("it has a device step");
     assert!(other.finish(&step, &proven(1)).await.is_err(), "an outcome of a step that was never recorded is an error");
     assert_eq!(subject.rollouts(&other).await, BTreeMap::new(), "and leaves nothing behind");

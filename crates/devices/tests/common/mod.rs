@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use devices::{Devices, Secrets};
 use jiff::Timestamp;
-use reconcile::content::{AfterChange, Reboot};
+use reconcile::content::AfterChange;
 use reconcile::outcome::Outcome;
 use reconcile::record::{Actor, resume};
 use reconcile::{

@@ -9,9 +9,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use reconcile::content::Change;
 use reconcile::record::Actor;
-use reconcile::{
-    Action, Apt, Content, Digest, ItemKey, Name, Package, Plan, PlanId, Reboot, Revision, RolloutChange, Step, StepId, Target, Work,
-};
+use reconcile::{Action, Apt, Content, Digest, ItemKey, Name, Package, Plan, PlanId, Revision, RolloutChange, Step, StepId, Target, Work};
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions as _, Executor as _};
 use store::audit::Entry;
