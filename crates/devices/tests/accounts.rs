@@ -198,8 +198,7 @@ async fn rules_that_break_sudo_are_taken_back() {
     let Some(mut world) = World::start() else { return };
     let first = login("alice", &["ssh-ed25519 AAAA"], &["/bin/a"]);
     world.must(Action::Apply(work(1, first.clone()))).await;
-    let broken =
-        "[ \"$1\" = -c ] && grep -q /bin/b \"$EVENKEEL_ROOT/etc/sudoers.d/evenkeel-alice\" && { echo 'parse error near b'; exit 1; }";
+    let broken = "[ \"${2##*/}\" = sudoers ] && grep -q /bin/b \"$EVENKEEL_ROOT/etc/sudoers.d/evenkeel-alice\" && { echo 'parse error near b'; exit 1; }";
     world.machine.program("visudo", &format!("{broken}\n{}", PROGRAMS[4].1));
     let outcome = world.act(Action::Apply(work(2, login("alice", &["ssh-ed25519 BBBB"], &["/bin/b"])))).await;
     assert_eq!(

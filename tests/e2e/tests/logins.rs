@@ -78,7 +78,9 @@ impl World {
             "BatchMode=yes",
             "IdentitiesOnly=yes",
         ];
-        options.iter().for_each(|option| drop(ssh.args(["-o", option])));
+        for option in options {
+            ssh.args(["-o", option]);
+        }
         ssh.arg("-i").arg(self.key(key)).arg(format!("{user}@{}", self.machines[machine].address)).arg(command).stdin(Stdio::null());
         ssh
     }
@@ -203,7 +205,9 @@ fn somebody_comes_and_leaves() {
         true => world.engine.text(&["explain", "role/web-team"]).map_or(Ok(()), Err),
     });
     for machine in &world.machines {
-        let left = machine.exec("getent shadow alice | cut -d: -f2,8; ls /etc/sudoers.d; ls -A /home/alice/.ssh; visudo -c").unwrap();
+        let left = machine
+            .exec("getent shadow alice | cut -d: -f2,8; ls /etc/sudoers.d; ls -A /home/alice/.ssh; visudo -cf /etc/sudoers")
+            .unwrap();
         assert!(left.starts_with("!*:1\n") && !left.contains("evenkeel") && !left.contains("authorized_keys"), "{left}");
         assert_eq!(machine.exec("stat -c %U /home/alice").unwrap().trim(), "alice");
     }
@@ -242,7 +246,7 @@ fn a_change_that_locks_the_engine_out_undoes_itself() {
         world.engine.text(&["rollout", "resume", "role/web-team"]).unwrap();
         world.explained(&["role/web-team is Complete"]);
         world.until("her being in", || world.alice(0, key, "sudo -n /usr/bin/id -u").map(drop));
-        world.machines[0].exec("visudo -c").unwrap();
+        world.machines[0].exec("visudo -cf /etc/sudoers").unwrap();
         world.machines[0].exec("rm -rf /var/lib/evenkeel/steps/*/confirm").unwrap();
     }
 }

@@ -81,7 +81,7 @@ put_rules() {
   cp -T --remove-destination "$1" "$t" && chown root:root "$t" && chmod 0440 "$t" || die "$t cannot be written"
   sync "$t" 2>/dev/null
   mv -fT "$t" "$2" || die "$2 cannot be put in place"
-  visudo -c > "$D/visudo" 2>&1 || { cat "$D/visudo"; die "sudo can't be used with the rules in place"; }
+  visudo -cf "$R/etc/sudoers" > "$D/visudo" 2>&1 || { cat "$D/visudo"; die "sudo can't be used with the rules in place"; }
   grep -qF "$2" "$D/visudo" || die "sudo does not read $2: /etc/sudoers has no @includedir /etc/sudoers.d"
 }
 # Account $1 of unit $2, as $D/keys.$1 and $D/rules.$1 have it.
@@ -228,7 +228,8 @@ done
         script.push_str(
             r#"command -v visudo >/dev/null || die "sudo is not installed, so nobody can be allowed anything by it"
 [ -d "$R/etc/sudoers.d" ] || die "/etc/sudoers.d is not there"
-visudo -c > "$D/visudo" 2>&1 || { cat "$D/visudo"; die "sudo's own rules are broken: nothing is put beside them"; }
+# Named by -f, since a mode that sudo itself puts up with breaks nothing: see visudo(8).
+visudo -cf "$R/etc/sudoers" > "$D/visudo" 2>&1 || { cat "$D/visudo"; die "sudo's own rules are broken: nothing is put beside them"; }
 "#,
         );
     }
