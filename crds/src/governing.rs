@@ -33,14 +33,14 @@ pub struct RoleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub allow: Vec<Grant>,
-    /// An account on the devices.
+    /// An account on devices, with its keys and what it may run as root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginSpec>,
     /// Run by `evenkeel check`, against all Roles of the namespace together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub tests: Vec<RoleTest>,
-    /// Grant nothing; what it gave by kubectl is taken back.
+    /// Grant nothing; what it gave by kubectl is taken back, and its login is taken off the devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -131,19 +131,36 @@ impl Verb {
     }
 }
 
-/// An account on the devices.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// An account on devices. It is made where it is not there, its keys and sudo rules are kept as they stand here, and where the Role goes, is
+/// suspended or selects a device no more, they are taken off: an account that was made for it is locked, and one that was there before gets
+/// back what it had.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(self.user in ['root', 'nobody'])").message("`root` and `nobody` are accounts of the system"))]
 pub struct LoginSpec {
-    /// The account's name.
+    /// The account's name. Accounts of the system are refused: `root`, and those with a uid below 1000 that were not made for a Role.
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z_][-a-z0-9_]*$"))]
     pub user: String,
-    /// Public keys that may log in.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 2048)))]
+    /// On which devices; on those of the entries of `allow` that name devices, if none is given. Left out are devices that nobody can act on,
+    /// and those where the engine itself logs in as this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Selector>,
+    /// Public keys that may log in, and no others: each as its `.pub` file has it, without options.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 2048), regex(pattern = r"^[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( [ -~]*)?$"))
+    )]
     pub authorized_keys: Vec<String>,
-    /// Commands that may be run as root.
+    /// Commands that may be run as root without a password, such as `/usr/bin/systemctl restart nginx`: each with exactly these arguments, or
+    /// with any if it has none. `ALL` stands for all commands. There are no wildcards and no quotes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 512),
+            regex(pattern = r"^(ALL|/[A-Za-z0-9_./+@%,:=~-]*[A-Za-z0-9_.+@%,:=~-]( [A-Za-z0-9_./+@%,:=~-]+)*)$")
+        )
+    )]
     pub sudo: Vec<String>,
 }
 

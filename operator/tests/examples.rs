@@ -23,7 +23,7 @@ fn the_examples_show_every_kind_and_are_planned() {
     }
     let plan = reconcile::plan(&desired, &reconcile::Observed::default(), jiff::Timestamp::UNIX_EPOCH);
     let started: Vec<String> = plan.steps.iter().map(|step| format!("{} {}", step.action.word(), step.unit)).collect();
-    assert_eq!(started, ["start deployment/base", "start deployment/nginx", "start deployment/postgresql"]);
+    assert_eq!(started, ["start deployment/base", "start deployment/nginx", "start deployment/postgresql", "start role/web-team"]);
     for name in desired.devices.values().filter(|device| device.access != reconcile::Access::None).map(|device| &device.name) {
         assert!(desired.selected_by.get(name).is_some_and(|units| !units.is_empty()), "{name} gets nothing");
     }

@@ -52,7 +52,7 @@ const E2E: &str = "e2e";
 /// Programs of that level that run at once.
 const AT_ONCE: usize = 2;
 /// Those with real machines or a browser, which need the processor for themselves: they run first.
-const ALONE: [&str; 3] = ["rollout", "machines", "ui"];
+const ALONE: [&str; 4] = ["rollout", "machines", "ui", "logins"];
 /// The one that takes longest, begun first, so that nobody waits for it alone.
 const LONGEST: &str = "chaos";
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.

@@ -20,7 +20,7 @@ const WIDTH: usize = 120;
 /// Whether somebody may see a device.
 pub(crate) type Sees<'a> = &'a (dyn Fn(&Name) -> bool + Sync);
 
-/// Explains a device or a Deployment; `None` if there is no such thing.
+/// Explains a device, a Deployment or the login of a Role; `None` if there is no such thing.
 pub fn explain(view: &View, target: &Target) -> Option<String> {
     explain_to(view, target, &|_| true)
 }
@@ -30,7 +30,8 @@ pub fn explain(view: &View, target: &Target) -> Option<String> {
 pub(crate) fn explain_to(view: &View, target: &Target, sees: Sees<'_>) -> Option<String> {
     match target {
         Target::Device(name) => device(view, name, sees),
-        Target::Deployment(name) => deployment(view, name, sees),
+        Target::Deployment(name) => rollout(view, name, sees),
+        Target::Object(crds::Kind::Role, name) => role(view, name, sees),
         _ => None,
     }
 }
@@ -75,24 +76,33 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     for package in &status.packages {
         let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };
         let by = if package.revision > 0 { format!(" revision {}", package.revision) } else { String::new() };
-        let _ = writeln!(text, "  {} is {version} (deployment/{}{by})", package.name, package.deployment);
+        let _ = writeln!(text, "  {} is {version} ({}{by})", package.name, whose(&package.deployment));
     }
     for deviation in &status.deviations {
         let _ = writeln!(
             text,
-            "  {} should be {} and is {} (deployment/{}) {}",
-            deviation.path, deviation.desired, deviation.actual, deviation.deployment, deviation.reason
+            "  {} should be {} and is {} ({}) {}",
+            deviation.path,
+            deviation.desired,
+            deviation.actual,
+            whose(&deviation.deployment),
+            deviation.reason
         );
     }
     let target = Target::Device(name.clone());
     // What a whole Deployment waits on, its devices wait on too.
     let selected = view.desired.selected_by.get(name).cloned().unwrap_or_default();
     let concerns = |deferred: &&Deferred| {
-        deferred.target == target || (deferred.target == deferred.unit && selected.iter().any(|unit| deferred.unit.name() == unit))
+        deferred.target == target || (deferred.target == deferred.unit && selected.contains(&deferred.unit.rollout()))
     };
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
     gates(&mut text, view, &own, sees);
     Some(text)
+}
+
+/// Whose something is on a device, as a status has it.
+fn whose(by: &str) -> String {
+    if by.starts_with("role/") { by.to_owned() } else { format!("deployment/{by}") }
 }
 
 /// Why an alert stands as it does, as `evenkeel alerts why` says it.
@@ -186,16 +196,38 @@ fn lines(text: &mut String, view: &View, name: &Name) {
     }
 }
 
-fn deployment(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
-    let target = Target::Deployment(name.clone());
-    let key = (crds::Kind::Deployment, name.clone());
-    if !view.desired.stalled.contains_key(&target) && !view.desired.objects.contains_key(&key) {
+/// What a Role allows, and how far its login is.
+fn role(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
+    let key = (crds::Kind::Role, name.clone());
+    if let Some(text) = rollout(view, &name.login(), sees) {
+        return Some(text);
+    }
+    let Some(crds::Object::Role(object)) = view.desired.objects.get(&key).map(|object| &**object) else { return None };
+    let mut text = format!("role/{name}: {}\n", reconcile::access::summary(object));
+    stalled(&mut text, view, &Target::Object(crds::Kind::Role, name.clone()));
+    let why = match (&object.spec.login, object.spec.suspend) {
+        (None, _) => "it has no login",
+        (Some(_), Some(true)) => "its login is nowhere: spec.suspend",
+        (Some(_), _) => "its login is not in force",
+    };
+    let _ = writeln!(text, "  {why}");
+    Some(text)
+}
+
+/// A Deployment, or the login of a Role.
+fn rollout(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
+    let target = &Target::unit(name);
+    let is_known = match name.role() {
+        Some(_) => view.desired.deployments.contains_key(name),
+        None => view.desired.stalled.contains_key(target) || view.desired.is_written(name),
+    };
+    if !is_known {
         return deleted(view, name, sees);
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     let status = report::deployment(&view.desired, &view.observed, deferred, name);
     let count = |key: &str| status.counts.get(key).copied().unwrap_or(0);
-    let mut text = format!("deployment/{name} is {}", status.phase);
+    let mut text = format!("{target} is {}", status.phase);
     if let Some(revision) = status.history.last() {
         let _ = write!(text, ": revision {} ({})", revision.revision, revision.version);
         if let Some(batch) = status.batch {
@@ -211,7 +243,7 @@ fn deployment(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
         count("unreachable"),
         count("failed")
     );
-    stalled(&mut text, view, &target);
+    stalled(&mut text, view, target);
     if let Some(in_force) = rolled_back_to(view, name) {
         let _ = writeln!(text, "  {in_force}; the bad one is not tried again until Git changes");
     }
@@ -245,7 +277,9 @@ fn deployment(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
 fn deleted(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     let rollout = view.observed.rollouts.get(name)?;
     let deletion = rollout.deletion.as_ref()?;
-    let mut text = format!("deployment/{name} is deleted by {} ({})\n", deletion.commit, deletion.author);
+    let target = Target::unit(name);
+    let what = if name.role().is_some() { "has no login any more: taken off" } else { "is deleted" };
+    let mut text = format!("{target} {what} by {} ({})\n", deletion.commit, deletion.author);
     let left = rollout.placements.len();
     match deletion.remove {
         true => {
@@ -258,11 +292,12 @@ fn deleted(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
         false => text.push_str("  what is on its devices stays\n"),
     }
     if deletion.remove && view.source.url == KUBERNETES {
-        let (namespace, name) = (name.namespace(), name.name());
+        let kind = if name.role().is_some() { "erole" } else { "edep" };
+        let (namespace, name) = (target.name().namespace(), target.name().name());
         let patch = r#"'{"metadata":{"finalizers":null}}'"#;
         let _ = writeln!(
             text,
-            "  the finalizer evenkeel.dev/remove holds it until then; to let the object go before (its content still comes off when it can):\n         kubectl -n {namespace} patch edep {name} --type=merge -p {patch}"
+            "  the finalizer evenkeel.dev/remove holds it until then; to let the object go before (its content still comes off when it can):\n         kubectl -n {namespace} patch {kind} {name} --type=merge -p {patch}"
         );
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();

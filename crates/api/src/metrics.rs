@@ -53,7 +53,7 @@ pub(crate) fn render(view: &View) -> String {
         devices.get_or_create(&Word { state: health }).inc();
     }
     let deployments = gauge(&mut registry, "deployments", "Deployments by phase");
-    for name in view.desired.deployments.keys() {
+    for name in view.desired.plain_deployments() {
         let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
         let status = report::deployment(&view.desired, &view.observed, deferred, name);
         deployments.get_or_create(&Word { state: status.phase }).inc();

@@ -244,7 +244,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn status(State(shared): State<Shared>) -> Response {
     let value = read(
         &shared,
-        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.deployments.size(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down, "logs": view.log_keeping}),
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.plain_deployments().count(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down, "logs": view.log_keeping}),
     );
     Json(value).into_response()
 }
@@ -252,7 +252,7 @@ async fn status(State(shared): State<Shared>) -> Response {
 async fn plan(State(shared): State<Shared>) -> Response {
     let value = read(&shared, |view| {
         let in_flight: Vec<Value> = view.observed.rollouts.iter().flat_map(|(unit, rollout)| {
-            rollout.in_flight().map(move |(device, placement)| json!({"deployment": unit, "device": device, "step": placement.step, "phase": placement.phase, "since": placement.since}))
+            rollout.in_flight().map(move |(device, placement)| json!({"deployment": report::by(unit), "device": device, "step": placement.step, "phase": placement.phase, "since": placement.since}))
         }).take(PAGE).collect();
         let deferred: Vec<_> = view.deferred.values().flatten().take(PAGE).collect();
         json!({"revision": view.desired.revision, "inFlight": in_flight, "deferred": deferred})
@@ -322,7 +322,16 @@ async fn objects(State(shared): State<Shared>, UrlPath(kind): UrlPath<String>, Q
     let items: Vec<Value> = read(&shared, |view| {
         let after = page.after.as_deref().map(Name::parse);
         let objects = view.desired.objects.iter().filter(|((of, name), _)| *of == kind && after.as_ref().is_none_or(|after| name > after));
-        objects.take(PAGE).map(|((_, name), _)| written(view, kind, name, Value::Null)).collect()
+        let show = |name: &Name| {
+            let mut item = written(view, kind, name, Value::Null);
+            if kind == crds::Kind::Role {
+                let deferred = view.deferred.get(&name.login()).map(Vec::as_slice).unwrap_or_default();
+                item["status"] = json!(report::role(&view.desired, &view.observed, deferred, name, view.roles.get(name)));
+                item["login"] = json!(report::login_words(&view.desired, &view.observed, deferred, name));
+            }
+            item
+        };
+        objects.take(PAGE).map(|((_, name), _)| show(name)).collect()
     });
     list(&items)
 }
@@ -349,7 +358,7 @@ async fn rollout(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPa
         Some(rollout) => {
             Json(json!({"history": rollout.history, "paused": rollout.paused, "placements": rollout.placements})).into_response()
         }
-        None => problem(StatusCode::NOT_FOUND, format!("deployment/{name} has never been rolled out")),
+        None => problem(StatusCode::NOT_FOUND, format!("{} has never been rolled out", Target::unit(&name))),
     }
 }
 
@@ -358,7 +367,13 @@ async fn explain(State(shared): State<Shared>, UrlPath((kind, namespace, name)):
     let target = match crds::Kind::parse(&kind) {
         Some(crds::Kind::Device) => Target::Device(name),
         Some(crds::Kind::Deployment) => Target::Deployment(name),
-        _ => return problem(StatusCode::BAD_REQUEST, "devices and deployments can be explained: device/NAME or deployment/NAME"),
+        Some(crds::Kind::Role) => Target::Object(crds::Kind::Role, name),
+        _ => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "devices, deployments and logins can be explained: device/NAME, deployment/NAME or role/NAME",
+            );
+        }
     };
     match read(&shared, |view| crate::explain::explain(view, &target)) {
         Some(text) => text.into_response(),

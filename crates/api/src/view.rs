@@ -137,7 +137,7 @@ impl View {
 
     /// Since when it has been put off.
     pub fn waits_since(&self, deferred: &Deferred) -> Option<Timestamp> {
-        self.waiting.get(deferred.unit.name())?.get(&(deferred.target.clone(), deferred.waiting_on.word())).copied()
+        self.waiting.get(&deferred.unit.rollout())?.get(&(deferred.target.clone(), deferred.waiting_on.word())).copied()
     }
 }
 
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn what_waits_on_waits_since_it_began() {
         let unit = Name::parse("app");
-        let target = Target::Deployment(unit.clone());
+        let target = Target::unit(&unit);
         let waits = |waiting_on| Deferred { unit: target.clone(), target: target.clone(), wants: "open batch 2".into(), waiting_on };
         let soak = |until: &str| waits(WaitingOn::Soak { until: until.parse().unwrap() });
         let [first, second] = ["2026-11-24T12:00:00Z", "2026-11-24T13:00:00Z"].map(|at| at.parse::<Timestamp>().unwrap());

@@ -43,9 +43,9 @@ pub fn rules() -> Vec<Rule> {
         Rule::new(GROUP, of("/status"), &["patch"], "what has come of it"),
         Rule::new(
             GROUP,
-            vec![Kind::Deployment.plural().into()],
+            vec![Kind::Deployment.plural().into(), Kind::Role.plural().into()],
             &["patch"],
-            "the finalizer of a Deployment with onDelete: Remove, until its content is off its devices",
+            "the finalizer of a Deployment with onDelete: Remove and of a Role with a login, until that is off its devices",
         ),
         Rule::new("events.k8s.io", vec!["events".into()], &["create", "patch"], "what kubectl describe shows"),
     ]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reconcile::desired::is_own_way;
 use reconcile::rollout::WayBackSeen;
-use reconcile::{Act, Action, Device, FileSource, ItemKey, Observe as _, Outcome, RecordedStep, Verdict, Work};
+use reconcile::{Act, Action, Device, FileSource, ItemKey, Observe as _, Outcome, RecordedStep, StepId, Verdict, Work};
 
 use crate::detached::{self, Progress};
 use crate::devices::Devices;
@@ -77,6 +78,13 @@ impl Devices {
             match progress {
                 Progress::Running if tokio::time::Instant::now() >= until => return None,
                 Progress::Running => {}
+                Progress::Confirm => {
+                    if let Err(error) = self.confirm(device, &id).await {
+                        // It waits for a while, and then undoes itself.
+                        tracing::warn!(device = %device.name, step = %step.step().id, %error, "nobody can log in since the change");
+                        tokio::time::sleep(CHECK_AGAIN).await;
+                    }
+                }
                 Progress::Absent => return None,
                 Progress::Lost(tail) => {
                     return Some(Outcome::failed(
@@ -92,6 +100,12 @@ impl Devices {
             // Each look waits on the device.
             progress = self.progress(device, &detached::poll(&id)).await.ok()?;
         }
+    }
+
+    /// Says to a step that one can still log in, and become root: by a connection of its own, since the kept one proves nothing.
+    async fn confirm(&self, device: &Device, id: &StepId) -> Result<(), String> {
+        let output = self.run_anew(device, &detached::confirm(id), WAIT).await.map_err(|error| error.to_string())?;
+        if output.code == Some(0) { Ok(()) } else { Err(crate::devices::words(&output)) }
     }
 
     async fn ended(&self, device: &Device, step: &RecordedStep, code: i32, tail: &str) -> Outcome {
@@ -130,6 +144,9 @@ impl Devices {
         let refused = |reason: String| Outcome::refused(Timestamp::now(), reason);
         let failed = |reason: String| Outcome::failed(Timestamp::now(), reason);
         let work = step.work();
+        if let Some(account) = work.content.accounts.iter().find(|account| is_own_way(&device.access, &account.user)) {
+            return Err(refused(format!("{} is the account by which the engine logs in", account.user)));
+        }
         if let Some(expected) = &step.step().expects {
             let items: Vec<ItemKey> = work.content.items().collect();
             let seen = self.observe(device, &items).await;

@@ -1,7 +1,7 @@
 //! Steps that survive us: started under their id, detached from the connection, found again, never run twice.
 //!
 //! On the device each step has a directory `/var/lib/evenkeel/steps/<id>-<log>`, where the log is that of the store that recorded it:
-//! `script` what it does · `started/` made by the runner; making it is the lock · `pid`, `boot` who runs it · `out` what it
+//! `script` what it does · `confirm` there while it waits for somebody to log in, `confirmed/` made by whoever did · `started/` made by the runner; making it is the lock · `pid`, `boot` who runs it · `out` what it
 //! printed · `code` how it ended, written last, by rename · `before/` what an apply step saved.
 //! Beside them `undo/<deployment>` names, by revision, the steps whose `before/` is a way back: those are never pruned.
 
@@ -25,6 +25,8 @@ const KEEP: u32 = 50;
 pub(crate) enum Progress {
     /// Under way.
     Running,
+    /// It has made its change, and undoes it unless somebody logs in anew and says so ([`confirm`]).
+    Confirm,
     /// Ended with this code, having printed this.
     Done(i32, String),
     /// It began and its process is gone without having ended: the power went, or somebody killed it.
@@ -82,6 +84,11 @@ pub(crate) fn poll(id: &StepId) -> String {
     format!("{}{}", dir(id), wait(WAIT * 4))
 }
 
+/// A script by which somebody who has just logged in says that they could.
+pub(crate) fn confirm(id: &StepId) -> String {
+    format!("{}[ ! -e \"$D/confirm\" ] || mkdir \"$D/confirmed\" || die \"it is too late: the change is being undone\"\n", dir(id))
+}
+
 fn dir(id: &StepId) -> String {
     format!("{HEADER}D=\"$E/steps/{id}\"\n")
 }
@@ -92,10 +99,12 @@ fn wait(quarters: u32) -> String {
   [ -f "$D/pid" ] || {{ [ -z "$(find "$D/started" -maxdepth 0 -mmin +1 2>/dev/null)" ]; return; }}
   [ "$(cat "$D/boot" 2>/dev/null)" = "$(boot_id)" ] && kill -0 "$(cat "$D/pid")" 2>/dev/null
 }}
+waits() {{ [ -e "$D/confirm" ] && [ ! -d "$D/confirmed" ]; }}
 i=0
-while [ -d "$D" ] && [ ! -f "$D/code" ] && [ "$i" -lt {quarters} ] && if [ -d "$D/started" ]; then alive; else [ "$i" -lt {START} ]; fi; do sleep 0.25; i=$((i+1)); done
+while [ -d "$D" ] && [ ! -f "$D/code" ] && ! waits && [ "$i" -lt {quarters} ] && if [ -d "$D/started" ]; then alive; else [ "$i" -lt {START} ]; fi; do sleep 0.25; i=$((i+1)); done
 if [ -f "$D/code" ]; then printf 'done %s\n' "$(cat "$D/code")"
 elif [ ! -d "$D/started" ]; then printf 'absent\n'
+elif waits && alive; then printf 'confirm\n'
 elif alive || [ -f "$D/code" ]; then printf 'running\n'
 else printf 'lost\n'; fi
 [ -f "$D/out" ] || exit 0
@@ -114,6 +123,7 @@ pub(crate) fn parse(output: &[u8]) -> Result<Progress, String> {
     match first.split_once(' ').unwrap_or((first, "")) {
         ("done", code) => code.trim().parse().map(|code| Progress::Done(code, rest)).map_err(|_| format!("exit code `{code}`")),
         ("running", _) => Ok(Progress::Running),
+        ("confirm", _) => Ok(Progress::Confirm),
         ("lost", _) => Ok(Progress::Lost(rest)),
         ("absent", _) => Ok(Progress::Absent),
         _ => Err(text.chars().filter(|c| !c.is_control()).take(300).collect()),

@@ -90,6 +90,15 @@ impl Devices {
         self.shell(device, if is_root { "sudo -n sh -s" } else { "sh -s" }, script, limit).await
     }
 
+    /// The same over a connection that is opened for it, and is not kept.
+    pub(crate) async fn run_anew(&self, device: &Device, script: &str, limit: Duration) -> Result<Output, ssh::Error> {
+        let Access::Ssh(access) = &device.access else { return self.run(device, script, limit).await };
+        let desired = self.desired.load_full();
+        let (connection, _way) = self.pool.open(device, &desired, &self.secrets).await?;
+        let command = if access.sudo { "sudo -n sh -s" } else { "sh -s" };
+        connection.exec(command, script::whole(script).as_bytes(), limit).await
+    }
+
     /// The same as the user who logs in, and nobody else.
     pub(crate) async fn run_as_user(&self, device: &Device, script: &str, limit: Duration) -> Result<Output, ssh::Error> {
         self.shell(device, "sh -s", script, limit).await

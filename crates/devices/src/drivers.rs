@@ -1,5 +1,6 @@
 //! What a content becomes on a device: one script for the whole of it, put together from one piece per driver.
 
+pub(crate) mod account;
 mod apt;
 mod archive;
 pub(crate) mod files;
@@ -40,6 +41,7 @@ pub(crate) fn prepare(work: &Work) -> String {
     for archive in archives(&work.content) {
         script.push_str(&archive::unpack(archive));
     }
+    script.push_str(&account::prepare(&work.content.accounts));
     script.push_str("if [ -n \"$missing\" ]; then echo \"::wayback missing $missing\"; else echo '::wayback proven'; fi\n");
     script
 }
@@ -57,6 +59,7 @@ pub(crate) fn apply(work: &Work, bytes: &[Bytes]) -> String {
     for (number, file) in content.files.iter().enumerate() {
         script.push_str(&files::save(number, file));
     }
+    script.push_str(&account::save(&content.accounts, &unit(work)));
     script.push_str(&service::save(&content.services));
     script.push_str(&saved(work));
     script.push_str(&apt::change(&apts));
@@ -66,6 +69,7 @@ pub(crate) fn apply(work: &Work, bytes: &[Bytes]) -> String {
     for (number, (file, bytes)) in content.files.iter().zip(bytes).enumerate() {
         script.push_str(&files::change(number, file, bytes));
     }
+    script.push_str(&account::change(&content.accounts, &unit(work)));
     script.push_str(&service::after(&content.services));
     match content.reboot {
         Reboot::Never => {}
@@ -120,6 +124,7 @@ if [ ! -e "$S/saved" ]; then forget; echo "evenkeel: step {undo} had changed not
     for (number, file) in content.files.iter().enumerate() {
         script.push_str(&files::restore(number, file));
     }
+    script.push_str(&account::restore(&content.accounts));
     script.push_str(&service::after_restore(&content.services));
     script.push_str("forget\nexit 0\n");
     script
@@ -134,6 +139,7 @@ pub(crate) fn remove(content: &Content) -> String {
     for file in &content.files {
         script.push_str(&files::remove(file));
     }
+    script.push_str(&account::remove(content));
     script.push_str("exit 0\n");
     script
 }

@@ -63,36 +63,56 @@ impl Pool {
         if let Some(connection) = self.link(&device.name).await.lock().await.take_up(device) {
             return Ok(connection);
         }
+        let way = self.way(device, desired, secrets).await?;
+        self.hop(device, way, secrets).await
+    }
+
+    /// A connection that is new, and nobody else's; with the jump host's, which has to be kept as long.
+    pub(crate) async fn open(
+        &self,
+        device: &Device,
+        desired: &Desired,
+        secrets: &Secrets,
+    ) -> Result<(Connection, Option<Arc<Connection>>), Error> {
+        let way = self.way(device, desired, secrets).await?;
+        Ok((self.dial(device, way.as_ref(), secrets).await?, way))
+    }
+
+    /// The jump host's connection, if there is one on the way.
+    async fn way(&self, device: &Device, desired: &Desired, secrets: &Secrets) -> Result<Option<Arc<Connection>>, Error> {
         // From us outwards, and never with two links locked at once: devices may well be each other's jump hosts.
         let mut way = None;
         for hop in through(device, desired)?.iter().rev() {
             let next = self.hop(hop, way, secrets).await;
             way = Some(next.map_err(|error| Error::Via { via: hop.name.to_string(), reason: error.to_string() })?);
         }
-        self.hop(device, way, secrets).await
+        Ok(way)
     }
 
     async fn hop(&self, device: &Device, way: Option<Arc<Connection>>, secrets: &Secrets) -> Result<Arc<Connection>, Error> {
-        let Access::Ssh(access) = &device.access else { return Err(Error::Broken("the device has no SSH access".into())) };
         let link = self.link(&device.name).await;
         let mut link = link.lock().await;
         if let Some(connection) = link.take_up(device) {
             return Ok(connection);
         }
-        let secret = access.secret.as_ref().ok_or_else(|| Error::Key("spec.access.ssh.secretRef names no key".into()))?;
-        let key = secrets.private_key(device.name.namespace(), secret).await.map_err(Error::Key)?;
-        let endpoint = Endpoint { address: (&device.address, access.port), user: &access.user, host_keys: &access.host_keys, key };
-        let permit = self.opening.acquire().await.map_err(|_| Error::Broken("the engine is stopping".into()))?;
-        let connection = Arc::new(match &way {
-            None => Connection::open(&endpoint).await?,
-            Some(way) => way.through(&endpoint).await?,
-        });
-        drop(permit);
+        let connection = Arc::new(self.dial(device, way.as_ref(), secrets).await?);
         let opened_for = (device.address.clone(), device.access.clone());
         link.open = Some(Open { connection: connection.clone(), way, opened_for, used: Instant::now() });
         drop(link);
         self.sweep().await;
         Ok(connection)
+    }
+
+    async fn dial(&self, device: &Device, way: Option<&Arc<Connection>>, secrets: &Secrets) -> Result<Connection, Error> {
+        let Access::Ssh(access) = &device.access else { return Err(Error::Broken("the device has no SSH access".into())) };
+        let secret = access.secret.as_ref().ok_or_else(|| Error::Key("spec.access.ssh.secretRef names no key".into()))?;
+        let key = secrets.private_key(device.name.namespace(), secret).await.map_err(Error::Key)?;
+        let endpoint = Endpoint { address: (&device.address, access.port), user: &access.user, host_keys: &access.host_keys, key };
+        let _permit = self.opening.acquire().await.map_err(|_| Error::Broken("the engine is stopping".into()))?;
+        match way {
+            None => Connection::open(&endpoint).await,
+            Some(way) => way.through(&endpoint).await,
+        }
     }
 
     /// A connection that broke is not used again.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use reconcile::{Facts, ItemKey, ItemSeen};
 
+use crate::drivers::account;
 use crate::script::{HEADER, quote, quote_all};
 
 /// What one look at a device found.
@@ -56,6 +57,10 @@ pub(crate) fn script(items: &[ItemKey]) -> String {
             r#"p="$R"{into}; s="$(basename "$(readlink "$p/current" 2>/dev/null)" 2>/dev/null)"; if [ -n "$s" ] && [ -e "$p/releases/$s/.evenkeel-complete" ]; then printf 'A\t%s\t%s\n' {into} "$s"; else printf 'A\t%s\t-\n' {into}; fi"#
         );
     }
+    let accounts = of("account");
+    if !accounts.is_empty() {
+        script.push_str(&account::read(&accounts));
+    }
     for unit in of("unit") {
         let unit = quote(unit);
         let _ = writeln!(
@@ -98,6 +103,12 @@ pub(crate) fn parse(items: &[ItemKey], output: &[u8]) -> Result<Sight, String> {
             ["N", path] => insert(&mut sight, items, ItemKey::file(path), ItemSeen::Absent),
             ["A", into, "-"] => insert(&mut sight, items, ItemKey::archive(into), ItemSeen::Absent),
             ["A", into, sha256] => insert(&mut sight, items, ItemKey::archive(into), ItemSeen::Archive { sha256: clean(sha256) }),
+            ["C", user, "-"] => insert(&mut sight, items, ItemKey::account(user), ItemSeen::Absent),
+            ["C", user, keys, rules, locked] => {
+                let or = |word: &str| Some(clean(word)).filter(|word| word != "-");
+                let (keys, sudo) = (or(keys).unwrap_or_default(), or(rules));
+                insert(&mut sight, items, ItemKey::account(user), ItemSeen::Account { keys, sudo, locked: *locked == "1" });
+            }
             ["U", unit, properties] => insert(&mut sight, items, ItemKey::unit(unit), self::unit(properties)),
             _ => {}
         }

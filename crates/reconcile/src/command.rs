@@ -44,8 +44,8 @@ impl Command {
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no such Deployment.
-    #[error("deployment/{0} does not exist, or has never been rolled out")]
+    /// There is no such Deployment, or no such login.
+    #[error("{} does not exist, or has never been rolled out", Target::unit(.0))]
     Unknown(Name),
     /// There is nothing that the command could change.
     #[error("{0}")]
@@ -82,7 +82,7 @@ fn resume(rollout: &Rollout, by: String) -> Result<RolloutChange, Error> {
 }
 
 fn approve(unit: &Name, waiting: &[Deferred], id: &str, by: String) -> Result<RolloutChange, Error> {
-    let target = Target::Deployment(unit.clone());
+    let target = Target::unit(unit);
     let ids = || {
         waiting.iter().filter(|deferred| deferred.unit == target).filter_map(|deferred| match &deferred.waiting_on {
             WaitingOn::Approval { id } => Some(id.as_str()),

@@ -7,6 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::observed::{DeviceSeen, ItemKey, ItemSeen};
 
+mod account;
+
+pub use account::Account;
+
 /// SHA-256 of some canonical text, in lower-case hexadecimal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -52,13 +56,16 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Everything that one Deployment puts on one device; applied and taken back together.
+/// Everything that one Deployment, or the login of a Role, puts on one device; applied and taken back together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// Packages and archives, in the order given.
     pub packages: Vec<Package>,
     /// Files, in the order given; templates are already rendered.
     pub files: Vec<File>,
+    /// Accounts. Left out where there are none: revisions from before there were any have the same digest as ever.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<Account>,
     /// Units that are told of a change, and must be active afterwards.
     pub services: Vec<ServiceUse>,
     /// Must pass before the device is touched.
@@ -203,6 +210,19 @@ impl fmt::Display for Change {
 }
 
 impl Content {
+    /// Nothing at all.
+    pub fn nothing() -> Self {
+        Self {
+            packages: Vec::new(),
+            files: Vec::new(),
+            accounts: Vec::new(),
+            services: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            reboot: Reboot::Never,
+        }
+    }
+
     /// Names the digest that revisions are compared by.
     pub fn digest(&self) -> Digest {
         Digest::of_json(self)
@@ -223,6 +243,7 @@ impl Content {
             [file] => words.push(file.path.clone()),
             files => words.push(format!("{} files", files.len())),
         }
+        words.extend(self.accounts.iter().map(|account| format!("login {}", account.user)));
         words.truncate(4);
         words.join(", ")
     }
@@ -236,8 +257,15 @@ impl Content {
     pub fn items(&self) -> impl Iterator<Item = ItemKey> + '_ {
         let packages = self.packages.iter().map(Package::key);
         let files = self.files.iter().map(|file| ItemKey::file(&file.path));
+        let accounts = self.accounts.iter().map(Account::key);
         let units = self.services.iter().map(|service| ItemKey::unit(&service.unit));
-        packages.chain(files).chain(units)
+        packages.chain(files).chain(accounts).chain(units)
+    }
+
+    /// What it puts on a device and nobody else may; a unit may well be told by several.
+    pub fn claims(&self) -> impl Iterator<Item = ItemKey> + '_ {
+        let items = self.items().filter(|item| !matches!(item.split().0, "unit" | "account"));
+        items.chain(self.accounts.iter().flat_map(Account::claims))
     }
 
     /// What was seen of an item, in a few words for people.
@@ -262,6 +290,9 @@ impl Content {
             let key = ItemKey::file(&file.path);
             changes.extend(file.change(key.clone(), seen.items.get(&key)?));
         }
+        for account in &self.accounts {
+            changes.extend(account.change(seen.items.get(&account.key())?));
+        }
         Some(changes)
     }
 
@@ -270,6 +301,7 @@ impl Content {
         Matcher {
             packages: self.packages.iter().map(|package| (package.key(), package)).collect(),
             files: self.files.iter().map(|file| (ItemKey::file(&file.path), file, file.source.sha256())).collect(),
+            accounts: self.accounts.iter().map(|account| (account.key(), account.seen())).collect(),
         }
     }
 }
@@ -278,6 +310,7 @@ impl Content {
 pub struct Matcher<'a> {
     packages: Vec<(ItemKey, &'a Package)>,
     files: Vec<(ItemKey, &'a File, Option<String>)>,
+    accounts: Vec<(ItemKey, ItemSeen)>,
 }
 
 impl Matcher<'_> {
@@ -290,6 +323,11 @@ impl Matcher<'_> {
         }
         for (key, file, wanted) in &self.files {
             if !file.is_met(wanted.as_deref(), seen.items.get(key)?) {
+                return Some(false);
+            }
+        }
+        for (key, wanted) in &self.accounts {
+            if seen.items.get(key)? != wanted {
                 return Some(false);
             }
         }

@@ -1,4 +1,4 @@
-//! A Deployment that is deleted in Git: what it said last is written down as the commit comes in force, since nobody can read it
+//! A Deployment that is deleted in Git, or a Role that has no login any more: what it said last is written down as the commit comes in force, since nobody can read it
 //! afterwards.
 //!
 //! That an object is missing is no deletion: a file that can't be read lacks its objects too. Only going from a commit that has it to one
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Content, Reboot};
+use crate::content::Content;
 use crate::desired::{self, Deployment, Desired, Findings, Share, Strategy};
 use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::plan::{Plan, PlanId, Revision, Step};
 use crate::rollout::RolloutChange;
 
-/// What is left to do for a Deployment that was deleted, as it said itself.
+/// What is left to do for a Deployment that was deleted, as it said itself, or for a login that a Role has no more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
@@ -41,28 +41,36 @@ pub struct Deletion {
     pub windows: Vec<crds::WindowSpec>,
 }
 
-/// Whether this Deployment is not written any more: neither is it, nor is there something in its place that can't be used.
+/// Whether this Deployment, or login, is not written any more: neither is it, nor is there something in its place that can't be used.
 pub fn is_gone(desired: &Desired, name: &Name) -> bool {
-    !desired.objects.contains_key(&(crds::Kind::Deployment, name.clone()))
-        && !desired.stalled.contains_key(&Target::Deployment(name.clone()))
+    !desired.is_written(name) && !desired.stalled.contains_key(&Target::unit(name))
 }
 
 /// Remembers which of these Deployments `next` deletes, of those that were ever rolled out; to be recorded before `next` comes in force.
 pub fn plan<'a>(in_force: &Desired, next: &Desired, names: impl IntoIterator<Item = &'a Name>, observed: &Observed) -> Option<Plan> {
     let mut steps = Vec::new();
     for name in names {
-        let key = (crds::Kind::Deployment, name.clone());
-        let Some(crds::Object::Deployment(object)) = in_force.objects.get(&key).map(|object| &**object) else { continue };
+        if !in_force.is_written(name) {
+            continue;
+        }
         let Some(rollout) = observed.rollouts.get(name).filter(|rollout| rollout.deletion.is_none() && rollout.is_remembered()) else {
             continue;
         };
         if !is_gone(next, name) {
             continue;
         }
-        let known = in_force.deployments.get(name);
-        let deletion = Deletion::of(known.map(|known| &**known), &object.spec, &next.revision);
-        let reason =
-            if deletion.remove { "deleted: its content is taken off its devices" } else { "deleted: what is on its devices stays" };
+        let known = in_force.deployments.get(name).map(|known| &**known);
+        let target = Target::unit(name);
+        let object = in_force.objects.get(&(target.kind(), target.name().clone())).map(|object| &**object);
+        let (deletion, reason) = match object {
+            Some(crds::Object::Deployment(object)) => {
+                let deletion = Deletion::of(known, &object.spec, &next.revision);
+                let stays = "deleted: what is on its devices stays";
+                let reason = if deletion.remove { "deleted: its content is taken off its devices" } else { stays };
+                (deletion, reason)
+            }
+            _ => (Deletion::of_login(&next.revision), "the Role has no login any more: it is taken off its devices"),
+        };
         steps.push(Step::rollout(name, rollout.version, RolloutChange::Delete(Box::new(deletion)), reason.into()));
     }
     let id = PlanId::of(&next.revision, &steps);
@@ -89,14 +97,28 @@ impl Deletion {
         }
     }
 
+    /// What a Role gave is taken back at once and everywhere.
+    fn of_login(by: &Revision) -> Self {
+        Self {
+            commit: by.commit.clone(),
+            author: by.author.clone(),
+            signer: by.signer.clone(),
+            remove: true,
+            max_unavailable: crds::Share::Percent(crds::Percent(100)),
+            group_by: Vec::new(),
+            deadline_seconds: desired::LOGIN_DEADLINE.as_secs(),
+            windows: Vec::new(),
+        }
+    }
+
     /// The Deployment as far as its end goes: nobody is selected by it.
     pub(crate) fn deployment(&self, name: &Name) -> Deployment {
-        let (packages, files, services) = (Vec::new(), Vec::new(), Vec::new());
-        let content = Content { packages, files, services, before: Vec::new(), after: Vec::new(), reboot: Reboot::Never };
-        let windows = desired::windows(&Target::Deployment(name.clone()), "spec.windows", &self.windows, &mut Findings::default());
+        let content = Content::nothing();
+        let windows = desired::windows(&Target::unit(name), "spec.windows", &self.windows, &mut Findings::default());
         Deployment {
             name: name.clone(),
             members: Vec::new(),
+            own_way: Vec::new(),
             digest: content.digest(),
             content: Arc::new(content),
             rendered: BTreeMap::new(),

@@ -18,6 +18,7 @@ use crate::window::Window;
 
 mod build;
 mod check;
+mod login;
 mod probe;
 mod template;
 mod update;
@@ -27,6 +28,8 @@ pub use build::share;
 pub(crate) use build::windows;
 pub(crate) use check::Findings;
 pub use check::PATTERN;
+pub(crate) use login::DEADLINE as LOGIN_DEADLINE;
+pub use login::is_own_way;
 pub use probe::{Check, DnsCheck, HttpCheck, Probe, TlsCheck, Trust, Way};
 
 /// A sorted map that shares what it has in common with the one that it was made from, so that another commit costs what it
@@ -45,9 +48,9 @@ pub struct Desired {
     pub revision: Revision,
     /// Devices, classes merged in.
     pub devices: Map<Name, Arc<Device>>,
-    /// Deployments, their members resolved.
+    /// Deployments, their members resolved; and the logins of Roles, which are rolled out as they are, under [`Name::login`].
     pub deployments: Map<Name, Arc<Deployment>>,
-    /// For each device, the Deployments that select it.
+    /// For each device, the Deployments and logins that select it.
     pub selected_by: Map<Name, Vec<Name>>,
     /// AlertRules that can be used.
     pub rules: Map<Name, Arc<Rule>>,
@@ -95,6 +98,10 @@ enum Part {
     Tests,
     /// On all rules: whether there is room for its patterns.
     Patterns,
+    /// On the login of a Role, and the devices that it selects.
+    Login,
+    /// On others too: whether somebody else has the account of a login.
+    Accounts,
 }
 
 /// What one update changed, so that nobody has to compare two fleets.
@@ -134,6 +141,21 @@ impl Changed {
 }
 
 impl Desired {
+    /// Whether something asks for this unit of rollout: a Deployment, or a Role with a login that is not suspended.
+    pub fn is_written(&self, unit: &Name) -> bool {
+        let target = Target::unit(unit);
+        match self.objects.get(&(target.kind(), target.name().clone())).map(|object| &**object) {
+            Some(Object::Deployment(_)) => true,
+            Some(Object::Role(role)) => login::of(&role.spec).is_some(),
+            _ => false,
+        }
+    }
+
+    /// The Deployments among what is rolled out.
+    pub fn plain_deployments(&self) -> impl Iterator<Item = &Name> {
+        self.deployments.keys().filter(|name| name.role().is_none())
+    }
+
     /// The devices that name this one as a parent.
     pub fn children<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Name> {
         let is_parent = |child: &&Name| self.devices.get(*child).is_some_and(|child| child.parents.contains(name));
@@ -274,6 +296,8 @@ pub struct Deployment {
     pub name: Name,
     /// Devices that its selector matches, in name order.
     pub members: Vec<Name>,
+    /// Devices that it would select as well, if its account were not the one by which the engine logs in there.
+    pub own_way: Vec<Name>,
     /// What it puts on them, templates unrendered.
     pub content: Arc<Content>,
     /// Digest of `content`: what makes a revision another one.

@@ -33,7 +33,7 @@ pub mod rollout;
 pub mod usage;
 pub mod window;
 
-pub use content::{Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
+pub use content::{Account, Apt, Archive, Change, Content, Digest, File, FileSource, Package, Reboot, ServiceUse};
 pub use desired::{
     Access, Changed, Check, Deployment, Desired, Device, DnsCheck, HttpCheck, Key, Logs, Map, Metrics, MetricsSource, Probe, Snmp,
     SshAccess, TlsCheck, Trust, Way,

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// What the name of a rollout begins with that is a Role's login.
+const LOGIN: &str = "role:";
+
 /// Namespace and name of an object of a known kind; cheap to clone, ordered as text.
 ///
 /// Shown without its namespace where that is `default`.
@@ -39,6 +42,17 @@ impl Name {
     /// The name without its namespace.
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// What the rollout of a Role's login is called: `:` is in no object's name, so that it is no Deployment's.
+    #[must_use]
+    pub fn login(&self) -> Self {
+        Self::new(self.namespace(), &format!("{LOGIN}{}", self.name()))
+    }
+
+    /// The Role whose login is rolled out under this name; `None`: it is a Deployment's.
+    pub fn role(&self) -> Option<Self> {
+        Some(Self::new(self.namespace(), self.name().strip_prefix(LOGIN)?))
     }
 
     /// Always `namespace/name`: the form that is stored.
@@ -104,6 +118,19 @@ impl Target {
         }
     }
 
+    /// The object behind a unit of rollout: a Deployment, or a Role with its login.
+    pub fn unit(name: &Name) -> Self {
+        name.role().map_or_else(|| Self::Deployment(name.clone()), |role| Self::Object(Kind::Role, role))
+    }
+
+    /// What the rollout of this object is called; the way back from [`Target::unit`].
+    pub fn rollout(&self) -> Name {
+        match self {
+            Self::Object(Kind::Role, name) => name.login(),
+            other => other.name().clone(),
+        }
+    }
+
     /// The object's kind.
     pub fn kind(&self) -> Kind {
         match self {
@@ -138,5 +165,23 @@ impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("not a target such as device/web-01: {text}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A login has a rollout of its own, whatever Deployment is called as its Role is, and is always spoken of as its Role.
+    #[test]
+    fn a_login_is_rolled_out_under_a_name_of_its_own() {
+        let role = Name::parse("fleet/web-team");
+        let unit = role.login();
+        assert_eq!((unit.full(), unit.role()), ("fleet/role:web-team", Some(role.clone())));
+        assert_eq!(role.role(), None);
+        let target = Target::unit(&unit);
+        assert_eq!((target.to_string().as_str(), target.rollout()), ("role/fleet/web-team", unit));
+        assert_eq!(Target::parse(&target.to_string()), Some(target));
+        assert_eq!((Target::unit(&role), Target::unit(&role).rollout()), (Target::Deployment(role.clone()), role));
     }
 }

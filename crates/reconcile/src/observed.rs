@@ -151,7 +151,7 @@ pub struct Facts {
     pub serial: String,
 }
 
-/// An item of a device: `apt:nginx`, `archive:/opt/app`, `file:/etc/motd`, `unit:nginx.service`.
+/// An item of a device: `apt:nginx`, `archive:/opt/app`, `file:/etc/motd`, `account:alice`, `unit:nginx.service`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemKey(pub String);
@@ -168,6 +168,10 @@ impl ItemKey {
     /// A file.
     pub fn file(path: &str) -> Self {
         Self(format!("file:{path}"))
+    }
+    /// An account.
+    pub fn account(user: &str) -> Self {
+        Self(format!("account:{user}"))
     }
     /// A systemd unit.
     pub fn unit(name: &str) -> Self {
@@ -218,6 +222,17 @@ pub enum ItemSeen {
         /// Group name.
         group: String,
     },
+    /// An account. One that was made for a Role and has been taken off again, which stays there locked, is absent.
+    Account {
+        /// Hash of the file of its keys; empty: there is none.
+        keys: String,
+        /// Hash of the sudo rules that we keep for it, if there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sudo: Option<String>,
+        /// It has expired, so that nobody logs in there.
+        #[serde(default)]
+        locked: bool,
+    },
     /// A unit.
     Unit {
         /// `ActiveState` is `active`.
@@ -260,6 +275,16 @@ impl ItemSeen {
             }
             Self::Archive { sha256 } => short(sha256).to_owned(),
             Self::File { sha256, mode, owner, group } => format!("{} {mode} {owner}:{group}", short(sha256)),
+            Self::Account { keys, sudo, locked } => {
+                let mut text = if keys.is_empty() { "without keys".to_owned() } else { format!("keys {}", short(keys)) };
+                if let Some(sudo) = sudo {
+                    text.push_str(&format!(", sudo {}", short(sudo)));
+                }
+                if *locked {
+                    text.push_str(", locked");
+                }
+                text
+            }
             Self::Unit { state, .. } => state.clone(),
         })
     }

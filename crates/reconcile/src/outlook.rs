@@ -109,8 +109,7 @@ impl World<'_> {
     /// Every step goes well, and the device is seen well after it.
     fn happen(&mut self, steps: &[Step]) {
         for step in steps {
-            let unit = step.unit.name().clone();
-            let rollout = Arc::make_mut(self.seen.rollouts.entry(unit).or_default());
+            let rollout = Arc::make_mut(self.seen.rollouts.entry(step.unit.rollout()).or_default());
             match &step.action {
                 Action::Rollout(change) => rollout.apply(change, self.now),
                 _ => rollout.begin(step, self.now),
@@ -126,7 +125,7 @@ impl World<'_> {
             if matches!(step.action, Action::Apply(_) | Action::Restore { .. }) && work.content.reboot == Reboot::Always {
                 outcome.reboot_from = Some(before);
             }
-            if let Some(rollout) = self.seen.rollouts.get_mut(step.unit.name()) {
+            if let Some(rollout) = self.seen.rollouts.get_mut(&step.unit.rollout()) {
                 let rollout = Arc::make_mut(rollout);
                 let back = work.from.and_then(|from| rollout.revision(from)).map(|record| record.content.clone());
                 rollout.settle(step, &outcome);
@@ -143,7 +142,7 @@ impl World<'_> {
         let mut asked = false;
         for deferred in deferred {
             let WaitingOn::Approval { id } = &deferred.waiting_on else { continue };
-            let rollout = Arc::make_mut(self.seen.rollouts.entry(deferred.unit.name().clone()).or_default());
+            let rollout = Arc::make_mut(self.seen.rollouts.entry(deferred.unit.rollout()).or_default());
             rollout.apply(&RolloutChange::Approve { approval: id.clone(), by: String::new() }, self.now);
             asked = true;
         }
@@ -178,6 +177,9 @@ fn change(seen: &mut DeviceSeen, content: &Content, at: Timestamp) {
         let sha256 = file.source.sha256().unwrap_or_default();
         let item = ItemSeen::File { sha256, mode: file.mode.clone(), owner: file.owner.clone(), group: file.group.clone() };
         seen.items.insert(ItemKey::file(&file.path), item);
+    }
+    for account in &content.accounts {
+        seen.items.insert(account.key(), account.seen());
     }
     for service in &content.services {
         seen.items.insert(ItemKey::unit(&service.unit), ItemSeen::Unit { active: true, state: "active/running".into() });

@@ -58,7 +58,7 @@ pub struct Plan {
 pub struct Step {
     /// Fence: what runs on the device runs under this id, once.
     pub id: StepId,
-    /// The Deployment (or Repository) it serves.
+    /// What it serves: a Deployment, a Role with its login, or a Repository.
     pub unit: Target,
     /// What it changes.
     pub target: Target,
@@ -137,7 +137,7 @@ pub struct Work {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deferred {
-    /// The Deployment (or Repository) that wants it.
+    /// What wants it: a Deployment, a Role with its login, or a Repository.
     pub unit: Target,
     /// What would change.
     pub target: Target,

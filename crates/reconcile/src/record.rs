@@ -5,7 +5,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-use crate::desired::Device;
+use crate::desired::{Desired, Device, is_own_way};
 use crate::name::{Name, Target};
 use crate::observed::{DeviceSeen, ItemKey, Observed};
 use crate::outcome::Outcome;
@@ -181,8 +181,8 @@ pub enum Error<E: std::error::Error + 'static> {
 pub struct Admitted(Plan);
 
 /// Checks the plan's invariants against what it was made from.
-pub fn admit<E: std::error::Error + 'static>(plan: Plan, observed: &Observed) -> Result<Admitted, Error<E>> {
-    match check(&plan, observed) {
+pub fn admit<E: std::error::Error + 'static>(plan: Plan, desired: &Desired, observed: &Observed) -> Result<Admitted, Error<E>> {
+    match check(&plan, desired, observed) {
         Ok(()) => Ok(Admitted(plan)),
         Err(what) => Err(Error::Invariant { plan: plan.id.to_string(), what }),
     }
@@ -199,16 +199,16 @@ impl Admitted {
 /// Checks the plan's invariants and writes it down.
 pub async fn record<R: Record>(
     plan: Plan,
-    observed: &Observed,
+    (desired, observed): (&Desired, &Observed),
     actor: &Actor,
     now: Timestamp,
     store: &R,
 ) -> Result<Recorded, Error<R::Error>> {
-    admit(plan, observed)?.record(actor, now, store).await
+    admit(plan, desired, observed)?.record(actor, now, store).await
 }
 
 /// No step twice, one step per device, no device that already has a step in flight, and no removal of the engine's own way in.
-pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
+pub fn check(plan: &Plan, desired: &Desired, observed: &Observed) -> Result<(), String> {
     let mut ids = BTreeSet::new();
     let mut devices = BTreeSet::new();
     for step in &plan.steps {
@@ -234,6 +234,10 @@ pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
                 return Err(format!("{} is the engine's own record on {device}", file.path));
             }
         }
+        let access = desired.devices.get(device).map(|device| &device.access);
+        if let Some(account) = work.content.accounts.iter().find(|account| access.is_some_and(|access| is_own_way(access, &account.user))) {
+            return Err(format!("{} is the account by which the engine logs in on {device}", account.user));
+        }
     }
     Ok(())
 }
@@ -246,6 +250,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Whatever planned it: the account by which the engine logs in is no content of a step.
+    #[test]
+    fn the_engines_own_account_is_in_no_plan() {
+        let account = |user: &str| json!({"user": user, "authorizedKeys": ["ssh-ed25519 AAAA"], "sudo": []});
+        let check = |user: &str| {
+            let content = json!({"packages": [], "files": [], "accounts": [account(user)], "services": [], "before": [], "after": [], "reboot": "Never"});
+            let work = json!({"deployment": "default/role:team", "revision": 1, "digest": "d", "content": content, "batch": 1, "attempt": 1,
+                "revert": false, "healthyBefore": true, "from": null, "deadlineSeconds": 300});
+            let step = json!({"id": "s", "unit": "role/team", "target": "device/web", "action": {"apply": work}, "expectsVersion": 1,
+                "expects": null, "changes": [], "reason": ""});
+            let plan = Plan {
+                id: crate::plan::PlanId::default(),
+                revision: Revision::default(),
+                steps: vec![serde_json::from_value(step).unwrap()],
+                deferred: Vec::new(),
+                look_again: None,
+            };
+            let spec =
+                json!({"type": "Server", "address": "10.0.0.1", "access": {"ssh": {"user": "ops", "hostKeys": ["ssh-ed25519 AAAA"]}}});
+            let device = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Device", "metadata": {"name": "web"}, "spec": spec});
+            let device = std::sync::Arc::new(crds::Object::from_value(crds::Kind::Device, device).unwrap());
+            super::check(&plan, &Desired::build([device], Revision::default()).0, &Observed::default())
+        };
+        assert_eq!(check("ops"), Err("ops is the account by which the engine logs in on web".into()));
+        assert_eq!(check("alice"), Ok(()));
+    }
 
     /// Who is behind what is done next, by what the rollout remembers.
     #[test]

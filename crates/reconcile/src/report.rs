@@ -14,6 +14,10 @@ use crate::parents::{self, Hidden};
 use crate::plan::{Deferred, WaitingOn};
 use crate::rollout::{self, Phase, Placement, RevisionRecord, RevisionResult, Rollout};
 
+mod login;
+
+pub use login::{login_words, role};
+
 /// Lists in a status are cut at this length; the full ones are behind the API.
 const LIST: usize = 20;
 
@@ -90,12 +94,12 @@ fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name
     let revision = placement.and_then(Placement::holds).map_or(0, |revision| i32::try_from(revision).unwrap_or(i32::MAX));
     for item in in_force.items().filter(|item| item.split().0 != "unit") {
         let version = seen.items.get(&item).and_then(|found| in_force.shown(&item, found)).unwrap_or_else(|| "-".into());
-        status.packages.push(PackageStatus { deployment: deployment.name.to_string(), name: item.to_string(), version, revision });
+        status.packages.push(PackageStatus { deployment: by(&deployment.name), name: item.to_string(), version, revision });
     }
     let changes = in_force.changes(seen).map(|changes| if is_adopted(deployment, rollout, placement) { Vec::new() } else { changes });
     for change in changes.iter().flatten() {
         status.deviations.push(DeviationStatus {
-            deployment: deployment.name.to_string(),
+            deployment: by(&deployment.name),
             path: change.item.to_string(),
             desired: change.to.clone().unwrap_or_else(|| "absent".into()),
             actual: change.from.clone().unwrap_or_else(|| "absent".into()),
@@ -109,6 +113,11 @@ fn on_device(deployment: &Deployment, rollout: &Rollout, seen: &DeviceSeen, name
         (_, Some(changes)) if changes.is_empty() => Update::UpToDate,
         _ => Update::OutOfDate,
     }
+}
+
+/// Who wants something of a device: a Deployment by its name, a Role with its login as `role/NAME`.
+pub fn by(unit: &Name) -> String {
+    if unit.role().is_some() { Target::unit(unit).to_string() } else { unit.to_string() }
 }
 
 /// The revision that devices are held to.
@@ -172,11 +181,12 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     let Some(deployment) = desired.deployments.get(name) else {
         return DeploymentStatus {
             phase: "Pending".into(),
-            plain: plain(false, ("Stalled", None), "it is not in force", desired.stalled.get(&Target::Deployment(name.clone()))),
+            plain: plain(false, ("Stalled", None), "it is not in force", desired.stalled.get(&Target::unit(name))),
             ..DeploymentStatus::default()
         };
     };
-    let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == Target::Deployment(name.clone())).collect();
+    let unit = Target::unit(name);
+    let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == unit).collect();
     let phase = phase(deployment, rollout, &own);
     let first = own.iter().find(|deferred| deferred.target == deferred.unit).or_else(|| own.first());
     let waiting_on = first.map(|deferred| deferred.waiting_on.to_string());
@@ -186,7 +196,7 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
     });
     let since = rollout.current().map(|record| record.finished_at.unwrap_or(record.started_at));
     let history = rollout.history.iter().rev().take(LIST).rev().map(history_status).collect();
-    let mut plain = plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::Deployment(name.clone())));
+    let mut plain = plain(phase == "Complete", (phase, since), &waiting_on, desired.stalled.get(&Target::unit(name)));
     let reason = rollout.current().map(|record| record.reason.as_str()).unwrap_or_default();
     plain
         .conditions
@@ -207,7 +217,8 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
 pub fn phase_of(desired: &Desired, observed: &Observed, deferred: &[Deferred], name: &Name) -> Option<&'static str> {
     let deployment = desired.deployments.get(name)?;
     let rollout = observed.rollouts.get(name).map_or(&*rollout::NEVER, |rollout| &**rollout);
-    let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit.name() == name).collect();
+    let unit = Target::unit(name);
+    let own: Vec<&Deferred> = deferred.iter().filter(|deferred| deferred.unit == unit).collect();
     Some(phase(deployment, rollout, &own))
 }
 

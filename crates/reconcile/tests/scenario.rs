@@ -199,9 +199,9 @@ impl Teller {
         let clock = self.world.now.strftime("%H:%M:%S").to_string();
         for step in &plan.steps {
             let shown = step.to_string();
-            let _ = writeln!(self.text, "{clock} {} {}", step.unit.name(), shown.lines().next().unwrap_or_default());
+            let _ = writeln!(self.text, "{clock} {} {}", named(&step.unit), shown.lines().next().unwrap_or_default());
         }
-        let off: String = plan.deferred.iter().map(|deferred| format!("{clock} {} {deferred}\n", deferred.unit.name())).collect();
+        let off: String = plan.deferred.iter().map(|deferred| format!("{clock} {} {deferred}\n", named(&deferred.unit))).collect();
         let plain = off.replace(&clock, "");
         if plan.steps.is_empty() && plain != self.said {
             self.text.push_str(&off);
@@ -244,7 +244,10 @@ impl Teller {
                 self.world.objects.retain(|(kind, name), _| gone.kind() != *kind || gone.name() != name);
                 self.commit(to);
             }
-            Event::Bob { deployment, does } => self.command(&Name::parse(deployment), does),
+            Event::Bob { deployment, does } => {
+                let unit = Target::parse(deployment).map_or_else(|| Name::parse(deployment), |target| target.rollout());
+                self.command(&unit, does);
+            }
             Event::KilledWhilePassing(when) => self.killed(when),
             Event::Restart => {
                 self.note("the engine is killed and starts again");
@@ -270,8 +273,10 @@ impl Teller {
             Event::Drift { device, item, version } => {
                 self.note(&format!("by hand on {device}: {item} {}", version.as_deref().unwrap_or("taken off")));
                 for machine in self.machines(std::slice::from_ref(device)) {
-                    let seen =
-                        version.clone().map_or(ItemSeen::Absent, |version| ItemSeen::Package { version, held: false, broken: false });
+                    let account = |keys| ItemSeen::Account { keys, sudo: None, locked: false };
+                    let package = |version| ItemSeen::Package { version, held: false, broken: false };
+                    let is_account = item.starts_with("account:");
+                    let seen = version.clone().map_or(ItemSeen::Absent, |now| if is_account { account(now) } else { package(now) });
                     machine.items.insert(ItemKey(item.clone()), seen);
                 }
             }
@@ -329,10 +334,10 @@ impl Teller {
             other => other.clone(),
         };
         let asked = serde_json::to_string(&command).unwrap();
-        self.note(&format!("bob: {} deployment/{unit}", asked.replace(['{', '}', '"'], "").replace(':', " ").replace(" to null", "")));
+        self.note(&format!("bob: {} {}", asked.replace(['{', '}', '"'], "").replace(':', " ").replace(" to null", ""), Target::unit(unit)));
         match command::plan(&self.world.desired, &self.world.observed, unit, &command, "bob", &waiting) {
             Ok(plan) => {
-                reconcile::record::check(&plan, &self.world.observed).unwrap();
+                reconcile::record::check(&plan, &self.world.desired, &self.world.observed).unwrap();
                 self.world.record(&plan);
                 let _ = plan.steps.iter().try_for_each(|step| writeln!(self.text, "    {step}"));
             }
@@ -365,11 +370,20 @@ impl Teller {
         let World { desired, observed, .. } = &self.world;
         let plan = self.world.plan();
         let text = &mut self.text;
+        for ((kind, name), _) in desired.objects.iter().filter(|((kind, _), _)| *kind == crds::Kind::Role) {
+            let status = report::role(desired, observed, &plan.deferred, name, None);
+            let said = |condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                format!("{} {} {}", condition.type_, condition.status, condition.reason)
+            };
+            let message = status.conditions.first().map(|ready| ready.message.clone()).unwrap_or_default();
+            let conditions: Vec<String> = status.conditions.iter().map(said).collect();
+            let _ = writeln!(text, "=== {} {}: {message}", Target::of(*kind, name.clone()), conditions.join(", "));
+        }
         for name in desired.deployments.keys() {
             let status = report::deployment(desired, observed, &plan.deferred, name);
             let counts: Vec<String> =
                 status.counts.iter().filter(|(_, count)| **count > 0).map(|(key, count)| format!("{count} {key}")).collect();
-            let _ = writeln!(text, "=== deployment/{name} {}: {}", status.phase, counts.join(", "));
+            let _ = writeln!(text, "=== {} {}: {}", Target::unit(name), status.phase, counts.join(", "));
             for revision in status.history {
                 let _ = write!(text, "    revision {} ({}) {}", revision.revision, revision.version, revision.result);
                 let _ = writeln!(text, "{}{}", if revision.reason.is_empty() { "" } else { ": " }, revision.reason);
@@ -391,6 +405,11 @@ impl Teller {
             let _ = writeln!(text, "=== {} {shown}", names.join(" "));
         }
     }
+}
+
+/// Whose a step is: a Deployment by its name, the login of a Role as `role/NAME`.
+fn named(unit: &Target) -> String {
+    unit.to_string().trim_start_matches("deployment/").to_owned()
 }
 
 fn device(status: &crds::DeviceStatus) -> String {

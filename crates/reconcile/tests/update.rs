@@ -39,10 +39,15 @@ fn write() -> impl Strategy<Value = (Write, bool)> {
     (write, prop_oneof![3 => Just(true), 1 => Just(false)])
 }
 
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
 fn object(write: &Write) -> (Kind, String, Value) {
     let (kind, name, labels, spec) = match write {
         Write::Device { name, class, parent, via, role } => {
             let mut spec = json!({"type": "Server", "address": "10.0.0.1", "access": {"ssh": {"hostKeys": ["ssh-ed25519 AAAA"]}}});
+            if *name == 0 {
+                spec["access"]["ssh"]["user"] = "u0".into();
+            }
             if let Some(class) = class {
                 spec["class"] = format!("class-{class}").into();
             }
@@ -85,7 +90,14 @@ fn object(write: &Write) -> (Kind, String, Value) {
                 grant["devices"] = json!({"matchLabels": {"role": format!("r{role}")}});
             }
             let test = json!({"subject": "ann", "may": "view", "kind": "Device", "device": format!("d-{device}"), "expect": true});
-            let spec = json!({"subjects": [{"user": "ann"}], "allow": [grant], "tests": [test], "suspend": suspend});
+            let mut spec = json!({"subjects": [{"user": "ann"}], "allow": [grant], "tests": [test], "suspend": suspend});
+            if *device > 0 {
+                // The engine logs in as `u0` on one of the devices.
+                spec["login"] = json!({"user": format!("u{}", device % 3), "authorizedKeys": [KEY]});
+            }
+            if *device > 3 {
+                spec["login"]["devices"] = json!({});
+            }
             (Kind::Role, format!("role-{name}"), json!({}), spec)
         }
         Write::Receiver { name, good } => {

@@ -15,13 +15,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use reconcile::content::Reboot;
 use reconcile::deletion::Deletion;
 use reconcile::record::{Actor, Record, RecordedStep, record as write_down, resume};
 use reconcile::rollout::WayBackSeen;
 use reconcile::{
-    Action, Apt, Content, Name, Observed, Outcome, Package, Phase, Plan, PlanId, Revision, Rollout, RolloutChange, Step, StepId, Target,
-    Work,
+    Action, Apt, Content, Desired, Name, Observed, Outcome, Package, Phase, Plan, PlanId, Revision, Rollout, RolloutChange, Step, StepId,
+    Target, Work,
 };
 
 /// A kind of store that is put to the test.
@@ -56,7 +55,7 @@ async fn everything_at_once<S: Subject>(subject: &S) {
     let plan = plan(steps);
     let mut expected: BTreeMap<Name, Rollout> = BTreeMap::new();
     for step in &plan.steps {
-        let rollout = expected.entry(step.unit.name().clone()).or_default();
+        let rollout = expected.entry(step.unit.rollout()).or_default();
         match &step.action {
             Action::Rollout(change) => rollout.apply(change, at(0)),
             _ => rollout.begin(step, at(0)),
@@ -161,7 +160,9 @@ async fn superseded<S: Subject>(subject: &S) {
 async fn never_recorded<S: Subject>(subject: &S) {
     let (one, other) = (subject.fresh().await, subject.fresh().await);
     let plan = plan(vec![start("web", 0), prepare("web", "web-1", 0)]);
-    let recorded = write_down(plan, &Observed::default(), &actor(), at(0), &one).await.expect("a plan from the right version is taken");
+    let recorded = write_down(plan, (&Desired::default(), &Observed::default()), &actor(), at(0), &one)
+        .await
+        .expect("a plan from the right version is taken");
     let step = recorded.device_steps().next().expect("it has a device step");
     assert!(other.finish(&step, &proven(1)).await.is_err(), "an outcome of a step that was never recorded is an error");
     assert_eq!(subject.rollouts(&other).await, BTreeMap::new(), "and leaves nothing behind");
@@ -254,7 +255,7 @@ fn content() -> Arc<Content> {
     let package =
         Package::Apt(Apt { name: "nginx".into(), version: "1.24".into(), hold: false, allow_downgrade: false, replace_conffiles: false });
     let packages = vec![package];
-    Arc::new(Content { packages, files: Vec::new(), services: Vec::new(), before: Vec::new(), after: Vec::new(), reboot: Reboot::Never })
+    Arc::new(Content { packages, ..Content::nothing() })
 }
 
 fn step(unit: &str, target: Target, action: Action, version: u64) -> Step {

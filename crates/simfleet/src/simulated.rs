@@ -24,13 +24,14 @@ const STARTED: u64 = 100 * 86_400;
 /// Time for which what `/proc` and `df` say is not written anew.
 const COUNTED: Duration = Duration::from_millis(500);
 /// What its folders are.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 11] = [
     ".simulated/packages",
     ".simulated/control",
     ".simulated/units",
     ".simulated/owners",
     ".simulated/well",
-    "etc",
+    "etc/sudoers.d",
+    "home",
     "run",
     "var/lib/dpkg/updates",
     "var/lib/apt/lists",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::{Error, io};
 
-const SCRIPTS: [(&str, &str); 14] = [
+const SCRIPTS: [(&str, &str); 19] = [
     ("apt-get", include_str!("stand-ins/apt-get.sh")),
     ("chown", include_str!("stand-ins/chown.sh")),
     ("cp", include_str!("stand-ins/cp.sh")),
@@ -13,13 +13,18 @@ const SCRIPTS: [(&str, &str); 14] = [
     ("dpkg", include_str!("stand-ins/dpkg.sh")),
     ("dpkg-deb", include_str!("stand-ins/dpkg-deb.sh")),
     ("dpkg-query", include_str!("stand-ins/dpkg-query.sh")),
+    ("getent", include_str!("stand-ins/getent.sh")),
     ("id", include_str!("stand-ins/id.sh")),
     ("packages.sh", include_str!("stand-ins/packages.sh")),
     ("reboot", "#!/bin/sh\nexec systemctl reboot\n"),
+    ("setpriv", include_str!("stand-ins/setpriv.sh")),
     ("stat", include_str!("stand-ins/stat.sh")),
     ("sudo", include_str!("stand-ins/sudo.sh")),
     ("sync", include_str!("stand-ins/sync.sh")),
     ("systemctl", include_str!("stand-ins/systemctl.sh")),
+    ("useradd", include_str!("stand-ins/useradd.sh")),
+    ("usermod", include_str!("stand-ins/usermod.sh")),
+    ("visudo", include_str!("stand-ins/visudo.sh")),
 ];
 
 /// Writes them into a folder.

@@ -137,7 +137,7 @@ impl Bench {
             observed.rollouts = store.rollouts().unwrap().into_iter().map(|(unit, rollout)| (unit, rollout.into())).collect();
             let plan = plan(&desired, &observed, now);
             assert!(!plan.steps.is_empty(), "it comes to a device's step: {plan}");
-            let recorded = record(plan, &observed, &actor, now, &store).await.unwrap();
+            let recorded = record(plan, (&desired, &observed), &actor, now, &store).await.unwrap();
             if let Some(step) = recorded.device_steps().next() {
                 return Self { devices, device, step, now };
             }

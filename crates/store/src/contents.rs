@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use reconcile::{Action, Content, Digest, Reboot, RolloutChange};
+use reconcile::{Action, Content, Digest, RolloutChange};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -11,16 +11,7 @@ use crate::Error;
 use crate::rows::{by_keys, insert, json, query, text, to_json};
 
 /// What stands in a document where its content was taken out.
-static NOTHING: LazyLock<Arc<Content>> = LazyLock::new(|| {
-    Arc::new(Content {
-        packages: Vec::new(),
-        files: Vec::new(),
-        services: Vec::new(),
-        before: Vec::new(),
-        after: Vec::new(),
-        reboot: Reboot::Never,
-    })
-});
+static NOTHING: LazyLock<Arc<Content>> = LazyLock::new(|| Arc::new(Content::nothing()));
 
 /// Contents that one transaction writes.
 #[derive(Default)]

@@ -66,7 +66,7 @@ impl Record for Store {
         within(rows(plan), async {
             let mut writing = self.write().await?;
             for (unit, steps) in by_unit(plan) {
-                go_on(&mut writing.tx, unit, &steps, now).await?;
+                go_on(&mut writing.tx, &unit, &steps, now).await?;
             }
             let mut entries: Vec<Entry> = plan.steps.iter().map(|step| begun(plan, step, actor, now)).collect();
             self.append(&mut writing, &mut entries).await?;
@@ -131,12 +131,12 @@ fn rows(plan: &Plan) -> usize {
     plan.steps.iter().map(|step| 1 + of(step)).sum()
 }
 
-/// The plan's steps for each Deployment; only those have a rollout.
-fn by_unit(plan: &Plan) -> BTreeMap<&Name, Vec<&Step>> {
-    let mut units: BTreeMap<&Name, Vec<&Step>> = BTreeMap::new();
+/// The plan's steps for each unit that has a rollout: a Repository has none.
+fn by_unit(plan: &Plan) -> BTreeMap<Name, Vec<&Step>> {
+    let mut units: BTreeMap<Name, Vec<&Step>> = BTreeMap::new();
     for step in &plan.steps {
-        if let Target::Deployment(unit) = &step.unit {
-            units.entry(unit).or_default().push(step);
+        if matches!(step.unit, Target::Deployment(_) | Target::Object(..)) {
+            units.entry(step.unit.rollout()).or_default().push(step);
         }
     }
     units
@@ -159,7 +159,7 @@ async fn go_on(tx: &mut AnyConnection, unit: &Name, steps: &[&Step], now: Timest
 }
 
 async fn settle(tx: &mut AnyConnection, step: &Step, outcome: &Outcome) -> Result<(), Error> {
-    let unit = step.unit.name();
+    let unit = &step.unit.rollout();
     let old = excerpt(tx, unit, &Touched::by(&[step])).await?;
     let mut new = old.clone();
     new.settle(step, outcome);

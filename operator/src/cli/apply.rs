@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use api::view::View;
 use clap::Args;
-use reconcile::{Access, Contact, Device, Name, report};
+use reconcile::{Access, Contact, Device, Name, Target, report};
 
 use super::run::{self, RunArgs};
 
@@ -102,11 +102,12 @@ fn deployment(view: &View, name: &Name) -> Progress {
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     let status = report::deployment(&view.desired, &view.observed, deferred, name);
-    let reason = format!("deployment/{name} is {} {}", status.phase, status.waiting_on);
+    let target = Target::unit(name);
+    let reason = format!("{target} is {} {}", status.phase, status.waiting_on);
     match status.phase.as_str() {
         "Complete" => Progress::There,
         "RolledBack" | "Failed" => Progress::Never(format!(
-            "deployment/{name} is {}: evenkeel audit list, or run it again with `evenkeel run` and use `explain`",
+            "{target} is {}: evenkeel audit list, or run it again with `evenkeel run` and use `explain`",
             status.phase
         )),
         _ => Progress::NotYet(reason.trim_end().to_owned()),
@@ -144,7 +145,8 @@ fn deletions(view: &View) -> Progress {
     for (name, rollout) in deleted {
         if rollout.placements.is_empty() || !rollout.placements.keys().all(waits_for_others) {
             return Progress::NotYet(format!(
-                "deployment/{name} was deleted, and that is not done on {} yet",
+                "{} was deleted, and that is not done on {} yet",
+                Target::unit(name),
                 count(rollout.placements.len())
             ));
         }

@@ -62,7 +62,7 @@ pub(crate) async fn run(args: &CheckArgs) -> ExitCode {
         println!(
             "{}, {}, {} in all: {}, {}",
             super::show::count(desired.devices.size(), "device"),
-            super::show::count(desired.deployments.size(), "deployment"),
+            super::show::count(desired.plain_deployments().count(), "deployment"),
             super::show::count(desired.objects.size(), "object"),
             super::show::count(errors, "error"),
             super::show::count(warnings, "warning")

@@ -138,9 +138,12 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
         kind => {
             let columns = columns(kind, wide);
             let head: Vec<&str> = std::iter::once("NAME").chain(columns.iter().map(|(name, _)| name.as_str())).collect();
+            let says = |item: &Value| stalled(&item["status"]).unwrap_or_else(|| text(&item["login"]));
+            let head: Vec<&str> = head.into_iter().chain((kind == crds::Kind::Role).then_some("LOGIN")).collect();
             let row = |item: &Value| {
                 let cells = columns.iter().map(|(_, pointer)| item.pointer(pointer).map_or_else(String::new, text));
-                std::iter::once(text(&item["name"])).chain(cells).collect()
+                let login = (kind == crds::Kind::Role).then(|| says(item));
+                std::iter::once(text(&item["name"])).chain(cells).chain(login).collect()
             };
             show::table(&head, &items.iter().map(row).collect::<Vec<_>>());
         }
@@ -154,6 +157,7 @@ fn as_kubectl(item: &Value) -> Value {
     object.remove("name");
     object.remove("effective");
     object.remove("uses");
+    object.remove("login");
     without_nulls(Value::Object(object))
 }
 
@@ -206,7 +210,7 @@ fn stalled(status: &Value) -> Option<String> {
 /// What to explain.
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
-    /// device/NAME or deployment/NAME
+    /// device/NAME, deployment/NAME, or role/NAME for the login of a Role
     target: String,
     #[command(flatten)]
     engine: Where,

@@ -93,9 +93,10 @@ fn bare(dir: &std::path::Path) -> anyhow::Result<Outlook> {
 
 fn under_way(step: &Value) {
     let word = |key: &str| show::clean(step[key].as_str().unwrap_or_default());
+    let whose = word("deployment");
+    let whose = if whose.starts_with("role/") { whose } else { format!("deployment/{whose}") };
     println!(
-        "under way: deployment/{} on device/{}: {} since {} (step {})",
-        word("deployment"),
+        "under way: {whose} on device/{}: {} since {} (step {})",
         word("device"),
         word("phase"),
         show::age(&word("since")),

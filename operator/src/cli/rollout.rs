@@ -48,7 +48,7 @@ enum RolloutCommand {
 /// Which Deployment.
 #[derive(Args)]
 struct Of {
-    /// deployment/NAME or NAME
+    /// deployment/NAME or NAME; role/NAME for the login of a Role
     deployment: String,
     #[command(flatten)]
     engine: Where,
@@ -57,8 +57,8 @@ struct Of {
 impl Of {
     fn name(&self) -> anyhow::Result<Name> {
         match Target::parse(&self.deployment) {
-            Some(Target::Deployment(name)) => Ok(name),
-            Some(other) => bail!("{other} is no Deployment"),
+            Some(target @ (Target::Deployment(_) | Target::Object(crds::Kind::Role, _))) => Ok(target.rollout()),
+            Some(other) => bail!("{other} is neither a Deployment nor a Role with a login"),
             None => Ok(Name::parse(&self.deployment)),
         }
     }
@@ -74,8 +74,9 @@ impl Of {
 pub(crate) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         RolloutCommand::Status(of) => {
-            let name = of.name()?;
-            let path = format!("/v1/explain/deployment/{}/{}", name.namespace(), name.name());
+            let target = Target::unit(&of.name()?);
+            let (kind, name) = (target.kind().as_str(), target.name());
+            let path = format!("/v1/explain/{kind}/{}/{}", name.namespace(), name.name());
             print!("{}", show::clean(&of.engine.client()?.text(&path).await?.0));
             Ok(ExitCode::SUCCESS)
         }
@@ -114,7 +115,7 @@ async fn history(of: &Of) -> anyhow::Result<ExitCode> {
 
 /// The id that waits for approval, having shown what it is for.
 async fn waiting(of: &Of) -> anyhow::Result<String> {
-    let target = Target::Deployment(of.name()?);
+    let target = Target::unit(&of.name()?);
     let value = of.engine.client()?.get("/v1/plan").await?;
     let deferred: Vec<reconcile::Deferred> = serde_json::from_value(value["deferred"].clone())?;
     for deferred in deferred.iter().filter(|deferred| deferred.unit == target) {

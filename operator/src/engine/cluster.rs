@@ -130,7 +130,10 @@ fn requested(before: &Desired, after: &Desired, key: &Key) -> Vec<Name> {
     }
     match key.0 {
         Kind::Device => vec![key.1.clone()],
-        Kind::Deployment => after.deployments.get(&key.1).map(|deployment| deployment.members.clone()).unwrap_or_default(),
+        Kind::Deployment | Kind::Role => {
+            let unit = if key.0 == Kind::Role { key.1.login() } else { key.1.clone() };
+            after.deployments.get(&unit).map(|deployment| deployment.members.clone()).unwrap_or_default()
+        }
         _ => Vec::new(),
     }
 }

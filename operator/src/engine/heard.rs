@@ -148,9 +148,9 @@ impl Engine {
     }
 
     pub(super) fn ended(&mut self, step: &RecordedStep, outcome: &Outcome) {
-        let unit = step.step().unit.name().clone();
+        let unit = step.step().unit.rollout();
         let word = step.step().action.word();
-        tracing::info!(step = %step.step().id, device = %step.device(), deployment = %unit, verdict = ?outcome.verdict, "{word}: {}", outcome.message.lines().last().unwrap_or_default());
+        tracing::info!(step = %step.step().id, device = %step.device(), unit = %step.step().unit, verdict = ?outcome.verdict, "{word}: {}", outcome.message.lines().last().unwrap_or_default());
         {
             let mut view = self.write();
             if let Some(rollout) = view.observed.rollouts.get_mut(&unit) {

@@ -62,7 +62,7 @@ impl Engine {
         let mut groups: Vec<(Actor, BTreeSet<&Target>)> = Vec::new();
         for unit in units {
             let steps = plan.steps.iter().filter(|step| step.unit == *unit);
-            let actor = Actor::behind(steps, view.observed.rollouts.get(unit.name()).map(|rollout| &**rollout), &plan.revision);
+            let actor = Actor::behind(steps, view.observed.rollouts.get(&unit.rollout()).map(|rollout| &**rollout), &plan.revision);
             match groups.iter_mut().find(|(other, _)| *other == actor) {
                 Some((_, units)) => drop(units.insert(unit)),
                 None => groups.push((actor, [unit].into())),
@@ -85,7 +85,10 @@ impl Engine {
         if self.store_away {
             return Err(api::view::STORE_AWAY.into());
         }
-        let admitted = reconcile::record::admit(plan, &self.read().observed);
+        let admitted = {
+            let view = self.read();
+            reconcile::record::admit(plan, &view.desired, &view.observed)
+        };
         let recorded = match admitted {
             Ok(admitted) => admitted.record(actor, now, &*self.store).await,
             Err(error) => Err(error),
@@ -121,11 +124,11 @@ impl Engine {
         let mut view = self.write();
         view.passes += 1;
         for step in &recorded.plan().steps {
-            let unit = step.unit.name();
+            let unit = &step.unit.rollout();
             let rollout = Arc::make_mut(view.observed.rollouts.entry(unit.clone()).or_default());
             match &step.action {
                 Action::Rollout(change) => {
-                    tracing::info!(deployment = %unit, "{}: {}", change.word(), step.reason);
+                    tracing::info!(unit = %step.unit, "{}: {}", change.word(), step.reason);
                     rollout.apply(change, now);
                     happenings.extend(reports::changed(unit, change, &step.reason));
                     if matches!(change, RolloutChange::Start { .. } | RolloutChange::RollBack { .. } | RolloutChange::RolledBack { .. }) {
@@ -133,7 +136,7 @@ impl Engine {
                     }
                 }
                 action => {
-                    tracing::info!(deployment = %unit, step = %step.id, "{} {}: {}", action.word(), step.target, step.reason);
+                    tracing::info!(unit = %step.unit, step = %step.id, "{} {}: {}", action.word(), step.target, step.reason);
                     rollout.begin(step, now);
                 }
             }
@@ -161,7 +164,7 @@ impl Engine {
         let became_ready = view.not_ready.take().is_some();
         let now = Timestamp::now();
         for unit in units {
-            let target = Target::Deployment(unit.clone());
+            let target = Target::unit(unit);
             let deferred: Vec<_> = plan.deferred.iter().filter(|deferred| deferred.unit == target).cloned().collect();
             if view.deferred.get(unit).map_or(!deferred.is_empty(), |before| *before != deferred) {
                 otherwise.insert(unit.clone());
@@ -191,6 +194,6 @@ impl Engine {
         let actor = Actor::user(by);
         let id = plan.id.clone();
         self.record(plan, &actor, Timestamp::now()).await?;
-        Ok(format!("{} of deployment/{unit} is recorded (plan {id})", command.word()))
+        Ok(format!("{} of {} is recorded (plan {id})", command.word(), Target::unit(unit)))
     }
 }

@@ -85,7 +85,7 @@ async fn look(ground: Ground, aside: Option<Aside>) -> Result<Preview, String> {
         if let Some(plan) = deletion::plan(&in_force, &desired, &changed.deployments, &observed) {
             for step in &plan.steps {
                 if let Action::Rollout(change) = &step.action {
-                    Arc::make_mut(observed.rollouts.entry(step.unit.name().clone()).or_default()).apply(change, Timestamp::now());
+                    Arc::make_mut(observed.rollouts.entry(step.unit.rollout()).or_default()).apply(change, Timestamp::now());
                 }
             }
         }

@@ -13,7 +13,7 @@ use cluster::{Cluster, Known};
 use crds::{Kind, Object};
 use futures::StreamExt as _;
 use reconcile::record::RecordedStep;
-use reconcile::{Access, Contact, Key, Name, Outcome, RolloutChange, Verdict, report};
+use reconcile::{Access, Contact, Key, Name, Outcome, RolloutChange, Target, Verdict, report};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -95,6 +95,12 @@ impl Waiting {
     }
 }
 
+/// The object behind a unit of rollout.
+pub(super) fn key_of(unit: &Name) -> Key {
+    let target = Target::unit(unit);
+    (target.kind(), target.name().clone())
+}
+
 /// For as long as it is there, a Repository is being applied.
 pub(super) struct Applying(Arc<Reports>);
 
@@ -116,7 +122,7 @@ impl Reports {
     }
 
     pub(super) fn units<'a>(&self, names: impl IntoIterator<Item = &'a Name>) {
-        self.objects(names.into_iter().map(|name| (Kind::Deployment, name.clone())));
+        self.objects(names.into_iter().map(key_of));
     }
 
     pub(super) fn objects(&self, keys: impl IntoIterator<Item = Key>) {
@@ -325,15 +331,20 @@ fn write<'a>(cluster: &'a Cluster, view: &SharedView, patience: &mut Patience, k
     }))
 }
 
-/// Whether a finalizer has to be put on (`true`) or taken off: it holds a Deployment whose content comes off its devices first.
+/// Whether a finalizer has to be put on (`true`) or taken off: it holds a Deployment whose content, or a Role whose login comes off its
+/// devices first.
 fn holds(view: &View, key: &Key, known: &Known) -> Option<bool> {
     let (kind, name) = key;
-    if *kind != Kind::Deployment {
-        return None;
-    }
+    let unit = match kind {
+        Kind::Deployment => name.clone(),
+        Kind::Role => name.login(),
+        _ => return None,
+    };
+    let is_left = || view.observed.rollouts.get(&unit).is_some_and(|rollout| rollout.is_remembered());
     let wanted = match view.desired.objects.get(key).map(|object| &**object) {
         Some(Object::Deployment(object)) => object.spec.on_delete == Some(crds::OnDelete::Remove),
-        _ => view.observed.rollouts.get(name).is_some_and(|rollout| rollout.is_remembered()),
+        Some(Object::Role(_)) => view.desired.is_written(&unit) || is_left(),
+        _ => is_left(),
     };
     (known.finalizer != wanted && !(known.deleting && wanted)).then_some(wanted)
 }
@@ -367,10 +378,15 @@ fn status(view: &View, key: &Key) -> Value {
             Some(status) => return to_value(status),
             None => to_value(&report::other(&view.desired, *kind, name)),
         },
-        Kind::Role => match view.roles.get(name) {
-            Some(status) => return to_value(status),
-            None => to_value(&report::other(&view.desired, *kind, name)),
-        },
+        Kind::Role => {
+            let deferred = view.deferred.get(&name.login()).map(Vec::as_slice).unwrap_or_default();
+            let status = to_value(&report::role(&view.desired, &view.observed, deferred, name, view.roles.get(name)));
+            // Who looks after Roles says what of it that speaks of.
+            if view.roles.contains_key(name) {
+                return status;
+            }
+            status
+        }
         kind => to_value(&report::other(&view.desired, *kind, name)),
     };
     if let Some(object) = view.desired.objects.get(key) {
@@ -402,7 +418,7 @@ pub(super) fn turned(name: &Name, old: &Contact, new: &Contact) -> Option<Happen
 
 /// A step came to its end.
 pub(super) fn ended(step: &RecordedStep, outcome: &Outcome) -> Happening {
-    let unit = step.step().unit.name();
+    let unit = &step.step().unit;
     let word = step.step().action.word();
     let last = outcome.message.lines().last().unwrap_or_default();
     let (reason, is_warning) = match outcome.verdict {
@@ -413,7 +429,7 @@ pub(super) fn ended(step: &RecordedStep, outcome: &Outcome) -> Happening {
     Happening {
         key: (Kind::Device, step.device().clone()),
         reason,
-        note: format!("{word} for deployment {}: {last}", unit.name()),
+        note: format!("{word} for {} {}: {last}", unit.kind().as_str().to_lowercase(), unit.name().name()),
         is_warning,
     }
 }
@@ -432,8 +448,7 @@ pub(super) fn changed(unit: &Name, change: &RolloutChange, why: &str) -> Option<
         RolloutChange::Approve { .. } => ("Approved", false),
         _ => return None,
     };
-    let key = (Kind::Deployment, unit.clone());
-    Some(Happening { key, reason, note: why.to_owned(), is_warning })
+    Some(Happening { key: key_of(unit), reason, note: why.to_owned(), is_warning })
 }
 
 #[cfg(test)]

@@ -222,8 +222,7 @@ impl Shared {
             (true, true) => "; nothing by kubectl",
             (true, false) => "",
         };
-        let login = if role.spec.login.is_some() { "; its login is not acted on by this version" } else { "" };
-        Verdict { is_ready: true, reason: "Granted", message: format!("{summary}{how}{login}"), again: None }
+        Verdict { is_ready: true, reason: "Granted", message: format!("{summary}{how}"), again: None }
     }
 
     fn tell(&self, name: &Name, desired: &Desired, verdict: Verdict) {

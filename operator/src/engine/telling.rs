@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use reconcile::{Desired, Key, Name};
 
 use super::Engine;
-use super::reports::Reports;
+use super::reports::{Reports, key_of};
 
 /// Tells both. What is told has to be in the view by then.
 pub(super) struct Telling<'a> {
@@ -29,8 +29,7 @@ impl Telling<'_> {
 
     /// Deployments, with their rollouts.
     pub(super) fn units<'n>(&self, names: impl IntoIterator<Item = &'n Name> + Clone) {
-        let rollouts = names.clone().into_iter().map(|name| Change::of(Subject::Rollout(name.clone())));
-        self.feed.changed(rollouts);
+        self.feed.changed(names.clone().into_iter().filter_map(rollout));
         self.concerned(names.clone());
         if let Some(reports) = self.reports {
             reports.units(names);
@@ -39,14 +38,12 @@ impl Telling<'_> {
 
     /// Deployments whose devices are otherwise than before; whoever plans them reports them.
     pub(super) fn concerned<'n>(&self, names: impl IntoIterator<Item = &'n Name>) {
-        self.feed.changed(names.into_iter().map(|name| self.change((Kind::Deployment, name.clone()))));
+        self.feed.changed(names.into_iter().map(|name| self.change(key_of(name))));
     }
 
     /// Deployments were planned: what each of these puts off is otherwise than before.
     pub(super) fn planned<'n>(&self, names: impl IntoIterator<Item = &'n Name>, otherwise: impl IntoIterator<Item = &'n Name>) {
-        let changes = otherwise
-            .into_iter()
-            .flat_map(|name| [Change::of(Subject::Rollout(name.clone())), self.change((Kind::Deployment, name.clone()))]);
+        let changes = otherwise.into_iter().flat_map(|name| rollout(name).into_iter().chain([self.change(key_of(name))]));
         self.feed.changed(changes);
         if let Some(reports) = self.reports {
             reports.units(names);
@@ -86,6 +83,11 @@ impl Telling<'_> {
     fn change(&self, key: Key) -> Change {
         if self.desired.objects.contains_key(&key) { Change::of(Subject::Object(key.0, key.1)) } else { Change::gone(key, None) }
     }
+}
+
+/// The rollout of a Deployment; that of a login is a matter of its Role.
+fn rollout(unit: &Name) -> Option<Change> {
+    unit.role().is_none().then(|| Change::of(Subject::Rollout(unit.clone())))
 }
 
 impl Engine {

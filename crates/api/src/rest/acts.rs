@@ -175,7 +175,8 @@ async fn command(shared: &Shared, caller: &Caller, deployment: Name, command: Co
     let is_there = |view: &View| {
         view.desired.objects.contains_key(&(Kind::Deployment, deployment.clone())) || view.observed.rollouts.contains_key(&deployment)
     };
-    if !read(shared, is_there) {
+    // Whoever may do something to every Deployment may do nothing to the login of a Role by that.
+    if deployment.role().is_some() || !read(shared, is_there) {
         return say(StatusCode::NOT_FOUND, format!("there is no deployment {deployment}"));
     }
     let target = format!("deployment/{deployment}");

@@ -143,7 +143,15 @@ fn status(view: &View, sight: &Sight, kind: Kind, name: &Name) -> Value {
         }
         Kind::AlertRule => value(report::rule(desired, name, view.beyond_limit.get(name).copied().unwrap_or_default())),
         Kind::Repository if view.repositories.contains_key(name) => value(&view.repositories[name]),
-        Kind::Role if view.roles.contains_key(name) => value(&view.roles[name]),
+        Kind::Role => {
+            let deferred = view.deferred.get(&name.login()).map(Vec::as_slice).unwrap_or_default();
+            let seen = |deferred: &Deferred| Deferred {
+                waiting_on: crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device)),
+                ..deferred.clone()
+            };
+            let deferred: Vec<Deferred> = deferred.iter().map(seen).collect();
+            value(report::role(desired, &view.observed, &deferred, name, view.roles.get(name)))
+        }
         kind => value(report::other(desired, kind, name)),
     }
 }

@@ -163,7 +163,7 @@ struct Flight {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeferredChange")]
 struct Put {
-    /// The Deployment, as `NAMESPACE/NAME`.
+    /// The Deployment, as `NAMESPACE/NAME`; or the Role whose login it is, as `role/NAMESPACE/NAME`.
     deployment: String,
     #[serde(flatten)]
     wait: Wait,
@@ -252,6 +252,10 @@ async fn one(
     asked: Asked,
 ) -> Answer {
     let name = Name::new(&namespace, &name);
+    if name.role().is_some() {
+        // The login of a Role is seen by whoever may view that.
+        return Err(Problem::missing(format!("deployment/{name} has never been rolled out")));
+    }
     let course = read(&shared, |view| {
         let rollout = view.observed.rollouts.get(&name)?.clone();
         let deferred = view.deferred.get(&name).map(Vec::as_slice).unwrap_or_default();
@@ -339,23 +343,28 @@ fn gates(rollout: &Rollout, waits: &[Wait], name: &Name) -> Vec<Gate> {
     gates
 }
 
+/// A Deployment by its name, the login of a Role as `role/NAMESPACE/NAME`.
+fn whose(unit: &Name) -> String {
+    unit.role().map_or_else(|| unit.full().to_owned(), |role| format!("role/{}", role.full()))
+}
+
 async fn plans(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
     sight.devices().await;
     let plans = read(&shared, |view| {
-        let units = sight.names(Kind::Deployment);
+        let logins = sight.names(Kind::Role).iter().map(Name::login);
+        let units: Vec<Name> = sight.names(Kind::Deployment).iter().cloned().chain(logins).collect();
         let rollouts = units.iter().filter_map(|unit| Some((unit, view.observed.rollouts.get(unit)?)));
         let in_flight = rollouts.flat_map(|(unit, rollout)| rollout.in_flight().map(move |(device, placed)| (unit, device, placed)));
         let in_flight = in_flight.filter(|(_, device, _)| sight.sees_device(device)).take(PAGE).map(|(unit, device, placed)| Flight {
-            deployment: unit.full().to_owned(),
+            deployment: whose(unit),
             device: device.full().to_owned(),
             step: placed.step.to_string(),
             phase: json!(placed.phase),
             since: placed.since,
         });
         let deferred = units.iter().filter_map(|unit| view.deferred.get(unit)).flatten().filter(|deferred| is_seen(&sight, deferred));
-        let deferred = deferred
-            .take(PAGE)
-            .map(|deferred| Put { deployment: deferred.unit.name().full().to_owned(), wait: wait(view, &sight, deferred) });
+        let deferred =
+            deferred.take(PAGE).map(|deferred| Put { deployment: whose(&deferred.unit.rollout()), wait: wait(view, &sight, deferred) });
         Plans { revision: json!(sight.desired.revision), in_flight: in_flight.collect(), deferred: deferred.collect() }
     });
     answer::document(&asked, &plans)

@@ -24,6 +24,7 @@ fn sample() -> Work {
             owner: "root".into(),
             group: "www-data".into(),
         }],
+        accounts: Vec::new(),
         services: vec![ServiceUse { unit: "nginx.service".into(), after: AfterChange::Reload }],
         before: Vec::new(),
         after: Vec::new(),
@@ -60,11 +61,38 @@ fn scripts_read_like_this() {
     }
 }
 
+/// What logins add to them: functions that are the same everywhere, so they are read where they stand.
+fn logins() -> Vec<(&'static str, String)> {
+    let account = |user: &str, sudo: &[&str]| reconcile::Account {
+        user: user.into(),
+        authorized_keys: vec!["ssh-ed25519 AAAA it's".into()],
+        sudo: sudo.iter().map(|command| (*command).to_owned()).collect(),
+    };
+    let content = Content { accounts: vec![account("alice", &["/bin/a x=1"]), account("bob", &[])], ..Content::nothing() };
+    let work = Work { digest: content.digest(), content: Arc::new(content), deployment: Name::parse("fleet/role:team"), ..sample() };
+    vec![
+        ("prepare a login", prepare(&work)),
+        ("apply a login", apply(&work, &[])),
+        ("restore a login", restore(&work, &StepId("0123456789abcdef".into()))),
+        ("remove a login", remove(&work.content)),
+        ("read a login", account::read(&["alice", "bob"])),
+    ]
+}
+
+/// Each account that is changed was saved before.
+#[test]
+fn accounts_are_saved_before_they_are_changed() {
+    let apply = &logins()[1].1;
+    let at = |text: &str| apply.rfind(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("do save_account \"$S\" \"$u\"") < at(": > \"$S/saved\"") && at(": > \"$S/saved\"") < at("carefully \"$S\" change"));
+    assert!(apply.contains("put_account \"$u\" fleet_role:team"), "{apply}");
+}
+
 /// The shells that a target may have for `sh` take every script; those that are not here are not asked.
 #[test]
 fn shells_can_read_every_script() {
     for shell in ["sh", "dash", "bash"] {
-        for (name, script) in scripts() {
+        for (name, script) in scripts().into_iter().chain(logins()) {
             let whole = crate::script::whole(&format!("{}{script}", crate::script::HEADER));
             let Ok(child) = Command::new(shell).args(["-n", "-c", &whole]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn() else {
                 continue;

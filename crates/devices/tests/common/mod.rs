@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use devices::{Devices, Secrets};
 use jiff::Timestamp;
-use reconcile::content::{AfterChange, Reboot};
+use reconcile::content::AfterChange;
 use reconcile::outcome::Outcome;
 use reconcile::record::{Actor, resume};
 use reconcile::{
@@ -189,7 +189,7 @@ pub fn desired(devices: &[&Device]) -> Arc<Desired> {
 }
 
 pub fn content() -> Content {
-    Content { packages: Vec::new(), files: Vec::new(), services: Vec::new(), before: Vec::new(), after: Vec::new(), reboot: Reboot::Never }
+    Content::nothing()
 }
 
 /// A file that whoever runs the test may own.

@@ -157,7 +157,8 @@ pub fn suppressors(
         Opening::Closed { opens } => again.extend(opens),
     }
     by.extend(root_of(desired, observed, &device.name).map(|device| Suppressor::Parent { device }));
-    for unit in desired.selected_by.get(&device.name).into_iter().flatten() {
+    // That somebody gets an account is no reason to be silent about the device.
+    for unit in desired.selected_by.get(&device.name).into_iter().flatten().filter(|unit| unit.role().is_none()) {
         let Some(rollout) = observed.rollouts.get(unit) else { continue };
         let Some(placement) = rollout.placements.get(&device.name) else { continue };
         let deadline = desired.deployments.get(unit).map(|deployment| deployment.strategy.deadline).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::check::Findings;
-use super::{Deployment, Desired, Share, Strategy};
+use super::{Deployment, Desired, Device, Share, Strategy};
 use crate::content::{AfterChange, Apt, Archive, Content, File, FileSource, Package, Reboot, ServiceUse};
 use crate::effective;
 use crate::name::{Name, Target};
@@ -22,7 +22,9 @@ pub(super) fn deployment(
     let target = Target::Deployment(name.clone());
     let errors = findings.errors();
     let content = Arc::new(content(&target, spec, findings));
-    let members = members(desired, name, &spec.selector, before);
+    let members = matching(desired, name, before.map(|(before, changed)| (&*before.members, changed)), |device| {
+        spec.selector.matches(&device.labels)
+    });
     if members.is_empty() {
         findings.warn(
             &target,
@@ -48,6 +50,7 @@ pub(super) fn deployment(
     Some(Deployment {
         name: name.clone(),
         members,
+        own_way: Vec::new(),
         digest,
         content,
         rendered,
@@ -68,15 +71,20 @@ pub(super) fn deployment(
     })
 }
 
-/// The devices of the Deployment's namespace that the selector matches, in name order.
-fn members(desired: &Desired, name: &Name, selector: &crds::Selector, before: Option<(&Deployment, &BTreeSet<Name>)>) -> Vec<Name> {
-    let matches = |device: &Name| {
-        device.namespace() == name.namespace() && desired.devices.get(device).is_some_and(|device| selector.matches(&device.labels))
-    };
+/// The devices of the Deployment's namespace that match, in name order. Where it is known which did before, only those that changed are
+/// looked at.
+pub(super) fn matching(
+    desired: &Desired,
+    name: &Name,
+    before: Option<(&[Name], &BTreeSet<Name>)>,
+    wanted: impl Fn(&Device) -> bool,
+) -> Vec<Name> {
+    let matches =
+        |device: &Name| device.namespace() == name.namespace() && desired.devices.get(device).is_some_and(|device| wanted(device));
     let Some((before, changed)) = before else {
         return desired.devices.keys().filter(|device| matches(device)).cloned().collect();
     };
-    let mut members: Vec<Name> = before.members.iter().filter(|member| !changed.contains(*member)).cloned().collect();
+    let mut members: Vec<Name> = before.iter().filter(|member| !changed.contains(*member)).cloned().collect();
     let kept = members.len();
     members.extend(changed.iter().filter(|device| matches(device)).cloned());
     if members.len() > kept {
@@ -213,6 +221,7 @@ fn content(target: &Target, spec: &crds::DeploymentSpec, findings: &mut Findings
     Content {
         packages,
         files,
+        accounts: Vec::new(),
         services,
         before: checks.before.iter().map(effective::probe).collect(),
         after: checks.after.iter().map(effective::probe).collect(),

@@ -160,24 +160,19 @@ pub(super) fn jump_host(device: &Device) -> Option<&Name> {
 
 /// Nothing may be owned twice on one device, and dependencies must exist and end. Returns whether the Deployment is usable.
 pub(super) fn deployment(desired: &Desired, deployment: &Deployment, findings: &mut Findings) -> bool {
-    let target = Target::Deployment(deployment.name.clone());
+    let target = Target::unit(&deployment.name);
     let errors = findings.errors();
+    let field = if deployment.name.role().is_some() { "spec.login.user" } else { "spec.selector" };
     let mut own = BTreeSet::new();
-    for item in claimed(deployment) {
+    for item in deployment.content.claims() {
         if !own.insert(item.clone()) {
             findings.error(&target, "owned-elsewhere", "spec", format!("{item} is listed twice"), "list it once");
             break;
         }
         if let Some((other, device)) = owner(desired, deployment, &item) {
             let (kind, what) = item.split();
-            let message = format!("{kind} {what} on device/{device} is owned by deployment/{other}");
-            findings.error(
-                &target,
-                "owned-elsewhere",
-                "spec.selector",
-                message,
-                "let one Deployment own it, or make the selectors disjoint",
-            );
+            let message = format!("{kind} {what} on device/{device} is owned by {}", Target::unit(other));
+            findings.error(&target, "owned-elsewhere", field, message, "let one of them own it, or make the selectors disjoint");
             break;
         }
     }
@@ -193,11 +188,6 @@ pub(super) fn deployment(desired: &Desired, deployment: &Deployment, findings: &
         findings.error(&target, "dependency-cycle", "spec.dependsOn", message, "take one of these away");
     }
     findings.errors() == errors
-}
-
-/// What a Deployment puts on devices and nobody else may; a unit may well be told by several.
-pub(super) fn claimed(deployment: &Deployment) -> impl Iterator<Item = ItemKey> + '_ {
-    deployment.content.items().filter(|item| item.split().0 != "unit")
 }
 
 /// Of all Deployments that claim an item, the first by name keeps it on the devices that they share.
@@ -223,9 +213,10 @@ pub(super) fn selectors(object: &Object) -> Vec<(String, &crds::Selector, &'stat
         }
         Object::Role(role) => {
             let grants = role.spec.allow.iter().enumerate();
-            grants
-                .filter_map(|(at, grant)| Some((format!("spec.allow[{at}].devices"), grant.devices.as_ref()?, "the grant allows nothing")))
-                .collect()
+            let grants = grants
+                .filter_map(|(at, grant)| Some((format!("spec.allow[{at}].devices"), grant.devices.as_ref()?, "the grant allows nothing")));
+            let login = role.spec.login.as_ref().and_then(|login| login.devices.as_ref());
+            grants.chain(login.map(|devices| ("spec.login.devices".into(), devices, "the login is nowhere"))).collect()
         }
         _ => Vec::new(),
     }

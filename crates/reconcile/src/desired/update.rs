@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crds::{Kind, Object};
 
 use super::check::{self, Findings};
-use super::{Changed, Deployment, Desired, Device, Key, Map, Names, Part, build};
+use super::{Changed, Deployment, Desired, Device, Key, Map, Names, Part, build, login};
 use crate::access::trial;
 use crate::alerting::rule::{ALL_PATTERNS, Rule};
 use crate::effective;
@@ -129,7 +129,7 @@ impl Update<'_> {
 
     /// Deployments: returns those that are otherwise than before, or have to do with something that is.
     fn deployments(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) -> BTreeSet<Name> {
-        let own: BTreeSet<Name> = touched.iter().filter(|(kind, _)| *kind == Kind::Deployment).map(|(_, name)| name.clone()).collect();
+        let own: BTreeSet<Name> = touched.iter().filter_map(unit_of).collect();
         let mut again = own.clone();
         again.extend(devices.iter().flat_map(|device| self.old.selected_by.get(device).into_iter().flatten()).cloned());
         again.extend(self.selecting(devices));
@@ -155,56 +155,64 @@ impl Update<'_> {
         again
     }
 
-    /// Deployments whose selector matches any of these devices now.
+    /// Deployments and logins whose selector matches any of these devices now.
     fn selecting(&self, devices: &BTreeSet<Name>) -> Vec<Name> {
         if devices.is_empty() {
             return Vec::new();
         }
         let labels: Vec<_> =
             devices.iter().filter_map(|name| self.next.devices.get(name)).map(|device| (&device.name, &device.labels)).collect();
+        let any = |name: &Name, selector: &crds::Selector| {
+            labels.iter().any(|(device, labels)| device.namespace() == name.namespace() && selector.matches(labels))
+        };
         let selects = |name: &Name, object: &Object| match object {
-            Object::Deployment(object) => {
-                labels.iter().any(|(device, labels)| device.namespace() == name.namespace() && object.spec.selector.matches(labels))
-            }
+            Object::Deployment(object) => any(name, &object.spec.selector),
+            Object::Role(object) => login::selectors(&object.spec).into_iter().any(|selector| any(name, selector)),
             _ => false,
         };
-        let deployments = of_kind(&self.next, Kind::Deployment);
-        deployments.filter(|(name, object)| selects(name, object)).map(|(name, _)| name.clone()).collect()
+        let units = of_kind(&self.next, Kind::Deployment).chain(of_kind(&self.next, Kind::Role));
+        let selecting = units.filter(|(name, object)| selects(name, object));
+        selecting.filter_map(|(name, object)| unit_of(&(object.kind(), name.clone()))).collect()
     }
 
     /// Builds a Deployment anew; whoever claims the same things has to be checked again too.
     fn build(&mut self, name: &Name, devices: &BTreeSet<Name>, checked: &mut BTreeSet<Name>) {
-        let key = (Kind::Deployment, name.clone());
+        let target = Target::unit(name);
+        let key = (target.kind(), target.name().clone());
         let before = self.next.index.built.get(name).cloned();
-        let selector = |object: Option<&Arc<Object>>| match object.map(|object| &**object) {
-            Some(Object::Deployment(object)) => Some(object.spec.selector.clone()),
-            _ => None,
+        let selects = |object: Option<&Arc<Object>>| match object.map(|object| &**object) {
+            Some(Object::Deployment(object)) => (vec![object.spec.selector.clone()], String::new()),
+            Some(Object::Role(object)) => {
+                let user = login::of(&object.spec).map(|login| login.user.clone()).unwrap_or_default();
+                (login::selectors(&object.spec).into_iter().cloned().collect(), user)
+            }
+            _ => (Vec::new(), String::new()),
         };
         let object = self.next.objects.get(&key).cloned();
-        let same = selector(self.old.objects.get(&key)) == selector(object.as_ref());
+        let same = selects(self.old.objects.get(&key)) == selects(object.as_ref());
+        let known = before.as_deref().filter(|_| same).map(|before| (before, devices));
         let built = match object.as_deref() {
-            Some(Object::Deployment(object)) => {
-                let known = before.as_deref().filter(|_| same).map(|before| (before, devices));
-                build::deployment(&self.next, name, &object.spec, known, &mut self.findings)
-            }
+            Some(Object::Deployment(object)) => build::deployment(&self.next, name, &object.spec, known, &mut self.findings),
+            Some(Object::Role(object)) => login::build(&self.next, name, &object.spec, known, &mut self.findings),
             _ => None,
         };
-        self.found(&Target::Deployment(name.clone()), Part::Own);
+        let part = if name.role().is_some() { Part::Login } else { Part::Own };
+        self.found(&target, part);
         for deployment in before.as_deref().into_iter().chain(&built) {
-            for item in check::claimed(deployment) {
+            for item in deployment.content.claims() {
                 checked.extend(self.next.index.claims.get(&item).into_iter().flatten().cloned());
             }
         }
         let index = &mut self.next.index;
         if let Some(before) = &before {
-            check::claimed(before).for_each(|item| unlink(&mut index.claims, &item, name));
+            before.content.claims().for_each(|item| unlink(&mut index.claims, &item, name));
             before.depends_on.iter().for_each(|other| unlink(&mut index.dependents, other, name));
             checked.extend(index.dependents.get(name).into_iter().flatten().cloned());
             checked.extend(depended_on(&self.old.index.built, name));
         }
         match built {
             Some(built) => {
-                check::claimed(&built).for_each(|item| link(&mut index.claims, &item, name));
+                built.content.claims().for_each(|item| link(&mut index.claims, &item, name));
                 built.depends_on.iter().for_each(|other| link(&mut index.dependents, other, name));
                 index.built.insert_mut(name.clone(), Arc::new(built));
             }
@@ -216,8 +224,9 @@ impl Update<'_> {
     fn settle(&mut self, name: &Name) -> bool {
         let built = self.next.index.built.get(name).cloned();
         let usable = built.filter(|deployment| check::deployment(&self.next, deployment, &mut self.findings));
-        self.found(&Target::Deployment(name.clone()), Part::Others);
-        let is_written = self.next.objects.contains_key(&(Kind::Deployment, name.clone()));
+        let part = if name.role().is_some() { Part::Accounts } else { Part::Others };
+        self.found(&Target::unit(name), part);
+        let is_written = self.next.is_written(name);
         mark(&mut self.next.index.left_out, name, is_written && usable.is_none());
         let before = self.old.deployments.get(name).cloned();
         if !replace(&mut self.next.deployments, name, usable) {
@@ -381,6 +390,15 @@ impl Update<'_> {
             true => drop(self.next.index.findings.remove_mut(&key)),
             false => self.next.index.findings.insert_mut(key, Arc::new(found)),
         }
+    }
+}
+
+/// The unit of rollout that an object asks for, if its kind does.
+fn unit_of((kind, name): &Key) -> Option<Name> {
+    match kind {
+        Kind::Deployment => Some(name.clone()),
+        Kind::Role => Some(name.login()),
+        _ => None,
     }
 }
 

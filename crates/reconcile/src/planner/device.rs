@@ -11,7 +11,7 @@ use super::shared::{Group, Shared};
 use super::survey::count;
 use super::unit::Unit;
 use crate::content::Content;
-use crate::desired::{Access, Device};
+use crate::desired::{Access, Device, is_own_way};
 use crate::name::Target;
 use crate::observed::{Contact, DeviceSeen, Health, ItemKey};
 use crate::plan::{Action, Step, StepId, WaitingOn, Work};
@@ -189,8 +189,9 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let mut content = (*self.unit.content_for(self.record, &self.device.name).0).clone();
         content.packages.retain(|package| !kept.contains(&package.key()));
         content.files.retain(|file| !kept.contains(&ItemKey::file(&file.path)));
+        content.accounts.retain(|account| !kept.contains(&account.key()) && !is_own_way(&self.device.access, &account.user));
         content.services.retain(|service| !kept.contains(&ItemKey::unit(&service.unit)));
-        (!content.packages.is_empty() || !content.files.is_empty()).then_some(content)
+        (!content.packages.is_empty() || !content.files.is_empty() || !content.accounts.is_empty()).then_some(content)
     }
 
     /// Takes content of the revision that the device holds off it, since it left the selector or the Deployment is gone.
@@ -204,7 +205,11 @@ impl<'u, 'a> Wanted<'u, 'a> {
         match waiting.or_else(|| budget.refuse(self.unit, shared, draft, self.device)) {
             Some(waiting) => self.defer(draft, &wants, waiting),
             None => {
-                let why = if self.unit.rollout.deletion.is_some() { "the Deployment was deleted" } else { "it left the selector" };
+                let why = match (self.unit.rollout.deletion.is_some(), self.unit.name().role().is_some()) {
+                    (true, false) => "the Deployment was deleted",
+                    (true, true) => "the Role has no login any more",
+                    (false, _) => "it left the selector",
+                };
                 let digest = content.digest();
                 self.then(shared, draft, why, |work| Action::Remove(Work { digest, content: Arc::new(content), ..work }));
             }
@@ -241,6 +246,10 @@ impl<'u, 'a> Wanted<'u, 'a> {
         if self.device.access == Access::None {
             return Some(WaitingOn::Suspended { by: format!("device/{} has no access", self.device.name) });
         }
+        let accounts = &self.record.content.accounts;
+        if let Some(account) = accounts.iter().find(|account| is_own_way(&self.device.access, &account.user)) {
+            return Some(WaitingOn::Suspended { by: format!("{} is the account by which the engine logs in there", account.user) });
+        }
         match self.seen.map(|seen| &seen.contact) {
             Some(Contact::Known) => {}
             Some(Contact::Unreachable { since, reason }) => {
@@ -266,7 +275,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
     /// Another Deployment that has to be here first.
     fn missing(&self) -> Option<WaitingOn> {
         let missing = self.unit.deployment.depends_on.iter().find(|other| !self.has(other));
-        missing.map(|other| WaitingOn::Dependency { on: Target::Deployment(other.clone()) })
+        missing.map(|other| WaitingOn::Dependency { on: Target::unit(other) })
     }
 
     /// Whether another Deployment's wanted revision is on this device.

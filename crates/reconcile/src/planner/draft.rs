@@ -32,7 +32,7 @@ impl Draft {
             | WaitingOn::Maintenance { until: at, .. } => self.look_at(*at),
             _ => {}
         }
-        self.deferred.push(Deferred { unit: Target::Deployment(unit.clone()), target, wants: wants.into(), waiting_on });
+        self.deferred.push(Deferred { unit: Target::unit(unit), target, wants: wants.into(), waiting_on });
     }
 
     /// Time alone could change the plan at that instant.

@@ -16,13 +16,15 @@ use crate::rollout::{RevisionRecord, RolloutChange};
 
 pub(super) fn plan(unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &mut Draft, record: &RevisionRecord) {
     let survey = Survey::of(unit, record);
-    if let Some((device, reason)) = survey.failure() {
+    // What fails on one device must not keep the others from losing a key: only the first one says something of a login.
+    let goes_on = unit.name().role().is_some() && record.batches.len() > 1;
+    if let Some((device, reason)) = survey.failure().filter(|_| !goes_on) {
         return fail(unit, draft, record, device, &reason);
     }
     if walk(&survey, unit, shared, draft, record) {
         return;
     }
-    if let Some((device, reason)) = survey.unproven() {
+    if let Some((device, reason)) = survey.unproven().filter(|_| !goes_on) {
         return fail(unit, draft, record, device, &reason);
     }
     let next = if survey.rest.is_empty() { "complete".to_owned() } else { format!("open batch {}", record.batches.len() + 1) };
@@ -85,7 +87,7 @@ fn walk(survey: &Survey<'_>, unit: &Unit<'_>, shared: &mut Shared<'_>, draft: &m
             Standing::Settled(_) | Standing::Lost(_) | Standing::Unproven(_) | Standing::Failed(_) => {}
         }
         let is_held_for_them = turn == Turn::Held && could_free;
-        busy |= !is_held_for_them && !matches!(standing, Standing::Away);
+        busy |= !is_held_for_them && !matches!(standing, Standing::Away | Standing::Failed(_));
     }
     busy
 }

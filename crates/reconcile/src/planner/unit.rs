@@ -35,7 +35,7 @@ impl<'a> Unit<'a> {
     }
 
     pub(super) fn target(&self) -> Target {
-        Target::Deployment(self.deployment.name.clone())
+        Target::unit(&self.deployment.name)
     }
 
     /// A revision's content for one device, with its digest.

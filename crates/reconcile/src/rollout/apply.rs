@@ -318,7 +318,7 @@ fn first(work: &Work, step: &Step, now: Timestamp) -> Placement {
 impl Step {
     /// A step that changes a rollout's state.
     pub(crate) fn rollout(unit: &Name, version: u64, change: RolloutChange, reason: String) -> Self {
-        let target = Target::Deployment(unit.clone());
+        let target = Target::unit(unit);
         // Each version is left once, so version and verb name the step.
         Self {
             id: StepId::of(&target, &target, change.word(), version, ""),

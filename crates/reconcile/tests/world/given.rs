@@ -18,6 +18,14 @@ pub struct Objects {
     pub devices: BTreeMap<String, Value>,
     pub classes: BTreeMap<String, Value>,
     pub deployments: BTreeMap<String, Value>,
+    pub roles: BTreeMap<String, Value>,
+}
+
+/// Keys of stories: `key a` to `key z` in a login stand for them.
+fn public_key(letter: u8) -> String {
+    // The wire format of RFC 8709: the type, then 32 bytes.
+    let head = "AAAAC3NzaC1lZDI1NTE5AAAAI";
+    format!("ssh-ed25519 {head}{}", char::from(letter.to_ascii_uppercase()).to_string().repeat(43))
 }
 
 impl World {
@@ -31,6 +39,15 @@ impl World {
             let spec =
                 json!({"type": "Server", "address": address.trim_end_matches('.'), "access": {"ssh": {"hostKeys": ["ssh-ed25519 AAAA"]}}});
             self.patch(Kind::Device, &name, patch, json!({"metadata": {"name": name, "labels": {"role": "web"}}, "spec": spec}));
+        }
+        for (name, patch) in &objects.roles {
+            let mut patch = patch.clone();
+            for key in patch.pointer_mut("/login/authorizedKeys").and_then(Value::as_array_mut).into_iter().flatten() {
+                let letter = key.as_str().and_then(|text| text.strip_prefix("key ")).and_then(|letter| letter.bytes().next());
+                *key = letter.map_or_else(|| key.clone(), |letter| public_key(letter).into());
+            }
+            let spec = json!({"subjects": [{"user": "alice"}]});
+            self.patch(Kind::Role, name, &patch, json!({"metadata": {"name": name}, "spec": spec}));
         }
         for (name, patch) in &objects.deployments {
             let spec = json!({"selector": {"matchLabels": {"role": "web"}}, "package": {"apt": {"name": name, "version": "1.0"}}});

@@ -148,6 +148,9 @@ fn put(content: &Content, items: &mut BTreeMap<ItemKey, ItemSeen>) {
         };
         items.insert(package.key(), seen);
     }
+    for account in &content.accounts {
+        items.insert(account.key(), account.seen());
+    }
     for file in &content.files {
         let sha256 = file.source.sha256().unwrap_or_default();
         let seen = ItemSeen::File { sha256, mode: file.mode.clone(), owner: file.owner.clone(), group: file.group.clone() };

@@ -111,14 +111,14 @@ impl World {
     pub fn plan(&self) -> Plan {
         let plan = reconcile::plan(&self.desired, &self.observed, self.now);
         assert_eq!(plan, reconcile::plan(&self.desired, &self.observed, self.now), "the same input gives the same plan");
-        reconcile::record::check(&plan, &self.observed).unwrap_or_else(|error| panic!("{error}\n{plan}"));
+        reconcile::record::check(&plan, &self.desired, &self.observed).unwrap_or_else(|error| panic!("{error}\n{plan}"));
         plan
     }
 
     /// Writes a plan down: rollouts change, device steps have begun.
     pub fn record(&mut self, plan: &Plan) {
         for step in &plan.steps {
-            let rollout = Arc::make_mut(self.observed.rollouts.entry(step.unit.name().clone()).or_default());
+            let rollout = Arc::make_mut(self.observed.rollouts.entry(step.unit.rollout()).or_default());
             match &step.action {
                 Action::Rollout(change) => rollout.apply(change, self.now),
                 _ => {
@@ -148,7 +148,7 @@ impl World {
 
     fn settle(&mut self, step: &Step, outcome: &Outcome) {
         self.pending.retain(|pending| pending.id != step.id);
-        Arc::make_mut(self.observed.rollouts.get_mut(step.unit.name()).unwrap()).settle(step, outcome);
+        Arc::make_mut(self.observed.rollouts.get_mut(&step.unit.rollout()).unwrap()).settle(step, outcome);
     }
 
     /// The engine is killed and started again: what is stored comes back from what was written, what was seen is gone.

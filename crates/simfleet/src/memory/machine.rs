@@ -257,6 +257,7 @@ impl Machine {
                 return Err(format!("{} failed to configure", package.key()));
             }
         }
+        self.items.extend(content.accounts.iter().map(|account| (account.key(), account.seen())));
         for file in &content.files {
             let sha256 = file.source.sha256().unwrap_or_default();
             let item = ItemSeen::File { sha256, mode: file.mode.clone(), owner: file.owner.clone(), group: file.group.clone() };

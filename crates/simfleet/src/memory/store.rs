@@ -108,7 +108,7 @@ impl Record for Store {
         let found = kept.steps.iter_mut().find(|(other, _)| other.id == step.id).ok_or_else(|| Error::Unknown(step.id.clone()))?;
         if found.1.is_none() {
             found.1 = Some(outcome.clone());
-            if let Some(rollout) = kept.rollouts.get_mut(step.unit.name()) {
+            if let Some(rollout) = kept.rollouts.get_mut(&step.unit.rollout()) {
                 rollout.settle(step, outcome);
             }
         }
@@ -126,7 +126,7 @@ impl Kept {
 fn apply(kept: &Kept, plan: &Plan, now: Timestamp) -> Result<BTreeMap<Name, Rollout>, Error> {
     let mut changed: BTreeMap<Name, Rollout> = BTreeMap::new();
     for step in &plan.steps {
-        let unit = step.unit.name();
+        let unit = &step.unit.rollout();
         if kept.steps.iter().any(|(other, _)| other.id == step.id) {
             return Err(Error::Again(step.id.clone()));
         }

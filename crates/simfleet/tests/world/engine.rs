@@ -81,9 +81,9 @@ impl Engine {
     }
 
     /// Writes a plan down and takes it in. Panics if it breaks an invariant.
-    pub async fn record(&mut self, plan: Plan, store: &Store, now: Timestamp) -> Result<(), memory::Error> {
+    pub async fn record(&mut self, plan: Plan, desired: &Desired, store: &Store, now: Timestamp) -> Result<(), memory::Error> {
         let actor = Actor { kind: "commit".into(), name: "ann".into(), signer: None };
-        let recorded = match record(plan, &self.observed, &actor, now, store).await {
+        let recorded = match record(plan, (desired, &self.observed), &actor, now, store).await {
             Ok(recorded) => recorded,
             Err(Error::Store(error)) => {
                 self.stale = true;
@@ -92,7 +92,7 @@ impl Engine {
             Err(error @ Error::Invariant { .. }) => panic!("{error}"),
         };
         for step in &recorded.plan().steps {
-            let rollout = Arc::make_mut(self.observed.rollouts.entry(step.unit.name().clone()).or_default());
+            let rollout = Arc::make_mut(self.observed.rollouts.entry(step.unit.rollout()).or_default());
             match &step.action {
                 Action::Rollout(change) => rollout.apply(change, now),
                 _ => rollout.begin(step, now),
@@ -115,7 +115,7 @@ impl Engine {
     pub async fn finish(&mut self, store: &Store) -> Result<(), memory::Error> {
         while let Some((step, outcome)) = self.ended.first() {
             store.finish(step, outcome).await?;
-            if let Some(rollout) = self.observed.rollouts.get_mut(step.step().unit.name()) {
+            if let Some(rollout) = self.observed.rollouts.get_mut(&step.step().unit.rollout()) {
                 Arc::make_mut(rollout).settle(step.step(), outcome);
             }
             self.ended.remove(0);

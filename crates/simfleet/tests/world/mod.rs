@@ -258,7 +258,7 @@ impl World {
     }
 
     async fn record(&mut self, engine: &mut Engine, plan: Plan) -> Result<(), Error> {
-        reconcile::record::check(&plan, &engine.observed).unwrap_or_else(|error| panic!("{error}"));
+        reconcile::record::check(&plan, &self.desired, &engine.observed).unwrap_or_else(|error| panic!("{error}"));
         let mut told = self.desired.clone();
         if self.narrow {
             let narrowed = told.deployments.iter().map(|(unit, deployment)| {
@@ -274,7 +274,7 @@ impl World {
         for step in &plan.steps {
             self.note(&format!("{} {} {step}", step.unit.name(), step.id));
         }
-        let recorded = engine.record(plan, &self.store, self.now).await;
+        let recorded = engine.record(plan, &self.desired, &self.store, self.now).await;
         if let Err(error) = &recorded {
             self.count("not recorded");
             self.note(&format!("not recorded: {error}"));

@@ -162,7 +162,7 @@ impl Model {
 
     fn commit(&mut self, steps: &[Step]) {
         for step in steps {
-            let rollout = self.rollouts.entry(step.unit.name().clone()).or_default();
+            let rollout = self.rollouts.entry(step.unit.rollout()).or_default();
             match &step.action {
                 Action::Rollout(change) => rollout.apply(change, at(i64::try_from(self.entries).unwrap())),
                 _ => rollout.begin(step, at(i64::try_from(self.entries).unwrap())),
@@ -174,7 +174,7 @@ impl Model {
 
     fn finish(&mut self, step: &RecordedStep, outcome: &Outcome) {
         let step = step.step();
-        self.rollouts.get_mut(step.unit.name()).unwrap().settle(step, outcome);
+        self.rollouts.get_mut(&step.unit.rollout()).unwrap().settle(step, outcome);
         self.under_way.retain(|other| other.id != step.id);
         self.entries += 1;
     }

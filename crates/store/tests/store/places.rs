@@ -9,9 +9,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use reconcile::content::Change;
 use reconcile::record::Actor;
-use reconcile::{
-    Action, Apt, Content, Digest, ItemKey, Name, Package, Plan, PlanId, Reboot, Revision, RolloutChange, Step, StepId, Target, Work,
-};
+use reconcile::{Action, Apt, Content, Digest, ItemKey, Name, Package, Plan, PlanId, Revision, RolloutChange, Step, StepId, Target, Work};
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions as _, Executor as _};
 use store::audit::Entry;
@@ -120,7 +118,7 @@ pub fn content(version: &str) -> Arc<Content> {
     let nginx = Apt { name: "nginx".into(), version: version.into(), hold: false, allow_downgrade: false, replace_conffiles: false };
     let packages = vec![Package::Apt(nginx)];
     let (files, services) = (Vec::new(), Vec::new());
-    Arc::new(Content { packages, files, services, before: Vec::new(), after: Vec::new(), reboot: Reboot::Never })
+    Arc::new(Content { packages, files, services, ..Content::nothing() })
 }
 
 pub fn start(number: u32, content: &Arc<Content>) -> RolloutChange {

@@ -133,7 +133,7 @@ impl Story {
         for entry in &entries {
             self.told = entry.index + 1;
             if entry.verb == "apply" {
-                self.touched.entry(bare(&entry.unit).to_owned()).or_default().insert(entry.target.clone());
+                self.touched.entry(unit(&entry.unit).to_owned()).or_default().insert(entry.target.clone());
             }
             self.entry(entry);
         }
@@ -168,7 +168,7 @@ impl Story {
         if self.output == SimulateOutput::Json {
             return self.json("audit", &json!(entry));
         }
-        let (unit, device) = (bare(&entry.unit), bare(&entry.target));
+        let (unit, device) = (unit(&entry.unit), bare(&entry.target));
         let last = entry.message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
         let plain = Style::new();
         match (entry.verb.as_str(), entry.outcome.as_str()) {
@@ -203,8 +203,7 @@ impl Story {
         let view = engine.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let took = self.begin.elapsed().as_secs_f32();
         if self.output == SimulateOutput::Json {
-            let deployments: BTreeMap<String, _> =
-                view.desired.deployments.keys().map(|name| (name.to_string(), status(&view, name))).collect();
+            let deployments: BTreeMap<String, _> = view.desired.deployments.keys().map(|name| (shown(name), status(&view, name))).collect();
             return self.json("summary", &json!({"complete": verdict == Verdict::Complete, "deployments": deployments}));
         }
         println!();
@@ -213,11 +212,11 @@ impl Story {
             let count = |key: &str| status.counts.get(key).copied().unwrap_or(0);
             let newest = status.history.last();
             vec![
-                name.to_string(),
+                shown(name),
                 status.phase.clone(),
                 newest.map(|revision| revision.version.clone()).unwrap_or_default(),
                 format!("{}/{}", count("updated"), count("total")),
-                self.touched.get(&name.to_string()).map_or(0, BTreeSet::len).to_string(),
+                self.touched.get(&shown(name)).map_or(0, BTreeSet::len).to_string(),
                 count("failed").to_string(),
                 count("unreachable").to_string(),
                 self.why(&newest.map(|revision| revision.reason.clone()).filter(|reason| !reason.is_empty()).unwrap_or(status.waiting_on)),
@@ -268,6 +267,15 @@ fn bare(target: &str) -> &str {
     target.split_once('/').map_or(target, |(_, name)| name)
 }
 
+/// What is rolled out: a Deployment by its name, the login of a Role as `role/NAME`.
+fn unit(target: &str) -> &str {
+    target.strip_prefix("deployment/").unwrap_or(target)
+}
+
+fn shown(name: &reconcile::Name) -> String {
+    report::by(name)
+}
+
 /// The last lines of what a device said, in one.
 fn told(message: &str) -> String {
     let lines: Vec<&str> = message.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -313,7 +321,7 @@ fn waits(view: &View) -> BTreeMap<String, (&'static str, String)> {
             other => Some((other.word(), format!("waits: {}: {}: {other}", deferred.target, deferred.wants))),
         });
         if let Some(worth) = worth {
-            waits.insert(name.to_string(), worth);
+            waits.insert(shown(name), worth);
         }
     }
     waits

@@ -1,6 +1,6 @@
 import { Table } from 'antd';
 import type { Deviation, PackageStatus } from '@/api/types';
-import { Name, Nothing, Part, Time } from '@/components';
+import { Name, Nothing, Part, Target, Time } from '@/components';
 import { useText } from '@/i18n/language';
 import texts from './text';
 
@@ -21,11 +21,16 @@ export function Deviations({ of }: { of: readonly Deviation[] }) {
           { title: t('desired'), dataIndex: 'desired', render: (value: string) => <code className="ek-pre">{value}</code> },
           { title: t('actual'), dataIndex: 'actual', render: (value: string) => <code className="ek-pre">{value}</code> },
           { title: t('why'), render: (_, row) => <>{row.reason} <span className="ek-dim"><Time at={row.since} relative /></span></> },
-          { title: t('deployment'), render: (_, row) => row.deployment && <Name kind="Deployment" of={row.deployment} /> },
+          { title: t('deployment'), render: (_, row) => row.deployment && <Whose of={row.deployment} /> },
         ]}
       />
     </Part>
   );
+}
+
+/** A Deployment by its name, the login of a Role as `role/NAME`. */
+function Whose({ of }: { of: string }) {
+  return of.startsWith('role/') ? <Target of={of} /> : <Name kind="Deployment" of={of} />;
 }
 
 /** What our Deployments put there. */
@@ -41,7 +46,7 @@ export function Packages({ of }: { of: readonly PackageStatus[] }) {
           rowKey={({ deployment, name }) => `${deployment} ${name}`}
           columns={[
             { title: t('package'), dataIndex: 'name', render: (name: string, row) => <><b className="ek-name">{name}</b><br /><span className="ek-num ek-dim">{row.version}</span></> },
-            { title: t('deployment'), render: (_, row) => <><Name kind="Deployment" of={row.deployment} /><br /><span className="ek-dim ek-num">{t('revision')} {row.revision}</span></> },
+            { title: t('deployment'), render: (_, row) => <><Whose of={row.deployment} /><br /><span className="ek-dim ek-num">{t('revision')} {row.revision}</span></> },
           ]}
         />
       )}

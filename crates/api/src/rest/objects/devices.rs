@@ -67,6 +67,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .says("The series that are stored of a device")
         .takes(&[])
         .answers::<Vec<String>>()
+        .add(Method::GET, "/roles/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::Role), explain_role)
+        .says("What a Role allows, and how far its login is: on which devices, what it waits for, and who can end that")
+        .takes(&[])
+        .answers::<Explained>()
         .add(Method::GET, "/deployments/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::Deployment), explain_deployment)
         .says("Why a Deployment is as it is: what it waits for, since when, and who can clear it")
         .takes(&[])
@@ -325,6 +329,10 @@ async fn explain_deployment(
     asked: Asked,
 ) -> Answer {
     explained(&state.0, &seen.0, &Target::Deployment(Name::new(&namespace, &name)), &asked).await
+}
+
+async fn explain_role(state: State<Shared>, seen: Seen, UrlPath((namespace, name)): UrlPath<(String, String)>, asked: Asked) -> Answer {
+    explained(&state.0, &seen.0, &Target::Object(Kind::Role, Name::new(&namespace, &name)), &asked).await
 }
 
 async fn explained(shared: &Shared, sight: &Arc<Sight>, target: &Target, asked: &Asked) -> Answer {

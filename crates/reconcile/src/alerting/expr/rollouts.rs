@@ -104,7 +104,8 @@ impl<'a> Rollouts<'a> {
             Self::Unknown => return Err("nothing is known of rollouts here".into()),
             Self::Given(given) => given.keys().cloned().collect(),
             Self::Known { desired, .. } => {
-                desired.selected_by.get(&device.name).into_iter().flatten().map(|unit| unit.name().to_owned()).collect()
+                let units = desired.selected_by.get(&device.name).into_iter().flatten().filter(|unit| unit.role().is_none());
+                units.map(|unit| unit.name().to_owned()).collect()
             }
         })
     }
@@ -124,7 +125,7 @@ impl<'a> Rollouts<'a> {
             Self::Unknown => return Err("nothing is known of rollouts here".into()),
             Self::Given(given) => given.values().map(|given| given.since).max(),
             Self::Known { desired, observed, .. } => {
-                let units = desired.selected_by.get(&device.name).into_iter().flatten();
+                let units = desired.selected_by.get(&device.name).into_iter().flatten().filter(|unit| unit.role().is_none());
                 units.filter_map(|unit| observed.rollouts.get(unit)?.placements.get(&device.name)?.applied_at).max()
             }
         };
