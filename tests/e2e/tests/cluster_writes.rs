@@ -458,6 +458,16 @@ fn people_act_and_stay_signed_in_when_another_replica_acts() {
         w.fleet.pods.iter().position(|pod| holder.contains(&format!("_{}_", pod.id())))
     };
     assert_eq!(acts(&w), Some(0));
+    // The Service leads to the one that acts: by a label on its pod.
+    let led_to = |w: &World, wanted: &[bool]| {
+        w.fleet.until("the Service leading to whoever acts", || {
+            let of = |name: String| w.fleet.plane.must(&["get", "pod", &name, "--namespace", NAMESPACE, "-o", "jsonpath={.metadata.labels}"]);
+            let labels = w.fleet.pods.iter().map(|pod| of(pod.name())).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{error:#}"))?;
+            let acts: Vec<bool> = labels.iter().map(|labels| labels.contains("\"evenkeel.dev/acts\":\"true\"")).collect();
+            if acts == wanted { Ok(()) } else { Err(format!("{labels:?}")) }
+        });
+    };
+    led_to(&w, &[true, false]);
     // One that stands by says so, and that another one may be met the next time.
     let standby = w.fleet.pods[1].url();
     let answer = Caller::nobody(&standby).ask("POST", "/session", &json!({"user": "ada", "password": PASSWORD})).unwrap();
@@ -493,6 +503,10 @@ fn people_act_and_stay_signed_in_when_another_replica_acts() {
 
     w.fleet.pods[0].kill();
     w.fleet.until("the other one acting", || if acts(&w) == Some(1) { Ok(()) } else { Err(w.fleet.holder()) });
+    // What it left on its pod is taken away when it begins anew there.
+    led_to(&w, &[true, true]);
+    w.fleet.pods[0].run().unwrap();
+    led_to(&w, &[false, true]);
     let ada = w.ada.at(&standby);
     w.fleet.until("Ada being known there", || {
         let answer = ada.ask("GET", "/session", &Value::Null).map_err(|error| format!("{error:#}"))?;
