@@ -2,15 +2,15 @@
 //! do is the limit, and its audit log says who did it.
 //!
 //! ```text
-//! get ─► apply for trial, at that version ─► what does it leave, since others say it too? ─► apply ─► take that away
+//! get ─► apply for trial, at that version ─► does it leave something, since others say it too? ─► apply, at that version
 //! ```
 //!
 //! It is server-side apply (<https://kubernetes.io/docs/reference/using-api/server-side-apply/>) by a manager of its own, of what changes and
-//! of nothing else: the rest stays with whoever manages it. What an apply can't take away is taken away by a merge patch, where it was nobody
-//! else's or is to be taken over. A new object is made by a POST, which alone makes one and never changes one that is there.
+//! of nothing else: the rest stays with whoever manages it. An apply takes away only what nobody else says. Where it would leave something that
+//! is to go, and that may be taken over, a merge patch does all of it at once. A new object is made by a POST: that alone makes one and never changes one
+//! that is there.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crds::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -26,7 +26,8 @@ use crate::{Cluster, Error, reason, resource, within};
 /// The manager of what is written so.
 const MANAGER: &str = "evenkeel-api";
 /// The parts of an object that people write, and what is in front of a field of them in words.
-const PARTS: [(&str, &str); 3] = [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations"), ("/spec", "spec")];
+const PARTS: [(&str, &str); 3] =
+    [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations"), ("/spec", "spec")];
 /// The longest text of the API server that is passed on.
 const LONGEST: usize = 2000;
 /// How many things that are wrong are passed on.
@@ -109,7 +110,9 @@ impl Live {
 
     /// Who manages a field of a part, beside us.
     fn others(&self, part: &str, field: &str) -> Vec<String> {
-        let has = |entry: &&ManagedFieldsEntry| entry.subresource.is_none() && entry.manager.as_deref() != Some(MANAGER) && manages(entry, part, field);
+        let has = |entry: &&ManagedFieldsEntry| {
+            entry.subresource.is_none() && entry.manager.as_deref() != Some(MANAGER) && manages(entry, part, field)
+        };
         self.managed.iter().filter(has).filter_map(|entry| entry.manager.clone()).collect()
     }
 
@@ -153,16 +156,19 @@ impl Hand {
         let mut is_forced = manner.is_forced;
         let value = wanted.to_value();
         let body = body(key, live, &value);
-        // What we have made by a POST is ours, though the server tells that from what we apply.
         let tried = match self.apply(key, &body, true, is_forced).await {
+            // What we have made by a POST is ours, though the server tells that from what we apply.
             Err(Refused::Managed(held)) if held.iter().all(|held| held.by == MANAGER) => {
                 is_forced = true;
                 self.apply(key, &body, true, true).await?
             }
             tried => tried?,
         };
-        let rest = rest(&tried, &value);
-        let held = rest.fields.iter().flat_map(|(part, words, field)| {
+        let left = Rest::of(&tried, &value);
+        if left.fields.is_empty() {
+            return if manner.is_trial { Ok(tried) } else { self.apply(key, &body, false, is_forced).await };
+        }
+        let held = left.fields.iter().flat_map(|(part, words, field)| {
             let others = tried.others(part, field).into_iter();
             others.map(move |by| Held { by, field: format!("{words}.{field}") })
         });
@@ -170,20 +176,12 @@ impl Hand {
         if !manner.is_forced && !held.is_empty() {
             return Err(Refused::Managed(held));
         }
-        if manner.is_trial {
-            let object = if rest.fields.is_empty() { tried.known.object } else { Some(Arc::new(wanted.clone())) };
-            return Ok(Live { known: Known { object, ..tried.known }, managed: tried.managed });
-        }
-        let written = self.apply(key, &body, false, is_forced).await?;
-        if rest.fields.is_empty() {
-            return Ok(written);
-        }
-        let mut patch = rest.patch;
-        patch["metadata"]["uid"] = json!(written.known.uid);
-        patch["metadata"]["resourceVersion"] = json!(written.known.version);
-        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let left = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Merge(&patch))).await;
-        left.map(|object| Live::of(key, object)).map_err(|error| refused(&error))
+        let mut patch = Rest::of(live, &value).patch;
+        patch["metadata"]["uid"] = json!(live.known.uid);
+        patch["metadata"]["resourceVersion"] = json!(live.known.version);
+        let parameters = PatchParams { dry_run: manner.is_trial, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let written = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Merge(&patch))).await;
+        written.map(|object| Live::of(key, object)).map_err(|error| refused(&error))
     }
 
     /// Deletes an object, if it still is as it was seen.
@@ -226,7 +224,7 @@ fn body((kind, name): &Key, live: &Live, wanted: &Value) -> Value {
     body
 }
 
-/// What an apply leaves otherwise than it is wanted.
+/// What of an object is otherwise than it is wanted.
 struct Rest {
     /// Each with its part, and that in words.
     fields: Vec<(&'static str, &'static str, String)>,
@@ -234,23 +232,26 @@ struct Rest {
     patch: Value,
 }
 
-fn rest(there: &Live, wanted: &Value) -> Rest {
-    let there = said_by(there);
-    let mut rest = Rest { fields: Vec::new(), patch: json!({"metadata": {}}) };
-    for (part, words) in PARTS {
-        let (there, wanted) = (part_of(&there, part), part_of(wanted, part));
-        let differing: BTreeSet<&String> = there.keys().chain(wanted.keys()).filter(|field| there.get(*field) != wanted.get(*field)).collect();
-        let as_wanted = |field: &String| match wanted.get(field) {
-            Some(wanted) => without_others(there.get(field).unwrap_or(&Value::Null), wanted),
-            None => Value::Null,
-        };
-        let patch: Map<String, Value> = differing.iter().map(|field| ((*field).clone(), as_wanted(field))).collect();
-        if !patch.is_empty() {
-            put(&mut rest.patch, part, patch);
+impl Rest {
+    fn of(there: &Live, wanted: &Value) -> Self {
+        let there = said_by(there);
+        let mut rest = Self { fields: Vec::new(), patch: json!({"metadata": {}}) };
+        for (part, words) in PARTS {
+            let (there, wanted) = (part_of(&there, part), part_of(wanted, part));
+            let differing: BTreeSet<&String> =
+                there.keys().chain(wanted.keys()).filter(|field| there.get(*field) != wanted.get(*field)).collect();
+            let as_wanted = |field: &String| match wanted.get(field) {
+                Some(wanted) => without_others(there.get(field).unwrap_or(&Value::Null), wanted),
+                None => Value::Null,
+            };
+            let patch: Map<String, Value> = differing.iter().map(|field| ((*field).clone(), as_wanted(field))).collect();
+            if !patch.is_empty() {
+                put(&mut rest.patch, part, patch);
+            }
+            rest.fields.extend(differing.into_iter().map(|field| (part, words, field.clone())));
         }
-        rest.fields.extend(differing.into_iter().map(|field| (part, words, field.clone())));
+        rest
     }
-    rest
 }
 
 fn said_by(live: &Live) -> Value {
@@ -282,7 +283,11 @@ fn refused(error: &kube::Error) -> Refused {
                 by: cause.message.split('"').nth(1).unwrap_or("somebody").to_owned(),
                 field: cause.field.trim_start_matches('.').to_owned(),
             });
-            let held: Vec<Held> = held.collect();
+            let mut held: Vec<Held> = held.collect();
+            // Others are what somebody wants to know of, where there are some.
+            if held.iter().any(|held| held.by != MANAGER) {
+                held.retain(|held| held.by != MANAGER);
+            }
             if held.is_empty() { Refused::Moved(text) } else { Refused::Managed(held) }
         }
         400 | 413 | 422 => {

@@ -273,9 +273,10 @@ impl Ground {
     /// Waits until an object is otherwise in force than it was seen; not for long.
     async fn until_in_force(&self, wanted: &Wanted) {
         for _ in 0..LOOKS {
-            let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let is_new = view.desired.objects.get(&wanted.key).map(|object| &**object) != wanted.seen.as_deref();
-            drop(view);
+            let is_new = {
+                let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                view.desired.objects.get(&wanted.key).map(|object| &**object) != wanted.seen.as_deref()
+            };
             if is_new {
                 return;
             }

@@ -169,21 +169,25 @@ fn what_people_change_is_written_in_their_name() {
     assert!(w.device("web").is_null());
     refused(&must(&w.ada, "DELETE", &path("web"), &Value::Null, 404), 404, &["web"]);
     // It was Ada who asked, for all that the API server knows, and so says our own log.
-    let verbs: Vec<String> = w.acted("ada").into_iter().filter(|request| request.resource == "evenkeel.dev/devices").map(|request| request.verb).collect();
+    let verbs: Vec<String> =
+        w.acted("ada").into_iter().filter(|request| request.resource == "evenkeel.dev/devices").map(|request| request.verb).collect();
     for verb in ["get", "create", "patch", "delete"] {
         assert!(verbs.iter().any(|done| done == verb), "{verb}: {verbs:?}");
     }
     let own = w.fleet.plane.requests_of(NAMESPACE, "evenkeel").unwrap();
     let own = own.iter().find(|request| request.resource == "evenkeel.dev/devices" && !["list", "watch"].contains(&&*request.verb));
     assert_eq!(own, None, "the operator itself changes no device");
-    let begun_and_done = |verb: &str| [("ada", verb, "begun"), ("ada", verb, "done")].map(|(who, verb, how)| (who.to_owned(), verb.to_owned(), how.to_owned()));
+    let begun_and_done = |verb: &str| {
+        [("ada", verb, "begun"), ("ada", verb, "done")].map(|(who, verb, how)| (who.to_owned(), verb.to_owned(), how.to_owned()))
+    };
     let log = w.log("device/web");
     assert_eq!(log, ["create", "change", "change", "delete"].map(begun_and_done).concat());
 
     // Made once, whoever is quicker; what is there is left as it is.
     for round in 0..4 {
         let name = format!("race-{round}");
-        let make = |caller: &Caller, address: &str| (caller.ask("POST", "/devices", &device(&name, address)).unwrap().status, address.to_owned());
+        let make =
+            |caller: &Caller, address: &str| (caller.ask("POST", "/devices", &device(&name, address)).unwrap().status, address.to_owned());
         let mut ends = thread::scope(|scope| {
             let other = scope.spawn(|| make(&w.bob, "10.2.0.2"));
             let own = make(&w.ada, "10.2.0.1");
@@ -241,7 +245,10 @@ fn what_people_change_is_written_in_their_name() {
 /// Other kinds, by an API token and by a token of Kubernetes.
 fn kinds(w: &World) {
     let session = must(&w.ci, "GET", "/session", &Value::Null, 200);
-    assert_eq!((&session.body["user"]["name"], &session.body["user"]["kind"]), (&json!("system:serviceaccount:default:ci"), &json!("kubernetes")));
+    assert_eq!(
+        (&session.body["user"]["name"], &session.body["user"]["kind"]),
+        (&json!("system:serviceaccount:default:ci"), &json!("kubernetes"))
+    );
     let rule = json!({"selector": {"matchLabels": {"role": "none"}}, "expr": "usage.memory.ratio > 0.9", "severity": "warning"});
     let silence = json!({"devices": {"matchLabels": {"role": "none"}}, "until": "2037-01-01T00:00:00Z", "reason": "works"});
     let rollout = json!({"selector": {"matchLabels": {"role": "none"}}, "package": {"apt": {"name": "app", "version": "1.0-1"}}});
@@ -270,7 +277,9 @@ fn kinds(w: &World) {
 
 fn contains(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
-        (Value::Object(there), Value::Object(wanted)) => wanted.iter().all(|(field, wanted)| there.get(field).is_some_and(|there| contains(there, wanted))),
+        (Value::Object(there), Value::Object(wanted)) => {
+            wanted.iter().all(|(field, wanted)| there.get(field).is_some_and(|there| contains(there, wanted)))
+        }
         (there, wanted) => there == wanted,
     }
 }
@@ -328,7 +337,10 @@ fn managed(w: &World) {
         });
     }
     let there = w.device("theirs");
-    assert_eq!((&there["spec"]["address"], &there["spec"]["probes"], &there["metadata"]["labels"]), (&json!("10.4.0.2"), &probes, &json!({"site": "ams"})));
+    assert_eq!(
+        (&there["spec"]["address"], &there["spec"]["probes"], &there["metadata"]["labels"]),
+        (&json!("10.4.0.2"), &probes, &json!({"site": "ams"}))
+    );
     // What nobody manages is free.
     must(&w.bob, "PATCH", &path("theirs"), &json!({"spec": {"suspend": true}}), 200);
     // Whoever applies it again hears of what was taken over, and of nothing else.
@@ -461,8 +473,10 @@ fn people_act_and_stay_signed_in_when_another_replica_acts() {
     // The Service leads to the one that acts: by a label on its pod.
     let led_to = |w: &World, wanted: &[bool]| {
         w.fleet.until("the Service leading to whoever acts", || {
-            let of = |name: String| w.fleet.plane.must(&["get", "pod", &name, "--namespace", NAMESPACE, "-o", "jsonpath={.metadata.labels}"]);
-            let labels = w.fleet.pods.iter().map(|pod| of(pod.name())).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{error:#}"))?;
+            let of =
+                |name: String| w.fleet.plane.must(&["get", "pod", &name, "--namespace", NAMESPACE, "-o", "jsonpath={.metadata.labels}"]);
+            let labels =
+                w.fleet.pods.iter().map(|pod| of(pod.name())).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{error:#}"))?;
             let acts: Vec<bool> = labels.iter().map(|labels| labels.contains("\"evenkeel.dev/acts\":\"true\"")).collect();
             if acts == wanted { Ok(()) } else { Err(format!("{labels:?}")) }
         });

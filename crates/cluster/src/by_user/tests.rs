@@ -32,11 +32,13 @@ fn live(spec: &Value, labels: &Value, managed: &[(&str, &str, Value)]) -> Live {
 fn only_what_changes_and_what_was_applied_before_is_applied() {
     let spec = json!({"type": "Server", "address": "10.0.0.1", "class": "big", "suspend": true});
     let ours = json!({"f:spec": {"f:suspend": {}}, "f:metadata": {"f:labels": {"f:rack": {}}}});
-    let theirs = json!({"f:spec": {"f:type": {}, "f:address": {}, "f:class": {}}, "f:metadata": {"f:labels": {"f:site": {}, "f:role": {}}}});
+    let theirs =
+        json!({"f:spec": {"f:type": {}, "f:address": {}, "f:class": {}}, "f:metadata": {"f:labels": {"f:site": {}, "f:role": {}}}});
     let live = live(&spec, &json!({"site": "ams", "role": "web", "rack": "7"}), &[(MANAGER, "Apply", ours), ("kubectl", "Apply", theirs)]);
     let wanted = json!({"type": "Server", "address": "10.0.0.2", "suspend": true});
     let body = body(&key(), &live, &object(&wanted, &json!({"site": "ams", "role": "db", "rack": "7"})).to_value());
-    let metadata = json!({"name": "web", "namespace": "fleet", "uid": "u-1", "resourceVersion": "17", "labels": {"role": "db", "rack": "7"}});
+    let metadata =
+        json!({"name": "web", "namespace": "fleet", "uid": "u-1", "resourceVersion": "17", "labels": {"role": "db", "rack": "7"}});
     let kind = json!("Device");
     let wanted = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": {"address": "10.0.0.2", "suspend": true}});
     assert_eq!(body, wanted, "what kubectl keeps on the object is no annotation of it");
@@ -48,9 +50,10 @@ fn what_an_apply_leaves_is_named_with_whose_it_is() {
     let probes = json!([{"name": "a", "tcp": {"port": 1}}, {"name": "b", "tcp": {"port": 2}}]);
     let spec = json!({"type": "Server", "address": "10.0.0.1", "class": "big", "probes": probes});
     let theirs = json!({"f:spec": {"f:class": {}, "f:probes": {"k:{\"name\":\"b\"}": {}}}, "f:metadata": {"f:labels": {"f:site": {}}}});
-    let there = live(&spec, &json!({"site": "ams"}), &[("kubectl", "Apply", theirs), (MANAGER, "Update", json!({"f:spec": {"f:class": {}}}))]);
+    let there =
+        live(&spec, &json!({"site": "ams"}), &[("kubectl", "Apply", theirs), (MANAGER, "Update", json!({"f:spec": {"f:class": {}}}))]);
     let wanted = json!({"type": "Server", "address": "10.0.0.1", "probes": [{"name": "a", "tcp": {"port": 1}}]});
-    let rest = rest(&there, &object(&wanted, &json!({})).to_value());
+    let rest = Rest::of(&there, &object(&wanted, &json!({})).to_value());
     let fields: Vec<&str> = rest.fields.iter().map(|(_, _, field)| field.as_str()).collect();
     assert_eq!(fields, ["site", "class", "probes"]);
     let patch = json!({"metadata": {"labels": {"site": null}}, "spec": {"class": null, "probes": [{"name": "a", "tcp": {"port": 1}}]}});
@@ -59,7 +62,7 @@ fn what_an_apply_leaves_is_named_with_whose_it_is() {
         assert_eq!(there.others(part, field), ["kubectl"], "{field}");
     }
     assert!(there.others("/spec", "address").is_empty());
-    let same = super::rest(&there, &object(&spec, &json!({"site": "ams"})).to_value());
+    let same = Rest::of(&there, &object(&spec, &json!({"site": "ams"})).to_value());
     assert!(same.fields.is_empty(), "{:?}", same.fields);
 }
 
@@ -74,14 +77,20 @@ fn why_it_was_refused_is_told_apart() {
     assert_eq!(refused(403, "Forbidden", cannot, &json!([])), Refused::Forbidden(cannot.into()));
     let lent = "users \"ann\" is forbidden: User \"system:serviceaccount:keel:evenkeel\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope";
     assert_eq!(refused(403, "Forbidden", lent, &json!([])), Refused::NotLent(lent.into()));
-    assert_eq!(refused(409, "AlreadyExists", "devices.evenkeel.dev \"web\" already exists", &json!([])), Refused::Exists("devices.evenkeel.dev \"web\" already exists".into()));
+    assert_eq!(
+        refused(409, "AlreadyExists", "devices.evenkeel.dev \"web\" already exists", &json!([])),
+        Refused::Exists("devices.evenkeel.dev \"web\" already exists".into())
+    );
     assert!(matches!(refused(409, "Conflict", "the object has been modified", &json!([])), Refused::Moved(_)));
     let causes = json!([{"reason": "FieldManagerConflict", "message": "conflict with \"kubectl\"", "field": ".spec.address"}]);
     let held = vec![Held { by: "kubectl".into(), field: "spec.address".into() }];
     assert_eq!(refused(409, "Conflict", "Apply failed with 1 conflict", &causes), Refused::Managed(held));
     let causes = json!([{"reason": "FieldValueInvalid", "message": "Invalid value: \"object\": type can't\nbe changed", "field": "spec"}, {"message": "x", "field": "<nil>"}]);
     let wrong = |field: &str, said: &str| Wrong { field: field.into(), said: said.into() };
-    assert_eq!(refused(422, "Invalid", "is invalid", &causes), Refused::Invalid(vec![wrong("spec", "type can't be changed"), wrong("", "x")]));
+    assert_eq!(
+        refused(422, "Invalid", "is invalid", &causes),
+        Refused::Invalid(vec![wrong("spec", "type can't be changed"), wrong("", "x")])
+    );
     assert_eq!(refused(400, "BadRequest", "no", &json!([])), Refused::Invalid(vec![wrong("", "no")]));
     assert_eq!(refused(404, "NotFound", "no", &json!([])), Refused::Missing);
     for code in [401, 429, 500, 503, 504] {

@@ -157,9 +157,10 @@ fn is_writable(wanted: &Wanted, live: Option<&Live>) -> Result<(), Refusal> {
     }
     match (live.known.deleting, makes) {
         (false, _) => Ok(()),
-        (true, true) => {
-            Err(Refusal::Conflict { detail: "one of that name is being deleted, and not gone yet: try again when it is".into(), diff: None })
-        }
+        (true, true) => Err(Refusal::Conflict {
+            detail: "one of that name is being deleted, and not gone yet: try again when it is".into(),
+            diff: None,
+        }),
         (true, false) => Err(Refusal::Missing),
     }
 }
@@ -238,7 +239,9 @@ fn refusal(wanted: &Wanted, refused: Refused) -> Refusal {
                 true => String::new(),
                 false => format!(" and each group of theirs ({})", wanted.groups.join(", ")),
             };
-            Refusal::Forbidden(format!("the engine may not act for {user} in the cluster: the chart's `actFor` has to name them{groups}: {said}"))
+            Refusal::Forbidden(format!(
+                "the engine may not act for {user} in the cluster: the chart's `actFor` has to name them{groups}: {said}"
+            ))
         }
         Refused::Managed(held) => Refusal::Conflict { detail: managed(&held), diff: None },
         Refused::Exists(said) => Refusal::Conflict { detail: format!("{} is there already: {said}", target(wanted)), diff: None },
@@ -251,5 +254,8 @@ fn refusal(wanted: &Wanted, refused: Refused) -> Refusal {
 fn managed(held: &[Held]) -> String {
     let fields: Vec<String> = held.iter().take(NAMED).map(|held| format!("{} ({})", held.field, held.by)).collect();
     let more = if held.len() > NAMED { format!(" and {} more", held.len() - NAMED) } else { String::new() };
-    format!("others manage what would change, and nothing is written: {}{more}; with `force=true` it is taken over from them", fields.join(", "))
+    format!(
+        "others manage what would change, and nothing is written: {}{more}; with `force=true` it is taken over from them",
+        fields.join(", ")
+    )
 }
