@@ -144,7 +144,7 @@ fn what_people_change_is_written_in_their_name() {
     if skipped() {
         return;
     }
-    let w = world(0, 1, &[], |_| {});
+    let w = world(1, 1, &[], |_| {});
     // By a session.
     let mut web = device("web", "10.1.0.1");
     web["spec"]["vars"] = json!({"a": "b"});
@@ -495,8 +495,9 @@ fn people_act_and_stay_signed_in_when_another_replica_acts() {
     let change = json!({"spec": {"package": {"apt": {"version": "2.0-1"}}}});
     must(&w.ada, "PATCH", &format!("{}?force=true", of("")), &change, 200);
     w.fleet.until("the new version being held", || {
-        let status = w.fleet.object("edep", "app")["status"].clone();
-        if status.to_string().contains("2.0-1") && status["phase"] == "Paused" { Ok(()) } else { Err(status.to_string()) }
+        let there = w.fleet.object("edep", "app");
+        let is_known = there["status"]["observedGeneration"] == there["metadata"]["generation"];
+        if is_known && there["status"]["phase"] == "Paused" { Ok(()) } else { Err(there.to_string()) }
     });
     assert_eq!(w.fleet.versions().unwrap(), ["1.0-1"; 2]);
     must(&w.ada, "POST", &of("/resume"), &Value::Null, 200);

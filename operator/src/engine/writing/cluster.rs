@@ -112,7 +112,11 @@ impl Ready {
 
 /// What has to be written, if they may, and it is right.
 async fn prepare(ground: &Ground, hand: &Hand, wanted: &Wanted) -> Result<Prepared, Refusal> {
-    let live = hand.get(&wanted.key).await.map_err(|refused| refusal(wanted, refused))?;
+    // Who makes one need not be allowed to read it, and is told by the API server if there is one.
+    let live = match wanted.how {
+        How::Create(_) => None,
+        _ => hand.get(&wanted.key).await.map_err(|refused| refusal(wanted, refused))?,
+    };
     let now = live.as_ref().and_then(|live| live.known.object.clone());
     may_touch(ground, wanted, now.as_ref())?;
     is_writable(wanted, live.as_ref())?;
