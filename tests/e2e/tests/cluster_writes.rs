@@ -7,6 +7,7 @@ use e2e::control_plane::{ControlPlane, Request};
 use e2e::fleet::{Fleet, NAMESPACE, app, database_secrets, skipped};
 use e2e::postgres::Postgres;
 use e2e::rest::{Answer, Caller};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery";
@@ -557,7 +558,8 @@ fn alerts(w: &World) {
     must(&w.ada, "POST", "/alertrules", &json!({"metadata": {"name": "app"}, "spec": rule}), 201);
     let firing = w.until("/alerts?state=firing&device=d-1", "an alert", |answer| answer.body["total"] == 1);
     let alert = format!("/alerts/{}/acknowledge", firing.body["items"][0]["id"].as_str().unwrap());
-    must(&w.ada, "POST", &alert, &json!({"comment": "on it", "until": "2037-01-01T00:00:00Z"}), 200);
+    let until = (Timestamp::now() + SignedDuration::from_hours(1)).to_string();
+    must(&w.ada, "POST", &alert, &json!({"comment": "on it", "until": until}), 200);
     w.until("/alerts?device=d-1", "who looks after it", |answer| answer.body["items"][0]["acknowledged"]["by"] == "ada");
     must(&w.ada, "DELETE", &alert, &Value::Null, 200);
     let devices = json!({"matchLabels": {"role": "app"}});
