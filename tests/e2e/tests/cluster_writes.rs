@@ -513,7 +513,7 @@ fn people_act_and_stay_signed_in_when_another_replica_acts() {
     must(&w.ada, "POST", &format!("{}/look", path("d-1")), &Value::Null, 202);
     must(&w.ada, "POST", "/source/sync", &Value::Null, 202);
     let log = w.log("deployment/app");
-    for verb in ["pause", "resume", "undo", "approve", "change"] {
+    for verb in ["pause", "resume", "roll-back", "approve", "change"] {
         assert!(log.iter().any(|(who, done, how)| (&**who, &**done, &**how) == ("ada", verb, "done")), "{verb}: {log:?}");
     }
 
