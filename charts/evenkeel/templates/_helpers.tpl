@@ -24,6 +24,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- /* Not empty where one of several replicas acts. */ -}}
+{{- define "evenkeel.several" -}}
+{{- if gt (int .Values.replicas) 1 -}}true{{- end -}}
+{{- end -}}
+
 {{- define "evenkeel.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "evenkeel.fullname" .) .Values.serviceAccount.name -}}

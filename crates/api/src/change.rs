@@ -20,6 +20,8 @@ pub struct Wanted {
     pub seen: Option<Arc<Object>>,
     /// Nothing is written: they want to see what would be.
     pub is_trial: bool,
+    /// In a cluster: fields that others manage are taken over.
+    pub is_forced: bool,
     /// What they say to it.
     pub message: Option<String>,
     /// Who.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The media type of such an answer.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+/// Seconds after which who could not be answered just now may come again.
+const AGAIN: u64 = 2;
 
 /// An answer that says no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -89,8 +91,18 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        complete(&mut response);
         response
+    }
+}
+
+/// What every answer that says no carries.
+pub(crate) fn complete(response: &mut Response) {
+    let is_away = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    if is_away {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
     }
 }
 

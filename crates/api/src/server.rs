@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request as HttpRequest, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -195,11 +195,15 @@ pub fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one.
+/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one. The connection ends, so that a Service may
+/// lead to another one the next time.
 async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) -> Response {
     let path = request.uri().path();
     if (path.starts_with("/v1") || path.starts_with("/api")) && path != "/v1/status" && read(&shared, |view| view.stands_by) {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
+        let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
     }
     next.run(request).await
 }

@@ -143,7 +143,7 @@ impl Applier {
 }
 
 /// What makes `live` the same as `wanted` as a JSON merge patch (RFC 7396): what only `live` has is null in it.
-fn without_others(live: &Value, wanted: &Value) -> Value {
+pub(crate) fn without_others(live: &Value, wanted: &Value) -> Value {
     let (Some(live), Some(fields)) = (live.as_object(), wanted.as_object()) else { return wanted.clone() };
     let mut patch = serde_json::Map::new();
     for (field, value) in fields {

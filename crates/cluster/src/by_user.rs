@@ -1,38 +1,91 @@
 //! Changes that people make through the engine's own interface: in their name and with their groups, so that what the API server lets them
 //! do is the limit, and its audit log says who did it.
 //!
-//! It is server-side apply (<https://kubernetes.io/docs/reference/using-api/server-side-apply/>) by a manager of its own, never forced: what
-//! others manage is left to them.
+//! ```text
+//! get ─► apply for trial, at that version ─► does it leave something, since others say it too? ─► apply, at that version
+//! ```
+//!
+//! It is server-side apply (<https://kubernetes.io/docs/reference/using-api/server-side-apply/>) by a manager of its own, of what changes and
+//! of nothing else: the rest stays with whoever manages it. An apply takes away only what nobody else says. Where it would leave something that
+//! is to go, and that may be taken over, a merge patch does all of it at once. A new object is made by a POST: that alone makes one and never changes one
+//! that is there.
 
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use std::collections::BTreeSet;
+
+use crds::Object;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Config};
 use reconcile::Key;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use crate::apply::without_others;
+use crate::watch::{self, Known};
 use crate::{Cluster, Error, reason, resource, within};
 
-/// The manager of what is applied so.
+/// The manager of what is written so.
 const MANAGER: &str = "evenkeel-api";
+/// The parts of an object that people write, and what is in front of a field of them in words.
+const PARTS: [(&str, &str); 3] =
+    [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations"), ("/spec", "spec")];
+/// The longest text of the API server that is passed on.
+const LONGEST: usize = 2000;
+/// How many things that are wrong are passed on.
+const MOST: usize = 50;
 
 /// Somebody in whose name is written.
 pub struct Hand(Client);
 
-/// What came of it.
-#[derive(Clone, Debug, Default)]
-pub struct Applied {
-    /// The object as the API server has it, or would have it; none: it is gone.
-    pub object: Option<Value>,
+/// An object as the API server has it just now.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// What it says, and where it comes from.
+    pub known: Known,
+    managed: Vec<ManagedFieldsEntry>,
+}
+
+/// How a change is meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// The server says what would come of it, and does nothing.
+    pub is_trial: bool,
+    /// What others manage is taken over.
+    pub is_forced: bool,
+}
+
+/// A field that somebody else manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The manager, such as `kubectl`.
+    pub by: String,
+    /// Such as `spec.address`.
+    pub field: String,
+}
+
+/// What is not right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The field, such as `spec.probes[0]`; empty for the whole object.
+    pub field: String,
+    /// What the API server says.
+    pub said: String,
 }
 
 /// Why the API server did not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// They may not, or we may not act for them.
+    /// They may not.
     Forbidden(String),
-    /// Others manage what would change, or it is another object by now; it says who.
-    Conflict(String),
+    /// We may not act for them.
+    NotLent(String),
+    /// Others manage what would change.
+    Managed(Vec<Held>),
+    /// It is otherwise by now, or another object.
+    Moved(String),
+    /// There is one of that name.
+    Exists(String),
     /// It is not right.
-    Invalid(String),
+    Invalid(Vec<Wrong>),
     /// It is not there.
     Missing,
     /// It could not be asked.
@@ -49,34 +102,100 @@ impl Cluster {
     }
 }
 
-impl Hand {
-    /// Applies an object, whole. `is_trial`: the server says what would come of it, and does nothing.
-    pub async fn apply(&self, key: &Key, object: &Value, is_trial: bool) -> Result<Applied, Refused> {
-        let parameters = PatchParams { dry_run: is_trial, ..PatchParams::apply(MANAGER) };
-        let written =
-            within(self.api(key).patch(key.1.name(), &parameters, &Patch::Apply(object))).await.map_err(|error| refused(&error))?;
-        let there = serde_json::to_value(&written).unwrap_or_default();
-        // What is not said any more goes only where nobody else says it.
-        if let Some(left) = left(&there["spec"], &object["spec"], "spec") {
-            let others: Vec<String> = written
-                .metadata
-                .managed_fields
-                .iter()
-                .flatten()
-                .filter_map(|of| of.manager.clone())
-                .filter(|manager| manager != MANAGER && manager != crate::FIELD_MANAGER)
-                .collect();
-            let others = if others.is_empty() { "the API server".to_owned() } else { others.join(", ") };
-            return Err(Refused::Conflict(format!("{left} stays, since it is managed by {others}; the rest is applied")));
-        }
-        Ok(Applied { object: Some(there) })
+impl Live {
+    fn of(key: &Key, object: DynamicObject) -> Self {
+        let managed = object.metadata.managed_fields.clone().unwrap_or_default();
+        Self { known: watch::read(key.0, object), managed }
     }
 
-    /// Deletes an object, and no other one of that name.
-    pub async fn delete(&self, key: &Key, uid: &str, is_trial: bool) -> Result<Applied, Refused> {
-        let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    /// Who manages a field of a part, beside us.
+    fn others(&self, part: &str, field: &str) -> Vec<String> {
+        let has = |entry: &&ManagedFieldsEntry| {
+            entry.subresource.is_none() && entry.manager.as_deref() != Some(MANAGER) && manages(entry, part, field)
+        };
+        self.managed.iter().filter(has).filter_map(|entry| entry.manager.clone()).collect()
+    }
+
+    /// Whether we have applied a field of a part before.
+    fn is_applied(&self, part: &str, field: &str) -> bool {
+        let is_ours = |entry: &&ManagedFieldsEntry| {
+            entry.subresource.is_none() && entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() == Some(MANAGER)
+        };
+        self.managed.iter().filter(is_ours).any(|entry| manages(entry, part, field))
+    }
+}
+
+/// `FieldsV1`: each field is a key with `f:` in front.
+fn manages(entry: &ManagedFieldsEntry, part: &str, field: &str) -> bool {
+    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+    let part = fields.and_then(|fields| fields.pointer(&part.replace('/', "/f:")));
+    part.is_some_and(|part| part.get(format!("f:{field}")).is_some())
+}
+
+impl Hand {
+    /// An object as it is just now.
+    pub async fn get(&self, key: &Key) -> Result<Option<Live>, Refused> {
+        let there = within(self.api(key).get_opt(key.1.name())).await.map_err(|error| refused(&error))?;
+        Ok(there.map(|object| Live::of(key, object)))
+    }
+
+    /// Makes an object; one that is there stays as it is.
+    pub async fn create(&self, key: &Key, object: &Value, is_trial: bool) -> Result<Live, Refused> {
+        let wrong = |field: &str, said: String| Refused::Invalid(vec![Wrong { field: field.into(), said }]);
+        let body: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| wrong("", error.to_string()))?;
+        let parameters = PostParams { dry_run: is_trial, field_manager: Some(MANAGER.into()) };
+        match within(self.api(key).create(&parameters, &body)).await {
+            Ok(made) => Ok(Live::of(key, made)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(wrong("metadata.namespace", said(&status.message))),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
+    /// Makes an object what is wanted, if it still is as it was seen (`live`). Returns what came of it.
+    pub async fn change(&self, key: &Key, live: &Live, wanted: &Object, manner: Manner) -> Result<Live, Refused> {
+        let mut is_forced = manner.is_forced;
+        let value = wanted.to_value();
+        let body = body(key, live, &value);
+        let tried = match self.apply(key, &body, true, is_forced).await {
+            // What we have made by a POST is ours, though the server tells that from what we apply.
+            Err(Refused::Managed(held)) if held.iter().all(|held| held.by == MANAGER) => {
+                is_forced = true;
+                self.apply(key, &body, true, true).await?
+            }
+            tried => tried?,
+        };
+        let left = Rest::of(&tried, &value);
+        if left.fields.is_empty() {
+            return if manner.is_trial { Ok(tried) } else { self.apply(key, &body, false, is_forced).await };
+        }
+        let held = left.fields.iter().flat_map(|(part, words, field)| {
+            let others = tried.others(part, field).into_iter();
+            others.map(move |by| Held { by, field: format!("{words}.{field}") })
+        });
+        let held: Vec<Held> = held.collect();
+        if !manner.is_forced && !held.is_empty() {
+            return Err(Refused::Managed(held));
+        }
+        let mut patch = Rest::of(live, &value).patch;
+        patch["metadata"]["uid"] = json!(live.known.uid);
+        patch["metadata"]["resourceVersion"] = json!(live.known.version);
+        let parameters = PatchParams { dry_run: manner.is_trial, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let written = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Merge(&patch))).await;
+        written.map(|object| Live::of(key, object)).map_err(|error| refused(&error))
+    }
+
+    /// Deletes an object, if it still is as it was seen.
+    pub async fn delete(&self, key: &Key, live: &Live, is_trial: bool) -> Result<(), Refused> {
+        let Known { uid, version, .. } = &live.known;
+        let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: Some(version.clone()) });
         let parameters = DeleteParams { preconditions, dry_run: is_trial, ..DeleteParams::default() };
-        within(self.api(key).delete(key.1.name(), &parameters)).await.map(|_| Applied::default()).map_err(|error| refused(&error))
+        within(self.api(key).delete(key.1.name(), &parameters)).await.map(drop).map_err(|error| refused(&error))
+    }
+
+    async fn apply(&self, key: &Key, body: &Value, is_trial: bool, is_forced: bool) -> Result<Live, Refused> {
+        let parameters = PatchParams { dry_run: is_trial, force: is_forced, ..PatchParams::apply(MANAGER) };
+        let applied = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Apply(body))).await;
+        applied.map(|object| Live::of(key, object)).map_err(|error| refused(&error))
     }
 
     fn api(&self, (kind, name): &Key) -> Api<DynamicObject> {
@@ -84,44 +203,108 @@ impl Hand {
     }
 }
 
-fn refused(error: &kube::Error) -> Refused {
-    match error {
-        kube::Error::Api(status) => {
-            let said = status.message.replace('\n', " ");
-            match status.code {
-                401 | 403 => Refused::Forbidden(said),
-                404 => Refused::Missing,
-                409 => Refused::Conflict(said),
-                400 | 422 => Refused::Invalid(said),
-                _ => Refused::Away(said),
-            }
+/// What is applied: what changes, and what we have applied before, which would go if it were not said again.
+fn body((kind, name): &Key, live: &Live, wanted: &Value) -> Value {
+    let now = said_by(live);
+    let Known { uid, version, .. } = &live.known;
+    let mut body = json!({
+        "apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION),
+        "kind": kind.as_str(),
+        "metadata": {"name": name.name(), "namespace": name.namespace(), "uid": uid, "resourceVersion": version},
+    });
+    for (part, _) in PARTS {
+        let before = part_of(&now, part);
+        let mut ours = part_of(wanted, part);
+        ours.retain(|field, value| before.get(field) != Some(value) || live.is_applied(part, field));
+        // An empty map would be a field of its own.
+        if !ours.is_empty() {
+            put(&mut body, part, ours);
         }
-        other => Refused::Away(reason(other)),
+    }
+    body
+}
+
+/// What of an object is otherwise than it is wanted.
+struct Rest {
+    /// Each with its part, and that in words.
+    fields: Vec<(&'static str, &'static str, String)>,
+    /// What makes it as it is wanted (RFC 7396).
+    patch: Value,
+}
+
+impl Rest {
+    fn of(there: &Live, wanted: &Value) -> Self {
+        let there = said_by(there);
+        let mut rest = Self { fields: Vec::new(), patch: json!({"metadata": {}}) };
+        for (part, words) in PARTS {
+            let (there, wanted) = (part_of(&there, part), part_of(wanted, part));
+            let differing: BTreeSet<&String> =
+                there.keys().chain(wanted.keys()).filter(|field| there.get(*field) != wanted.get(*field)).collect();
+            let as_wanted = |field: &String| match wanted.get(field) {
+                Some(wanted) => without_others(there.get(field).unwrap_or(&Value::Null), wanted),
+                None => Value::Null,
+            };
+            let patch: Map<String, Value> = differing.iter().map(|field| ((*field).clone(), as_wanted(field))).collect();
+            if !patch.is_empty() {
+                put(&mut rest.patch, part, patch);
+            }
+            rest.fields.extend(differing.into_iter().map(|field| (part, words, field.clone())));
+        }
+        rest
     }
 }
 
-/// The first field that is there and not wanted.
-fn left(there: &Value, wanted: &Value, path: &str) -> Option<String> {
-    let (Some(there), Some(wanted)) = (there.as_object(), wanted.as_object()) else { return None };
-    there.iter().find_map(|(field, value)| {
-        let path = format!("{path}.{field}");
-        match wanted.get(field) {
-            None => Some(path),
-            Some(wanted) => left(value, wanted, &path),
+fn said_by(live: &Live) -> Value {
+    live.known.object.as_ref().map(|object| object.to_value()).unwrap_or_default()
+}
+
+/// The fields of a part.
+fn part_of(object: &Value, part: &str) -> Map<String, Value> {
+    let fields = object.pointer(part).and_then(Value::as_object).into_iter().flatten();
+    fields.filter(|(_, value)| !value.is_null()).map(|(field, value)| (field.clone(), value.clone())).collect()
+}
+
+fn put(object: &mut Value, part: &str, fields: Map<String, Value>) {
+    let place = part.split('/').skip(1).fold(object, |place, step| &mut place[step]);
+    *place = Value::Object(fields);
+}
+
+fn refused(error: &kube::Error) -> Refused {
+    let kube::Error::Api(status) = error else { return Refused::Away(reason(error)) };
+    let text = said(&status.message);
+    let causes = || status.details.iter().flat_map(|details| &details.causes);
+    match status.code {
+        403 if text.contains("cannot impersonate resource") => Refused::NotLent(text),
+        403 => Refused::Forbidden(text),
+        404 => Refused::Missing,
+        409 if status.reason == "AlreadyExists" => Refused::Exists(text),
+        409 => {
+            let held = causes().filter(|cause| cause.reason == "FieldManagerConflict").map(|cause| Held {
+                by: cause.message.split('"').nth(1).unwrap_or("somebody").to_owned(),
+                field: cause.field.trim_start_matches('.').to_owned(),
+            });
+            let mut held: Vec<Held> = held.collect();
+            // Others are what somebody wants to know of, where there are some.
+            if held.iter().any(|held| held.by != MANAGER) {
+                held.retain(|held| held.by != MANAGER);
+            }
+            if held.is_empty() { Refused::Moved(text) } else { Refused::Managed(held) }
         }
-    })
+        400 | 413 | 422 => {
+            let wrong = causes().map(|cause| Wrong { field: cause.field.replace("<nil>", ""), said: said(&cause.message) });
+            let wrong: Vec<Wrong> = wrong.take(MOST).collect();
+            let whole = || vec![Wrong { field: String::new(), said: text.clone() }];
+            Refused::Invalid(if wrong.is_empty() { whole() } else { wrong })
+        }
+        _ => Refused::Away(text),
+    }
+}
+
+/// In one line, and no longer than somebody reads. What was sent is not said again.
+fn said(text: &str) -> String {
+    let text = text.trim_start_matches("Invalid value: \"object\": ");
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_stays_although_it_is_not_wanted_is_named() {
-        let there = json!({"a": {"b": 1, "c": 2}, "list": [{"x": 1}]});
-        assert_eq!(left(&there, &json!({"a": {"b": 1}, "list": []}), "spec"), Some("spec.a.c".into()));
-        assert_eq!(left(&there, &json!({"a": {"b": 5, "c": 1, "d": 3}, "list": []}), "spec"), None);
-    }
-}
+mod tests;

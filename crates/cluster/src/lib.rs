@@ -11,6 +11,7 @@ pub mod core_object;
 pub mod events;
 pub mod grants;
 pub mod lease;
+pub mod pod;
 pub mod rbac;
 pub mod review;
 pub mod secrets;

@@ -91,6 +91,11 @@ pub fn own_rules(lease: &str) -> Vec<Rule> {
     ]
 }
 
+/// In the namespace that the operator runs in, where there are several replicas. Names of pods are not known before.
+pub fn pod_rules() -> Vec<Rule> {
+    vec![Rule::new("", vec!["pods".into()], &["patch"], "the label on its own pod, by which the Service leads to the one that acts")]
+}
+
 /// The rules as the chart has them: YAML, each with its reason.
 pub fn yaml(rules: &[Rule]) -> String {
     let mut text = String::from("# Generated from crates/cluster/src/rbac.rs by `cargo xtask generate`; do not edit.\n");

@@ -282,7 +282,7 @@ fn written(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = &ManagedField
 }
 
 /// Takes apart what the API server sent: what it says, and what our writes need.
-fn read(kind: Kind, mut object: DynamicObject) -> Known {
+pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
     let metadata = std::mem::take(&mut object.metadata);
     let status = object.data.as_object_mut().and_then(|fields| fields.remove("status")).unwrap_or(Value::Null);
     let deleting = metadata.deletion_timestamp.is_some();

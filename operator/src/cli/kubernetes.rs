@@ -53,6 +53,10 @@ pub(crate) struct KubernetesArgs {
     /// Where the lease is held that lets one of several replicas act; the pod's own namespace if none is given
     #[arg(long, requires = "kubernetes", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
+    /// The pod that this process runs in: where there are several replicas, a label on it (evenkeel.dev/acts=true) says which one acts, and
+    /// leads a Service there
+    #[arg(long, requires = "kubernetes", env = "POD_NAME", value_name = "NAME")]
+    pod: Option<String>,
     /// Don't make Kubernetes RBAC of Roles: they count for commits and the engine's own interface only. What was made is left as it is
     #[arg(long, requires = "kubernetes")]
     no_rbac: bool,
@@ -104,12 +108,17 @@ struct Claim {
     lease: String,
     namespace: String,
     identity: String,
+    pod: Option<String>,
     timing: Timing,
     data: PathBuf,
     webhooks: bool,
     rbac: bool,
 }
 
+/// Something is being said on our pod.
+type Marking = AbortOnDropHandle<()>;
+/// Time until it is tried again to say on our pod whether we act.
+const MARK_AGAIN: Duration = Duration::from_secs(5);
 /// Longest time until the shards that are held are let go.
 const LET_GO: Duration = Duration::from_secs(4);
 /// Why a replica ends that acted.
@@ -127,7 +136,7 @@ pub(super) async fn lead(
     let timing = Timing::new(args.lease_duration.0.try_into().unwrap_or_default());
     let namespace = args.lease_namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
     let identity = identity();
-    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, timing, data, webhooks, rbac: !args.no_rbac };
+    let claim = Claim { lease: args.lease_name.clone(), namespace, identity, pod: args.pod, timing, data, webhooks, rbac: !args.no_rbac };
     if args.shards == 0 {
         return plan(&claim, cluster, parts, stop).await;
     }
@@ -146,16 +155,19 @@ pub(super) async fn lead(
 
 /// Waits for the lease of the one who plans, and does that for as long as it is held.
 async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
-    let Claim { lease, namespace, identity, timing, data, webhooks, rbac } = claim;
+    let Claim { lease, namespace, identity, pod, timing, data, webhooks, rbac } = claim;
     {
         let mut view = parts.view.write().unwrap_or_else(PoisonError::into_inner);
         view.not_ready = Some("waiting for the lease: another replica acts".into());
         view.stands_by = true;
     }
+    // A container that ended as the one that acts may begin anew in the same pod.
+    let marking = mark(&cluster, namespace, pod.as_deref(), false, None);
     let held = tokio::select! {
         held = cluster.acquire(namespace, lease, identity, *timing) => held,
         () = stop.cancelled() => return Ok(()),
     };
+    let _marking = mark(&cluster, namespace, pod.as_deref(), true, marking);
     parts.view.write().unwrap_or_else(PoisonError::into_inner).stands_by = false;
     tracing::info!(lease, namespace, identity, generation = held.generation(), "this replica acts");
     let lost = held.lost.clone();
@@ -197,6 +209,24 @@ async fn plan(claim: &Claim, cluster: Arc<Cluster>, parts: Parts, stop: Cancella
     release.cancel();
     let _ = keeping.await;
     ended
+}
+
+/// Says on our pod whether we act, however often it takes, after what was to be said `before`. It ends when this is dropped.
+fn mark(cluster: &Arc<Cluster>, namespace: &str, pod: Option<&str>, acts: bool, before: Option<Marking>) -> Option<Marking> {
+    let (cluster, namespace, pod) = (cluster.clone(), namespace.to_owned(), pod?.to_owned());
+    Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Some(before) = before {
+            let _ = before.await;
+        }
+        loop {
+            match cluster.mark_pod(&namespace, &pod, acts).await {
+                Ok(true) => return,
+                Ok(false) => return tracing::warn!(pod, namespace, "there is no such pod, so no Service is led to whoever acts (--pod)"),
+                Err(error) => tracing::warn!(pod, error = error.in_full(), "it is not said on our pod whether we act"),
+            }
+            tokio::time::sleep(MARK_AGAIN).await;
+        }
+    })))
 }
 
 /// Tells this process from every other one, and is readable.

@@ -63,6 +63,10 @@ pub(crate) enum Mode {
 
 /// Longest time that a change waits for others.
 const TURN: Duration = Duration::from_secs(20);
+/// How often, and after which time, it is looked whether what was written in a cluster is in force: so that whoever asks next sees it. It may
+/// have to wait for approval, and nobody waits with it.
+const LOOKS: usize = 40;
+const BETWEEN: Duration = Duration::from_millis(25);
 
 /// Where changes are written.
 #[derive(Default)]
@@ -115,10 +119,17 @@ async fn change(ground: &Ground, wanted: Wanted) -> Result<Answer, Refusal> {
     }
     // Who waits longer has mostly gone away, and so many as come meanwhile are all that ever wait.
     let turn = tokio::time::timeout(TURN, ground.writing.turn.lock()).await;
-    let _turn = turn.map_err(|_| Refusal::Away("others write just now: try again".into()))?;
+    let turn = turn.map_err(|_| Refusal::Away("others write just now: try again".into()))?;
     match &ground.writing.place {
         Place::Nowhere => Err(Refusal::Never("there is nothing here that could be written".into())),
-        Place::Cluster(cluster) => cluster::change(ground, cluster, &wanted).await,
+        Place::Cluster(cluster) => {
+            let answer = cluster::change(ground, cluster, &wanted).await?;
+            drop(turn);
+            if matches!(answer, Answer::Done { .. }) {
+                ground.until_in_force(&wanted).await;
+            }
+            Ok(answer)
+        }
         Place::Folder(root) => {
             for _ in 0..TRIES {
                 let newest = ground.read().await?.looked_at_folder(root).await.map_err(Refusal::Away)?;
@@ -257,6 +268,20 @@ impl Ground {
         logged.map_err(|error| {
             Refusal::Away(format!("the store does not take writes just now ({error}), and what can't be recorded is not done"))
         })
+    }
+
+    /// Waits until an object is otherwise in force than it was seen; not for long.
+    async fn until_in_force(&self, wanted: &Wanted) {
+        for _ in 0..LOOKS {
+            let is_new = {
+                let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                view.desired.objects.get(&wanted.key).map(|object| &**object) != wanted.seen.as_deref()
+            };
+            if is_new {
+                return;
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
     }
 
     /// Writes down what came of it, and has it come in force without waiting.

@@ -199,13 +199,23 @@ impl ControlPlane {
     /// What a service account has asked the API server for so far: the server's own audit log.
     pub fn requests_of(&self, namespace: &str, name: &str) -> anyhow::Result<Vec<Request>> {
         let user = format!("system:serviceaccount:{namespace}:{name}");
-        let text = std::fs::read_to_string(self.path("audit.log"))?;
-        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         // Whoever was acted for, where somebody was.
         let by = |entry: &Value| {
             [&entry["impersonatedUser"], &entry["user"]].into_iter().find_map(|user| user["username"].as_str().map(str::to_owned))
         };
-        Ok(entries.filter(|entry| by(entry).as_deref() == Some(&user)).map(|entry| Request::of(&entry)).collect())
+        self.requests(|entry| by(entry).as_deref() == Some(&user))
+    }
+
+    /// What was asked for in the name of a user, by a service account that acted for them.
+    pub fn requests_for(&self, user: &str, namespace: &str, name: &str) -> anyhow::Result<Vec<Request>> {
+        let account = format!("system:serviceaccount:{namespace}:{name}");
+        self.requests(|entry| entry["impersonatedUser"]["username"] == user && entry["user"]["username"] == account.as_str())
+    }
+
+    fn requests(&self, is_wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<Request>> {
+        let text = std::fs::read_to_string(self.path("audit.log"))?;
+        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(entries.filter(is_wanted).map(|entry| Request::of(&entry)).collect())
     }
 
     /// From the first request of this verb on this resource, such as `patch` on `evenkeel.dev/devices`, in a namespace, until the last one was

@@ -8,6 +8,7 @@ pub mod machine;
 pub mod packages;
 pub mod postgres;
 pub mod proxy;
+pub mod rest;
 pub mod rootfs;
 pub mod simulated;
 

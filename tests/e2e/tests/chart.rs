@@ -49,6 +49,8 @@ fn what_the_chart_renders_is_taken() {
             "roles.enabled=false",
             "actFor.users={ann@example.com}",
             "actFor.groups={platform}",
+            "actFor.serviceAccounts[0].namespace=a",
+            "actFor.serviceAccounts[0].name=ci",
         ],
         &[
             "webhooks.enabled=true",
@@ -95,6 +97,10 @@ fn what_the_chart_renders_is_taken() {
         (["lookInterval=0s"], "does not match pattern"),
         (["limits.touched=150%"], "does not match pattern"),
         (["webhooks.ingress.enabled=true"], "set webhooks.enabled too"),
+        (["actFor.groups={platform,system:masters}"], "actFor.groups: system:masters is the cluster's own"),
+        (["actFor.users={system:admin}"], "actFor.users: system:admin is the cluster's own"),
+        (["actFor.users={system:serviceaccount:a:ci}"], "name it under actFor.serviceAccounts"),
+        (["actFor.serviceAccounts[0].name=ci"], "missing property 'namespace'"),
     ] {
         let (fine, said) = helm(&plane, &["template", "keel", &chart()], &values);
         assert!(!fine && said.contains(reason), "{values:?}: {said}");

@@ -4687,6 +4687,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -4783,6 +4785,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -4843,6 +4847,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -4899,6 +4905,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5409,6 +5417,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5505,6 +5515,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5565,6 +5577,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5621,6 +5635,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5926,6 +5942,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6022,6 +6040,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6082,6 +6102,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6138,6 +6160,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6256,6 +6280,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6352,6 +6378,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6412,6 +6440,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6468,6 +6498,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7315,6 +7347,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7411,6 +7445,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7471,6 +7507,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7527,6 +7565,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7669,6 +7709,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7765,6 +7807,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7825,6 +7869,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7881,6 +7927,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7986,6 +8034,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8082,6 +8132,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8142,6 +8194,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8198,6 +8252,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8639,6 +8695,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8773,6 +8831,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8833,6 +8893,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8889,6 +8951,8 @@ export interface operations {
             query?: {
                 /** @description `true`: nothing is written, the answer says what would be. */
                 dryRun?: string;
+                /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
+                force?: string;
                 /** @description What the commit says of itself. */
                 message?: string;
             };

@@ -1,7 +1,7 @@
 //! What is said to who asked for a change that is not made: problem details (RFC 9457), with the fields that are wrong.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use crds::{Kind, Verb};
 use reconcile::access::What;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use crate::change::{Fault, Refusal};
+use crate::problem::complete;
 use crate::server::{Shared, read};
 
 /// A field that is wrong.
@@ -57,8 +58,13 @@ fn with(status: StatusCode, detail: String, errors: Vec<FieldError>, diff: Optio
     let title = status.canonical_reason().unwrap_or("Problem");
     let details = Details { r#type: "about:blank", title, status: status.as_u16(), detail, errors, diff };
     let mut response = (status, Json(details)).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    complete(&mut response);
     response
+}
+
+/// It is not any more as it was expected to be.
+pub(super) fn moved(detail: String, diff: Option<String>) -> Response {
+    with(StatusCode::PRECONDITION_FAILED, detail, Vec::new(), diff)
 }
 
 /// One field is wrong.

@@ -47,8 +47,11 @@ const KINDS: [(Kind, &str, &str); 8] = [
 ];
 
 /// What may stand in the query of a write: what is misspelt there is not done for real.
-const QUERY: [Param; 2] =
-    [param("dryRun", "`true`: nothing is written, the answer says what would be."), param("message", "What the commit says of itself.")];
+const QUERY: [Param; 3] = [
+    param("dryRun", "`true`: nothing is written, the answer says what would be."),
+    param("force", "`true`, in a cluster: fields that others manage, such as kubectl, are taken over from them."),
+    param("message", "What the commit says of itself."),
+];
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let routes =
@@ -86,6 +89,9 @@ pub(crate) struct Meant {
     /// Nothing is written: the answer says what would be.
     #[serde(default)]
     dry_run: bool,
+    /// In a cluster: what others manage is taken over.
+    #[serde(default)]
+    force: bool,
     /// What the commit says of itself.
     message: Option<String>,
 }
@@ -300,12 +306,13 @@ async fn change(
         how,
         seen,
         is_trial: meant.dry_run,
+        is_forced: meant.force,
         message,
         by: author(caller),
         judged: (!caller.is_admin).then(|| caller.who.clone()),
         is_narrow: !caller.is_admin || caller.scopes.is_some(),
         is_nobody: matches!(caller.by, By::Socket | By::Operator) || (caller.by != By::Kubernetes && caller.name.starts_with("system:")),
-        groups: caller.who.groups().filter(|group| is_lent(caller.by, group)).map(str::to_owned).collect(),
+        groups: caller.who.groups().filter(|group| is_lent(group)).map(str::to_owned).collect(),
     };
     let answered = match asked(shared, Ask::Change(Box::new(wanted)), &caller.name).await {
         Ok(value) => serde_json::from_value::<Result<Answer, Refusal>>(value),
@@ -332,16 +339,19 @@ async fn change(
             let location = format!("/api/v1/{}/{}/{}", kind.plural(), name.namespace(), name.name());
             if is_new { located(StatusCode::CREATED, &location, body) } else { body }
         }
+        // What was expected was so in force, and is not any more where it is written.
+        Ok(Err(Refusal::Conflict { detail, diff: diff @ Some(_) })) if headers.contains_key(header::IF_MATCH) => {
+            refusal::moved(format!("If-Match: {detail}"), diff)
+        }
         Ok(Err(refused)) => refusal::response(shared, caller, kind, &name, refused),
         Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 
-/// Whether a group goes along to a cluster. Who may everything there is nobody's to be, and what the API server gives everybody it gives by
-/// itself; its own groups are only theirs of whom it said so.
-fn is_lent(by: By, group: &str) -> bool {
-    let is_given = group == "system:masters" || group == "system:authenticated" || group.starts_with("system:serviceaccounts");
-    !is_given && (by == By::Kubernetes || !group.starts_with("system:"))
+/// Whether a group goes along to a cluster. The cluster's own don't: what the API server gives everybody, or an account, it gives by itself,
+/// and who may everything there is nobody's to be.
+fn is_lent(group: &str) -> bool {
+    !group.starts_with("system:")
 }
 
 fn tried(shared: &Shared, caller: &Caller, own: &Target, trial: Trial) -> Response {

@@ -35,6 +35,7 @@ fn wanted(key: &Key, who: &str) -> Wanted {
         how: How::Delete,
         seen: None,
         is_trial: false,
+        is_forced: false,
         message: None,
         by: Author { name: who.into(), email: String::new() },
         judged: Some(Who::parse(who).unwrap()),

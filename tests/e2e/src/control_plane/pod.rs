@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ControlPlane;
 
@@ -37,12 +37,18 @@ impl Pod {
     pub fn start(plane: &ControlPlane, namespace: &str, deployment: &str, binary: &Path, claim: &Path) -> anyhow::Result<Self> {
         let text = plane.must(&["get", "deployments.apps", deployment, "--namespace", namespace, "-o", "json"])?;
         let deployment: Value = serde_json::from_str(&text)?;
-        let spec = deployment["spec"]["template"]["spec"].clone();
+        let template = &deployment["spec"]["template"];
+        let spec = template["spec"].clone();
         let folder = tempfile::Builder::new().prefix("evenkeel-pod-").tempdir()?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut pod =
             Self { folder, spec, port, process: None, script: String::new(), environment: BTreeMap::new(), volumes: BTreeMap::new() };
+        // As a ReplicaSet makes it; nobody else looks after it.
+        let metadata = json!({"name": pod.name(), "labels": template["metadata"]["labels"]});
+        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod.spec});
+        let made = plane.with(&["apply", "--namespace", namespace], &object.to_string())?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         pod.set_up(plane, namespace, binary, claim)?;
         pod.run()?;
         Ok(pod)
@@ -102,7 +108,7 @@ impl Pod {
         if security["allowPrivilegeEscalation"] == false {
             script.push_str("--no-new-privs ");
         }
-        if security["capabilities"]["drop"] == serde_json::json!(["ALL"]) {
+        if security["capabilities"]["drop"] == json!(["ALL"]) {
             script.push_str("--bounding-set=-all --inh-caps=-all ");
         }
         script.push_str("/evenkeel");
@@ -130,6 +136,7 @@ impl Pod {
             let value = match (variable["value"].as_str(), from["fieldRef"]["fieldPath"].as_str()) {
                 (Some(value), _) => value.to_owned(),
                 (None, Some("metadata.namespace")) => namespace.to_owned(),
+                (None, Some("metadata.name")) => self.name(),
                 (None, Some(other)) => bail!("{name}: {other} is not known here"),
                 (None, None) => {
                     let secret = from["secretKeyRef"]["name"].as_str().context("a secret's name")?;
@@ -211,6 +218,11 @@ impl Pod {
     /// The id of its process.
     pub fn id(&self) -> u32 {
         self.process.as_ref().map(Child::id).unwrap_or_default()
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> String {
+        format!("evenkeel-{}", self.port)
     }
 
     /// Where its HTTP interface is.

@@ -3,7 +3,7 @@
  * it is done, and what was done is followed until it is in force.
  */
 import { useQueryClient } from '@tanstack/react-query';
-import { Alert, Button, Input, Space, Typography } from 'antd';
+import { Alert, Button, Checkbox, Input, Space, Typography } from 'antd';
 import { useRef, useState } from 'react';
 import { call, deedKey, Refused } from '@/api/http';
 import { renew } from '@/api/query';
@@ -52,14 +52,18 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
   const [busy, setBusy] = useState<'look' | 'save'>();
   const [written, setWritten] = useState<Written>();
   const [saying, setSaying] = useState('');
-  const isGit = useSession().mode === 'git';
+  // In a cluster: others manage fields that would change, and these may be taken over from them.
+  const [held, setHeld] = useState(false);
+  const [force, setForce] = useState(false);
+  const { mode } = useSession();
+  const isGit = mode === 'git';
   const key = useRef(deedKey());
 
   const send = <T,>(value: unknown, dryRun: boolean): Promise<T> => {
     const path = name ? `/${plural}/${pathOf(name)}` : `/${plural}`;
     return call<T>(name ? 'PUT' : 'POST', path, {
       body: value,
-      query: { dryRun, message: dryRun ? undefined : saying.trim() },
+      query: { dryRun, force, message: dryRun ? undefined : saying.trim() },
       ...(etag && name ? { ifMatch: etag } : {}),
       ...(dryRun ? {} : { idempotencyKey: key.current }),
     });
@@ -68,7 +72,10 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
     if (!(error instanceof Refused)) throw error;
     const errors = error.problem.errors ?? [];
     setFindings(errors.map((one) => readFinding(one, edited)));
-    if (error.status === 409 || error.status === 412) setMoved(error.problem.diff ?? '');
+    if (error.status === 409 && !error.problem.diff) {
+      setProblem(error.message);
+      setHeld(mode === 'kubernetes');
+    } else if (error.status === 409 || error.status === 412) setMoved(error.problem.diff ?? '');
     else if (error.status === 0) setProblem(t('noAnswer'));
     else if (errors.length === 0) setProblem(error.message);
   };
@@ -119,6 +126,17 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
       />
       <Findings findings={findings} onGo={(line) => area.current?.goTo(line)} />
       {problem && <Alert type="error" showIcon title={visibleText(problem, true)} />}
+      {held && (
+        <Checkbox
+          checked={force}
+          onChange={(event) => {
+            setForce(event.target.checked);
+            setLooked(undefined);
+          }}
+        >
+          {t('takeOver')}
+        </Checkbox>
+      )}
       {moved !== undefined && (
         <div role="alert">
           <Alert type="warning" showIcon title={moved ? t('moved') : t('movedPlain')} />

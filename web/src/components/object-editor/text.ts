@@ -12,6 +12,7 @@ export default text({
   wouldBe: ['What would be written', '将要写入的内容'],
   moved: ['It was changed by somebody else meanwhile. This is what is different now:', '在此期间已被他人修改。目前的差异如下：'],
   movedPlain: ['It was changed by somebody else meanwhile: close this, look at it again and make your change anew.', '在此期间已被他人修改：请关闭后重新查看，再做修改。'],
+  takeOver: ['Take over the fields that others manage', '接管由其他管理者管理的字段'],
   saved: ['Saved and in force.', '已保存并生效。'],
   noAnswer: ['The engine does not answer. Nothing is lost: try again.', '引擎没有响应。内容未丢失，请重试。'],
   line: ['line {n}', '第 {n} 行'],

@@ -211,10 +211,10 @@ async fn rights_come_before_work() {
 
 #[test]
 fn what_is_the_clusters_own_is_lent_to_nobody() {
-    for group in ["system:masters", "system:authenticated", "system:serviceaccounts", "system:serviceaccounts:default"] {
-        assert!(!is_lent(By::Kubernetes, group) && !is_lent(By::Session, group), "{group}");
+    for group in ["system:masters", "system:authenticated", "system:serviceaccounts", "system:serviceaccounts:default", "system:nodes"] {
+        assert!(!is_lent(group), "{group}");
     }
-    assert!(is_lent(By::Kubernetes, "system:nodes") && !is_lent(By::Session, "system:nodes") && is_lent(By::Session, "web"));
+    assert!(is_lent("web") && is_lent("oidc:system:masters"));
 }
 
 #[tokio::test]
