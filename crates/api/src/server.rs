@@ -436,7 +436,11 @@ async fn can(State(shared): State<Shared>, Json(question): Json<Question>) -> Re
     if governing.revision.commit.is_empty() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet: the first look at the source is not done");
     }
-    match crate::can::answer(&governing, &question) {
+    let user = match crate::can::user(&shared.store, &question.subject).await {
+        Ok(user) => user,
+        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    };
+    match crate::can::answer(&governing, &question, user.as_ref()) {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => problem(StatusCode::BAD_REQUEST, error),
     }

@@ -184,11 +184,43 @@ async fn who_may_what_is_told_and_of_others_only_to_who_may_see_roles() {
     let world = World::new().await;
     let can = async |query: &str, name: &str| world.get(&format!("/api/v1/can?{query}"), &user(name)).await;
     let (_, own) = can("verb=edit&kind=Device&name=web-ams1", "editor").await;
-    assert_eq!(own, json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]"}));
+    assert_eq!(own, json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]", "groups": []}));
     let (_, other) = can("verb=edit&kind=Device&name=web-fra1", "editor").await;
     let (_, none) = can("verb=edit&kind=Device&name=web-none", "editor").await;
     assert_eq!((&other["allowed"], &other), (&json!(false), &none), "what may not be seen is as what is not there");
     assert_eq!(can("verb=view&kind=Device&subject=editor", "editor").await.0, StatusCode::FORBIDDEN);
     let (status, found) = can("verb=view&kind=Device&name=web-ams1&subject=editor", "reader").await;
     assert_eq!((status, &found["allowed"]), (StatusCode::OK, &json!(true)));
+}
+
+/// What is said of a user is said with the groups that they have here; of those only the ones that Roles there name.
+#[tokio::test]
+async fn who_may_what_knows_the_groups_of_users() {
+    let mut objects = super::objects();
+    objects.push(super::object(
+        crds::Kind::Role,
+        "web",
+        &json!({}),
+        &json!({"subjects": [{"group": "web"}], "allow": [{"verbs": ["view"], "kinds": ["Device"]}]}),
+    ));
+    let world = World::of(objects).await;
+    let act = || store::audit::Entry::act(jiff::Timestamp::now(), reconcile::record::Actor::engine(), "add", "user/x", "");
+    for (name, groups) in [("alice", &["web", "choir"][..]), ("ada", &["admins"])] {
+        let mut user = store::users::User::local(name, jiff::Timestamp::now());
+        user.stored = groups.iter().map(|group| (*group).to_owned()).collect();
+        world.shared.store.add_user(&user, None, None, false, act()).await.unwrap();
+    }
+    let can = async |subject: &str| world.document(&format!("/api/v1/can?verb=view&kind=Device&subject={subject}"), &user("reader")).await;
+    for subject in ["alice", "user:alice"] {
+        let found = can(subject).await;
+        assert_eq!((&found["allowed"], &found["role"], &found["groups"]), (&json!(true), &json!("web"), &json!(["web"])), "{subject}");
+    }
+    assert_eq!(can("bob").await["allowed"], false);
+    assert_eq!(can("group:alice").await["allowed"], false, "a group is no user");
+    let admin = can("ada").await;
+    assert_eq!((&admin["allowed"], &admin["role"]), (&json!(true), &Value::Null), "{admin}");
+    let change = store::users::UserChange { disabled: Some(true), ..Default::default() };
+    world.shared.store.change_user("alice", &change, act()).await.unwrap();
+    let disabled = can("alice").await;
+    assert!(disabled["allowed"] == false && disabled["reason"].as_str().unwrap().contains("disabled"), "{disabled}");
 }
