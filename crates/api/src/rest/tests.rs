@@ -224,6 +224,16 @@ impl World {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
+    /// Sends a document; what comes back.
+    async fn post(&self, path: &str, caller: &Caller, body: &Value) -> (StatusCode, Value) {
+        let request = Request::builder().method(Method::POST).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = request.extension(caller.clone()).body(Body::from(body.to_string())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+    }
+
     /// Gets a document.
     async fn get(&self, path: &str, caller: &Caller) -> (StatusCode, Value) {
         let response = self.send(Method::GET, path, Some(caller), &[]).await;

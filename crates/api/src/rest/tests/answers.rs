@@ -224,3 +224,26 @@ async fn who_may_what_knows_the_groups_of_users() {
     let disabled = can("alice").await;
     assert!(disabled["allowed"] == false && disabled["reason"].as_str().unwrap().contains("disabled"), "{disabled}");
 }
+
+/// Devices are chosen by their labels, wherever these stand; labels of rules and their names choose alerts.
+#[tokio::test]
+async fn a_preview_counts_the_devices_that_labels_choose() {
+    let mut objects = super::objects();
+    let rule = json!({"selector": {}, "expr": "device.usage.load.one > 5.0", "severity": "info", "labels": {"team": "web"}, "summary": "x"});
+    objects.push(super::object(crds::Kind::AlertRule, "any", &json!({}), &rule));
+    let world = World::of(objects).await;
+    for (labels, devices, expected) in [
+        (json!({}), Value::Null, 4),
+        (json!({"site": "ams1"}), Value::Null, 2),
+        (json!({"site": "ams1"}), json!({"matchLabels": {"site": "fra1"}}), 0),
+        (json!({"device": "web-ams1"}), Value::Null, 1),
+        (json!({"site": "ams1", "device": "web-fra1"}), Value::Null, 0),
+        (json!({"rule": "load-ams1"}), Value::Null, 4),
+        (json!({"team": "web", "site": "fra1"}), Value::Null, 2),
+        (json!({"team": "db"}), Value::Null, 0),
+    ] {
+        let planned = json!({"matchLabels": labels, "devices": devices, "until": "2100-01-01T00:00:00Z"});
+        let (status, found) = world.post("/api/v1/silences/preview", &admin(), &planned).await;
+        assert_eq!((status, &found["devices"]), (StatusCode::OK, &json!(expected)), "{planned}: {found}");
+    }
+}
