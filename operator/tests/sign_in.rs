@@ -113,7 +113,7 @@ fn nothing_that_lets_in_is_logged() {
             &bearer,
             ""
         )
-        .starts_with("HTTP/1.1 200")
+        .starts_with("HTTP/1.1 400")
     );
     assert!(ask(&engine, "POST /api/v1/session", "", r#"{"user":"ada","password":"wrong wrong wrong"}"#).starts_with("HTTP/1.1 401"));
     assert!(

@@ -236,7 +236,12 @@ impl World {
 
     /// Gets a document.
     async fn get(&self, path: &str, caller: &Caller) -> (StatusCode, Value) {
-        let response = self.send(Method::GET, path, Some(caller), &[]).await;
+        self.asked(Method::GET, path, caller).await
+    }
+
+    /// Status and document of an answer.
+    async fn asked(&self, method: Method, path: &str, caller: &Caller) -> (StatusCode, Value) {
+        let response = self.send(method, path, Some(caller), &[]).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))

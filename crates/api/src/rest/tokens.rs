@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::users::{TokenRow, TokenScope};
 
 use super::caller::{By, Caller};
-use super::gate::{Access, Routes};
+use super::gate::{Access, Param, Routes, param};
 use crate::problem::problem;
 use crate::server::Shared;
 use crate::sign_in::audit::entry;
@@ -32,10 +32,13 @@ const SCOPES: usize = 16;
 /// Characters of a token that are shown later, to tell it from others: 36 bits of 256.
 const PREFIX: usize = 9;
 
+const QUERY: [Param; 1] = [param("user", "Only those of this user.")];
+
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/tokens", Access::Known, list)
         .says("One's own API tokens; of administrators all")
+        .takes(&QUERY)
         .add(Method::POST, "/tokens", Access::Known, add)
         .says("Makes an API token: only this answer has it")
         .reads::<New>()

@@ -247,3 +247,17 @@ async fn a_preview_counts_the_devices_that_labels_choose() {
         assert_eq!((status, &found["devices"]), (StatusCode::OK, &json!(expected)), "{planned}: {found}");
     }
 }
+
+/// What is misspelt in a query is refused by every route but the one to which a provider sends people.
+#[tokio::test]
+async fn no_route_passes_over_what_it_does_not_know() {
+    let world = World::new().await;
+    let all = crate::rest::routes();
+    for declared in all.declared() {
+        let path = declared.path.replace("{namespace}", "default").replace("{name}", "web-ams1").replace(['{', '}'], "");
+        let (status, problem) = world.asked(declared.method.clone(), &format!("/api/v1{path}?nosuch=secret"), &admin()).await;
+        let text = problem.to_string();
+        let is_refused = status == StatusCode::BAD_REQUEST && text.contains("`nosuch`") && !text.contains("secret");
+        assert_eq!(is_refused, declared.path != "/oidc/callback", "{declared:?}: {status} {text}");
+    }
+}
