@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request as HttpRequest, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -37,12 +37,15 @@ use crate::served;
 use crate::sign_in::whence::Whence;
 use crate::sign_in::{SignIn, authenticate};
 use crate::ui;
-use crate::view::{Ask, Request, Requests, SharedView};
+use crate::view::{Ask, Request, Requests, SharedView, passes};
 
 /// The largest request.
 pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
+
+/// Seconds after which one may ask again what can't be answered just now.
+const AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
@@ -195,13 +198,19 @@ pub fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one.
+/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one. What can't be answered just now is
+/// answered with when to come again.
 async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) -> Response {
     let path = request.uri().path();
-    if (path.starts_with("/v1") || path.starts_with("/api")) && path != "/v1/status" && read(&shared, |view| view.stands_by) {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
+    let is_ours = path.starts_with("/v1") || path.starts_with("/api");
+    let mut response = match is_ours && path != "/v1/status" && read(&shared, |view| view.stands_by) {
+        true => problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease"),
+        false => next.run(request).await,
+    };
+    if is_ours && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(AGAIN);
     }
-    next.run(request).await
+    response
 }
 
 fn unix(path: &Path) -> std::io::Result<UnixListener> {
@@ -472,7 +481,8 @@ pub(crate) async fn ask_engine(shared: &Shared, what: Ask, by: String) -> Result
     let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
     let (reply, answer) = oneshot::channel();
     shared.requests.send(Request { what, by, reply }).await.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(StatusCode::CONFLICT, error))
+    let status = |error: &str| if passes(error) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
+    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(status(&error), error))
 }
 
 fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {

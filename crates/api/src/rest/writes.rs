@@ -27,7 +27,7 @@ use super::refusal::{self, FieldError, field, say};
 use super::tag;
 use crate::change::{Answer, Author, CommitView, Fault, How, Refusal, Trial, Wanted};
 use crate::server::{Shared, read};
-use crate::view::{Ask, BUSY, Request, STORE_AWAY};
+use crate::view::{Ask, Request, passes};
 
 /// Characters of what somebody says to a change.
 const MAX_MESSAGE: usize = 200;
@@ -416,7 +416,7 @@ pub(super) async fn asked(shared: &Shared, what: Ask, by: &str) -> Result<Value,
     shared.requests.send(Request { what, by: by.to_owned(), reply }).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if [BUSY, STORE_AWAY].contains(&error.as_str()) => Err(say(StatusCode::SERVICE_UNAVAILABLE, error)),
+        Ok(Err(error)) if passes(&error) => Err(say(StatusCode::SERVICE_UNAVAILABLE, error)),
         Ok(Err(error)) => Err(say(StatusCode::CONFLICT, error)),
         Err(_) => Err(stopping()),
     }

@@ -299,3 +299,24 @@ async fn what_is_wrong_names_nothing_that_is_hidden() {
     assert_eq!(said(&user("viewer")), "device/(hidden) has this address ((hidden), `a1`). device/(hidden) too.");
     assert!(said(&Caller::owner("root", By::Socket)).contains("device/f1"));
 }
+
+/// What passes by itself is no conflict: it is to be asked again, after a while.
+#[tokio::test]
+async fn who_comes_while_it_is_busy_is_told_when_to_come_again() {
+    let mut world = World::new().await;
+    for (refused, wanted, after) in [
+        (crate::view::BUSY.to_owned(), 503, Some("5")),
+        (format!("repository/fleet is busy{}", crate::view::AGAIN), 503, Some("5")),
+        ("there is no such branch".to_owned(), 409, None),
+    ] {
+        for (method, path) in [("GET", "/plans/preview?revision=x"), ("POST", "/source/sync")] {
+            let request = HttpRequest::builder().method(method).uri(format!("/api/v1{path}"));
+            let request = request.extension(Caller::owner("root", By::Socket)).body(Body::empty()).unwrap();
+            let answer = tokio::spawn(crate::server::router(world.shared.clone()).oneshot(request));
+            world.inbox.recv().await.unwrap().reply.send(Err(refused.clone())).unwrap();
+            let answer = answer.await.unwrap().unwrap();
+            let told = answer.headers().get("retry-after").map(|after| after.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), told), (wanted, after), "{path}: {refused}");
+        }
+    }
+}
