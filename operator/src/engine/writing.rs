@@ -166,6 +166,9 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
             Some(branch) => followed.on_branch(source, branch).await.map_err(Refusal::Away)?,
             None => None,
         };
+        if let (Some(own), Some(base), Some(branch)) = (own.as_ref().and_then(Reading::known), followed.known(), branch) {
+            source.may_build_on(own, base, signing.as_ref()).await.map_err(|error| not_built_on(branch, &error))?;
+        }
         let (newest, expected) = match (&own, is_direct) {
             (Some(own), _) => (own, own.known()),
             (None, true) => (&followed, followed.known()),
@@ -212,6 +215,19 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
         }
     }
     Err(moved_again())
+}
+
+/// What somebody else has put on the branch for changes, and nobody answers for, would come in force in our name.
+fn not_built_on(branch: &str, error: &git::Error) -> Refusal {
+    match error {
+        git::Error::Unverified { commit, reason } => Refusal::Conflict {
+            detail: format!(
+                "branch {branch} has commit {commit}, on which nothing is built: {reason}; only signed commits count here, so take it off that branch"
+            ),
+            diff: None,
+        },
+        error => refusal(error),
+    }
 }
 
 fn refusal(error: &git::Error) -> Refusal {
