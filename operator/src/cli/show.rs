@@ -62,6 +62,11 @@ pub(crate) fn document<T: Serialize>(value: &T, output: Output) -> anyhow::Resul
     Ok(())
 }
 
+/// An instant to the second, as RFC 3339 writes it in UTC; what is none stays as it is.
+pub(crate) fn second(at: &str) -> String {
+    at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |at| format!("{at:.0}"))
+}
+
 /// Time since an instant, as kubectl shows it.
 pub(crate) fn age(since: &str) -> String {
     let Ok(at) = since.parse::<jiff::Timestamp>() else { return "-".into() };
@@ -71,5 +76,17 @@ pub(crate) fn age(since: &str) -> String {
         120..7200 => format!("{}m", seconds / 60),
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_shown_to_the_second_in_utc() {
+        assert_eq!(second("2026-11-27T12:00:00.123456789Z"), "2026-11-27T12:00:00Z");
+        assert_eq!(second("2026-11-27T13:00:00+01:00"), "2026-11-27T12:00:00Z");
+        assert_eq!((second(""), second("never")), (String::new(), "never".into()));
     }
 }
