@@ -1,5 +1,6 @@
 //! Text for terminals: tables, colours where they are wanted, and nothing that a device said gets through as a control code.
 
+pub(crate) use api::client::in_url;
 use serde::Serialize;
 
 use super::Output;
@@ -14,12 +15,6 @@ pub(crate) fn clean(text: &str) -> String {
 /// A number of things.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
-/// Text as a part of a URL's query; see RFC 3986, section 2.
-pub(crate) fn in_url(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Prints a table as kubectl does: columns two blanks apart, no lines.

@@ -165,7 +165,8 @@ fn described(user: &NewUser) -> Value {
 }
 
 async fn list(output: Output, engine: &Where) -> anyhow::Result<()> {
-    let items = pages(engine, "/api/v1/users?limit=1000").await?;
+    let list = engine.client()?.pages("/api/v1/users?limit=1000").await?;
+    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Output::Json | Output::Yaml = output {
         return show::document(&items, output);
     }
@@ -183,25 +184,6 @@ async fn list(output: Output, engine: &Where) -> anyhow::Result<()> {
     };
     show::table(&["NAME", "KIND", "GROUPS", "STATE", "LAST CAME", "SESSIONS", "TOKENS"], &items.iter().map(row).collect::<Vec<_>>());
     Ok(())
-}
-
-/// All pages of a list; bounded as the server's numbers are.
-async fn pages(engine: &Where, path: &str) -> anyhow::Result<Vec<Value>> {
-    let client = engine.client()?;
-    let (mut items, mut cursor) = (Vec::new(), None::<String>);
-    for _ in 0..100 {
-        let joint = if path.contains('?') { '&' } else { '?' };
-        let page = match &cursor {
-            Some(cursor) => client.get(&format!("{path}{joint}cursor={}", show::in_url(cursor))).await?,
-            None => client.get(path).await?,
-        };
-        items.extend(page["items"].as_array().cloned().unwrap_or_default());
-        cursor = page["cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    Ok(items)
 }
 
 async fn invite(user: &NewUser, engine: &Where) -> anyhow::Result<()> {
@@ -311,7 +293,8 @@ pub(crate) async fn tokens(args: &TokensArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         TokensCommand::List { user, output, engine } => {
             let of = user.as_ref().map(|user| format!("?user={}", show::in_url(user))).unwrap_or_default();
-            let items = pages(engine, &format!("/api/v1/tokens{of}")).await?;
+            let list = engine.client()?.pages(&format!("/api/v1/tokens{of}")).await?;
+            let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
             if let Output::Json | Output::Yaml = output {
                 show::document(&items, *output)?;
                 return Ok(ExitCode::SUCCESS);

@@ -30,6 +30,9 @@ const OFTEN: SignedDuration = SignedDuration::from_secs(60);
 const MASTERS: &str = "system:masters";
 /// The header that repeats what `GET /session` said.
 const CSRF: &str = "x-csrf-token";
+/// What is said to whom `/v1` is not for.
+const NOT_FOR_ALL: &str = "that is for administrators only: members of the group `admins`, by a token without scopes. Who may see something has \
+                           `evenkeel get`, `explain`, `alerts`, `logs` and `rollout status`, the pages, and all of /api/v1";
 /// Where a session begins: there is none whose token could be shown.
 const BEGINNINGS: [&str; 3] = ["/session", "/session/first", "/session/invitation"];
 
@@ -70,10 +73,7 @@ pub(crate) async fn by_tcp(shared: Shared, token: Option<Arc<Zeroizing<String>>>
         match &caller {
             None => return problem(StatusCode::UNAUTHORIZED, "a token is needed: put it into EVENKEEL_TOKEN"),
             Some(caller) if !caller.is_admin || caller.scopes.is_some() => {
-                return problem(
-                    StatusCode::FORBIDDEN,
-                    "only administrators may use /v1 and the command line: the group `admins`, by a token without scopes",
-                );
+                return problem(StatusCode::FORBIDDEN, NOT_FOR_ALL);
             }
             Some(caller) => request.extensions_mut().insert(server::Caller(caller.name.clone())),
         };
