@@ -138,6 +138,8 @@ fn a_change_is_a_commit_that_comes_in_force() {
     assert_eq!(git(&bare, &["show", "main:devices/web.yaml"]), DEVICE.replace("10.0.0.11", "10.0.0.12").trim());
     engine.until("it comes in force", || engine.ask("GET", &format!("/commits/{id}"), &[], &Value::Null).body["state"] == "inForce");
 
+    let stands = engine.ask("GET", &format!("{web}/origin"), &[], &Value::Null);
+    assert_eq!((stands.status, &stands.body), (200, &json!({"file": "devices/web.yaml", "line": 5})), "{}", stands.body);
     // A trial of what would be refused is refused, and shows what it would be.
     let trial = engine.ask("PATCH", &format!("{web}?dryRun=true"), &[], &json!({"spec": {"address": "not an address"}}));
     assert_eq!((trial.status, trial.body["errors"][0]["pointer"].as_str()), (422, Some("/spec/address")), "{}", trial.body);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::command::Command;
 use reconcile::limits::{Reach, TooFar};
-use reconcile::{Deferred, Desired, Map, Name, Observed, Outlook, Revision, Target};
+use reconcile::{Deferred, Desired, Key, Map, Name, Observed, Outlook, Revision, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -300,6 +300,12 @@ pub enum Ask {
     Commit {
         /// Which.
         id: String,
+    },
+    /// Where an object stands in the source. Answers `Option<(String, usize)>`, its file and its line.
+    #[serde(skip)]
+    Origin {
+        /// Which.
+        key: Key,
     },
     /// Try out a Receiver.
     TryOut {

@@ -38,7 +38,7 @@ use super::Engine;
 use super::audit;
 use super::source::{Reading, Wish};
 
-pub(super) use told::{Held, told};
+pub(super) use told::{Held, origin, told};
 
 /// Tries of a change where others write too.
 const TRIES: usize = 4;
