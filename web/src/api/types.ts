@@ -59,6 +59,17 @@ export interface CanAnswer {
   reason: string;
   role?: string;
   entry?: unknown;
+  /** Groups that the engine knows of and Roles name. */
+  groups?: string[];
+}
+
+/** Where one is signed in. */
+export interface OwnSession {
+  id: string;
+  createdAt: string;
+  seenAt: string;
+  address: string;
+  current: boolean;
 }
 
 export interface User {
@@ -106,8 +117,6 @@ export interface Metadata {
 }
 
 export interface Origin {
-  file?: string;
-  line?: number;
   commit?: string;
   author?: string;
 }
