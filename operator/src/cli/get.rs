@@ -154,7 +154,7 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
 /// An object as its manifest has it, with its status: what `evenkeel check` and kubectl read.
 fn as_kubectl(item: &Value) -> Value {
     let mut object = item.as_object().cloned().unwrap_or_default();
-    ["name", "effective", "uses", "origin"].iter().for_each(|shown| drop(object.remove(*shown)));
+    ["name", "effective", "uses", "origin", "lastChange"].iter().for_each(|shown| drop(object.remove(*shown)));
     without_nulls(Value::Object(object))
 }
 

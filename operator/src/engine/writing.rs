@@ -45,7 +45,7 @@ const TRIES: usize = 4;
 /// Lines around a change that are shown, as `diff -u` does.
 const AROUND: u32 = 3;
 /// Fields of an answer that are not what an object says.
-const SHOWN: [&str; 5] = ["status", "origin", "uses", "effective", "name"];
+const SHOWN: [&str; 6] = ["status", "origin", "uses", "effective", "name", "lastChange"];
 /// What a cluster keeps in an object's metadata.
 const KEPT: [&str; 7] = ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "deletionTimestamp", "selfLink"];
 

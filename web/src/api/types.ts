@@ -205,6 +205,8 @@ export interface Device extends Manifest<DeviceSpec, DeviceStatus> {
   /** `cpu 12 %, mem 40 %, / 71 %`, or why it is not known. */
   uses?: string | Usage;
   effective?: { address?: string; labels?: Record<string, string> };
+  /** What a Deployment changed on it last. */
+  lastChange?: { deployment: string; revision: string; commit: string; at: string };
 }
 
 export type FacetCounts = Record<string, number>;

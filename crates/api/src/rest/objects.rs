@@ -147,7 +147,7 @@ fn shown(view: &View, sight: &Sight, kind: Kind, name: &Name, fields: &Fields) -
         item["origin"] = json!({"commit": revision.commit, "author": view.source.author});
     }
     if kind == Kind::Device {
-        devices::add(&mut item, view, &sight.desired, name, fields);
+        devices::add(&mut item, view, sight, name, fields);
     }
     item
 }
@@ -206,6 +206,16 @@ fn object_schema(schemas: &mut SchemaGenerator, kind: Kind) -> Schema {
     });
     if kind == Kind::Device {
         schema["properties"]["uses"] = json!({"type": "string", "description": "What it uses just now, in a few words."});
+        schema["properties"]["lastChange"] = json!({
+            "type": "object",
+            "description": "What a Deployment that one may see changed on it last.",
+            "properties": {
+                "deployment": {"type": "string", "description": "As `NAMESPACE/NAME`."},
+                "revision": {"type": "string"},
+                "commit": {"type": "string"},
+                "at": {"type": "string", "format": "date-time"},
+            },
+        });
         schema["properties"]["effective"] = json!({
             "type": "object",
             "description": "What its class adds to it.",

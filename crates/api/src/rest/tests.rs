@@ -189,7 +189,8 @@ impl World {
             view.alerts.set(&(alert.subject.rule.clone(), alert.subject.device.clone()), Some(&alert));
             let rollout = reconcile::Rollout::default();
             view.observed.rollouts.insert(Name::parse(&format!("app-{site}")), Arc::new(rollout));
-            let usage = Usage { at: at(0), values: [(Series::of(Metric::LoadOne), 7.0)].into() };
+            let cpu = if site == "ams1" { 0.25 } else { 0.75 };
+            let usage = Usage { at: at(0), values: [(Series::of(Metric::LoadOne), 7.0), (Series::of(Metric::CpuRatio), cpu)].into() };
             view.usages.took(&Name::parse(&format!("web-{site}")), &Arc::new(usage), None);
         }
         store.log(vec![entry("device/web-ams1"), entry("device/web-fra1"), entry("user/ann")]).await.unwrap();

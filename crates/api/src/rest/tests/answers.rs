@@ -35,6 +35,8 @@ async fn lists_are_filtered_sorted_and_cut() {
         ("?sort=-name", vec!["web-fra1", "web-ams1", "sw-fra1", "sw-ams1"]),
         ("?sort=site,-name", vec!["web-ams1", "sw-ams1", "web-fra1", "sw-fra1"]),
         ("?sort=health,name", vec!["sw-fra1", "web-fra1", "sw-ams1", "web-ams1"]),
+        ("?sort=-cpu,name", vec!["web-fra1", "web-ams1", "sw-ams1", "sw-fra1"]),
+        ("?sort=cpu,-name", vec!["sw-fra1", "sw-ams1", "web-ams1", "web-fra1"]),
         ("?health=Unreachable", vec!["sw-fra1"]),
         ("?health=Unknown,Healthy", vec!["sw-ams1", "web-ams1", "web-fra1"]),
         ("?type=Network", vec![]),
@@ -162,7 +164,7 @@ async fn several_series_come_in_one_answer() {
     assert_eq!(two["items"].as_array().unwrap().iter().map(|chart| &chart["unit"]).collect::<Vec<_>>(), ["Count", "Ratio"]);
     let one = world.document("/api/v1/samples?device=web-ams1&series=load.one", &admin()).await;
     assert_eq!((&one["series"], &one["points"]), (&json!("load.one"), &json!([])));
-    assert_eq!(world.document("/api/v1/devices/default/web-ams1/series", &admin()).await, json!(["load.one"]));
+    assert_eq!(world.document("/api/v1/devices/default/web-ams1/series", &admin()).await, json!(["cpu.ratio", "load.one"]));
 }
 
 #[tokio::test]
