@@ -60,8 +60,8 @@ fn version() -> &'static str {
 
 Environment:
   EVENKEEL_DATA      data directory of the engine, for all commands
-  EVENKEEL_SERVER    URL of an engine elsewhere, for the commands that ask one
-  EVENKEEL_TOKEN     its token, or an API token of an administrator
+  EVENKEEL_SERVER    URL of an engine elsewhere, or host:port, for the commands that ask one
+  EVENKEEL_TOKEN     its token, or an API token: an administrator's, or for what only shows something anybody's
   EVENKEEL_SECRETS   directory of secrets
   DATABASE_URL       the store, where it is PostgreSQL
   RUST_LOG           which log lines are written: info, debug, evenkeel=debug
@@ -149,7 +149,8 @@ impl Where {
     pub(crate) fn url(&self) -> anyhow::Result<Option<String>> {
         let Some(text) = self.server.as_deref().map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let url: reqwest::Url = whole.parse().map_err(|error| anyhow!("--server {text}: {error}; write https://HOST or http://HOST:PORT"))?;
+        let url: reqwest::Url =
+            whole.parse().map_err(|error| anyhow!("--server {text}: {error}; write https://HOST or http://HOST:PORT"))?;
         let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         if !["http", "https"].contains(&url.scheme()) || !url.has_host() || !is_plain {
             bail!("--server: write https://HOST or http://HOST:PORT; the token comes from EVENKEEL_TOKEN");

@@ -245,7 +245,12 @@ fn on_the_branch_for_changes_nothing_unsigned_is_built_upon() {
     let engine = Engine::start(&bare, &home.path().join("data"), &options);
     for name in ["web-02", "web-03"] {
         let done = engine.ask("POST", "/devices", &[], &device(name, "10.0.0.13"));
-        assert_eq!((done.status, &done.body["branch"]), (202, &json!("changes")), "what the engine made itself is built upon: {}", done.body);
+        assert_eq!(
+            (done.status, &done.body["branch"]),
+            (202, &json!("changes")),
+            "what the engine made itself is built upon: {}",
+            done.body
+        );
     }
     git(&work, &["fetch", "-q", "origin"]);
     git(&work, &["checkout", "-q", "-b", "changes", "origin/changes"]);

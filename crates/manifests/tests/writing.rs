@@ -207,7 +207,10 @@ async fn what_nobody_answers_for_is_not_built_upon() {
         let above = made(&foreign, "a: 5\n", Some(&ours)).await;
         for head in [&foreign, &above] {
             let refused = may(head).await;
-            assert!(matches!(&refused, Err(Error::Unverified { commit, reason }) if *commit == foreign && reason.contains(why)), "{refused:?}");
+            assert!(
+                matches!(&refused, Err(Error::Unverified { commit, reason }) if *commit == foreign && reason.contains(why)),
+                "{refused:?}"
+            );
         }
         assert_eq!(trusting.may_build_on(&above, &first, None).await, Ok(()), "where no signatures are asked for");
     }

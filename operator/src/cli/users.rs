@@ -180,7 +180,15 @@ async fn list(output: Output, engine: &Where) -> anyhow::Result<()> {
         };
         let numbers = ["sessions", "tokens"].map(|key| user[key].to_string());
         let [sessions, tokens] = numbers;
-        vec![text("name"), text("kind"), words(&user["groups"]).join(", "), state.into(), show::second(&text("lastSignIn")), sessions, tokens]
+        vec![
+            text("name"),
+            text("kind"),
+            words(&user["groups"]).join(", "),
+            state.into(),
+            show::second(&text("lastSignIn")),
+            sessions,
+            tokens,
+        ]
     };
     show::table(&["NAME", "KIND", "GROUPS", "STATE", "LAST CAME", "SESSIONS", "TOKENS"], &items.iter().map(row).collect::<Vec<_>>());
     Ok(())
@@ -244,7 +252,7 @@ fn words(list: &Value) -> Vec<String> {
 /// Tokens that programs show.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  evenkeel tokens create ci --user alice --scope view:devices,deployments --expires-in 30d\n  evenkeel tokens list\n  evenkeel tokens revoke 5436d8edaaac\n\nA program shows it as `Authorization: Bearer ek_…`; the command line elsewhere takes it from EVENKEEL_TOKEN, if its user may everything and it has no scopes."
+    after_help = "Examples:\n  evenkeel tokens create ci --user alice --scope view:devices,deployments --expires-in 30d\n  evenkeel tokens list\n  evenkeel tokens revoke 5436d8edaaac\n\nA program shows it as `Authorization: Bearer ek_…`; the command line elsewhere takes it from EVENKEEL_TOKEN: `get`, `explain`, `alerts`, `logs` and `rollout status` show what its user may see, all else needs an administrator's without scopes."
 )]
 pub(crate) struct TokensArgs {
     #[command(subcommand)]

@@ -192,7 +192,8 @@ fn scopes(asked: &[Scope]) -> Result<Vec<TokenScope>, String> {
     };
     let kind = |word: &String| {
         let known = || Kind::ALL.iter().map(|kind| kind.plural()).collect::<Vec<_>>().join(", ");
-        let kind = Kind::parse(word).ok_or_else(|| format!("there is no kind `{}` that a scope could be for, but {}", short(word), known()))?;
+        let kind =
+            Kind::parse(word).ok_or_else(|| format!("there is no kind `{}` that a scope could be for, but {}", short(word), known()))?;
         Ok::<_, String>(kind.as_str().to_owned())
     };
     let scope = |(at, scope): (usize, &Scope)| {

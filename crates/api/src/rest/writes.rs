@@ -51,8 +51,13 @@ const KINDS: [(Kind, &str, &str); 8] = [
 ];
 
 /// What may stand in the query of a write: what is misspelt there is not done for real.
-const QUERY: [Param; 2] =
-    [param("dryRun", "`true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be."), param("message", "What the commit says of itself.")];
+const QUERY: [Param; 2] = [
+    param(
+        "dryRun",
+        "`true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be.",
+    ),
+    param("message", "What the commit says of itself."),
+];
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let routes =

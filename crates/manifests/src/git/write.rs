@@ -138,7 +138,11 @@ impl Source {
     pub(super) fn made_here(&self, repository: &Repository) -> Result<BTreeSet<Oid>, Error> {
         let damaged = |error: git2::Error| self.0.cache.damaged(&error);
         let references = repository.references_glob(&format!("{WRITTEN}/*")).map_err(damaged)?;
-        references.map(|reference| reference.map(|reference| reference.target())).filter_map(Result::transpose).map(|id| id.map_err(damaged)).collect()
+        references
+            .map(|reference| reference.map(|reference| reference.target()))
+            .filter_map(Result::transpose)
+            .map(|id| id.map_err(damaged))
+            .collect()
     }
 
     fn commit_of(&self, repository: &Repository, draft: &Draft, signing: Option<&Signing>) -> Result<Oid, Error> {

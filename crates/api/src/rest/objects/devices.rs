@@ -323,7 +323,8 @@ pub(super) fn add(item: &mut Value, view: &View, sight: &Sight, name: &Name, fie
         && let Some((change, _)) = last_change(&view.observed, desired.selected_by.get(name), name)
         && sight.sees(Kind::Deployment, &change.deployment)
     {
-        item["lastChange"] = json!({"deployment": change.deployment.full(), "revision": change.revision, "commit": change.commit, "at": change.at});
+        item["lastChange"] =
+            json!({"deployment": change.deployment.full(), "revision": change.revision, "commit": change.commit, "at": change.at});
     }
     if fields.wants("uses")
         && let Some(last) = view.usages.last(name)

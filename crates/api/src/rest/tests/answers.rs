@@ -186,7 +186,10 @@ async fn who_may_what_is_told_and_of_others_only_to_who_may_see_roles() {
     let world = World::new().await;
     let can = async |query: &str, name: &str| world.get(&format!("/api/v1/can?{query}"), &user(name)).await;
     let (_, own) = can("verb=edit&kind=Device&name=web-ams1", "editor").await;
-    assert_eq!(own, json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]", "groups": []}));
+    assert_eq!(
+        own,
+        json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]", "groups": []})
+    );
     let (_, other) = can("verb=edit&kind=Device&name=web-fra1", "editor").await;
     let (_, none) = can("verb=edit&kind=Device&name=web-none", "editor").await;
     assert_eq!((&other["allowed"], &other), (&json!(false), &none), "what may not be seen is as what is not there");
@@ -231,7 +234,8 @@ async fn who_may_what_knows_the_groups_of_users() {
 #[tokio::test]
 async fn a_preview_counts_the_devices_that_labels_choose() {
     let mut objects = super::objects();
-    let rule = json!({"selector": {}, "expr": "device.usage.load.one > 5.0", "severity": "info", "labels": {"team": "web"}, "summary": "x"});
+    let rule =
+        json!({"selector": {}, "expr": "device.usage.load.one > 5.0", "severity": "info", "labels": {"team": "web"}, "summary": "x"});
     objects.push(super::object(crds::Kind::AlertRule, "any", &json!({}), &rule));
     let world = World::of(objects).await;
     for (labels, devices, expected) in [
