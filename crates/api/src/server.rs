@@ -45,7 +45,7 @@ pub(crate) const BODY: usize = 1 << 20;
 const PAGE: usize = 1000;
 
 /// Seconds after which one may ask again what can't be answered just now.
-const AGAIN: HeaderValue = HeaderValue::from_static("5");
+const AGAIN: &str = "5";
 
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
@@ -208,7 +208,7 @@ async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) 
         false => next.run(request).await,
     };
     if is_ours && response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().entry(header::RETRY_AFTER).or_insert(AGAIN);
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(AGAIN));
     }
     response
 }

@@ -149,7 +149,7 @@ async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
         Value::Array(items) => items,
         _ => Vec::new(),
     };
-    let read = |item: Value| Ok((serde_json::from_value::<Listed>(item.clone())?, item));
+    let read = |item: Value| -> anyhow::Result<(Listed, Value)> { Ok((serde_json::from_value(item.clone())?, item)) };
     let mut alerts = items.into_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     alerts.retain(|(alert, _)| args.all || alert.counts_as_firing());
     // What fires stands first, the worst of it above, and of that the oldest.

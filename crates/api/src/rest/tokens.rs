@@ -196,7 +196,7 @@ fn scopes(asked: &[Scope]) -> Result<Vec<TokenScope>, String> {
             Kind::parse(word).ok_or_else(|| format!("there is no kind `{}` that a scope could be for, but {}", short(word), known()))?;
         Ok::<_, String>(kind.as_str().to_owned())
     };
-    let scope = |(at, scope): (usize, &Scope)| {
+    let scope = |(at, scope): (usize, &Scope)| -> Result<TokenScope, String> {
         let verbs = scope.verbs.iter().map(verb).collect::<Result<_, _>>().map_err(|why| format!("scopes[{at}].verbs: {why}"))?;
         let kinds = scope.kinds.iter().map(kind).collect::<Result<_, _>>().map_err(|why| format!("scopes[{at}].kinds: {why}"))?;
         Ok(TokenScope { verbs, kinds })
