@@ -30,6 +30,7 @@ mod writing;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{anyhow, bail};
 use api::client::Client;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
@@ -59,8 +60,8 @@ fn version() -> &'static str {
 
 Environment:
   EVENKEEL_DATA      data directory of the engine, for all commands
-  EVENKEEL_SERVER    URL of an engine elsewhere, for the commands that ask one
-  EVENKEEL_TOKEN     its token, or an API token of an administrator
+  EVENKEEL_SERVER    URL of an engine elsewhere, or host:port, for the commands that ask one
+  EVENKEEL_TOKEN     its token, or an API token: an administrator's, or for what only shows something anybody's
   EVENKEEL_SECRETS   directory of secrets
   DATABASE_URL       the store, where it is PostgreSQL
   RUST_LOG           which log lines are written: info, debug, evenkeel=debug
@@ -131,17 +132,30 @@ pub(crate) struct Where {
     /// Data directory of the engine to ask, on this machine
     #[arg(long, env = "EVENKEEL_DATA", default_value = "evenkeel-data", value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// URL of an engine elsewhere that listens for HTTP; its token comes from EVENKEEL_TOKEN
+    /// URL of an engine elsewhere that listens for HTTP, such as https://fleet.example.com or host:8080; its token comes from EVENKEEL_TOKEN
     #[arg(long, env = "EVENKEEL_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
 }
 
 impl Where {
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        Ok(match &self.server {
-            Some(url) => Client::remote(url, std::env::var("EVENKEEL_TOKEN").ok())?,
+        Ok(match self.url()? {
+            Some(url) => Client::remote(&url, std::env::var("EVENKEEL_TOKEN").ok())?,
             None => Client::local(&self.data)?,
         })
+    }
+
+    /// The URL of the engine elsewhere, if it is one; without a scheme it is taken for HTTP.
+    pub(crate) fn url(&self) -> anyhow::Result<Option<String>> {
+        let Some(text) = self.server.as_deref().map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let url: reqwest::Url =
+            whole.parse().map_err(|error| anyhow!("--server {text}: {error}; write https://HOST or http://HOST:PORT"))?;
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        if !["http", "https"].contains(&url.scheme()) || !url.has_host() || !is_plain {
+            bail!("--server: write https://HOST or http://HOST:PORT; the token comes from EVENKEEL_TOKEN");
+        }
+        Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
     }
 }
 
@@ -202,4 +216,28 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         eprintln!("evenkeel: {}", show::clean(&format!("{error:#}")));
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_elsewhere_is_named_with_or_without_its_scheme() {
+        let url = |text: &str| Where { data: PathBuf::new(), server: Some(text.into()) }.url();
+        for (text, expected) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("fleet.example.com", "http://fleet.example.com"),
+            ("[::1]:8080/", "http://[::1]:8080"),
+            ("https://fleet.example.com/", "https://fleet.example.com"),
+            ("https://proxy.example.com/fleet/", "https://proxy.example.com/fleet"),
+        ] {
+            assert_eq!(url(text).unwrap().as_deref(), Some(expected));
+        }
+        assert_eq!(url(" ").unwrap(), None);
+        for wrong in ["ftp://x", "http://", "a b", "https://ann:secret@x", "x?token=secret"] {
+            let why = url(wrong).unwrap_err().to_string();
+            assert!(why.contains("https://HOST") && (!wrong.contains("secret") || !why.contains("secret")), "{why}");
+        }
+    }
 }

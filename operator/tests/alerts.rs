@@ -166,7 +166,7 @@ fn an_alert_from_its_beginning_to_its_end_with_a_kill_in_the_middle() {
     let fires = |fleet: &Fleet| fleet.json(&["alerts"]).into_iter().find(|alert| alert["state"] == "firing");
     let alert = fleet.until("firing", fires);
     let id = alert["id"].as_str().unwrap().to_owned();
-    assert_eq!(alert["subject"]["summary"], "web-01 in ams does not answer");
+    assert_eq!(alert["summary"], "web-01 in ams does not answer");
     let said = |reason: &'static str| {
         move |fleet: &Fleet| fleet.json(&["alerts", "notices"]).into_iter().find(|row| row["notice"]["reason"] == reason)
     };

@@ -113,7 +113,7 @@ fn nothing_that_lets_in_is_logged() {
             &bearer,
             ""
         )
-        .starts_with("HTTP/1.1 200")
+        .starts_with("HTTP/1.1 400")
     );
     assert!(ask(&engine, "POST /api/v1/session", "", r#"{"user":"ada","password":"wrong wrong wrong"}"#).starts_with("HTTP/1.1 401"));
     assert!(
@@ -160,6 +160,74 @@ fn nothing_that_lets_in_is_logged() {
     assert!(!again.said.lock().unwrap().contains("#token="));
     // A restart ends no session.
     assert!(ask(&again, "GET /api/v1/users", &headers, "").starts_with("HTTP/1.1 200"));
+}
+
+const FLEET: &str = "
+apiVersion: evenkeel.dev/v1alpha1
+kind: Device
+metadata: {name: web-ams, labels: {site: ams}}
+spec: {type: Server, address: 127.0.0.1, suspend: true}
+---
+apiVersion: evenkeel.dev/v1alpha1
+kind: Device
+metadata: {name: web-fra, labels: {site: fra}}
+spec: {type: Server, address: 127.0.0.1, suspend: true}
+---
+apiVersion: evenkeel.dev/v1alpha1
+kind: Role
+metadata: {name: ams}
+spec:
+  subjects: [{group: ams}]
+  allow: [{verbs: [view], devices: {matchLabels: {site: ams}}}]
+";
+
+/// With the token of somebody who is no administrator the command line shows what they may see, and says of the rest for whom it is.
+#[test]
+fn who_may_see_something_sees_it_by_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(folder.path().join("fleet")).unwrap();
+    std::fs::write(folder.path().join("fleet/fleet.yaml"), FLEET).unwrap();
+    let engine = start(folder.path());
+    let file = folder.path().join("password");
+    std::fs::write(&file, "another long passphrase\n").unwrap();
+    let token = |name: &str, group: &str| {
+        run(&data, &["users", "add", name, "--group", group, "--password-file", file.to_str().unwrap()]);
+        run(&data, &["tokens", "create", "cli", "--user", name]).trim().to_owned()
+    };
+    let (bob, ada) = (token("bob", "ams"), token("ada", "admins"));
+    let by = |token: &str, arguments: &str| {
+        let mut command = evenkeel(&folder.path().join("elsewhere"));
+        command.env("EVENKEEL_SERVER", &engine.address).env("EVENKEEL_TOKEN", token);
+        let output = command.args(arguments.split(' ')).output().unwrap();
+        let [said, wrong] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.success(), said, wrong)
+    };
+    for (arguments, part) in [
+        ("get devices", "web-ams"),
+        ("get device web-ams -o yaml", "kind: Device"),
+        ("explain device/web-ams", "device/web-ams is"),
+        ("alerts", "ID"),
+        ("logs", ""),
+    ] {
+        let (is_done, said, wrong) = by(&bob, arguments);
+        assert!(is_done && said.contains(part) && !said.contains("web-fra"), "{arguments}: {said}{wrong}");
+    }
+    for (arguments, part) in [
+        ("get device web-fra", "that you may see"),
+        ("explain device/web-fra", "that you may see"),
+        ("top", "administrators only"),
+        ("top", "evenkeel get"),
+        ("users list", "administrators"),
+    ] {
+        let (is_done, said, wrong) = by(&bob, arguments);
+        assert!(!is_done && said.is_empty() && wrong.contains(part), "{arguments}: {said}{wrong}");
+    }
+    assert!(by(&ada, "get devices").1.contains("web-fra"));
+    let (_, may, _) = by(&ada, "can bob view device/web-ams");
+    assert_eq!(may, "yes: role/ams spec.allow[0]\nas a member of ams, which the engine knows of\n");
+    let (_, invited, _) = by(&ada, "users invite eve");
+    assert!(invited.contains(&format!("\nhttp://{}/sign-in#invitation=", engine.address)), "{invited}");
 }
 
 /// What can't be meant is said by the name of the option.

@@ -138,6 +138,12 @@ fn a_change_is_a_commit_that_comes_in_force() {
     assert_eq!(git(&bare, &["show", "main:devices/web.yaml"]), DEVICE.replace("10.0.0.11", "10.0.0.12").trim());
     engine.until("it comes in force", || engine.ask("GET", &format!("/commits/{id}"), &[], &Value::Null).body["state"] == "inForce");
 
+    let stands = engine.ask("GET", &format!("{web}/origin"), &[], &Value::Null);
+    assert_eq!((stands.status, &stands.body), (200, &json!({"file": "devices/web.yaml", "line": 5})), "{}", stands.body);
+    // A trial of what would be refused is refused, and shows what it would be.
+    let trial = engine.ask("PATCH", &format!("{web}?dryRun=true"), &[], &json!({"spec": {"address": "not an address"}}));
+    assert_eq!((trial.status, trial.body["errors"][0]["pointer"].as_str()), (422, Some("/spec/address")), "{}", trial.body);
+    assert!(trial.body["diff"].as_str().unwrap().contains("+  address: not an address"), "{}", trial.body);
     // The same again changes nothing; what is wrong, or called otherwise, is refused by its field.
     assert_eq!(engine.ask("PATCH", web, &[], &json!({"spec": {"address": "10.0.0.12"}})).status, 200);
     for (patch, pointer) in [
@@ -219,6 +225,46 @@ fn without_being_asked_a_change_goes_to_a_branch_of_its_own() {
     assert_eq!(engine.ask("GET", &format!("/commits/{id}"), &[], &Value::Null).body["state"], "waiting");
     git(&bare, &["update-ref", "refs/heads/main", id]);
     engine.until("it is merged", || engine.ask("GET", &format!("/commits/{id}"), &[], &Value::Null).body["state"] == "inForce");
+}
+
+/// Where only signed commits count, what somebody has put on the branch for changes is not built upon.
+#[test]
+fn on_the_branch_for_changes_nothing_unsigned_is_built_upon() {
+    let home = tempfile::tempdir().unwrap();
+    let (bare, work) = repository(home.path());
+    let (key, keys) = (home.path().join("key"), home.path().join("keys"));
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::copy(key.with_extension("pub"), keys.join("ann.pub")).unwrap();
+    let signing = format!("user.signingKey={}", key.display());
+    let signed = ["-c", "gpg.format=ssh", "-c", &signing, "commit", "-q", "-S", "--allow-empty", "-m", "signed"];
+    git(&work, &signed);
+    git(&work, &["push", "-q", "origin", "main"]);
+    let options = ["--write-branch", "changes", "--verify-keys", keys.to_str().unwrap()];
+    let engine = Engine::start(&bare, &home.path().join("data"), &options);
+    for name in ["web-02", "web-03"] {
+        let done = engine.ask("POST", "/devices", &[], &device(name, "10.0.0.13"));
+        assert_eq!(
+            (done.status, &done.body["branch"]),
+            (202, &json!("changes")),
+            "what the engine made itself is built upon: {}",
+            done.body
+        );
+    }
+    git(&work, &["fetch", "-q", "origin"]);
+    git(&work, &["checkout", "-q", "-b", "changes", "origin/changes"]);
+    std::fs::write(work.join("devices/web.yaml"), DEVICE.replace("10.0.0.11", "10.6.6.6")).unwrap();
+    git(&work, &["commit", "-q", "-a", "-m", "by nobody"]);
+    git(&work, &["push", "-q", "origin", "changes"]);
+    let theirs = git(&work, &["rev-parse", "HEAD"]);
+    let refused = engine.ask("POST", "/devices", &[], &device("web-04", "10.0.0.14"));
+    let detail = refused.body["detail"].as_str().unwrap_or_default();
+    assert!(refused.status == 409 && detail.contains(&theirs) && detail.contains("it is not signed"), "{}", refused.body);
+    assert_eq!(git(&bare, &["rev-parse", "changes"]), theirs);
+    git(&work, &["reset", "-q", "--hard", "HEAD^"]);
+    git(&work, &["push", "-q", "-f", "origin", "changes"]);
+    assert_eq!(engine.ask("POST", "/devices", &[], &device("web-04", "10.0.0.14")).status, 202);
 }
 
 #[test]

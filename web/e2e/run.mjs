@@ -1,6 +1,6 @@
 // All of it, one after another: `E2E_URL=… E2E_USER=… E2E_PASSWORD=… E2E_SHOTS=folder npm run e2e`.
 //   node e2e/run.mjs        against the mock, with all pictures
-//   node e2e/run.mjs real   against an engine (E2E_VIEWER, E2E_VIEWER_PASSWORD: a user who only looks): a Deployment E2E_GOOD=default/nginx with a good and a bad release, an alert, lines of log
+//   node e2e/run.mjs real   against an engine (E2E_VIEWER, E2E_VIEWER_PASSWORD: a user who only looks): a Deployment E2E_GOOD=default/nginx with a good and a bad release, one E2E_ASKS that waits for approval, an alert, lines of log
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -12,7 +12,7 @@ const RUNS = {
   ],
   // What changes nothing comes before what does, and what looks at all pages comes last, when there is the most on them.
   real: [
-    ['flow.mjs'], ['logs.mjs'], ['topology.mjs'], ['scenarios-watch.mjs', 'bad', 'history', 'keyboard', 'undo', 'acknowledge', 'silence', 'backtest', 'receiver', 'edit', 'viewer', 'looks'],
+    ['flow.mjs'], ['logs.mjs'], ['topology.mjs'], ['scenarios-watch.mjs', 'bad', 'history', 'keyboard', 'approve', 'undo', 'acknowledge', 'silence', 'backtest', 'receiver', 'edit', 'viewer', 'looks'],
     ['governing.mjs'], ['axe.mjs'], ['payloads.mjs'],
     ['shots.mjs', 'light', 'en', '1440'], ['shots.mjs', 'dark', 'zh', '1280'], ['shots.mjs', 'light', 'en', '390', 'alerts', 'devices'],
   ],

@@ -43,6 +43,7 @@ function device(site, role, number, address, more = {}) {
     uses: more.unread ? { usage: null, failingSince: ago(1500), problem: more.unread } : { usage: { at: ago(8), values: usage } },
     effective: { address, labels: { ...labels, managed: 'evenkeel' } },
     origin: origin(`devices/${site}.yaml`, 4 + number * 8),
+    lastChange: { deployment: 'default/nginx', revision: '7', commit: COMMIT, at: ago(3600 * number) },
   };
 }
 

@@ -30,6 +30,9 @@ const DEVICES: usize = 500;
 /// One at a time, however many ask: it takes a processor for as long as it works.
 static TURN: Semaphore = Semaphore::const_new(1);
 
+/// How long one waits for others: a few of their pages.
+const WAIT: Duration = Duration::from_secs(10);
+
 /// Which rule, over which time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -87,7 +90,10 @@ pub(crate) async fn run(State(shared): State<Shared>, Json(question): Json<Quest
         Ok(rule) => rule,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, wrong),
     };
-    let Some(_turn) = turn().await else { return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
+    let _turn = match turn().await {
+        Ok(turn) => turn,
+        Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why),
+    };
     let (all, of) = (desired.clone(), rule.clone());
     let select = move || all.devices.values().filter(|device| of.applies_to(device)).cloned().collect();
     let Ok(selected) = tokio::task::spawn_blocking(select).await else {
@@ -100,9 +106,12 @@ pub(crate) async fn run(State(shared): State<Shared>, Json(question): Json<Quest
     }
 }
 
-/// One's turn; none: the engine is stopping.
-pub(crate) async fn turn() -> Option<SemaphorePermit<'static>> {
-    TURN.acquire().await.ok()
+/// One's turn. Who waits longer is told to come again.
+pub(crate) async fn turn() -> Result<SemaphorePermit<'static>, &'static str> {
+    match tokio::time::timeout(WAIT, TURN.acquire()).await {
+        Ok(turn) => turn.map_err(|_| "the engine is stopping"),
+        Err(_) => Err("others try rules out just now: ask again"),
+    }
 }
 
 pub(crate) fn rule(desired: &Desired, question: &Question) -> Result<Arc<Rule>, String> {

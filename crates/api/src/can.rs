@@ -4,6 +4,8 @@ use crds::{Kind, Verb};
 use reconcile::access::{self, Decision, Request, What, Who};
 use reconcile::{Desired, Name};
 use serde::{Deserialize, Serialize};
+use store::Store;
+use store::users::User;
 
 /// Groups that one may be in.
 const GROUPS: usize = 1000;
@@ -14,7 +16,7 @@ const GROUPS: usize = 1000;
 pub struct Question {
     /// `alice@example.com`, `group:platform` or `signer:ssh-ed25519 AAAA…`.
     pub subject: String,
-    /// Groups that they are in.
+    /// Groups that they are in, beside those that are known here of a user.
     #[serde(default)]
     pub groups: Vec<String>,
     /// What.
@@ -38,32 +40,63 @@ pub struct Answer {
     pub role: Option<String>,
     /// By this entry of it, such as `spec.allow[0]`.
     pub entry: Option<String>,
-    /// Why not, if so.
+    /// Why not; or why, if no Role says so.
     pub why: Option<String>,
+    /// The groups that a user has here and that Roles there name: these count beside those that were said.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Whether kubectl may do it too, where that is a cluster's.
     pub kubectl: bool,
 }
 
-/// Answers by what is desired.
-pub fn answer(desired: &Desired, question: &Question) -> Result<Answer, String> {
+/// Whoever is asked about, if they are a user of ours.
+pub(crate) async fn user(store: &Store, subject: &str) -> Result<Option<User>, store::Error> {
+    let name = subject.trim();
+    if name.starts_with("group:") || name.starts_with("signer:") {
+        return Ok(None);
+    }
+    store.user(name.strip_prefix("user:").unwrap_or(name).trim()).await
+}
+
+/// Answers by what is desired, and by what is known of the user here.
+pub fn answer(desired: &Desired, question: &Question, user: Option<&User>) -> Result<Answer, String> {
     let Question { subject, groups, verb, kind, namespace, name } = question;
     if groups.len() > GROUPS {
         return Err(format!("{} groups are more than {GROUPS}", groups.len()));
     }
-    let who = Who::parse(subject)?.in_groups(groups.iter().cloned());
+    let asked = Who::parse(subject)?.in_groups(groups.iter().cloned());
+    let own = user.map(User::groups).unwrap_or_default();
+    let is_named = |group: &&String| {
+        let mut subjects = access::roles(desired, namespace).flat_map(|(_, role)| &role.spec.subjects);
+        subjects.any(|subject| subject.group.as_ref() == Some(*group))
+    };
+    let counting: Vec<String> = own.iter().filter(is_named).cloned().collect();
+    let by_hand = |allowed: bool, why: &str| {
+        let (role, entry, groups) = (None, None, Vec::new());
+        Answer { allowed, role, entry, why: Some(why.to_owned()), groups, kubectl: false }
+    };
+    if user.is_some_and(|user| user.disabled) {
+        return Ok(by_hand(false, "this user is disabled, and may not come in"));
+    }
+    if user.is_some_and(User::is_admin) {
+        return Ok(by_hand(true, "a member of the group admins, who may everything"));
+    }
+    // A cluster knows nothing of the groups that users have here.
+    let who = asked.clone().in_groups(own);
     let object = name.as_ref().and_then(|name| desired.objects.get(&(*kind, Name::new(namespace, name))));
     let what = object.map_or(What::Any, |object| What::Object(object));
     let request = Request { who: &who, verb: *verb, kind: *kind, namespace, what };
     Ok(match access::decide(desired, desired, &request) {
         Decision::Allowed { role, entry } => {
-            let kubectl = kubectl(desired, &who, question);
-            Answer { allowed: true, role: Some(role.name().to_owned()), entry: Some(format!("spec.allow[{entry}]")), why: None, kubectl }
+            let kubectl = kubectl(desired, &asked, question);
+            let (role, entry) = (Some(role.name().to_owned()), Some(format!("spec.allow[{entry}]")));
+            Answer { allowed: true, role, entry, why: None, groups: counting, kubectl }
         }
         Decision::Denied(why) => {
             // RBAC gives no more than the Roles that it comes from.
             let missing = name.as_ref().filter(|_| object.is_none());
             let missing = missing.map(|name| format!("; there is no {} {name} in {namespace}", kind.as_str())).unwrap_or_default();
-            Answer { allowed: false, role: None, entry: None, why: Some(format!("{why}{missing}")), kubectl: false }
+            Answer { allowed: false, role: None, entry: None, why: Some(format!("{why}{missing}")), groups: counting, kubectl: false }
         }
     })
 }

@@ -35,6 +35,15 @@ pub enum Error {
     /// It said no.
     #[error("{0}")]
     Refused(String),
+    /// One may not.
+    #[error("{0}")]
+    Forbidden(String),
+}
+
+/// Text as a part of a URL; see RFC 3986, section 2.
+pub fn in_url(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 impl Client {
@@ -104,6 +113,22 @@ impl Client {
         Ok(items)
     }
 
+    /// Gets every page of a list of `/api/v1`: the first answer, with the items of all.
+    pub async fn pages(&self, path: &str) -> Result<Value, Error> {
+        let mut all = self.get(path).await?;
+        let joint = if path.contains('?') { '&' } else { '?' };
+        // A bound on pages, as on everything else.
+        for _ in 0..10_000 {
+            let Some(cursor) = all["cursor"].as_str().map(in_url) else { break };
+            let mut page = self.get(&format!("{path}{joint}cursor={cursor}")).await?;
+            all["cursor"] = page["cursor"].take();
+            if let (Some(items), Value::Array(more)) = (all["items"].as_array_mut(), page["items"].take()) {
+                items.extend(more);
+            }
+        }
+        Ok(all)
+    }
+
     /// Asks for something.
     pub async fn ask(&self, ask: &Ask) -> Result<String, Error> {
         let answer = self.send(self.http.post(format!("{}/v1/ask", self.base)).json(ask)).await?;
@@ -140,6 +165,7 @@ impl Client {
         }
         let status = answer.status();
         let problem = answer.json::<Problem>().await.map(|problem| problem.error);
-        Err(Error::Refused(problem.unwrap_or_else(|_| format!("the engine answered {status}"))))
+        let problem = problem.unwrap_or_else(|_| format!("the engine answered {status}"));
+        Err(if status == reqwest::StatusCode::FORBIDDEN { Error::Forbidden(problem) } else { Error::Refused(problem) })
     }
 }

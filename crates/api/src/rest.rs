@@ -30,6 +30,7 @@ mod rollouts;
 mod samples;
 mod selector;
 mod session;
+mod sessions;
 mod sight;
 pub(crate) mod tag;
 #[cfg(test)]
@@ -74,6 +75,7 @@ pub(crate) fn routes() -> Routes {
         rollouts::routes,
         samples::routes,
         session::routes,
+        sessions::routes,
         tokens::routes,
         topology::routes,
         users::routes,

@@ -37,12 +37,15 @@ use crate::served;
 use crate::sign_in::whence::Whence;
 use crate::sign_in::{SignIn, authenticate};
 use crate::ui;
-use crate::view::{Ask, Request, Requests, SharedView};
+use crate::view::{Ask, Request, Requests, SharedView, passes};
 
 /// The largest request.
 pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
+
+/// Seconds after which one may ask again what can't be answered just now.
+const AGAIN: &str = "5";
 
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
@@ -195,17 +198,22 @@ pub fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one. The connection ends, so that a Service may
-/// lead to another one the next time.
+/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one. What can't be answered just now is
+/// answered with when to come again; the connection to one that stands by ends, so that a Service may lead to another one the next time.
 async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) -> Response {
     let path = request.uri().path();
-    if (path.starts_with("/v1") || path.starts_with("/api")) && path != "/v1/status" && read(&shared, |view| view.stands_by) {
+    let is_ours = path.starts_with("/v1") || path.starts_with("/api");
+    let mut response = if is_ours && path != "/v1/status" && read(&shared, |view| view.stands_by) {
         let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return response;
+        response
+    } else {
+        next.run(request).await
+    };
+    if is_ours && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(AGAIN));
     }
-    next.run(request).await
+    response
 }
 
 fn unix(path: &Path) -> std::io::Result<UnixListener> {
@@ -455,7 +463,11 @@ async fn can(State(shared): State<Shared>, Json(question): Json<Question>) -> Re
     if governing.revision.commit.is_empty() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet: the first look at the source is not done");
     }
-    match crate::can::answer(&governing, &question) {
+    let user = match crate::can::user(&shared.store, &question.subject).await {
+        Ok(user) => user,
+        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    };
+    match crate::can::answer(&governing, &question, user.as_ref()) {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => problem(StatusCode::BAD_REQUEST, error),
     }
@@ -487,7 +499,8 @@ pub(crate) async fn ask_engine(shared: &Shared, what: Ask, by: String) -> Result
     let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
     let (reply, answer) = oneshot::channel();
     shared.requests.send(Request { what, by, reply }).await.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(StatusCode::CONFLICT, error))
+    let status = |error: &str| if passes(error) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
+    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(status(&error), error))
 }
 
 fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {

@@ -23,6 +23,7 @@ pub(crate) mod whence;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
+use jiff::SignedDuration;
 use reqwest::Url;
 use zeroize::Zeroizing;
 
@@ -84,6 +85,11 @@ impl SignIn {
 
     pub(crate) fn oidc(&self) -> Option<&oidc::Oidc> {
         self.0.oidc.as_ref()
+    }
+
+    /// How long what the provider said of a user counts for their API tokens.
+    pub(crate) fn vouched_for(&self) -> SignedDuration {
+        self.0.options.provider.as_ref().map_or(oidc::VOUCHED, |provider| provider.vouched_for)
     }
 
     /// A one-time token for the first administrator: an earlier one counts no more. Only its hash is kept, in memory.

@@ -155,6 +155,11 @@ impl Usages {
         self.read(|last| last.get(device).cloned())
     }
 
+    /// The last value of a series of each of these devices.
+    pub fn values<'a>(&self, series: &Series, devices: impl Iterator<Item = &'a Name>) -> Vec<Option<f64>> {
+        self.read(|last| devices.map(|device| last.get(device)?.usage.as_ref()?.values.get(series).copied()).collect())
+    }
+
     /// The devices of which anything is known.
     pub fn len(&self) -> usize {
         self.read(BTreeMap::len)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::command::Command;
 use reconcile::limits::{Reach, TooFar};
-use reconcile::{Deferred, Desired, Map, Name, Observed, Outlook, Revision, Target};
+use reconcile::{Deferred, Desired, Key, Map, Name, Observed, Outlook, Revision, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -248,6 +248,14 @@ pub const BUSY: &str = "the source is busy";
 /// The store takes no writes.
 pub const STORE_AWAY: &str = "the store does not take writes just now, and what can't be recorded is not done";
 
+/// How what passes by itself ends, where it is not one of these.
+pub const AGAIN: &str = ": ask again";
+
+/// Whether what was refused may be taken a moment later, as it is.
+pub fn passes(error: &str) -> bool {
+    [BUSY, STORE_AWAY].contains(&error) || error.ends_with(AGAIN)
+}
+
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -292,6 +300,12 @@ pub enum Ask {
     Commit {
         /// Which.
         id: String,
+    },
+    /// Where an object stands in the source. Answers `Option<(String, usize)>`, its file and its line.
+    #[serde(skip)]
+    Origin {
+        /// Which.
+        key: Key,
     },
     /// Try out a Receiver.
     TryOut {

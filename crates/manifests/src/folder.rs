@@ -1,6 +1,7 @@
 //! A plain folder as a source: for trying out, and for `check`.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -88,7 +89,7 @@ pub fn put(root: &Path, path: &str, before: Option<&str>, after: Option<&str>) -
     let file = place(root, path)?;
     let folder = file.parent().unwrap_or(root).to_owned();
     let there = match file.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
+        Ok(metadata) if metadata.is_file() => Some(metadata),
         Ok(_) => return Err(PutError::Refused(format!("{}: not a plain file", file.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(refused(&file, error)),
@@ -140,13 +141,23 @@ fn place(root: &Path, path: &str) -> Result<PathBuf, PutError> {
     Ok(at.join(name))
 }
 
-fn write(file: &Path, text: &str, permissions: Option<&std::fs::Permissions>) -> std::io::Result<()> {
+/// Writes a file that takes the place of another one: with its owner, its group and its mode, as far as the system lets us give files away.
+fn write(file: &Path, text: &str, of: Option<&Metadata>) -> std::io::Result<()> {
     use std::io::Write as _;
+    use std::os::unix::fs::{MetadataExt as _, fchown};
     // One that a crash has left is of no use to anybody.
     let _ = std::fs::remove_file(file);
     let mut new = std::fs::OpenOptions::new().write(true).create_new(true).open(file)?;
-    if let Some(permissions) = permissions {
-        new.set_permissions(permissions.clone())?;
+    if let Some(of) = of {
+        // Only root may give a file to another owner, and others only to groups that they are in (chown(2)); so each on its own.
+        for (owner, group) in [(None, Some(of.gid())), (Some(of.uid()), None)] {
+            match fchown(&new, owner, group) {
+                Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+        // After that, since it takes bits of the mode away.
+        new.set_permissions(of.permissions())?;
     }
     new.write_all(text.as_bytes())?;
     new.sync_all()
@@ -154,7 +165,7 @@ fn write(file: &Path, text: &str, permissions: Option<&std::fs::Permissions>) ->
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 
     use super::*;
 
@@ -174,6 +185,21 @@ mod tests {
         assert_eq!(std::fs::read_dir(root.join("devices")).unwrap().count(), 1, "nothing is left beside it");
         put(&root, "devices/web.yaml", Some("b"), None).unwrap();
         assert_eq!(put(&root, "devices/web.yaml", Some("b"), None), Err(PutError::Moved));
+    }
+
+    #[test]
+    fn a_file_keeps_its_owner_and_its_group() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("web.yaml");
+        std::fs::write(&file, "a").unwrap();
+        // Who is not root can give it to nobody else, and keeps it.
+        let is_root = file.metadata().unwrap().uid() == 0;
+        let (owner, group) = if is_root { (4321, 4322) } else { (file.metadata().unwrap().uid(), file.metadata().unwrap().gid()) };
+        chown(&file, Some(owner), Some(group)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+        put(root.path(), "web.yaml", Some("a"), Some("b")).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (owner, group, 0o664));
     }
 
     #[test]

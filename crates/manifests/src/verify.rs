@@ -68,7 +68,7 @@ impl Keys {
         }
     }
 
-    fn add_ssh(&mut self, bytes: &[u8]) -> Result<usize, String> {
+    pub(crate) fn add_ssh(&mut self, bytes: &[u8]) -> Result<usize, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "not text".to_owned())?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let before = self.ssh.len();

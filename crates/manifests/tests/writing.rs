@@ -167,3 +167,54 @@ async fn nothing_but_plain_files_below_the_folder_is_written() {
     );
     assert!(matches!(source.write(draft(&"1".repeat(40), "a.yaml", None), None).await, Err(Error::NotCached(_))));
 }
+
+/// On a branch for changes, nothing is built on what somebody has put there whom nobody answers for; not below a signed commit either.
+#[tokio::test]
+async fn what_nobody_answers_for_is_not_built_upon() {
+    let world = World::new();
+    let (bare, first) = bare(&world);
+    let signer = |name: &str| {
+        let path = world.path(name);
+        sshd::keygen(&path, "");
+        Signing::read(&std::fs::read_to_string(&path).unwrap()).unwrap()
+    };
+    let (ours, theirs, stranger) = (signer("ours"), signer("theirs"), signer("stranger"));
+    let keys = world.secret("keys", &[("theirs.pub", &theirs.public())]);
+    let at = |cache: &str, keys| Source::new(bare.to_str().unwrap(), &world.path(cache), Options { keys, ..Options::default() }).unwrap();
+    let (elsewhere, source) = (at("elsewhere", None), at("cache", Some(keys)));
+    elsewhere.poll(None).await.unwrap();
+    let trusting = at("cache", None);
+    trusting.poll(None).await.unwrap();
+    let fetched = async |commit: &str| {
+        elsewhere.push(commit, &format!("b-{commit}"), None).await.unwrap();
+        trusting.aside(manifests::git::Follow::Branch(format!("b-{commit}"))).unwrap().poll(Some(&first)).await.unwrap();
+    };
+    let made = async |base: &str, text: &str, signing: Option<&Signing>| {
+        let commit = elsewhere.write(draft(base, "a.yaml", Some(text)), signing.cloned()).await.unwrap();
+        fetched(&commit).await;
+        commit
+    };
+    let may = async |commit: &str| source.may_build_on(commit, &first, Some(&ours)).await;
+
+    assert_eq!(may(&first).await, Ok(()));
+    let by_them = made(&first, "a: 2\n", Some(&theirs)).await;
+    assert_eq!(may(&by_them).await, Ok(()));
+    let by_us = made(&by_them, "a: 3\n", Some(&ours)).await;
+    assert_eq!(may(&by_us).await, Ok(()));
+    assert!(source.may_build_on(&by_us, &first, None).await.is_err(), "another engine's key is one that nobody trusts");
+    for (signing, why) in [(None, "it is not signed"), (Some(&stranger), "unknown key")] {
+        let foreign = made(&by_us, "a: 4\n", signing).await;
+        let above = made(&foreign, "a: 5\n", Some(&ours)).await;
+        for head in [&foreign, &above] {
+            let refused = may(head).await;
+            assert!(
+                matches!(&refused, Err(Error::Unverified { commit, reason }) if *commit == foreign && reason.contains(why)),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(trusting.may_build_on(&above, &first, None).await, Ok(()), "where no signatures are asked for");
+    }
+    // What was made here need not be signed.
+    let here = source.write(draft(&by_us, "a.yaml", Some("a: 6\n")), None).await.unwrap();
+    assert_eq!(may(&here).await, Ok(()));
+}

@@ -19,7 +19,7 @@ use crate::rows::{Value, flag, insert, maybe_text, maybe_time, number, query, te
 use crate::{Error, Store};
 
 pub use failures::FAILURES;
-pub use sessions::{ABSOLUTE, IDLE, NewSession, SESSIONS, SessionRow};
+pub use sessions::{ABSOLUTE, IDLE, ListedSession, NewSession, SESSIONS, SessionRow};
 pub use tokens::{TOKENS, TokenRow, TokenScope};
 
 /// Members of this group may everything.

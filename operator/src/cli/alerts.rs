@@ -6,12 +6,14 @@ mod silence;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use api::view::Ask;
+use api::client::Client;
 use clap::{Args, Subcommand};
-use crds::AlertState;
-use jiff::{SignedDuration, Timestamp};
+use crds::{AlertState, Severity};
+use jiff::Timestamp;
+use reconcile::Name;
 use reconcile::alerting::state::Instance;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{Output, Where, show};
 
@@ -78,9 +80,10 @@ pub(crate) async fn run(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
         None => list(args).await,
         Some(AlertsCommand::Why { id, engine }) => why(id, engine).await,
         Some(AlertsCommand::Acknowledge { id, comment, hold_for, engine }) => {
-            let until = Timestamp::now().checked_add(hold_for.0)?;
-            let ask = Ask::Acknowledge { id: id.clone(), comment: comment.clone(), until };
-            println!("{}", show::clean(&engine.client()?.ask(&ask).await?));
+            let (client, until) = (engine.client()?, Timestamp::now().checked_add(hold_for.0)?);
+            let path = format!("/api/v1/alerts/{}/acknowledge", found(&client, id).await?);
+            let answer = client.send_json("POST", &path, &json!({"comment": comment, "until": until})).await?;
+            println!("{}", show::clean(answer["message"].as_str().unwrap_or_default()));
             Ok(ExitCode::SUCCESS)
         }
         Some(AlertsCommand::Backtest(args)) => backtest::run(args).await,
@@ -89,29 +92,81 @@ pub(crate) async fn run(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn read(engine: &Where) -> anyhow::Result<(Vec<Instance>, Value)> {
-    let answer = engine.client()?.get("/v1/alerts").await?;
-    Ok((serde_json::from_value(answer["items"].clone())?, answer))
+/// All of them as the engine has them.
+async fn read(engine: &Where) -> anyhow::Result<Vec<Instance>> {
+    let mut answer = engine.client()?.get("/v1/alerts").await?;
+    Ok(serde_json::from_value(answer["items"].take())?)
+}
+
+/// What stands in the list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    id: String,
+    rule: String,
+    device: String,
+    state: AlertState,
+    flapping: bool,
+    severity: Severity,
+    summary: String,
+    active_at: Timestamp,
+    fired_at: Option<Timestamp>,
+    acknowledged: Option<Value>,
+    suppressed: Vec<Value>,
+}
+
+impl Listed {
+    fn counts_as_firing(&self) -> bool {
+        self.state == AlertState::Firing || self.flapping
+    }
+
+    fn word(&self) -> &'static str {
+        match self.state {
+            AlertState::Firing if self.acknowledged.is_some() => "acknowledged",
+            AlertState::Firing if !self.suppressed.is_empty() => "suppressed",
+            _ if self.flapping => "flapping",
+            AlertState::Firing => "firing",
+            AlertState::Pending => "pending",
+            AlertState::Resolved | AlertState::Inactive => "resolved",
+        }
+    }
+}
+
+/// The alert whose name begins so, if that is one.
+async fn found(client: &Client, id: &str) -> anyhow::Result<String> {
+    let answer = client.pages("/api/v1/alerts?limit=1000&fields=id").await?;
+    let ids = answer["items"].as_array().into_iter().flatten().filter_map(|alert| alert["id"].as_str());
+    let found: Vec<&str> = ids.filter(|found| found.starts_with(id)).take(2).collect();
+    match found[..] {
+        [one] => Ok(one.to_owned()),
+        _ => bail!("there is no alert `{id}`, or more than one begins so: `evenkeel alerts --all` lists them"),
+    }
 }
 
 async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
-    let (mut alerts, answer) = read(&args.engine).await?;
-    alerts.retain(|alert| args.all || alert.counts_as_firing());
+    let mut answer = args.engine.client()?.pages("/api/v1/alerts?limit=1000").await?;
+    let items = match answer["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    };
+    let read = |item: Value| -> anyhow::Result<(Listed, Value)> { Ok((serde_json::from_value(item.clone())?, item)) };
+    let mut alerts = items.into_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    alerts.retain(|(alert, _)| args.all || alert.counts_as_firing());
     // What fires stands first, the worst of it above, and of that the oldest.
-    alerts.sort_by_key(|alert| (!alert.counts_as_firing(), alert.subject.severity as u8, alert.fired_at.unwrap_or(alert.active_at)));
+    alerts.sort_by_key(|(alert, _)| (!alert.counts_as_firing(), alert.severity as u8, alert.fired_at.unwrap_or(alert.active_at)));
     if matches!(args.output, Output::Json | Output::Yaml) {
-        show::document(&alerts, args.output)?;
+        show::document(&alerts.into_iter().map(|(_, item)| item).collect::<Vec<_>>(), args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let row = |alert: &Instance| {
+    let row = |(alert, _): &(Listed, Value)| {
         vec![
             alert.id.clone(),
-            word(alert),
-            format!("{:?}", alert.subject.severity).to_lowercase(),
-            alert.subject.rule.to_string(),
-            alert.subject.device.to_string(),
+            alert.word().to_owned(),
+            format!("{:?}", alert.severity).to_lowercase(),
+            Name::parse(&alert.rule).to_string(),
+            Name::parse(&alert.device).to_string(),
             show::age(&alert.fired_at.unwrap_or(alert.active_at).to_string()),
-            alert.subject.summary.clone(),
+            alert.summary.clone(),
         ]
     };
     let undelivered: Vec<_> = answer["undelivered"].as_array().into_iter().flatten().map(undelivered).collect();
@@ -125,16 +180,13 @@ async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
     for (rule, beyond) in answer["beyondLimit"].as_object().into_iter().flatten() {
         eprintln!("alertrule/{}: its limit is reached; {beyond} more devices are not alerted on", show::clean(rule));
     }
-    if let Some(left @ 1..) = answer["leftOff"].as_u64() {
-        eprintln!("{left} more are not listed");
-    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A receiver that could not be told, in the place of an alert.
 fn undelivered(lost: &Value) -> Vec<String> {
     let text = |key: &str| lost[key].as_str().unwrap_or_default().to_owned();
-    let receiver = reconcile::Name::parse(&text("receiver"));
+    let receiver = Name::parse(&text("receiver"));
     let count = lost["count"].as_u64().unwrap_or_default();
     let many = if count == 1 { "1 notification was given up".to_owned() } else { format!("{count} notifications were given up") };
     vec![
@@ -148,62 +200,10 @@ fn undelivered(lost: &Value) -> Vec<String> {
     ]
 }
 
-fn word(alert: &Instance) -> String {
-    let state = match alert.state {
-        AlertState::Firing if alert.acknowledged.is_some() => "acknowledged",
-        AlertState::Firing if !alert.suppressed.is_empty() => "suppressed",
-        _ if alert.flaps.flapping => "flapping",
-        AlertState::Firing => "firing",
-        AlertState::Pending => "pending",
-        AlertState::Resolved | AlertState::Inactive => "resolved",
-    };
-    state.to_owned()
-}
-
 async fn why(id: &str, engine: &Where) -> anyhow::Result<ExitCode> {
-    let (alerts, _) = read(engine).await?;
-    let mut found = alerts.iter().filter(|alert| alert.id.starts_with(id));
-    let (Some(alert), None) = (found.next(), found.next()) else {
-        bail!("there is no alert `{id}`, or more than one begins so: `evenkeel alerts --all` lists them");
-    };
-    println!("{} {}: alertrule/{} on device/{}", alert.id, word(alert), alert.subject.rule, alert.subject.device);
-    println!("  {}", show::clean(&alert.subject.summary).replace('\n', " "));
-    for line in &alert.subject.lines {
-        println!("    {}", show::clean(line).replace('\n', " "));
-    }
-    if let Some(since) = alert.unknown_since {
-        println!("  unknown since {since:.0}: {}", show::clean(&alert.unknown_reason));
-    }
-    for by in &alert.suppressed {
-        println!("  not said for now: {}", show::clean(&by.to_string()));
-    }
-    if let Some(acknowledged) = &alert.acknowledged {
-        let left = acknowledged.until.duration_since(Timestamp::now()).as_secs().max(0);
-        let comment = show::clean(&acknowledged.comment);
-        println!(
-            "  {} looks after it for {}: {comment}",
-            show::clean(&acknowledged.by),
-            crds::Duration::from(SignedDuration::from_secs(left))
-        );
-    }
-    if let Some(change) = &alert.subject.last_change {
-        println!(
-            "  last change: deployment/{} revision {}, commit {}, {} ago",
-            change.deployment,
-            change.revision,
-            show::clean(&change.commit),
-            show::age(&change.at.to_string())
-        );
-    }
-    let row = |decision: &reconcile::alerting::state::Decision| {
-        vec![
-            format!("{:.0}", decision.at),
-            if decision.receiver.is_empty() { "-".into() } else { decision.receiver.clone() },
-            decision.text.clone(),
-        ]
-    };
-    println!();
-    show::table(&["AT", "RECEIVER", "DECISION"], &alert.decisions.iter().map(row).collect::<Vec<_>>());
+    let client = engine.client()?;
+    let alert = client.get(&format!("/api/v1/alerts/{}", found(&client, id).await?)).await?;
+    print!("{}", show::clean(alert["text"].as_str().unwrap_or_default()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct CanArgs {
     /// Where
     #[arg(long, short, default_value = "default", value_name = "NAMESPACE")]
     namespace: String,
-    /// A group that the user is in; may be given several times
+    /// A group that the user is in, beside those that the engine knows of; may be given several times
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
     /// Answer by the Roles of this folder of manifests, or of one file, instead of by those of a running engine
@@ -68,7 +68,7 @@ async fn ask(args: &CanArgs) -> anyhow::Result<Answer> {
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         eprintln!("evenkeel: some manifests can't be used as they are: see `evenkeel check {}`", folder.display());
     }
-    answer(&desired, &question).map_err(|error| anyhow!(error))
+    answer(&desired, &question, None).map_err(|error| anyhow!(error))
 }
 
 fn question(args: &CanArgs) -> anyhow::Result<Question> {
@@ -91,10 +91,13 @@ fn print(args: &CanArgs, answer: &Answer) {
         println!("{}", serde_json::to_string_pretty(answer).unwrap_or_default());
         return;
     }
-    let Answer { allowed, role, entry, why, kubectl } = answer;
-    match (allowed, role, entry, why) {
-        (true, Some(role), Some(entry), _) => println!("yes: role/{} {entry}", show::clean(role)),
-        (.., why) => println!("no: {}", show::clean(why.as_deref().unwrap_or_default())),
+    let Answer { allowed, role, entry, why, groups, kubectl } = answer;
+    match (role, entry) {
+        (Some(role), Some(entry)) => println!("yes: role/{} {entry}", show::clean(role)),
+        _ => println!("{}: {}", if *allowed { "yes" } else { "no" }, show::clean(why.as_deref().unwrap_or_default())),
+    }
+    if !groups.is_empty() {
+        println!("as a member of {}, which the engine knows of", show::clean(&groups.join(", ")));
     }
     if *allowed && !kubectl && !args.subject.starts_with("signer:") {
         println!("not by kubectl: RBAC knows names only, and changes no Repositories (docs/kinds.md, Role, `allow.devices`)");

@@ -50,21 +50,18 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
         bail!("-l chooses devices by their labels; {} are not chosen by labels", kind.plural());
     }
     let client = args.engine.client()?;
-    let path = match kind {
-        crds::Kind::Device => format!("/v1/devices?selector={}", show::in_url(&args.selector)),
-        crds::Kind::Deployment => "/v1/deployments".into(),
-        kind => format!("/v1/objects/{}", kind.as_str()),
-    };
+    let all = format!("/api/v1/{}", kind.plural());
+    let chosen = if args.selector.is_empty() { String::new() } else { format!("&labelSelector={}", show::in_url(&args.selector)) };
     let mut last = None;
     loop {
-        let mut items = client.list(&path).await?;
-        if let Some(name) = &args.name {
-            let name = Name::parse(name).to_string();
-            items.retain(|item| item["name"] == name.as_str());
-            if items.is_empty() {
-                bail!("there is no {}/{name}", kind.as_str().to_lowercase());
-            }
-        }
+        let mut items = match args.name.as_deref().map(Name::parse) {
+            Some(name) => vec![client.get(&format!("{all}/{}/{}", show::in_url(name.namespace()), show::in_url(name.name()))).await?],
+            None => match client.pages(&format!("{all}?limit=1000{chosen}")).await?["items"].take() {
+                Value::Array(items) => items,
+                _ => Vec::new(),
+            },
+        };
+        items.iter_mut().for_each(named);
         if last.as_ref() != Some(&items) {
             print(kind, &items, args)?;
             last = Some(items);
@@ -74,6 +71,12 @@ pub(crate) async fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// The name by which it is asked for, beside the object.
+fn named(item: &mut Value) {
+    let text = |key: &str| item["metadata"][key].as_str().unwrap_or_default();
+    item["name"] = Name::new(text("namespace"), text("name")).to_string().into();
 }
 
 fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()> {
@@ -154,10 +157,7 @@ fn print(kind: crds::Kind, items: &[Value], args: &GetArgs) -> anyhow::Result<()
 /// An object as its manifest has it, with its status: what `evenkeel check` and kubectl read.
 fn as_kubectl(item: &Value) -> Value {
     let mut object = item.as_object().cloned().unwrap_or_default();
-    object.remove("name");
-    object.remove("effective");
-    object.remove("uses");
-    object.remove("login");
+    ["name", "effective", "uses", "origin", "lastChange", "login"].iter().for_each(|shown| drop(object.remove(*shown)));
     without_nulls(Value::Object(object))
 }
 
@@ -218,10 +218,19 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let Some(target) = Target::parse(&args.target) else { bail!("{}: write device/NAME or deployment/NAME", args.target) };
-    let name = target.name();
-    let path = format!("/v1/explain/{}/{}/{}", target.kind().as_str(), name.namespace(), name.name());
-    print!("{}", show::clean(&args.engine.client()?.text(&path).await?.0));
+    print!("{}", why(&args.engine, &target).await?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why it is as it is, in lines.
+pub(super) async fn why(engine: &Where, target: &Target) -> anyhow::Result<String> {
+    let (name, kind) = (target.name(), target.kind());
+    if ![crds::Kind::Device, crds::Kind::Deployment].contains(&kind) {
+        bail!("devices and deployments can be explained: device/NAME or deployment/NAME");
+    }
+    let [namespace, name] = [name.namespace(), name.name()].map(show::in_url);
+    let answer = engine.client()?.get(&format!("/api/v1/{}/{namespace}/{name}/explain", kind.plural())).await?;
+    Ok(show::clean(answer["text"].as_str().unwrap_or_default()))
 }
 
 /// How to show it.

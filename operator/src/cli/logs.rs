@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use api::client::{self, Client};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use logs::Severity;
 use reconcile::Target;
+use serde_json::Value;
 use store::archive::Select;
 use store::{LogLine, Search};
 
@@ -89,9 +91,7 @@ pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
         return from_archive(args, folder);
     }
     let client = args.engine.client()?;
-    let path = path(args)?;
-    let mut lines: Vec<LogLine> = serde_json::from_value(client.get(&path).await?)?;
-    lines.reverse();
+    let mut lines = read(&client, args, 0).await?;
     if !args.follow && matches!(args.output, Output::Json | Output::Yaml) {
         show::document(&lines, args.output)?;
         return Ok(ExitCode::SUCCESS);
@@ -112,7 +112,7 @@ pub(crate) async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(FOLLOW).await;
-        lines = serde_json::from_value(client.get(&format!("{path}&after={newest}")).await?)?;
+        lines = read(&client, args, newest).await?;
     }
 }
 
@@ -156,12 +156,42 @@ fn severity(args: &LogsArgs) -> anyhow::Result<Option<Severity>> {
     Severity::from_name(severity).map(Some).with_context(|| format!("--severity {severity}: there is no such severity"))
 }
 
-fn path(args: &LogsArgs) -> anyhow::Result<String> {
+/// The lines that are asked for and come after this one, the newest last.
+async fn read(client: &Client, args: &LogsArgs, after: u64) -> anyhow::Result<Vec<LogLine>> {
+    let following = if after == 0 { String::new() } else { format!("&after={after}") };
+    let mut lines: Vec<LogLine> = match client.get(&(path(args, &OWN)? + &following)).await {
+        Ok(lines) => serde_json::from_value(lines)?,
+        // Whoever may not everything is shown what they may see.
+        Err(client::Error::Forbidden(_)) => {
+            let page = client.get(&path(args, &SEEN)?).await?;
+            page["items"].as_array().into_iter().flatten().map(line).filter(|line| line.number > after).collect()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if after == 0 || lines.first().zip(lines.last()).is_some_and(|(first, last)| first.number > last.number) {
+        lines.reverse();
+    }
+    Ok(lines)
+}
+
+/// How a route calls what is asked for.
+struct Route {
+    path: &'static str,
+    words: &'static str,
+    unknown: &'static str,
+}
+
+/// All lines, for who has the engine in hand.
+const OWN: Route = Route { path: "/v1/logs", words: "words", unknown: "" };
+/// The lines that one may see.
+const SEEN: Route = Route { path: "/api/v1/logs", words: "q", unknown: "-" };
+
+fn path(args: &LogsArgs, route: &Route) -> anyhow::Result<String> {
     let since = Timestamp::now().checked_sub(since(args).0).context("--since: that is too long ago")?;
-    let mut path = format!("/v1/logs?limit={}&since={}", args.limit, show::in_url(&since.to_string()));
+    let mut path = format!("{}?limit={}&since={}", route.path, args.limit, show::in_url(&since.to_string()));
     let mut add = |name: &str, value: &str| path.push_str(&format!("&{name}={}", show::in_url(value)));
     if let Some(device) = device(args)? {
-        add("device", &device);
+        add("device", if device.is_empty() { route.unknown } else { &device });
     }
     if let Some(severity) = severity(args)? {
         add("severity", &severity.number().to_string());
@@ -172,9 +202,32 @@ fn path(args: &LogsArgs) -> anyhow::Result<String> {
         }
     }
     if !args.grep.is_empty() {
-        add("words", &args.grep);
+        add(route.words, &args.grep);
     }
     Ok(path)
+}
+
+/// A line as it is shown to those who may see it.
+fn line(item: &Value) -> LogLine {
+    let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
+    let at = |key: &str| text(key).parse::<Timestamp>().ok().map(Timestamp::as_microsecond);
+    let number = |key: &str| item[key].as_u64().unwrap_or_default();
+    let small = |key: &str| u32::try_from(number(key)).unwrap_or_default();
+    LogLine {
+        number: number("number"),
+        received: at("received").unwrap_or_default(),
+        sent: at("sent"),
+        device: text("device"),
+        address: text("address"),
+        host: text("host"),
+        facility: small("facility"),
+        severity: small("severity"),
+        program: text("program"),
+        process: text("process"),
+        template: item["template"].as_str().map(str::to_owned),
+        message: text("text"),
+        ..LogLine::default()
+    }
 }
 
 fn text(line: &LogLine) -> String {

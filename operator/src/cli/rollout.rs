@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use reconcile::command::Command;
 use reconcile::{Name, Target};
 
-use super::{Where, show};
+use super::{Where, get, show};
 
 /// What to see or do.
 #[derive(Args)]
@@ -74,10 +74,7 @@ impl Of {
 pub(crate) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         RolloutCommand::Status(of) => {
-            let target = Target::unit(&of.name()?);
-            let (kind, name) = (target.kind().as_str(), target.name());
-            let path = format!("/v1/explain/{kind}/{}/{}", name.namespace(), name.name());
-            print!("{}", show::clean(&of.engine.client()?.text(&path).await?.0));
+            print!("{}", get::why(&of.engine, &Target::unit(&of.name()?)).await?);
             Ok(ExitCode::SUCCESS)
         }
         RolloutCommand::History(of) => history(of).await,

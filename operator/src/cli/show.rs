@@ -1,5 +1,6 @@
 //! Text for terminals: tables, colours where they are wanted, and nothing that a device said gets through as a control code.
 
+pub(crate) use api::client::in_url;
 use serde::Serialize;
 
 use super::Output;
@@ -14,12 +15,6 @@ pub(crate) fn clean(text: &str) -> String {
 /// A number of things.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
-/// Text as a part of a URL's query; see RFC 3986, section 2.
-pub(crate) fn in_url(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Prints a table as kubectl does: columns two blanks apart, no lines.
@@ -62,6 +57,11 @@ pub(crate) fn document<T: Serialize>(value: &T, output: Output) -> anyhow::Resul
     Ok(())
 }
 
+/// An instant to the second, as RFC 3339 writes it in UTC; what is none stays as it is.
+pub(crate) fn second(at: &str) -> String {
+    at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |at| format!("{at:.0}"))
+}
+
 /// Time since an instant, as kubectl shows it.
 pub(crate) fn age(since: &str) -> String {
     let Ok(at) = since.parse::<jiff::Timestamp>() else { return "-".into() };
@@ -71,5 +71,17 @@ pub(crate) fn age(since: &str) -> String {
         120..7200 => format!("{}m", seconds / 60),
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_shown_to_the_second_in_utc() {
+        assert_eq!(second("2026-11-27T12:00:00.123456789Z"), "2026-11-27T12:00:00Z");
+        assert_eq!(second("2026-11-27T13:00:00+01:00"), "2026-11-27T12:00:00Z");
+        assert_eq!((second(""), second("never")), (String::new(), "never".into()));
     }
 }

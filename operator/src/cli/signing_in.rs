@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{anyhow, ensure};
-use api::sign_in::oidc::Provider;
+use api::sign_in::oidc::{Provider, VOUCHED};
 use api::sign_in::{Network, Options, Review, SignIn};
 use clap::Args;
 use reqwest::Url;
@@ -48,6 +48,10 @@ pub(crate) struct SignInArgs {
     /// A scope that is asked for beside openid, email and profile, such as groups; may be given several times
     #[arg(long = "oidc-scope", requires = "oidc_issuer", value_name = "SCOPE")]
     oidc_scopes: Vec<String>,
+    /// How long what the provider said of a user counts for their API tokens: who has not signed in for longer has to, before these count
+    /// again. Sessions end within 7 days anyway
+    #[arg(long, requires = "oidc_issuer", default_value = "30d", value_name = "TIME")]
+    oidc_vouched_for: Option<crds::Duration>,
     /// What the button says [default: the provider's host]
     #[arg(long, requires = "oidc_issuer", hide_default_value = true, value_name = "TEXT")]
     oidc_title: Option<String>,
@@ -86,6 +90,7 @@ fn provider(args: &SignInArgs) -> anyhow::Result<Option<Provider>> {
         groups_claim: args.oidc_groups_claim.clone(),
         allowed_groups: args.oidc_allowed_groups.iter().cloned().collect(),
         admins_group: args.oidc_admins_group.clone(),
+        vouched_for: args.oidc_vouched_for.map_or(VOUCHED, |time| time.0),
         title: args.oidc_title.clone().unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned()),
     }))
 }

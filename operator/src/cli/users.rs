@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
+use crds::{Kind, Verb};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -164,7 +165,8 @@ fn described(user: &NewUser) -> Value {
 }
 
 async fn list(output: Output, engine: &Where) -> anyhow::Result<()> {
-    let items = pages(engine, "/api/v1/users?limit=1000").await?;
+    let list = engine.client()?.pages("/api/v1/users?limit=1000").await?;
+    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Output::Json | Output::Yaml = output {
         return show::document(&items, output);
     }
@@ -178,29 +180,18 @@ async fn list(output: Output, engine: &Where) -> anyhow::Result<()> {
         };
         let numbers = ["sessions", "tokens"].map(|key| user[key].to_string());
         let [sessions, tokens] = numbers;
-        vec![text("name"), text("kind"), words(&user["groups"]).join(", "), state.into(), text("lastSignIn"), sessions, tokens]
+        vec![
+            text("name"),
+            text("kind"),
+            words(&user["groups"]).join(", "),
+            state.into(),
+            show::second(&text("lastSignIn")),
+            sessions,
+            tokens,
+        ]
     };
     show::table(&["NAME", "KIND", "GROUPS", "STATE", "LAST CAME", "SESSIONS", "TOKENS"], &items.iter().map(row).collect::<Vec<_>>());
     Ok(())
-}
-
-/// All pages of a list; bounded as the server's numbers are.
-async fn pages(engine: &Where, path: &str) -> anyhow::Result<Vec<Value>> {
-    let client = engine.client()?;
-    let (mut items, mut cursor) = (Vec::new(), None::<String>);
-    for _ in 0..100 {
-        let joint = if path.contains('?') { '&' } else { '?' };
-        let page = match &cursor {
-            Some(cursor) => client.get(&format!("{path}{joint}cursor={}", show::in_url(cursor))).await?,
-            None => client.get(path).await?,
-        };
-        items.extend(page["items"].as_array().cloned().unwrap_or_default());
-        cursor = page["cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    Ok(items)
 }
 
 async fn invite(user: &NewUser, engine: &Where) -> anyhow::Result<()> {
@@ -216,12 +207,12 @@ async fn invite(user: &NewUser, engine: &Where) -> anyhow::Result<()> {
         false => client.send_json("POST", "/api/v1/users", &body).await?,
     };
     let token = said["invitation"].as_str().context("no token came back")?;
-    println!(
-        "Give this to {} by a safe way; it counts once, until {}:",
-        user.name,
-        said["invitationExpiresAt"].as_str().unwrap_or_default()
-    );
-    println!("/sign-in#invitation={}", show::clean(token));
+    let until = show::second(said["invitationExpiresAt"].as_str().unwrap_or_default());
+    println!("Give this to {} by a safe way; it counts once, until {until}:", user.name);
+    println!("{}/sign-in#invitation={}", engine.url()?.unwrap_or_default(), show::clean(token));
+    if engine.server.is_none() {
+        eprintln!("before it goes the address where browsers find this engine, as in --external-url, such as https://fleet.example.com");
+    }
     Ok(())
 }
 
@@ -261,7 +252,7 @@ fn words(list: &Value) -> Vec<String> {
 /// Tokens that programs show.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  evenkeel tokens create ci --user alice --scope view:devices,deployments --expires-in 30d\n  evenkeel tokens list\n  evenkeel tokens revoke 5436d8edaaac\n\nA program shows it as `Authorization: Bearer ek_…`; the command line elsewhere takes it from EVENKEEL_TOKEN, if its user may everything and it has no scopes."
+    after_help = "Examples:\n  evenkeel tokens create ci --user alice --scope view:devices,deployments --expires-in 30d\n  evenkeel tokens list\n  evenkeel tokens revoke 5436d8edaaac\n\nA program shows it as `Authorization: Bearer ek_…`; the command line elsewhere takes it from EVENKEEL_TOKEN: `get`, `explain`, `alerts`, `logs` and `rollout status` show what its user may see, all else needs an administrator's without scopes."
 )]
 pub(crate) struct TokensArgs {
     #[command(subcommand)]
@@ -310,16 +301,18 @@ pub(crate) async fn tokens(args: &TokensArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         TokensCommand::List { user, output, engine } => {
             let of = user.as_ref().map(|user| format!("?user={}", show::in_url(user))).unwrap_or_default();
-            let items = pages(engine, &format!("/api/v1/tokens{of}")).await?;
+            let list = engine.client()?.pages(&format!("/api/v1/tokens{of}")).await?;
+            let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
             if let Output::Json | Output::Yaml = output {
                 show::document(&items, *output)?;
                 return Ok(ExitCode::SUCCESS);
             }
             let row = |token: &Value| {
                 let text = |key: &str| token[key].as_str().unwrap_or_default().to_owned();
+                let time = |key: &str| show::second(&text(key));
                 let scopes = token["scopes"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let scopes = scopes.iter().map(|scope| format!("{}:{}", any(&scope["verbs"]), any(&scope["kinds"]))).collect::<Vec<_>>();
-                vec![text("id"), text("user"), text("name"), text("prefix"), scopes.join(" "), text("expiresAt"), text("lastUsedAt")]
+                vec![text("id"), text("user"), text("name"), text("prefix"), scopes.join(" "), time("expiresAt"), time("lastUsedAt")]
             };
             let rows: Vec<_> = items.iter().map(row).collect();
             show::table(&["ID", "USER", "NAME", "BEGINS", "ONLY", "UNTIL", "LAST USED"], &rows);
@@ -343,8 +336,37 @@ fn any(list: &Value) -> String {
     if words.is_empty() { "*".into() } else { words.join(",") }
 }
 
+/// `VERBS:KINDS`, each checked here, so that it is said what there is.
 fn scope(text: &str) -> anyhow::Result<Value> {
-    let (verbs, kinds) = text.split_once(':').with_context(|| format!("--scope {text}: write VERBS:KINDS, such as view:devices"))?;
+    let example = "such as view:devices,deployments or view,silence:*";
+    let (verbs, kinds) = text.split_once(':').with_context(|| format!("--scope {text}: write VERBS:KINDS, {example}"))?;
     let list = |text: &str| text.split(',').map(str::trim).filter(|word| !["", "*"].contains(word)).map(str::to_owned).collect::<Vec<_>>();
-    Ok(json!({"verbs": list(verbs), "kinds": list(kinds)}))
+    let (verbs, kinds) = (list(verbs), list(kinds));
+    if let Some(verb) = verbs.iter().find(|verb| Verb::parse(verb).is_none()) {
+        bail!("--scope {text}: there is no verb {verb}, but {}; {example}", Verb::ALL.map(Verb::as_str).join(", "));
+    }
+    if let Some(kind) = kinds.iter().find(|kind| Kind::parse(kind).is_none()) {
+        let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
+        bail!("--scope {text}: there is no kind {kind} that a scope could be for, but {}; {example}", known.join(", "));
+    }
+    Ok(json!({"verbs": verbs, "kinds": kinds}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_that_cannot_be_meant_is_told_what_there_is() {
+        assert_eq!(scope("view:devices,deployments").unwrap(), json!({"verbs": ["view"], "kinds": ["devices", "deployments"]}));
+        assert_eq!(scope("*:").unwrap(), json!({"verbs": [], "kinds": []}));
+        for (text, parts) in [
+            ("devices", ["VERBS:KINDS", "view:devices"]),
+            ("read:devices", ["no verb read", "view, edit, deploy, rollback, approve, silence, acknowledge"]),
+            ("view:users", ["no kind users", "devices"]),
+        ] {
+            let why = scope(text).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| why.contains(part)) && why.contains("such as"), "{why}");
+        }
+    }
 }

@@ -54,6 +54,10 @@ impl Engine {
                 tokio::spawn(writing::told(self.ground(), self.held(), id, request.reply));
                 return;
             }
+            Ask::Origin { key } => {
+                tokio::spawn(writing::origin(self.ground(), key, request.reply));
+                return;
+            }
             Ask::Rollout { deployment, command } => self.command(&deployment, &command, &request.by).await,
             Ask::TryOut { receiver } => return self.try_out(&receiver, &request.by, request.reply).await,
             Ask::Preview { reference, repository } => {

@@ -38,14 +38,14 @@ use super::Engine;
 use super::audit;
 use super::source::{Reading, Wish};
 
-pub(super) use told::{Held, told};
+pub(super) use told::{Held, origin, told};
 
 /// Tries of a change where others write too.
 const TRIES: usize = 4;
 /// Lines around a change that are shown, as `diff -u` does.
 const AROUND: u32 = 3;
 /// Fields of an answer that are not what an object says.
-const SHOWN: [&str; 5] = ["status", "origin", "uses", "effective", "name"];
+const SHOWN: [&str; 6] = ["status", "origin", "uses", "effective", "name", "lastChange"];
 /// What a cluster keeps in an object's metadata.
 const KEPT: [&str; 7] = ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "deletionTimestamp", "selfLink"];
 
@@ -177,6 +177,9 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
             Some(branch) => followed.on_branch(source, branch).await.map_err(Refusal::Away)?,
             None => None,
         };
+        if let (Some(own), Some(base), Some(branch)) = (own.as_ref().and_then(Reading::known), followed.known(), branch) {
+            source.may_build_on(own, base, signing.as_ref()).await.map_err(|error| not_built_on(branch, &error))?;
+        }
         let (newest, expected) = match (&own, is_direct) {
             (Some(own), _) => (own, own.known()),
             (None, true) => (&followed, followed.known()),
@@ -223,6 +226,19 @@ async fn commit(ground: &Ground, source: &Source, wanted: &Wanted) -> Result<Ans
         }
     }
     Err(moved_again())
+}
+
+/// What somebody else has put on the branch for changes, and nobody answers for, would come in force in our name.
+fn not_built_on(branch: &str, error: &git::Error) -> Refusal {
+    match error {
+        git::Error::Unverified { commit, reason } => Refusal::Conflict {
+            detail: format!(
+                "branch {branch} has commit {commit}, on which nothing is built: {reason}; only signed commits count here, so take it off that branch"
+            ),
+            diff: None,
+        },
+        error => refusal(error),
+    }
 }
 
 fn refusal(error: &git::Error) -> Refusal {

@@ -31,6 +31,17 @@ spec:
   severity: warning
   summary: '{{ device.name }} runs'
 ";
+/// Waits for a person before it touches anything.
+const ASKS: &str = "apiVersion: evenkeel.dev/v1alpha1
+kind: Deployment
+metadata: {name: asks}
+spec:
+  selector: {matchLabels: {role: db}}
+  files: [{path: /etc/asks, content: 'approved'}]
+  strategy: {batches: [{max: 1}], soak: 1s}
+  gate: {probes: false}
+  approval: FirstBatch
+";
 /// Versions of nginx: the first one, a good one, and one that dies.
 const FIRST: &str = "1.22.1-9";
 const GOOD: &str = "1.24.0-1";
@@ -61,9 +72,9 @@ fn deploy(engine: &Engine, from: &str, to: &str) {
     engine.commit(file, &text, &format!("nginx {to}")).unwrap();
 }
 
-fn until(engine: &Engine, phase: &str) {
+fn until(engine: &Engine, name: &str, phase: &str) {
     let result = wait_until(phase, LIMIT, || {
-        let text = engine.text(&["get", "deployment", "nginx", "-o", "json"]).map_err(|error| error.to_string())?;
+        let text = engine.text(&["get", "deployment", name, "-o", "json"]).map_err(|error| error.to_string())?;
         let is: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         if is["status"]["phase"] == phase { Ok(()) } else { Err(is["status"].to_string()) }
     });
@@ -88,9 +99,10 @@ fn people_see_and_do_what_they_may_in_a_browser() {
     std::fs::write(&classes, std::fs::read_to_string(&classes).unwrap().replace("interval: 30s", "interval: 2s")).unwrap();
     std::fs::write(engine.fleet.join("governing/lookers.yaml"), ROLE).unwrap();
     std::fs::write(engine.fleet.join("watching/test.yaml"), RULE).unwrap();
+    std::fs::write(engine.fleet.join("deployments/asks.yaml"), ASKS).unwrap();
     deploy(&engine, "soak: 2m", "soak: 3s");
     engine.start().unwrap();
-    until(&engine, "Complete");
+    until(&engine, "nginx", "Complete");
     let passwords = tempfile::tempdir().unwrap();
     for (name, password, groups) in PEOPLE {
         let file = passwords.path().join(name);
@@ -107,19 +119,22 @@ fn people_see_and_do_what_they_may_in_a_browser() {
         assert!(add.status.success(), "{}", String::from_utf8_lossy(&add.stderr));
     }
     deploy(&engine, FIRST, GOOD);
-    until(&engine, "Progressing");
-    until(&engine, "Complete");
+    until(&engine, "nginx", "Progressing");
+    until(&engine, "nginx", "Complete");
     deploy(&engine, GOOD, BAD);
-    until(&engine, "RolledBack");
+    until(&engine, "nginx", "RolledBack");
+    until(&engine, "asks", "AwaitingApproval");
 
     let pictures = std::env::var_os("EVENKEEL_PICTURES").map_or_else(|| passwords.path().join("pictures"), PathBuf::from);
     let [(ann, ann_password, _), (vera, vera_password, _)] = PEOPLE;
     let mut browse = Command::new("node");
     browse.args(["e2e/run.mjs", "real"]).current_dir(web()).stdin(Stdio::null());
     browse.env("E2E_URL", format!("http://{address}")).env("E2E_SHOTS", &pictures).env("E2E_USER", ann).env("E2E_PASSWORD", ann_password);
-    browse.env("E2E_VIEWER", vera).env("E2E_VIEWER_PASSWORD", vera_password).env("E2E_REAL", "1");
+    browse.env("E2E_VIEWER", vera).env("E2E_VIEWER_PASSWORD", vera_password).env("E2E_REAL", "1").env("E2E_ASKS", "default/asks");
     browse.env("PATH", std::env::var("EVENKEEL_NODE_PATH").or_else(|_| std::env::var("PATH")).unwrap());
     let told = run(&mut browse).unwrap_or_else(|error| panic!("{error:#}\n{}", engine.tail()));
     println!("{told}");
+    // What was agreed to in the browser is done on the devices.
+    until(&engine, "asks", "Complete");
     assert!(told.contains("ok ") && !told.contains("FAULT") && !told.contains("FAIL"), "{told}");
 }

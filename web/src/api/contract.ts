@@ -26,4 +26,5 @@ export const FITS: readonly [
   Fits<Pick<Said<'Alert'>, 'id' | 'rule' | 'device' | 'state' | 'severity' | 'summary' | 'activeAt' | 'firedAt' | 'resolvedAt' | 'behind' | 'root' | 'group'>, Pick<read.Alert, 'id' | 'rule' | 'device' | 'state' | 'severity' | 'summary' | 'activeAt' | 'firedAt' | 'resolvedAt' | 'behind' | 'root' | 'group'>>,
   Fits<Said<'Explained'>, { text: string }>,
   Fits<Said<'BatchDevice'>, read.RolloutDevice>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true];
+  Fits<Said<'SessionList'>['items'][number], read.OwnSession>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true];

@@ -18,7 +18,7 @@ export interface ProblemBody {
   detail?: string;
   instance?: string;
   errors?: ProblemField[];
-  /** With 409: what is different now. */
+  /** With 409: what is different now. With 422 to a dry run: what it would become. */
   diff?: string;
 }
 

@@ -59,6 +59,17 @@ export interface CanAnswer {
   reason: string;
   role?: string;
   entry?: unknown;
+  /** Groups that the engine knows of and Roles name. */
+  groups?: string[];
+}
+
+/** Where one is signed in. */
+export interface OwnSession {
+  id: string;
+  createdAt: string;
+  seenAt: string;
+  address: string;
+  current: boolean;
 }
 
 export interface User {
@@ -106,8 +117,6 @@ export interface Metadata {
 }
 
 export interface Origin {
-  file?: string;
-  line?: number;
   commit?: string;
   author?: string;
 }
@@ -196,6 +205,8 @@ export interface Device extends Manifest<DeviceSpec, DeviceStatus> {
   /** `cpu 12 %, mem 40 %, / 71 %`, or why it is not known. */
   uses?: string | Usage;
   effective?: { address?: string; labels?: Record<string, string> };
+  /** What a Deployment changed on it last. */
+  lastChange?: { deployment: string; revision: string; commit: string; at: string };
 }
 
 export type FacetCounts = Record<string, number>;

@@ -1,6 +1,6 @@
 import {
-  BulbOutlined, DesktopOutlined, GlobalOutlined, KeyOutlined, LockOutlined, LogoutOutlined, MoonOutlined, SunOutlined, SyncOutlined,
-  ThunderboltFilled, UserOutlined, WarningFilled, DeleteOutlined,
+  BulbOutlined, DesktopOutlined, GlobalOutlined, KeyOutlined, LaptopOutlined, LockOutlined, LogoutOutlined, MoonOutlined, SunOutlined, SyncOutlined,
+  ThunderboltFilled, UserOutlined, WarningFilled,
 } from '@ant-design/icons';
 import { useQueryClient } from '@tanstack/react-query';
 import { Button, Dropdown, Tooltip } from 'antd';
@@ -16,6 +16,7 @@ import type { ThemeChoice } from '@/theme';
 import { useLook } from './look';
 
 const PasswordForm = lazy(() => import('./PasswordForm'));
+const Sessions = lazy(() => import('./Sessions'));
 
 /** Whether what is shown follows the engine at once. */
 export function LiveSign() {
@@ -69,27 +70,27 @@ export function UserMenu() {
   const go = useNavigate();
   const { user, version } = useSession();
   const [changes, setChanges] = useState(false);
+  const [looks, setLooks] = useState(false);
   const signOut = useDeed({
     onDone: () => {
       queries.clear();
       window.location.assign('/sign-in');
     },
   });
-  const others = useDeed({ said: t('signedOutOthers'), renews: ['/users'] });
   const local = user?.kind === 'local';
   const items = [
     { key: 'who', type: 'group' as const, label: <span>{user?.displayName || user?.name}<br /><small>{user?.email || user?.groups.join(', ')}</small></span> },
     { type: 'divider' as const, key: 'd1' },
     { key: 'tokens', icon: <KeyOutlined aria-hidden />, label: t('myTokens') },
     ...(local ? [{ key: 'password', icon: <LockOutlined aria-hidden />, label: t('password') }] : []),
-    { key: 'others', icon: <DeleteOutlined aria-hidden />, label: t('signOutOthers') },
+    { key: 'sessions', icon: <LaptopOutlined aria-hidden />, label: t('sessions') },
     { type: 'divider' as const, key: 'd2' },
     { key: 'out', icon: <LogoutOutlined aria-hidden />, label: t('signOut') },
     { key: 'version', type: 'group' as const, label: <small>{t('version', { version })}</small> },
   ];
   const onClick = ({ key }: { key: string }) => {
     if (key === 'out') signOut.mutate({ method: 'DELETE', path: '/session' });
-    else if (key === 'others') others.mutate({ method: 'DELETE', path: '/session/others' });
+    else if (key === 'sessions') setLooks(true);
     else if (key === 'password') setChanges(true);
     else if (key === 'tokens') void go('/tokens');
   };
@@ -101,6 +102,7 @@ export function UserMenu() {
         </Button>
       </Dropdown>
       {changes && <Suspense fallback={null}><PasswordForm onClose={() => setChanges(false)} /></Suspense>}
+      {looks && <Suspense fallback={null}><Sessions onClose={() => setLooks(false)} /></Suspense>}
     </>
   );
 }

@@ -3,7 +3,7 @@
 
 mod backtest;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,7 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use crds::{AlertState, Kind, Selector, Verb};
+use crds::{AlertState, Kind, Object, Selector, Verb};
 use jiff::Timestamp;
 use reconcile::access::What;
 use reconcile::alerting::suppress::Silence;
@@ -147,7 +147,7 @@ fn default_namespace() -> String {
 pub(crate) struct Muted {
     /// Alerts that are there now; some of them, if they are many.
     alerts: Vec<MutedAlert>,
-    /// Devices that it would be about.
+    /// Devices that it would be about: those that `devices` and the labels of devices among `matchLabels` choose.
     devices: usize,
 }
 
@@ -323,6 +323,15 @@ fn muted(sight: &Sight, seen: &[u32], alerts: &Shown, silence: &Silence, now: Ti
             && silence.devices.as_ref().is_none_or(|devices| devices.matches(&device.labels))
     };
     let about: HashMap<&Name, &Arc<Device>> = rows.filter(is_about).map(|device| (&device.name, device)).collect();
+    let of_rules = labels_of_rules(sight, silence.name.namespace());
+    // A label that a rule sets is of the alerts, and chooses no devices; the others are those of the device.
+    let chooses = |device: &Device, key: &str, value: &str| match device.labels.get(key) {
+        _ if of_rules.contains(&(key, value)) => true,
+        Some(own) => own == value,
+        None => key == "rule" || (key == "device" && device.name.name() == value),
+    };
+    let chosen = about.values().filter(|device| silence.match_labels.iter().all(|(key, value)| chooses(device, key, value)));
+    let devices = chosen.count();
     let mutes = |alert: &&reconcile::alerting::state::Instance| {
         let subject = &alert.subject;
         let mutes = |device: &Arc<Device>| silence.mutes((&device.name, &device.labels), (&subject.rule, &subject.labels), now);
@@ -335,7 +344,19 @@ fn muted(sight: &Sight, seen: &[u32], alerts: &Shown, silence: &Silence, now: Ti
         state: alert.state,
         summary: sight.masked(&alert.subject.summary),
     });
-    Muted { alerts: shown.collect(), devices: about.len() }
+    Muted { alerts: shown.collect(), devices }
+}
+
+/// The labels that rules of a namespace set on their alerts.
+fn labels_of_rules<'a>(sight: &'a Sight, namespace: &'a str) -> HashSet<(&'a str, &'a str)> {
+    let from = (Kind::AlertRule, Name::new(namespace, ""));
+    let rules = sight.desired.objects.range(from..);
+    let rules = rules.take_while(|((kind, name), _)| *kind == Kind::AlertRule && name.namespace() == namespace);
+    let labels = rules.filter_map(|(_, object)| match &**object {
+        Object::AlertRule(rule) => Some(&rule.spec.labels),
+        _ => None,
+    });
+    labels.flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 async fn sync(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Seen(sight): Seen) -> Response {

@@ -97,6 +97,8 @@ pub(super) struct Alert {
     /// The device, as `NAMESPACE/NAME`.
     device: String,
     state: AlertState,
+    /// It begins and ends over and over, and counts as firing all the while.
+    flapping: bool,
     severity: Severity,
     /// One line for people. From hostile text.
     summary: String,
@@ -217,6 +219,7 @@ impl Alert {
             rule: subject.rule.full().to_owned(),
             device: subject.device.full().to_owned(),
             state: alert.state,
+            flapping: alert.flaps.flapping,
             severity: subject.severity,
             summary: sight.masked(&subject.summary),
             labels: subject.labels.clone(),

@@ -14,7 +14,7 @@ use store::audit::Entry;
 use store::{DeviceChange, Filter, ProbeChange};
 
 use super::caller::Caller;
-use super::gate::{Access, Routes};
+use super::gate::{Access, Param, Routes, param};
 use crate::problem::problem;
 use crate::server::{Shared, read};
 
@@ -25,14 +25,24 @@ const MARKS: usize = 1000;
 /// States of a probe in one answer; of more, the newest.
 const STATES: usize = 500;
 
+const SINCE: [Param; 1] = [param("since", "From when on: a time back from now such as `30d`, or an instant.")];
+const THEN: [Param; 2] = [
+    param("at", "When; now if nothing is said."),
+    param("subject", "Of whom: `user:ann`, `group:ops`, `signer:…`; of everybody if nothing is said."),
+];
+
 pub(super) fn routes(routes: Routes) -> Routes {
     let see = Access::Object(Verb::View, Kind::Device);
-    let routes =
-        routes.add(Method::GET, "/devices/{namespace}/{name}/probes", see, probes).says("The states of a device's probes over time");
-    let routes = routes
+    routes
+        .add(Method::GET, "/devices/{namespace}/{name}/probes", see, probes)
+        .says("The states of a device's probes over time")
+        .takes(&SINCE)
         .add(Method::GET, "/devices/{namespace}/{name}/changes", see, changes)
-        .says("What happened to a device: rollouts, commits, alerts");
-    routes.add(Method::GET, "/permissions", Access::Admin, permissions).says("Who could do what at some time, as Roles had it")
+        .says("What happened to a device: rollouts, commits, alerts")
+        .takes(&SINCE)
+        .add(Method::GET, "/permissions", Access::Admin, permissions)
+        .says("Who could do what at some time, as Roles had it")
+        .takes(&THEN)
 }
 
 /// Since when: `30d`, or an instant.

@@ -25,6 +25,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/logs/tail", Access::Known, tail::tail)
         .says("Lines of logs as they come, as server-sent events")
+        .takes(&tail::QUERY)
         .media("text/event-stream")
 }
 

@@ -78,7 +78,7 @@ pub struct Declared {
     pub access: Access,
     /// What it is for.
     pub(super) summary: Cow<'static, str>,
-    /// What may stand in its query; any other is refused. `None`: the handler sees to that itself.
+    /// What may stand in its query; any other is refused. `None`: whatever somebody else puts there.
     pub(super) query: Option<&'static [Param]>,
     /// What is sent.
     pub(super) reads: Option<Shape>,
@@ -115,7 +115,7 @@ impl Routes {
             path: path.into(),
             access,
             summary: "".into(),
-            query: None,
+            query: Some(&[]),
             reads: None,
             answers: None,
             or: &[],
@@ -140,6 +140,11 @@ impl Routes {
     /// What may stand in the query of the last one, and nothing else.
     pub(super) fn takes(self, query: &'static [Param]) -> Self {
         self.last(|declared| declared.query = Some(query))
+    }
+
+    /// Whatever is in the query of the last one is taken: who sends people there decides it.
+    pub(super) fn takes_any(self) -> Self {
+        self.last(|declared| declared.query = None)
     }
 
     /// What is sent to the last one.

@@ -9,7 +9,7 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::Method;
 use crds::{Kind, Object, Verb};
 use reconcile::{Deferred, Desired, Name, Target, report};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,12 +17,13 @@ pub(crate) use devices::last_of;
 
 use super::answer::{self, Answer, Fields};
 use super::asked::{Asked, LIST};
+use super::caller::Caller;
 use super::fleet::{Lists, contains};
 use super::gate::{Access, Param, Routes, Shape, param};
 use super::sight::{Seen, Sight};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
-use crate::view::View;
+use crate::server::{Shared, ask_engine, read};
+use crate::view::{Ask, View};
 
 /// What one object takes.
 const ONE: [Param; 1] = [param("fields", "Only these parts of it, such as `metadata.name,status.health`.")];
@@ -55,6 +56,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
             .says(format!("One {} as it is written, and how it stands", kind.as_str()))
             .takes(&ONE)
             .shaped(object_of(kind))
+            .add(
+                Method::GET,
+                format!("/{plural}/{{namespace}}/{{name}}/origin"),
+                Access::Object(Verb::View, kind),
+                move |state: State<Shared>, caller: Extension<Caller>, place: UrlPath<(String, String)>, asked: Asked| {
+                    origin(kind, state, caller, place, asked)
+                },
+            )
+            .says(format!("Where a {} stands in the source: its file and its line", kind.as_str()))
+            .answers::<Origin>()
     })
 }
 
@@ -99,6 +110,28 @@ async fn one(
     answer::object(&asked, &tag, &item)
 }
 
+/// Where an object stands.
+#[derive(Serialize, JsonSchema)]
+struct Origin {
+    /// From the root of the repository, or of the folder; null: it stands in no file that is known here, as in a cluster.
+    file: Option<String>,
+    /// From 1.
+    line: Option<usize>,
+}
+
+async fn origin(
+    kind: Kind,
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    UrlPath((namespace, name)): UrlPath<(String, String)>,
+    asked: Asked,
+) -> Answer {
+    let key = (kind, Name::new(&namespace, &name));
+    let found = ask_engine(&shared, Ask::Origin { key }, caller.name).await?;
+    let (file, line) = serde_json::from_value::<Option<(String, usize)>>(found).ok().flatten().unzip();
+    answer::document(&asked, &Origin { file, line })
+}
+
 /// An object as it is written, with how it stands and where it comes from.
 fn shown(view: &View, sight: &Sight, kind: Kind, name: &Name, fields: &Fields) -> Value {
     let mut item = written(&sight.desired, kind, name);
@@ -114,7 +147,7 @@ fn shown(view: &View, sight: &Sight, kind: Kind, name: &Name, fields: &Fields) -
         item["origin"] = json!({"commit": revision.commit, "author": view.source.author});
     }
     if kind == Kind::Device {
-        devices::add(&mut item, view, &sight.desired, name, fields);
+        devices::add(&mut item, view, sight, name, fields);
     }
     item
 }
@@ -177,10 +210,20 @@ fn object_schema(schemas: &mut SchemaGenerator, kind: Kind) -> Schema {
     schema["properties"]["kind"] = json!({"type": "string", "const": kind.as_str()});
     schema["properties"]["origin"] = json!({
         "type": "object",
-        "properties": {"file": {"type": "string"}, "line": {"type": "integer"}, "commit": {"type": "string"}, "author": {"type": "string"}},
+        "properties": {"commit": {"type": "string"}, "author": {"type": "string"}},
     });
     if kind == Kind::Device {
         schema["properties"]["uses"] = json!({"type": "string", "description": "What it uses just now, in a few words."});
+        schema["properties"]["lastChange"] = json!({
+            "type": "object",
+            "description": "What a Deployment that one may see changed on it last.",
+            "properties": {
+                "deployment": {"type": "string", "description": "As `NAMESPACE/NAME`."},
+                "revision": {"type": "string"},
+                "commit": {"type": "string"},
+                "at": {"type": "string", "format": "date-time"},
+            },
+        });
         schema["properties"]["effective"] = json!({
             "type": "object",
             "description": "What its class adds to it.",

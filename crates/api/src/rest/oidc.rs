@@ -10,7 +10,7 @@ use reconcile::record::Actor;
 use serde::Deserialize;
 use store::users::{ABSOLUTE, User, UserKind};
 
-use super::gate::{Access, Routes};
+use super::gate::{Access, Param, Routes, param};
 use super::session;
 use crate::problem::problem;
 use crate::server::Shared;
@@ -25,13 +25,17 @@ const SECONDS: i64 = 600;
 /// The longest code and state that are looked at.
 const LONGEST: usize = 4096;
 
+const LOGIN: [Param; 1] = [param("next", "The page to come back to.")];
+
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/oidc/login", Access::Anyone, login)
         .says("Sends a browser to the provider to sign in")
+        .takes(&LOGIN)
         .or(&[302])
         .add(Method::GET, "/oidc/callback", Access::Anyone, callback)
         .says("Where the provider sends it back to")
+        .takes_any()
         .or(&[302])
 }
 

@@ -163,13 +163,13 @@ fn responses(declared: &Declared) -> Value {
     if declared.access != Access::Anyone {
         add("401", "Unauthorized");
     }
-    if !matches!(declared.access, Access::Anyone | Access::Known) || declared.path == "/can" {
+    if !matches!(declared.access, Access::Anyone | Access::Known) || ["/can", "/sessions"].contains(&&*declared.path) {
         add("403", "Forbidden");
     }
     if declared.path.contains('{') || declared.query.is_some_and(|query| query.iter().any(|param| param.name == "device")) {
         add("404", "NotFound");
     }
-    if declared.path == "/plans/preview" {
+    if ["/plans/preview", "/sessions"].contains(&&*declared.path) {
         add("409", "Conflict");
     }
     if declared.method != Method::GET {

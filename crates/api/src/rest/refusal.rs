@@ -45,7 +45,7 @@ pub(crate) struct Details {
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
-    /// What became of the object since it was seen, as `diff -u` says it.
+    /// What became of the object since it was seen, or of a trial what it would become, as `diff -u` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<String>,
 }
@@ -78,17 +78,20 @@ pub(super) fn field(pointer: &str, detail: impl Into<String>) -> Response {
 pub(super) fn response(shared: &Shared, caller: &Caller, kind: Kind, name: &Name, refusal: Refusal) -> Response {
     match refusal {
         Refusal::Conflict { detail, diff } => with(StatusCode::CONFLICT, detail, Vec::new(), diff),
-        Refusal::Invalid(faults) => {
-            let errors = seen(shared, caller, &Target::of(kind, name.clone()), faults);
-            let first = errors.first().map(|error| format!("{} {}", error.pointer, error.detail)).unwrap_or_default();
-            let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
-            with(StatusCode::UNPROCESSABLE_ENTITY, format!("it would not be right: {}{more}", first.trim()), errors, None)
-        }
+        Refusal::Invalid(faults) => invalid(shared, caller, &Target::of(kind, name.clone()), faults, None),
         Refusal::Forbidden(detail) => say(StatusCode::FORBIDDEN, detail),
         Refusal::Missing => say(StatusCode::NOT_FOUND, format!("there is no {} {name}", kind.as_str().to_lowercase())),
         Refusal::Never(detail) => say(StatusCode::METHOD_NOT_ALLOWED, detail),
         Refusal::Away(detail) => say(StatusCode::SERVICE_UNAVAILABLE, detail),
     }
+}
+
+/// What would be wrong, and of a trial also what it would become.
+pub(super) fn invalid(shared: &Shared, caller: &Caller, own: &Target, faults: Vec<Fault>, diff: Option<String>) -> Response {
+    let errors = seen(shared, caller, own, faults);
+    let first = errors.first().map(|error| format!("{} {}", error.pointer, error.detail)).unwrap_or_default();
+    let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
+    with(StatusCode::UNPROCESSABLE_ENTITY, format!("it would not be right: {}{more}", first.trim()), errors, diff)
 }
 
 /// Faults as the caller may see them: of what they may not view, only that something is wrong.

@@ -25,7 +25,7 @@ const QUERY: [Param; 6] = [
     param("namespace", "Where; `default` if nothing is said."),
     param("name", "To which object; whichever if nothing is said."),
     param("subject", "Who: `alice@example.com`, `group:platform`, `signer:ssh-ed25519 AAAA…`; oneself if nothing is said."),
-    param("group", "A group that they are in; several may be named."),
+    param("group", "A group that they are in; several may be named. Those that a user has here count anyway."),
 ];
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -50,6 +50,8 @@ struct Can {
     role: Option<String>,
     /// The entry of it, such as `spec.allow[0]`.
     entry: Option<String>,
+    /// The groups that a user has here and that Roles there name: these count beside those that were said.
+    groups: Vec<String>,
 }
 
 /// What one may do.
@@ -61,7 +63,7 @@ struct Rights {
     verbs: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
-async fn can(State(_): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
+async fn can(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
     let need = |name: &str| asked.one(name).ok_or_else(|| Problem::bad(format!("{name}: say one")));
     let verb = Verb::parse(need("verb")?).ok_or_else(|| Problem::bad("verb: there is no such verb"))?;
     let kind = Kind::parse(need("kind")?).ok_or_else(|| Problem::bad("kind: there is no such kind"))?;
@@ -80,10 +82,11 @@ async fn can(State(_): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer
         // One that may not be seen is as one that is not there: then it is asked of whichever.
         name: name.filter(|name| sight.sees(kind, &Name::new(namespace, name))).map(str::to_owned),
     };
-    let found = can::answer(sight.governing(), &question).map_err(Problem::bad)?;
+    let user = can::user(&shared.store, subject).await?;
+    let found = can::answer(sight.governing(), &question, user.as_ref()).map_err(Problem::bad)?;
     let by = found.role.as_ref().map(|role| format!("role/{role} allows it"));
     let reason = sight.masked(&found.why.clone().or(by).unwrap_or_default());
-    answer::document(&asked, &Can { allowed: found.allowed, reason, role: found.role, entry: found.entry })
+    answer::document(&asked, &Can { allowed: found.allowed, reason, role: found.role, entry: found.entry, groups: found.groups })
 }
 
 fn own(sight: &Sight, verb: Verb, kind: Kind, (namespace, name): (&str, Option<&str>)) -> Can {
@@ -91,17 +94,16 @@ fn own(sight: &Sight, verb: Verb, kind: Kind, (namespace, name): (&str, Option<&
     // One that may not be seen is as one that is not there.
     let object = object.filter(|object| sight.may(Verb::View, kind, namespace, What::Object(object)).is_ok());
     let what = object.map_or(What::Any, |object| What::Object(object));
+    let can = |allowed, reason| Can { allowed, reason, role: None, entry: None, groups: Vec::new() };
     match sight.may(verb, kind, namespace, what) {
-        Ok(()) if sight.caller.is_admin => {
-            Can { allowed: true, reason: "administrators may do everything".into(), role: None, entry: None }
-        }
+        Ok(()) if sight.caller.is_admin => can(true, "administrators may do everything".into()),
         Ok(()) => {
             let by = sight.allowed_by(verb, kind, namespace, what);
             let reason = by.as_ref().map(|(role, _)| format!("role/{role} allows it")).unwrap_or_default();
             let (role, entry) = by.map(|(role, entry)| (role.name().to_owned(), format!("spec.allow[{entry}]"))).unzip();
-            Can { allowed: true, reason, role, entry }
+            Can { role, entry, ..can(true, reason) }
         }
-        Err(why) => Can { allowed: false, reason: sight.masked(&why), role: None, entry: None },
+        Err(why) => can(false, sight.masked(&why)),
     }
 }
 

@@ -256,7 +256,7 @@ async fn sign_out_elsewhere(State(shared): State<Shared>, signed: Option<Extensi
     StatusCode::NO_CONTENT.into_response()
 }
 
-fn no_session() -> Response {
+pub(super) fn no_session() -> Response {
     problem(StatusCode::CONFLICT, "there is no session: this was asked by a token, or on the machine itself")
 }
 

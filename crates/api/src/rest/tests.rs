@@ -189,7 +189,8 @@ impl World {
             view.alerts.set(&(alert.subject.rule.clone(), alert.subject.device.clone()), Some(&alert));
             let rollout = reconcile::Rollout::default();
             view.observed.rollouts.insert(Name::parse(&format!("app-{site}")), Arc::new(rollout));
-            let usage = Usage { at: at(0), values: [(Series::of(Metric::LoadOne), 7.0)].into() };
+            let cpu = if site == "ams1" { 0.25 } else { 0.75 };
+            let usage = Usage { at: at(0), values: [(Series::of(Metric::LoadOne), 7.0), (Series::of(Metric::CpuRatio), cpu)].into() };
             view.usages.took(&Name::parse(&format!("web-{site}")), &Arc::new(usage), None);
         }
         store.log(vec![entry("device/web-ams1"), entry("device/web-fra1"), entry("user/ann")]).await.unwrap();
@@ -224,9 +225,24 @@ impl World {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
+    /// Sends a document; what comes back.
+    async fn post(&self, path: &str, caller: &Caller, body: &Value) -> (StatusCode, Value) {
+        let request = Request::builder().method(Method::POST).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = request.extension(caller.clone()).body(Body::from(body.to_string())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+    }
+
     /// Gets a document.
     async fn get(&self, path: &str, caller: &Caller) -> (StatusCode, Value) {
-        let response = self.send(Method::GET, path, Some(caller), &[]).await;
+        self.asked(Method::GET, path, caller).await
+    }
+
+    /// Status and document of an answer.
+    async fn asked(&self, method: Method, path: &str, caller: &Caller) -> (StatusCode, Value) {
+        let response = self.send(method, path, Some(caller), &[]).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))

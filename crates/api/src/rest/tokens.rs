@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::users::{TokenRow, TokenScope};
 
+use super::asked::short;
 use super::caller::{By, Caller};
-use super::gate::{Access, Routes};
+use super::gate::{Access, Param, Routes, param};
 use crate::problem::problem;
 use crate::server::Shared;
 use crate::sign_in::audit::entry;
@@ -32,10 +33,13 @@ const SCOPES: usize = 16;
 /// Characters of a token that are shown later, to tell it from others: 36 bits of 256.
 const PREFIX: usize = 9;
 
+const QUERY: [Param; 1] = [param("user", "Only those of this user.")];
+
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/tokens", Access::Known, list)
         .says("One's own API tokens; of administrators all")
+        .takes(&QUERY)
         .add(Method::POST, "/tokens", Access::Known, add)
         .says("Makes an API token: only this answer has it")
         .reads::<New>()
@@ -181,13 +185,24 @@ fn scopes(asked: &[Scope]) -> Result<Vec<TokenScope>, String> {
     if asked.len() > SCOPES {
         return Err(format!("a token has {SCOPES} scopes at most"));
     }
-    let verb = |word: &String| Verb::parse(word).map(|verb| verb.as_str().to_owned()).ok_or("scopes: there is no such verb");
-    let kind = |word: &String| Kind::parse(word).map(|kind| kind.as_str().to_owned()).ok_or("scopes: there is no such kind");
-    let scope = |scope: &Scope| {
-        let verbs = scope.verbs.iter().map(verb).collect::<Result<_, _>>()?;
-        Ok(TokenScope { verbs, kinds: scope.kinds.iter().map(kind).collect::<Result<_, _>>()? })
+    let verb = |word: &String| {
+        let known = || Verb::ALL.map(Verb::as_str).join(", ");
+        let verb = Verb::parse(word).ok_or_else(|| format!("there is no verb `{}`, but {}", short(word), known()))?;
+        Ok::<_, String>(verb.as_str().to_owned())
     };
-    asked.iter().map(scope).collect::<Result<_, &str>>().map_err(str::to_owned)
+    let kind = |word: &String| {
+        let known = || Kind::ALL.iter().map(|kind| kind.plural()).collect::<Vec<_>>().join(", ");
+        let kind =
+            Kind::parse(word).ok_or_else(|| format!("there is no kind `{}` that a scope could be for, but {}", short(word), known()))?;
+        Ok::<_, String>(kind.as_str().to_owned())
+    };
+    let scope = |(at, scope): (usize, &Scope)| -> Result<TokenScope, String> {
+        let verbs = scope.verbs.iter().map(verb).collect::<Result<_, _>>().map_err(|why| format!("scopes[{at}].verbs: {why}"))?;
+        let kinds = scope.kinds.iter().map(kind).collect::<Result<_, _>>().map_err(|why| format!("scopes[{at}].kinds: {why}"))?;
+        Ok(TokenScope { verbs, kinds })
+    };
+    let example = "; such as {\"verbs\": [\"view\"], \"kinds\": [\"devices\", \"deployments\"]}, where an empty list stands for all";
+    asked.iter().enumerate().map(scope).collect::<Result<_, String>>().map_err(|why| why + example)
 }
 
 fn covers(scopes: &[TokenScope]) -> String {
@@ -228,5 +243,27 @@ async fn revoke(
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => missing(),
         Err(error) => unavailable(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_that_cannot_be_meant_is_told_what_there_is() {
+        let asked = |verb: &str, kind: &str| {
+            let good = Scope { verbs: vec!["view".into()], kinds: vec!["Device".into()] };
+            scopes(&[good, Scope { verbs: vec![verb.into()], kinds: vec![kind.into()] }])
+        };
+        let good = asked("silence", "silences").unwrap();
+        assert!(good[1].verbs.contains("silence") && good[1].kinds.contains("Silence"));
+        for (verb, kind, parts) in [
+            ("read", "devices", ["scopes[1].verbs", "`read`", "view, edit, deploy, rollback, approve, silence, acknowledge"]),
+            ("view", "users", ["scopes[1].kinds", "`users`", "devices"]),
+        ] {
+            let why = asked(verb, kind).unwrap_err();
+            assert!(parts.iter().all(|part| why.contains(part)) && why.contains("such as"), "{why}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use store::users::{Invitation, ListedUser, User, UserChange, UserKind};
 
 use super::caller::Caller;
-use super::gate::{Access, Routes};
+use super::gate::{Access, Param, Routes, param};
 use super::session::{busy, kind};
 use crate::problem::problem;
 use crate::server::Shared;
@@ -31,10 +31,17 @@ const PAGE: usize = 100;
 /// Users in one answer at most.
 const MOST: usize = 1000;
 
+const QUERY: [Param; 3] = [
+    param("limit", "Users in one answer, 100 if nothing is said, 1000 at most."),
+    param("cursor", "Where the next page begins, as the answer before said it."),
+    param("q", "Only those with all these words in name, display name, address of mail or a group."),
+];
+
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/users", Access::Admin, list)
         .says("Local users, and whom a provider vouched for")
+        .takes(&QUERY)
         .add(Method::POST, "/users", Access::Admin, add)
         .says("Adds a local user; one without a password is invited to choose it")
         .reads::<New>()

@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use crds::{Kind, Object, Verb};
+use jiff::{SignedDuration, Timestamp};
 use reconcile::access::{What, roles};
+use reconcile::finding::Severity;
 use reconcile::{Name, Target};
 use schemars::json_schema;
 use serde::{Deserialize, Serialize};
@@ -23,9 +25,9 @@ use super::gate::{Access, Param, Routes, param};
 use super::objects::object_of;
 use super::refusal::{self, FieldError, field, say};
 use super::tag;
-use crate::change::{Answer, Author, CommitView, How, Refusal, Trial, Wanted};
+use crate::change::{Answer, Author, CommitView, Fault, How, Refusal, Trial, Wanted};
 use crate::server::{Shared, read};
-use crate::view::{Ask, BUSY, Request, STORE_AWAY};
+use crate::view::{Ask, Request, passes};
 
 /// Characters of what somebody says to a change.
 const MAX_MESSAGE: usize = 200;
@@ -33,6 +35,8 @@ const MAX_MESSAGE: usize = 200;
 const MAX_NAME: usize = 253;
 /// The longest namespace.
 const MAX_NAMESPACE: usize = 63;
+/// The longest silence, as the command line and the pages have it.
+const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 /// The kinds with their two paths.
 const KINDS: [(Kind, &str, &str); 8] = [
@@ -48,7 +52,10 @@ const KINDS: [(Kind, &str, &str); 8] = [
 
 /// What may stand in the query of a write: what is misspelt there is not done for real.
 const QUERY: [Param; 3] = [
-    param("dryRun", "`true`: nothing is written, the answer says what would be."),
+    param(
+        "dryRun",
+        "`true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be.",
+    ),
     param("force", "`true`, in a cluster: fields that others manage, such as kubectl, are taken over from them."),
     param("message", "What the commit says of itself."),
 ];
@@ -120,7 +127,7 @@ pub(crate) struct CommitAnswer {
 pub(crate) struct TrialAnswer {
     /// As `diff -u` says it.
     diff: String,
-    /// What would be wrong that is not wrong now.
+    /// What is worth a look that is not so now: warnings and notes, since what would be wrong is refused.
     findings: Vec<TrialFinding>,
     /// The file.
     file: Option<String>,
@@ -128,11 +135,11 @@ pub(crate) struct TrialAnswer {
     rewritten: bool,
 }
 
-/// One thing that would be wrong.
+/// One thing that is worth a look.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TrialFinding {
-    /// `error`, `warning` or `note`.
+    /// `warning` or `note`.
     severity: String,
     #[serde(flatten)]
     error: FieldError,
@@ -223,6 +230,12 @@ fn grants(shared: &Shared, caller: &Caller, kind: Kind, namespace: &str) -> Resu
     if holds(Verb::Edit, kind) || (kind == Kind::Silence && silences()) {
         return Ok(());
     }
+    // Who sees devices may be told what it takes to mute them; of Silences that there are it says nothing.
+    if kind == Kind::Silence && (holds(Verb::View, kind) || holds(Verb::View, Kind::Device)) {
+        let lacking = "it takes the verb `silence` on what it mutes, or `edit` on Silences";
+        let why = format!("no Role, or not this token, lets {} silence anything in {namespace}: {lacking}", caller.name);
+        return Err(say(StatusCode::FORBIDDEN, why));
+    }
     if holds(Verb::View, kind) {
         return Err(say(StatusCode::FORBIDDEN, format!("no Role, or not this token, lets {} edit a {word} in {namespace}", caller.name)));
     }
@@ -299,6 +312,11 @@ async fn change(
         }
         message => message.map(str::to_owned),
     };
+    if kind == Kind::Silence
+        && let Err(why) = ends_in_time(&how, seen.as_deref(), Timestamp::now())
+    {
+        return field("/spec/until", why);
+    }
     let is_new = seen.is_none();
     let is_gone = how == How::Delete;
     let wanted = Wanted {
@@ -348,14 +366,38 @@ async fn change(
     }
 }
 
+/// Whether the end that a Silence is given is one; what it has already may stay.
+fn ends_in_time(how: &How, seen: Option<&Object>, now: Timestamp) -> Result<(), String> {
+    let (How::Create(value) | How::Replace(value) | How::Merge(value)) = how else { return Ok(()) };
+    // What is no time at all is found by its schema.
+    let until = value.pointer("/spec/until").and_then(Value::as_str).and_then(|until| until.parse::<Timestamp>().ok());
+    let before = match seen {
+        Some(Object::Silence(silence)) => Some(silence.spec.until),
+        _ => None,
+    };
+    let Some(until) = until.filter(|until| Some(*until) != before) else { return Ok(()) };
+    if until <= now {
+        return Err("its end is over already: delete a silence to end it".into());
+    }
+    let days = LONGEST.as_hours() / 24;
+    let is_longer = until.duration_since(now) > LONGEST;
+    if is_longer { Err(format!("a silence ends within {days} days: whoever wants more wants another rule")) } else { Ok(()) }
+}
+
 /// Whether a group goes along to a cluster. The cluster's own don't: what the API server gives everybody, or an account, it gives by itself,
 /// and who may everything there is nobody's to be.
 fn is_lent(group: &str) -> bool {
     !group.starts_with("system:")
 }
 
+/// What a trial says: yes, if the change would be made; else what the change itself would be told, with what it would become.
 fn tried(shared: &Shared, caller: &Caller, own: &Target, trial: Trial) -> Response {
     let Trial { diff, findings, file, is_rewritten } = trial;
+    let is_wrong = |fault: &Fault| fault.severity == Severity::Error.word();
+    if findings.iter().any(is_wrong) {
+        let faults = findings.into_iter().filter(is_wrong).collect();
+        return refusal::invalid(shared, caller, own, faults, Some(diff));
+    }
     let findings = findings.into_iter().flat_map(|fault| {
         let severity = fault.severity.clone();
         let seen = refusal::seen(shared, caller, own, vec![fault]);
@@ -387,7 +429,7 @@ pub(super) async fn asked(shared: &Shared, what: Ask, by: &str) -> Result<Value,
     shared.requests.send(Request { what, by: by.to_owned(), reply }).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if [BUSY, STORE_AWAY].contains(&error.as_str()) => Err(say(StatusCode::SERVICE_UNAVAILABLE, error)),
+        Ok(Err(error)) if passes(&error) => Err(say(StatusCode::SERVICE_UNAVAILABLE, error)),
         Ok(Err(error)) => Err(say(StatusCode::CONFLICT, error)),
         Err(_) => Err(stopping()),
     }

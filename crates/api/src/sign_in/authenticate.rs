@@ -10,9 +10,10 @@ use axum::response::{IntoResponse as _, Response};
 use crds::{Kind, Verb};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::access::Who;
-use store::users::{TokenRow, TokenScope, User};
+use store::users::{TokenRow, TokenScope, User, UserKind};
 use zeroize::Zeroizing;
 
+use super::audit::refused;
 use super::cookie::Cookie;
 use super::whence::Whence;
 use super::{Reviewed, secret};
@@ -29,6 +30,9 @@ const OFTEN: SignedDuration = SignedDuration::from_secs(60);
 const MASTERS: &str = "system:masters";
 /// The header that repeats what `GET /session` said.
 const CSRF: &str = "x-csrf-token";
+/// What is said to whom `/v1` is not for.
+const NOT_FOR_ALL: &str = "that is for administrators only: members of the group `admins`, by a token without scopes. Who may see something has \
+                           `evenkeel get`, `explain`, `alerts`, `logs` and `rollout status`, the pages, and all of /api/v1";
 /// Where a session begins: there is none whose token could be shown.
 const BEGINNINGS: [&str; 3] = ["/session", "/session/first", "/session/invitation"];
 
@@ -69,10 +73,7 @@ pub(crate) async fn by_tcp(shared: Shared, token: Option<Arc<Zeroizing<String>>>
         match &caller {
             None => return problem(StatusCode::UNAUTHORIZED, "a token is needed: put it into EVENKEEL_TOKEN"),
             Some(caller) if !caller.is_admin || caller.scopes.is_some() => {
-                return problem(
-                    StatusCode::FORBIDDEN,
-                    "only administrators may use /v1 and the command line: the group `admins`, by a token without scopes",
-                );
+                return problem(StatusCode::FORBIDDEN, NOT_FOR_ALL);
             }
             Some(caller) => request.extensions_mut().insert(server::Caller(caller.name.clone())),
         };
@@ -132,7 +133,10 @@ async fn by_api_token(shared: &Shared, token: &str, whence: Whence) -> Result<(C
             let generation = shared.sign_in.known().generation();
             let found = shared.store.token(&hash, now).await.map_err(|error| unavailable(&error))?;
             let gone = || problem(StatusCode::UNAUTHORIZED, "that API token is revoked, or its time is over");
-            let (token, user) = found.filter(|(_, user)| !user.disabled).ok_or_else(gone)?;
+            let (token, user) = found.ok_or_else(gone)?;
+            if let Err(why) = counts(&user, shared.sign_in.vouched_for(), now) {
+                return Err(turned_away(shared, &token, &why, (whence, now)).await);
+            }
             let caller = caller(&user, By::Token, scopes(&token));
             let seen_at = token.last_used.as_ref().map(|(at, _)| *at);
             let mut signed = Signed { user, session: None, token: Some(token), seen_at };
@@ -147,6 +151,33 @@ async fn by_api_token(shared: &Shared, token: &str, whence: Whence) -> Result<(C
         }
     };
     Ok(found)
+}
+
+/// Whether a user's tokens count: they may come in, and what a provider says of them was said not long ago.
+fn counts(user: &User, vouched_for: SignedDuration, now: Timestamp) -> Result<(), String> {
+    if user.disabled {
+        return Err(format!("the user of this API token, {}, is disabled: an administrator can let them in again", user.name));
+    }
+    let last = user.last_sign_in.unwrap_or(user.created_at);
+    if user.kind == UserKind::Oidc && now.duration_since(last) > vouched_for {
+        let time = crds::Duration::from(vouched_for);
+        return Err(format!(
+            "it is longer than {time} ago that the provider said who {} is and in which groups: when they have signed in again, their API tokens count again",
+            user.name
+        ));
+    }
+    Ok(())
+}
+
+/// Whoever has the token is told why it does not count, and the audit log that it was shown.
+async fn turned_away(shared: &Shared, token: &TokenRow, why: &str, (whence, now): (Whence, Timestamp)) -> Response {
+    if shared.sign_in.said().again(&token.user, now) {
+        let message = format!("by the API token {} ({}…): {why}; from {whence}", token.id, token.prefix);
+        if let Err(error) = shared.store.log(vec![refused(&token.user, &message)]).await {
+            tracing::error!(%error, "that an API token was refused can't be written into the audit log");
+        }
+    }
+    problem(StatusCode::UNAUTHORIZED, why)
 }
 
 async fn by_cookie(shared: &Shared, whence: Whence, request: &mut HttpRequest) -> Result<Option<Caller>, Response> {
@@ -298,6 +329,18 @@ mod tests {
         ] {
             assert!(elsewhere(wrong), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_a_provider_said_counts_for_a_while() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+        let hours = SignedDuration::from_hours;
+        let user = |kind: UserKind, ago: i64| User { kind, last_sign_in: Some(now - hours(ago)), ..User::local("ann", now - hours(9000)) };
+        let counts = |user: &User| counts(user, hours(720), now).is_ok();
+        assert!(counts(&user(UserKind::Oidc, 720)) && !counts(&user(UserKind::Oidc, 721)));
+        assert!(counts(&user(UserKind::Local, 8000)), "who has a password here is vouched for by nobody");
+        assert!(!counts(&User { last_sign_in: None, ..user(UserKind::Oidc, 0) }));
+        assert!(!counts(&User { disabled: true, ..user(UserKind::Local, 0) }));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
     CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse,
@@ -75,9 +76,14 @@ pub struct Provider {
     pub allowed_groups: BTreeSet<String>,
     /// The provider's group whose members may everything here.
     pub admins_group: Option<String>,
+    /// How long what it said of a user counts for their API tokens, from when they signed in last.
+    pub vouched_for: SignedDuration,
     /// What the button says.
     pub title: String,
 }
+
+/// How long that is if nothing is said: who works with it signs in once a month.
+pub const VOUCHED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Why somebody did not come in.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

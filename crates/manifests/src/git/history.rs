@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crds::VerifyMode;
 use git2::{Commit, Oid, Repository, Revwalk};
 
+use super::write::Signing;
 use super::{Error, Source, tree};
 use crate::verify::{self, Judged, Keys, Signer};
 
@@ -44,6 +45,28 @@ impl Source {
             let repository = source.0.cache.open()?;
             let keys = Keys::load(&keys).map_err(|reason| Error::Unverified { commit: head.to_string(), reason })?;
             source.answering(&repository, head, since, &keys).map(Some)
+        })
+        .await
+    }
+
+    /// Whether each commit that leads to a head and not to a known one may be built upon: one of the keys has signed it, or this key of ours,
+    /// or it was made here. Where no signatures are asked for, any may.
+    pub async fn may_build_on(&self, head: &str, known: &str, own: Option<&Signing>) -> Result<(), Error> {
+        let Some(keys) = self.0.keys.clone() else { return Ok(()) };
+        let oid = |commit: &str| Oid::from_str(commit).map_err(|_| Error::NotCached(commit.to_owned()));
+        let (head, known, own) = (oid(head)?, oid(known)?, own.map(Signing::public));
+        self.blocking(move |source| {
+            let repository = source.0.cache.open()?;
+            let unusable = |reason| Error::Unverified { commit: head.to_string(), reason };
+            let mut keys = Keys::load(&keys).map_err(unusable)?;
+            own.map_or(Ok(0), |own| keys.add_ssh(own.as_bytes())).map_err(unusable)?;
+            let made_here = source.made_here(&repository)?;
+            for id in source.bounded(source.between(&repository, head, known)?, head, known)? {
+                if !made_here.contains(&id) {
+                    source.signed(&repository, id, &keys, Judged::WhenSigned)?;
+                }
+            }
+            Ok(())
         })
         .await
     }

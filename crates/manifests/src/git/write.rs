@@ -2,6 +2,7 @@
 //!
 //! A push names the commit that has to be there still: whoever was faster is found out, and nothing of theirs is lost.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -131,6 +132,17 @@ impl Source {
             Ok(id.to_string())
         })
         .await
+    }
+
+    /// The commits that were made here last.
+    pub(super) fn made_here(&self, repository: &Repository) -> Result<BTreeSet<Oid>, Error> {
+        let damaged = |error: git2::Error| self.0.cache.damaged(&error);
+        let references = repository.references_glob(&format!("{WRITTEN}/*")).map_err(damaged)?;
+        references
+            .map(|reference| reference.map(|reference| reference.target()))
+            .filter_map(Result::transpose)
+            .map(|id| id.map_err(damaged))
+            .collect()
     }
 
     fn commit_of(&self, repository: &Repository, draft: &Draft, signing: Option<&Signing>) -> Result<Oid, Error> {

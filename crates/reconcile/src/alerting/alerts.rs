@@ -490,7 +490,7 @@ impl Alerts {
         if !instance.counts_as_firing() {
             return Err(Refused::NotFiring(instance.id.clone()));
         }
-        let text = format!("acknowledged by {} until {}: {}", acknowledged.by, acknowledged.until, acknowledged.comment);
+        let text = format!("acknowledged by {} until {:.0}: {}", acknowledged.by, acknowledged.until, acknowledged.comment);
         let until = acknowledged.until;
         self.instances.update(&key, |instance| {
             instance.decided("", text, acknowledged.at);

@@ -342,7 +342,7 @@ fn with_lines(summary: &str, words: &str, lines: &[String]) -> String {
 }
 
 /// What was last changed on a device, by whichever Deployment, and when that began at the earliest: a step says when it is done.
-fn last_change(observed: &Observed, units: Option<&Vec<Name>>, device: &Name) -> Option<(LastChange, Timestamp)> {
+pub fn last_change(observed: &Observed, units: Option<&Vec<Name>>, device: &Name) -> Option<(LastChange, Timestamp)> {
     let changes = units.into_iter().flatten().filter(|unit| unit.role().is_none()).filter_map(|unit| {
         let rollout = observed.rollouts.get(unit)?;
         let placement = rollout.placements.get(device)?;

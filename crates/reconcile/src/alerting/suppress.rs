@@ -63,11 +63,11 @@ pub enum Suppressor {
 impl fmt::Display for Suppressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silence { name, until, reason } => write!(f, "silenced by silence/{name} until {until} ({reason})"),
-            Self::Maintenance { until, reason } if reason.is_empty() => write!(f, "maintenance until {until}"),
-            Self::Maintenance { until, reason } => write!(f, "maintenance until {until} ({reason})"),
+            Self::Silence { name, until, reason } => write!(f, "silenced by silence/{name} until {until:.0} ({reason})"),
+            Self::Maintenance { until, reason } if reason.is_empty() => write!(f, "maintenance until {until:.0}"),
+            Self::Maintenance { until, reason } => write!(f, "maintenance until {until:.0} ({reason})"),
             Self::Parent { device } => write!(f, "behind device/{device}, which is dead"),
-            Self::Returned { device, until } => write!(f, "behind device/{device}, which was dead: looked at again until {until}"),
+            Self::Returned { device, until } => write!(f, "behind device/{device}, which was dead: looked at again until {until:.0}"),
             Self::Rollout { deployment } => write!(f, "deployment/{deployment} is at work on the device"),
             Self::Inhibited { rule, device } => write!(f, "alertrule/{rule} fires on device/{device}"),
         }
@@ -180,6 +180,19 @@ fn is_new(rollout: &Rollout, placement: &Placement) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn until_when_is_said_to_the_second() {
+        let until: Timestamp = "2026-11-27T12:00:00.123456789Z".parse().unwrap();
+        for by in [
+            Suppressor::Silence { name: Name::parse("s"), until, reason: "x".into() },
+            Suppressor::Maintenance { until, reason: String::new() },
+            Suppressor::Maintenance { until, reason: "x".into() },
+            Suppressor::Returned { device: Name::parse("d"), until },
+        ] {
+            assert!(by.to_string().contains("until 2026-11-27T12:00:00Z"), "{by}");
+        }
+    }
 
     #[test]
     fn a_silence_can_mean_one_rule_on_one_device() {

@@ -41,6 +41,19 @@ pub struct SessionRow {
     pub seen_at: Timestamp,
 }
 
+/// A session as its user is shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// SHA-256 of what the cookie holds, in hex.
+    pub hash: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When something was last asked in it, up to a minute.
+    pub seen_at: Timestamp,
+    /// From which address it began.
+    pub address: String,
+}
+
 /// Sessions that go on were seen, and began, after these instants.
 pub(super) fn alive(now: Timestamp) -> [Value; 2] {
     let earlier = |by: SignedDuration| now.checked_sub(by).unwrap_or(Timestamp::MIN).into();
@@ -74,6 +87,18 @@ impl Store {
         let Some(row) = rows.first() else { return Ok(None) };
         let Some(user) = self.user(&text(row, "user_name")?).await? else { return Ok(None) };
         Ok(Some(SessionRow { user, created_at: time(row, "created_at")?, seen_at: time(row, "seen_at")? }))
+    }
+
+    /// The sessions of a user that go on, the one that was seen last first.
+    pub async fn sessions(&self, user: &str, now: Timestamp) -> Result<Vec<ListedSession>, Error> {
+        let sessions = "SELECT hash, created_at, seen_at, address FROM session WHERE user_name = $1 AND seen_at > $2 AND created_at > $3 ORDER BY seen_at DESC, hash";
+        let [idle, absolute] = alive(now);
+        let rows = self.readers.all(sessions, [user.into(), idle, absolute]).await?;
+        let session = |row| {
+            let (hash, address) = (text(row, "hash")?, text(row, "address")?);
+            Ok(ListedSession { hash, created_at: time(row, "created_at")?, seen_at: time(row, "seen_at")?, address })
+        };
+        rows.iter().map(session).collect()
     }
 
     /// Something was asked in a session.

@@ -114,6 +114,25 @@ async fn the_last_local_administrator_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_listed_to_their_user() {
+    for place in places().await {
+        let store = open(&place).await;
+        add(&store, "ada", &[], Some("p")).await;
+        add(&store, "bob", &[], Some("p")).await;
+        let later = |seconds: i64| now() + SignedDuration::from_secs(seconds);
+        begin(&store, "ada", "1", now()).await;
+        begin(&store, "ada", "2", later(1)).await;
+        begin(&store, "bob", "3", now()).await;
+        store.see_session(&hash("1"), later(60)).await.unwrap();
+        let sessions = store.sessions("ada", later(60)).await.unwrap();
+        let seen: Vec<_> = sessions.iter().map(|session| (session.hash.clone(), session.created_at, session.seen_at)).collect();
+        assert_eq!(seen, [(hash("1"), now(), later(60)), (hash("2"), later(1), later(1))], "{}", place.name);
+        assert!(!sessions[0].address.is_empty());
+        assert_eq!(store.sessions("ada", later(60) + IDLE).await.unwrap(), [], "{}", place.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_end() {
     for place in places().await {
         let store = open(&place).await;

@@ -78,7 +78,7 @@ pub(super) async fn run(args: &SilenceArgs) -> anyhow::Result<ExitCode> {
         "say what is to be muted: an alert's ID, --label KEY=VALUE or --device KEY=VALUE"
     );
     let now = Timestamp::now();
-    let alerts = if args.no_preview { Vec::new() } else { super::read(&args.engine).await?.0 };
+    let alerts = if args.no_preview { Vec::new() } else { super::read(&args.engine).await? };
     let of = args.id.as_deref().map(|id| found(&alerts, id)).transpose()?;
     let silence = object(args, of, now)?;
     if !args.no_preview {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use api::view::AGAIN;
 use cluster::Known;
 use crds::Object;
 use reconcile::desired::{Share, share};
@@ -44,7 +45,7 @@ impl Asides {
         let follower = self.followers().get(repository).cloned();
         let follower = follower.ok_or_else(|| format!("repository/{repository} is not followed here: kubectl get erepo -A shows those that are; without a cluster leave --repository out"))?;
         let (reply, answer) = oneshot::channel();
-        follower.try_send(Question { reference, reply }).map_err(|_| format!("repository/{repository} is busy: ask again"))?;
+        follower.try_send(Question { reference, reply }).map_err(|_| format!("repository/{repository} is busy{AGAIN}"))?;
         answer.await.map_err(|_| format!("repository/{repository} is not followed any more"))?
     }
 
@@ -66,7 +67,7 @@ impl Asides {
 impl Follower {
     pub(super) async fn answer(&self, wanted: &Wanted, question: Question) {
         let answer = tokio::time::timeout(LIMIT, self.aside(wanted, &question.reference)).await;
-        let late = || Err(format!("it could not be read within {} s: ask again", LIMIT.as_secs()));
+        let late = || Err(format!("it could not be read within {} s{AGAIN}", LIMIT.as_secs()));
         let _ = question.reply.send(answer.unwrap_or_else(|_| late()));
     }
 

@@ -1,11 +1,17 @@
 //! What became of a commit.
 
+use std::time::Duration;
+
 use api::change::{Author, CommitState, CommitView};
+use reconcile::Key;
 use reconcile::limits::TooFar;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{Ground, Place};
+
+/// How long one waits for a source that is being looked at.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the loop knows of what waits.
 pub(in crate::engine) struct Held {
@@ -18,6 +24,32 @@ pub(in crate::engine) struct Held {
 pub(in crate::engine) async fn told(ground: Ground, held: Held, id: String, reply: oneshot::Sender<Result<Value, String>>) {
     let answer = look(&ground, &held, &id).await;
     let _ = reply.send(answer.and_then(|view| serde_json::to_value(view).map_err(|error| error.to_string())));
+}
+
+/// Where an object stands in what was read last. In a cluster it stands in no file that is known here.
+pub(in crate::engine) async fn origin(ground: Ground, key: Key, reply: oneshot::Sender<Result<Value, String>>) {
+    let folder = match &ground.writing.place {
+        Place::Git(source) => source.path().to_owned(),
+        Place::Folder(_) => String::new(),
+        Place::Cluster(_) | Place::Nowhere => {
+            let _ = reply.send(Ok(Value::Null));
+            return;
+        }
+    };
+    let found = match tokio::time::timeout(PATIENCE, ground.read()).await {
+        Ok(Ok(read)) => {
+            let reader = read.reader().clone();
+            // The file is read once more for the line.
+            let look = move || {
+                let file = reader.home(&key)?;
+                let file = if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
+                Some((file, reader.line(&key)))
+            };
+            tokio::task::spawn_blocking(look).await.map_err(|error| error.to_string())
+        }
+        Ok(Err(_)) | Err(_) => Err(api::view::BUSY.to_owned()),
+    };
+    let _ = reply.send(found.and_then(|found| serde_json::to_value(found).map_err(|error| error.to_string())));
 }
 
 async fn look(ground: &Ground, held: &Held, id: &str) -> Result<Option<CommitView>, String> {

@@ -98,7 +98,9 @@ export function ObjectEditor({ plural, name, initial, etag, onCancel, onDone }: 
         onDone?.(answer);
       }
     } catch (error) {
-      if (what === 'look') setLooked(undefined);
+      // A trial that is refused for what is wrong shows what it would become all the same.
+      const diff = error instanceof Refused && error.status === 422 ? error.problem.diff : undefined;
+      if (what === 'look') setLooked(diff === undefined ? undefined : { at: edited, run: { diff, findings: [] } });
       fail(error);
     } finally {
       setBusy(undefined);

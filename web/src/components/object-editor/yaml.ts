@@ -20,7 +20,7 @@ export interface Parsed {
 }
 
 /** What only the engine writes, and nobody edits. */
-const NOT_WRITTEN = new Set(['status', 'origin', 'uses', 'effective', 'name']);
+const NOT_WRITTEN = new Set(['status', 'origin', 'uses', 'effective', 'name', 'lastChange']);
 
 /** An object as the text that is edited. */
 export function toYaml(object: object): string {

@@ -1,6 +1,7 @@
 import { Alert, Skeleton } from 'antd';
 import { useState } from 'react';
 import { useNavigate, useParams } from 'react-router';
+import { useOrigin } from '@/api/origin';
 import { useGet } from '@/api/query';
 import { Act, Fetched, Nothing, Page, Part, Phase, Problem, Time } from '@/components';
 import { DeleteDialog, type Doomed, EditDrawer, type Editing } from '@/components/object-editor';
@@ -94,7 +95,8 @@ function Parts({ named, rollout, deployment }: { named: Named; rollout: Rollout;
 
 function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rollout | undefined }) {
   const t = useText(texts);
-  const { status, origin, spec } = deployment;
+  const { status, origin, spec, metadata } = deployment;
+  const place = useOrigin('deployments', { namespace: metadata.namespace ?? 'default', name: metadata.name });
   const stalled = stalledBy(deployment);
   const choice = (word: unknown) => (typeof word === 'string' && Object.hasOwn(texts, word) ? t(word as keyof typeof texts) : visibleText(String(word)));
   return (
@@ -125,12 +127,12 @@ function Summary({ deployment, rollout }: { deployment: Deployment; rollout: Rol
           <dt>{t('approvalField')}</dt>
           <dd>{choice(spec?.approval ?? 'None')}</dd>
         </div>
-        {(origin?.file || origin?.commit) && (
+        {(place || origin?.commit) && (
           <div>
             <dt>{t('where')}</dt>
             <dd>
-              <code>{visibleText(origin.file ? `${origin.file}${origin.line ? `:${origin.line}` : ''}` : (origin.commit ?? '').slice(0, 12))}</code>
-              {origin.author && <div className="ek-dim" title={visibleText(origin.author)}>{visibleText(personOf(origin.author))}</div>}
+              <code>{visibleText(place ?? (origin?.commit ?? '').slice(0, 12))}</code>
+              {origin?.author && <div className="ek-dim" title={visibleText(origin.author)}>{visibleText(personOf(origin.author))}</div>}
             </dd>
           </div>
         )}

@@ -105,5 +105,5 @@ export interface Deployment {
   metadata: { namespace?: string; name: string; labels?: Record<string, string> };
   spec?: Record<string, unknown>;
   status?: DeploymentStatus;
-  origin?: { file?: string; line?: number; commit?: string; author?: string };
+  origin?: { commit?: string; author?: string };
 }

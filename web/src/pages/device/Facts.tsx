@@ -1,9 +1,11 @@
 import { Fragment, type ReactNode } from 'react';
+import { useOrigin } from '@/api/origin';
 import type { Device } from '@/api/types';
 import { Labels, Name, Part } from '@/components';
 import words from '@/components/text';
 import { useText } from '@/i18n/language';
 import { bytes } from '@/lib/units';
+import { visibleText } from '../text/visible';
 import texts from './text';
 
 /** What kind of machine it is, where it hangs, where it is written down. */
@@ -14,6 +16,7 @@ export function Facts({ of }: { of: Device }) {
   const parents = of.spec?.parents ?? [];
   const namespace = of.metadata.namespace ?? 'default';
   const origin = of.origin;
+  const place = useOrigin('devices', { namespace, name: of.metadata.name });
   const rows: [string, ReactNode][] = [
     [t('type'), of.spec?.type && of.spec.type in words ? w(of.spec.type) : of.spec?.type],
     [t('class'), of.spec?.class],
@@ -26,7 +29,7 @@ export function Facts({ of }: { of: Device }) {
     [t('serial'), facts?.serial],
     [t('parents'), parents.length > 0 && <span className="ek-labels">{parents.map((parent) => <Name key={parent} kind="Device" of={parent.includes('/') ? parent : { namespace, name: parent }} />)}</span>],
     [t('labels'), <Labels key="l" of={of.effective?.labels ?? of.metadata.labels} />],
-    [t('written'), origin?.file && <><code>{`${origin.file}${origin.line ? `:${origin.line}` : ''}`}</code>{origin.author && <><br /><span className="ek-dim">{t('by', { author: origin.author.replace(/\s*<[^>]*>/, '') })}</span></>}</>],
+    [t('written'), place && <><code>{visibleText(place)}</code>{origin?.author && <><br /><span className="ek-dim">{t('by', { author: origin.author.replace(/\s*<[^>]*>/, '') })}</span></>}</>],
   ];
   return (
     <Part title={t('facts')}>

@@ -1,6 +1,6 @@
 import type { TableColumnsType } from 'antd';
 import type { Device } from '@/api/types';
-import { Health, Labels, Meter, Name, UpdateState } from '@/components';
+import { Health, Labels, Meter, Name, Time, UpdateState } from '@/components';
 import words from '@/components/text';
 import type { Say } from '@/i18n/text';
 import { usesOf } from '@/lib/uses';
@@ -27,7 +27,7 @@ export function columns({ t, w, sort, onLabel }: Wanted): TableColumnsType<Row> 
     { key: 'type', title: t('type'), width: 80, ...sorted('type'), render: (_, row) => (row.spec?.type && row.spec.type in words ? w(row.spec.type) : (row.spec?.type ?? '–')) },
     { key: 'address', title: t('address'), width: 108, ...sorted('address'), render: (_, row) => <span className="ek-num">{row.effective?.address ?? row.spec?.address ?? '–'}</span> },
     {
-      key: 'cpu', title: t('cpu'), width: 96,
+      key: 'cpu', title: t('cpu'), width: 96, ...sorted('cpu'),
       onCell: (row) => ({ colSpan: uses(row).problem ? 3 : 1 }),
       render: (_, row) => {
         const now = uses(row);
@@ -36,6 +36,10 @@ export function columns({ t, w, sort, onLabel }: Wanted): TableColumnsType<Row> 
     },
     { key: 'memory', title: t('memory'), width: 96, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).memory} of={t('memory')} /> },
     { key: 'disk', title: t('disk'), width: 104, onCell: (row) => ({ colSpan: uses(row).problem ? 0 : 1 }), render: (_, row) => <Meter ratio={uses(row).disk?.ratio} of={uses(row).disk?.name} /> },
+    {
+      key: 'change', title: t('lastChange'), width: 150,
+      render: (_, { lastChange: change }) => (change ? <span className="ek-cut"><Time at={change.at} relative /> <Name kind="Deployment" of={change.deployment} /></span> : '–'),
+    },
     { key: 'packages', title: t('packages'), width: 170, ellipsis: true, render: (_, row) => <span className="ek-cut">{(row.status?.packages ?? []).map(({ name, version }) => `${name} ${version}`).join(', ') || '–'}</span> },
     { key: 'labels', title: t('labels'), width: 260, render: (_, row) => <Labels of={withoutSite(row.effective?.labels ?? row.metadata.labels)} onPick={onLabel} /> },
   ];

@@ -102,7 +102,7 @@ export default function Devices() {
               rowKey={({ metadata }) => `${metadata.namespace ?? 'default'}/${metadata.name}`}
               pagination={false}
               loading={list.isPending || (list.isPlaceholderData && list.isFetching)}
-              scroll={{ x: 1360, y: height }}
+              scroll={{ x: 1510, y: height }}
               showSorterTooltip={false}
               locale={{ emptyText: list.isPending || list.error ? ' ' : none }}
               onScroll={({ currentTarget }) => onScroll(currentTarget as HTMLElement)}

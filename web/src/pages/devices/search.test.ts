@@ -10,7 +10,7 @@ describe('the list of devices', () => {
   });
 
   it('sorts by what the engine sorts by', () => {
-    expect([sortOf('health', 'descend'), sortOf('health', 'ascend'), sortOf('health', null), sortOf('cpu', 'ascend')]).toEqual(['-health', 'health', '', '']);
+    expect([sortOf('health', 'descend'), sortOf('health', 'ascend'), sortOf('health', null), sortOf('cpu', 'descend'), sortOf('disk', 'ascend')]).toEqual(['-health', 'health', '', '-cpu', '']);
     expect([orderOf('-name', 'name'), orderOf('name', 'name'), orderOf('name', 'health')]).toEqual(['descend', 'ascend', null]);
   });
 

@@ -4,14 +4,14 @@ import type { FacetCounts } from '@/api/types';
 
 /** What the list shows of each device; nothing else is sent. */
 export const FIELDS = [
-  'metadata.namespace', 'metadata.name', 'metadata.labels', 'spec.type', 'spec.address', 'effective', 'status.health', 'status.update', 'status.packages', 'uses',
+  'metadata.namespace', 'metadata.name', 'metadata.labels', 'spec.type', 'spec.address', 'effective', 'status.health', 'status.update', 'status.packages', 'uses', 'lastChange',
 ];
 /** Rows that are fetched at once: some screens full. */
 export const ROWS = 200;
 export const FACETS = ['health', 'update', 'site', 'type'] as const;
 export type Facet = (typeof FACETS)[number];
 /** What the engine sorts by. */
-export const SORTED = ['name', 'health', 'update', 'site', 'type', 'address'];
+export const SORTED = ['name', 'health', 'update', 'site', 'type', 'address', 'cpu'];
 
 export interface Wanted {
   q: string;

@@ -13,6 +13,7 @@ export default text({
   cpu: ['CPU', 'CPU'],
   memory: ['Memory', '内存'],
   disk: ['Fullest disk', '最满磁盘'],
+  lastChange: ['Last change', '最近变更'],
   packages: ['Packages', '软件包'],
   labels: ['Labels', '标签'],
   none: ['none', '无'],

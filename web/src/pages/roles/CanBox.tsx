@@ -64,7 +64,7 @@ function Answer({ question }: { question: Question }) {
   const answer = useAnswer(question);
   if (answer.error) return <Problem error={answer.error} retry={() => void answer.refetch()} />;
   if (!answer.data) return <p className={css.answer} aria-busy="true">…</p>;
-  const { allowed, reason, role, entry } = answer.data;
+  const { allowed, reason, role, entry, groups = [] } = answer.data;
   return (
     <div className={`${css.answer} ${allowed ? css.yes : css.no}`} role="status">
       {allowed ? <CheckCircleFilled aria-hidden="true" /> : <CloseCircleFilled aria-hidden="true" />}
@@ -72,6 +72,7 @@ function Answer({ question }: { question: Question }) {
       <span>
         {!allowed && <span className="ek-dim">{t('nearest')}: </span>}
         {allowed && role ? <Said text={t('by', { role: `role/${role}`, entry: String(entry ?? '') })} /> : <Said text={reason} />}
+        {groups.length > 0 && <span className="ek-dim"> <Said text={t('inGroups', { groups: groups.join(', ') })} /></span>}
       </span>
     </div>
   );

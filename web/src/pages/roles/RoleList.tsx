@@ -33,7 +33,6 @@ export function RoleList({ roles, onEdit }: { roles: Role[]; onEdit: (role: Role
             <>
               <span className="ek-name">{shownName(nameOf(role))}</span>
               {role.spec.suspend && <div><Sign tone="warn" sign={<PauseCircleFilled />}>{t('suspendedTag')}</Sign></div>}
-              {role.origin?.file && <div className={css.by}><Said text={`${role.origin.file}:${role.origin.line ?? 1}`} /></div>}
             </>
           ),
         },

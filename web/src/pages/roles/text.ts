@@ -49,6 +49,7 @@ export default text({
   ask: ['Ask', '查询'],
   yes: ['Yes', '允许'],
   no: ['No', '不允许'],
+  inGroups: ['(with the groups that they have here: {groups})', '（含其在此的组：{groups}）'],
   by: ['by {role}, {entry}', '依据 {role}，{entry}'],
   nearest: ['Nearest miss', '最接近的规则'],
   subjects: ['Subjects', '主体'],

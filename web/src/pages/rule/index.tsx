@@ -1,6 +1,7 @@
 import { Table } from 'antd';
 import { type ReactNode, useState } from 'react';
 import { Link, useNavigate, useParams } from 'react-router';
+import { useOrigin } from '@/api/origin';
 import { useGet } from '@/api/query';
 import type { List } from '@/api/types';
 import { Act, AlertState, Fetched, Labels, Page, Part, Severity } from '@/components';
@@ -78,8 +79,10 @@ const NO_DATA = { Keep: 'noDataKeep', Fire: 'noDataFire', Resolve: 'noDataResolv
 
 function Asked({ rule }: { rule: AlertRule }) {
   const t = useText(texts);
-  const { spec, origin, metadata } = rule;
-  const name = fullName({ namespace: metadata.namespace ?? 'default', name: metadata.name });
+  const { spec, metadata } = rule;
+  const named = { namespace: metadata.namespace ?? 'default', name: metadata.name };
+  const name = fullName(named);
+  const place = useOrigin('alertrules', named);
   const alerts = useGet<List<Alert>>('/alerts', { rule: name, state: ['firing', 'pending'], limit: 1000 });
   const count = (state: string) => alerts.data?.items.filter((alert) => alert.state === state).length ?? 0;
   return (
@@ -110,12 +113,9 @@ function Asked({ rule }: { rule: AlertRule }) {
           </Fact>
         )}
         {spec.inhibitedBy && spec.inhibitedBy.length > 0 && <Fact name={t('inhibitedBy')}>{spec.inhibitedBy.map((one) => visibleText(one.rule)).join(', ')}</Fact>}
-        {origin?.file && (
+        {place && (
           <Fact name={t('where')}>
-            <code>
-              {visibleText(origin.file)}
-              {origin.line ? `:${origin.line}` : ''}
-            </code>
+            <code>{visibleText(place)}</code>
           </Fact>
         )}
       </dl>

@@ -87,7 +87,10 @@ pub(super) async fn backtest(
     let begin = Instant::now();
     let (mut devices, mut readings, mut after) = (Vec::new(), 0, question.after.clone());
     loop {
-        let Some(_turn) = turn().await else { return say(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
+        let _turn = match turn().await {
+            Ok(turn) => turn,
+            Err(why) => return say(StatusCode::SERVICE_UNAVAILABLE, why),
+        };
         let answer = match page(&shared, (&desired, &selected), &rule, after.as_ref(), (start, end)).await {
             Ok(answer) => answer,
             Err(error) => return say(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

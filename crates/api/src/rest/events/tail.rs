@@ -20,6 +20,7 @@ use store::{LogLine, Search};
 use super::stream::{self, Listener, Source};
 use crate::problem::problem;
 use crate::rest::caller::Caller;
+use crate::rest::gate::{Param, param};
 use crate::rest::pattern;
 use crate::server::{Shared, read};
 
@@ -29,6 +30,15 @@ const LOOK: Duration = Duration::from_secs(1);
 const TOLD: usize = 200;
 /// Lines that are read of one look. What more there is is passed over, so that nobody falls behind.
 const READ: usize = 1000;
+
+/// What may be asked for.
+pub(super) const QUERY: [Param; 5] = [
+    param("device", "Only those of this device: `NAMESPACE/NAME`, or `NAME` in `default`; `-`: of senders that are none."),
+    param("q", "Only those in which this regular expression is found."),
+    param("severity", "Only those as grave as this number or graver (RFC 5424)."),
+    param("program", "Only those of this program."),
+    param("template", "Only those of this template."),
+];
 
 /// Which lines.
 #[derive(Debug, Default, Deserialize)]

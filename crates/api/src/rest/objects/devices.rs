@@ -9,8 +9,9 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::Method;
 use crds::{Kind, Selector, Verb};
 use jiff::Timestamp;
+use reconcile::alerting::rule::last_change;
 use reconcile::observed::Health;
-use reconcile::{Desired, Name, Target};
+use reconcile::{Metric, Name, Series, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ use crate::usage::Last;
 use crate::view::View;
 
 /// By what devices are sorted: the worst come first.
-const SORTED: [&str; 6] = ["name", "health", "update", "type", "site", "address"];
+const SORTED: [&str; 7] = ["name", "health", "update", "type", "site", "address", "cpu"];
 const HEALTH: [Health; 4] = [Health::Unreachable, Health::Degraded, Health::Unknown, Health::Healthy];
 const UPDATE: [&str; 5] = ["Blocked", "Updating", "OutOfDate", "Unknown", "UpToDate"];
 const TYPES: [&str; 3] = ["Server", "Network", "Storage"];
@@ -154,8 +155,18 @@ impl Wanted {
     }
 
     fn asks_how_they_stand(&self) -> bool {
-        let by = self.sort.iter().any(|(key, _)| ["health", "update"].contains(key));
+        // What devices use changes as how they stand does, and is sorted anew as often.
+        let by = self.sort.iter().any(|(key, _)| ["health", "update", "cpu"].contains(key));
         by || !self.health.is_empty() || !self.update.is_empty()
+    }
+
+    /// How busy each device's processors are, as far as it is sorted by that; the lock is held for a thousand at a time.
+    fn cpu(&self, fleet: &Fleet, shared: &Shared) -> Vec<Option<f64>> {
+        if !self.sort.iter().any(|(key, _)| *key == "cpu") {
+            return Vec::new();
+        }
+        let (usages, series) = (read(shared, |view| view.usages.clone()), Series::of(Metric::CpuRatio));
+        fleet.rows.chunks(AT_ONCE).flat_map(|rows| usages.values(&series, rows.iter().map(|row| &row.name))).collect()
     }
 
     fn takes(&self, row: &Row, stand: Option<&Stand>) -> bool {
@@ -168,14 +179,19 @@ impl Wanted {
             && self.words.iter().all(|word| row.has(word))
     }
 
-    fn find(&self, fleet: &Fleet, seen: &[u32], standing: Option<&Standing>) -> Vec<u32> {
+    fn find(&self, fleet: &Fleet, seen: &[u32], standing: Option<&Standing>, cpu: &[Option<f64>]) -> Vec<u32> {
         let stand = |at: u32| standing.and_then(|standing| standing.of.get(at as usize));
         let mut found: Vec<u32> = seen.iter().copied().filter(|at| self.takes(&fleet.rows[*at as usize], stand(*at))).collect();
+        // Of whom it is not known comes before all others.
+        let busy = |at: u32| cpu.get(at as usize).copied().flatten().unwrap_or(f64::NEG_INFINITY);
         if !self.sort.is_empty() {
             let order = |a: &u32, b: &u32| {
                 let (one, other) = (&fleet.rows[*a as usize], &fleet.rows[*b as usize]);
                 let by = |(key, is_down): &(&str, bool)| {
-                    let order = compare(key, (one, stand(*a)), (other, stand(*b)));
+                    let order = match *key {
+                        "cpu" => busy(*a).total_cmp(&busy(*b)),
+                        key => compare(key, (one, stand(*a)), (other, stand(*b))),
+                    };
                     if *is_down { order.reverse() } else { order }
                 };
                 self.sort.iter().map(by).find(|order| order.is_ne()).unwrap_or_else(|| a.cmp(b))
@@ -216,7 +232,7 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists):
     let search = (&sight, standing.as_ref(), wanted.text());
     let found = lists.search((search.0, search.1, &search.2), || match search.2 == Wanted::default_text() {
         true => seen.clone(),
-        false => Arc::new(wanted.find(&sight.fleet, &seen, standing.as_deref())),
+        false => Arc::new(wanted.find(&sight.fleet, &seen, standing.as_deref(), &wanted.cpu(&sight.fleet, &shared))),
     });
     let rows = &found.rows;
     let name = |at: usize| &sight.fleet.rows[rows[at] as usize].name;
@@ -305,7 +321,15 @@ fn count(fleet: &Fleet, found: &Found, standing: Option<&Standing>, facet: &str)
 }
 
 /// What a device uses, and what its class makes of it.
-pub(super) fn add(item: &mut Value, view: &View, desired: &Desired, name: &Name, fields: &Fields) {
+pub(super) fn add(item: &mut Value, view: &View, sight: &Sight, name: &Name, fields: &Fields) {
+    let desired = &sight.desired;
+    if fields.wants("lastChange")
+        && let Some((change, _)) = last_change(&view.observed, desired.selected_by.get(name), name)
+        && sight.sees(Kind::Deployment, &change.deployment)
+    {
+        item["lastChange"] =
+            json!({"deployment": change.deployment.full(), "revision": change.revision, "commit": change.commit, "at": change.at});
+    }
     if fields.wants("uses")
         && let Some(last) = view.usages.last(name)
     {
@@ -371,6 +395,8 @@ async fn series(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPat
 
 #[cfg(test)]
 mod tests {
+    use reconcile::Desired;
+
     use super::*;
 
     #[test]

@@ -35,6 +35,8 @@ async fn lists_are_filtered_sorted_and_cut() {
         ("?sort=-name", vec!["web-fra1", "web-ams1", "sw-fra1", "sw-ams1"]),
         ("?sort=site,-name", vec!["web-ams1", "sw-ams1", "web-fra1", "sw-fra1"]),
         ("?sort=health,name", vec!["sw-fra1", "web-fra1", "sw-ams1", "web-ams1"]),
+        ("?sort=-cpu,name", vec!["web-fra1", "web-ams1", "sw-ams1", "sw-fra1"]),
+        ("?sort=cpu,-name", vec!["sw-fra1", "sw-ams1", "web-ams1", "web-fra1"]),
         ("?health=Unreachable", vec!["sw-fra1"]),
         ("?health=Unknown,Healthy", vec!["sw-ams1", "web-ams1", "web-fra1"]),
         ("?type=Network", vec![]),
@@ -162,7 +164,7 @@ async fn several_series_come_in_one_answer() {
     assert_eq!(two["items"].as_array().unwrap().iter().map(|chart| &chart["unit"]).collect::<Vec<_>>(), ["Count", "Ratio"]);
     let one = world.document("/api/v1/samples?device=web-ams1&series=load.one", &admin()).await;
     assert_eq!((&one["series"], &one["points"]), (&json!("load.one"), &json!([])));
-    assert_eq!(world.document("/api/v1/devices/default/web-ams1/series", &admin()).await, json!(["load.one"]));
+    assert_eq!(world.document("/api/v1/devices/default/web-ams1/series", &admin()).await, json!(["cpu.ratio", "load.one"]));
 }
 
 #[tokio::test]
@@ -184,11 +186,84 @@ async fn who_may_what_is_told_and_of_others_only_to_who_may_see_roles() {
     let world = World::new().await;
     let can = async |query: &str, name: &str| world.get(&format!("/api/v1/can?{query}"), &user(name)).await;
     let (_, own) = can("verb=edit&kind=Device&name=web-ams1", "editor").await;
-    assert_eq!(own, json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]"}));
+    assert_eq!(
+        own,
+        json!({"allowed": true, "reason": "role/editors allows it", "role": "editors", "entry": "spec.allow[0]", "groups": []})
+    );
     let (_, other) = can("verb=edit&kind=Device&name=web-fra1", "editor").await;
     let (_, none) = can("verb=edit&kind=Device&name=web-none", "editor").await;
     assert_eq!((&other["allowed"], &other), (&json!(false), &none), "what may not be seen is as what is not there");
     assert_eq!(can("verb=view&kind=Device&subject=editor", "editor").await.0, StatusCode::FORBIDDEN);
     let (status, found) = can("verb=view&kind=Device&name=web-ams1&subject=editor", "reader").await;
     assert_eq!((status, &found["allowed"]), (StatusCode::OK, &json!(true)));
+}
+
+/// What is said of a user is said with the groups that they have here; of those only the ones that Roles there name.
+#[tokio::test]
+async fn who_may_what_knows_the_groups_of_users() {
+    let mut objects = super::objects();
+    objects.push(super::object(
+        crds::Kind::Role,
+        "web",
+        &json!({}),
+        &json!({"subjects": [{"group": "web"}], "allow": [{"verbs": ["view"], "kinds": ["Device"]}]}),
+    ));
+    let world = World::of(objects).await;
+    let act = || store::audit::Entry::act(jiff::Timestamp::now(), reconcile::record::Actor::engine(), "add", "user/x", "");
+    for (name, groups) in [("alice", &["web", "choir"][..]), ("ada", &["admins"])] {
+        let mut user = store::users::User::local(name, jiff::Timestamp::now());
+        user.stored = groups.iter().map(|group| (*group).to_owned()).collect();
+        world.shared.store.add_user(&user, None, None, false, act()).await.unwrap();
+    }
+    let can = async |subject: &str| world.document(&format!("/api/v1/can?verb=view&kind=Device&subject={subject}"), &user("reader")).await;
+    for subject in ["alice", "user:alice"] {
+        let found = can(subject).await;
+        assert_eq!((&found["allowed"], &found["role"], &found["groups"]), (&json!(true), &json!("web"), &json!(["web"])), "{subject}");
+    }
+    assert_eq!(can("bob").await["allowed"], false);
+    assert_eq!(can("group:alice").await["allowed"], false, "a group is no user");
+    let admin = can("ada").await;
+    assert_eq!((&admin["allowed"], &admin["role"]), (&json!(true), &Value::Null), "{admin}");
+    let change = store::users::UserChange { disabled: Some(true), ..Default::default() };
+    world.shared.store.change_user("alice", &change, act()).await.unwrap();
+    let disabled = can("alice").await;
+    assert!(disabled["allowed"] == false && disabled["reason"].as_str().unwrap().contains("disabled"), "{disabled}");
+}
+
+/// Devices are chosen by their labels, wherever these stand; labels of rules and their names choose alerts.
+#[tokio::test]
+async fn a_preview_counts_the_devices_that_labels_choose() {
+    let mut objects = super::objects();
+    let rule =
+        json!({"selector": {}, "expr": "device.usage.load.one > 5.0", "severity": "info", "labels": {"team": "web"}, "summary": "x"});
+    objects.push(super::object(crds::Kind::AlertRule, "any", &json!({}), &rule));
+    let world = World::of(objects).await;
+    for (labels, devices, expected) in [
+        (json!({}), Value::Null, 4),
+        (json!({"site": "ams1"}), Value::Null, 2),
+        (json!({"site": "ams1"}), json!({"matchLabels": {"site": "fra1"}}), 0),
+        (json!({"device": "web-ams1"}), Value::Null, 1),
+        (json!({"site": "ams1", "device": "web-fra1"}), Value::Null, 0),
+        (json!({"rule": "load-ams1"}), Value::Null, 4),
+        (json!({"team": "web", "site": "fra1"}), Value::Null, 2),
+        (json!({"team": "db"}), Value::Null, 0),
+    ] {
+        let planned = json!({"matchLabels": labels, "devices": devices, "until": "2100-01-01T00:00:00Z"});
+        let (status, found) = world.post("/api/v1/silences/preview", &admin(), &planned).await;
+        assert_eq!((status, &found["devices"]), (StatusCode::OK, &json!(expected)), "{planned}: {found}");
+    }
+}
+
+/// What is misspelt in a query is refused by every route but the one to which a provider sends people.
+#[tokio::test]
+async fn no_route_passes_over_what_it_does_not_know() {
+    let world = World::new().await;
+    let all = crate::rest::routes();
+    for declared in all.declared() {
+        let path = declared.path.replace("{namespace}", "default").replace("{name}", "web-ams1").replace(['{', '}'], "");
+        let (status, problem) = world.asked(declared.method.clone(), &format!("/api/v1{path}?nosuch=secret"), &admin()).await;
+        let text = problem.to_string();
+        let is_refused = status == StatusCode::BAD_REQUEST && text.contains("`nosuch`") && !text.contains("secret");
+        assert_eq!(is_refused, declared.path != "/oidc/callback", "{declared:?}: {status} {text}");
+    }
 }

@@ -197,7 +197,10 @@ async fn rights_come_before_work() {
         ("nobody", "/devices", "default", 404),
         ("viewer", "/devices", "default", 403),
         ("editor", "/roles", "default", 404),
-        ("editor", "/silences", "default", 404),
+        ("nobody", "/silences", "default", 404),
+        ("editor", "/silences", "default", 403),
+        ("viewer", "/silences", "default", 403),
+        ("viewer", "/silences", "elsewhere", 404),
         ("editor", "/devices", "elsewhere", 404),
     ] {
         let (status, asked) = world.ask(Some(&user(who)), "POST", path, &made(namespace)).await;
@@ -207,6 +210,65 @@ async fn rights_come_before_work() {
     let caller = Caller { by: By::Token, scopes, ..user("editor") };
     let (_, asked) = world.ask(Some(&caller), "POST", "/devices", &made("default")).await;
     assert!(asked.is_some_and(|asked| asked.is_narrow && !asked.is_nobody));
+}
+
+/// An end that is given to a Silence is ahead, and not far; what one has may stay.
+#[test]
+fn a_silence_ends_in_time() {
+    let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+    let spec = |until: &str| json!({"spec": {"until": until}});
+    let old = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Silence", "metadata": {"name": "s"},
+        "spec": {"until": "2020-01-01T00:00:00Z", "reason": "x"}});
+    let old = Object::from_value(Kind::Silence, old).unwrap();
+    for (until, is_fine) in [
+        ("2026-11-27T12:00:01Z", true),
+        ("2026-12-28T12:00:00Z", true),
+        ("2026-12-28T12:00:01Z", false),
+        ("2026-11-27T12:00:00Z", false),
+        ("2020-01-01T00:00:00Z", false),
+        ("never", true),
+    ] {
+        for how in [How::Create(spec(until)), How::Replace(spec(until)), How::Merge(spec(until))] {
+            assert_eq!(ends_in_time(&how, None, now).is_ok(), is_fine, "{how:?}");
+        }
+    }
+    assert_eq!(ends_in_time(&How::Replace(spec("2020-01-01T00:00:00Z")), Some(&old), now), Ok(()));
+    assert!(ends_in_time(&How::Merge(spec("2020-01-01T00:00:01Z")), Some(&old), now).is_err());
+    assert_eq!(ends_in_time(&How::Merge(json!({"spec": {"reason": "y"}})), Some(&old), now), Ok(()));
+}
+
+#[tokio::test]
+async fn a_silence_that_is_over_is_not_made() {
+    let mut world = World::new().await;
+    let made = json!({"metadata": {"name": "s"}, "spec": {"until": "2020-01-01T00:00:00Z", "reason": "x"}});
+    let (status, asked) = world.ask(Some(&Caller::owner("root", By::Socket)), "POST", "/silences?dryRun=true", &made).await;
+    assert!(status == 422 && asked.is_none(), "{status}");
+}
+
+/// A trial of what would be refused is refused, and says what it would become.
+#[tokio::test]
+async fn a_trial_answers_as_the_change_would() {
+    let world = World::new().await;
+    let fault = |severity: &str| Fault {
+        severity: severity.into(),
+        object: "device/a1".into(),
+        pointer: "/spec/address".into(),
+        detail: "no".into(),
+        file: None,
+        line: None,
+        column: None,
+    };
+    let own = Target::of(Kind::Device, Name::parse("a1"));
+    for (severities, wanted) in [(&["error", "warning"][..], 422), (&["warning", "note"], 200), (&[], 200)] {
+        let findings = severities.iter().map(|severity| fault(severity)).collect();
+        let trial = Trial { diff: "+x".into(), findings, ..Trial::default() };
+        let response = tried(&world.shared, &Caller::owner("root", By::Socket), &own, trial);
+        let status = response.status().as_u16();
+        let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap();
+        let told = if wanted == 422 { &body["errors"] } else { &body["findings"] };
+        let many = if wanted == 422 { 1 } else { severities.len() };
+        assert_eq!((status, &body["diff"], told.as_array().map(Vec::len)), (wanted, &json!("+x"), Some(many)), "{body}");
+    }
 }
 
 #[test]
@@ -236,4 +298,25 @@ async fn what_is_wrong_names_nothing_that_is_hidden() {
     };
     assert_eq!(said(&user("viewer")), "device/(hidden) has this address ((hidden), `a1`). device/(hidden) too.");
     assert!(said(&Caller::owner("root", By::Socket)).contains("device/f1"));
+}
+
+/// What passes by itself is no conflict: it is to be asked again, after a while.
+#[tokio::test]
+async fn who_comes_while_it_is_busy_is_told_when_to_come_again() {
+    let mut world = World::new().await;
+    for (refused, wanted, after) in [
+        (crate::view::BUSY.to_owned(), 503, Some("5")),
+        (format!("repository/fleet is busy{}", crate::view::AGAIN), 503, Some("5")),
+        ("there is no such branch".to_owned(), 409, None),
+    ] {
+        for (method, path) in [("GET", "/plans/preview?revision=x"), ("POST", "/source/sync")] {
+            let request = HttpRequest::builder().method(method).uri(format!("/api/v1{path}"));
+            let request = request.extension(Caller::owner("root", By::Socket)).body(Body::empty()).unwrap();
+            let answer = tokio::spawn(crate::server::router(world.shared.clone()).oneshot(request));
+            world.inbox.recv().await.unwrap().reply.send(Err(refused.clone())).unwrap();
+            let answer = answer.await.unwrap().unwrap();
+            let told = answer.headers().get("retry-after").map(|after| after.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), told), (wanted, after), "{path}: {refused}");
+        }
+    }
 }

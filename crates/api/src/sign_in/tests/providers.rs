@@ -24,6 +24,7 @@ async fn with(provider: &Provider, change: impl FnOnce(&mut oidc::Provider)) -> 
         groups_claim: "groups".into(),
         allowed_groups: BTreeSet::new(),
         admins_group: None,
+        vouched_for: oidc::VOUCHED,
         title: "Test".into(),
     };
     change(&mut options);
@@ -198,4 +199,18 @@ async fn nobody_is_sent_elsewhere_and_who_may_not_come_does_not() {
     // Without a provider there is nowhere to go.
     let none = super::world(Options::default()).await;
     assert_eq!(none.request(Method::GET, "/api/v1/oidc/login").send().await.unwrap().status(), 404);
+}
+
+/// A token of whom the provider vouched for long ago does not count until they come again; their session is short anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_said_long_ago_does_not_count_for_tokens() {
+    let provider = start(Key::ec()).await;
+    for (vouched_for, status) in [(oidc::VOUCHED, 200), (jiff::SignedDuration::ZERO, 401)] {
+        let world = with(&provider, |options| options.vouched_for = vouched_for).await;
+        let (_, bob) = come(&world).await;
+        let made = world.act(&bob, Method::POST, "/api/v1/tokens", &json!({"name": "ci"})).await.json::<Value>().await.unwrap();
+        let answer = world.request(Method::GET, "/api/v1/session").bearer_auth(made["token"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(world.look(&bob, "/api/v1/tokens").await.0, 200, "a session goes on");
+    }
 }

@@ -248,3 +248,37 @@ async fn what_is_odd_is_refused() {
     assert_eq!(odd.status(), 400);
     assert!(!odd.text().await.unwrap().contains("hunter2"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_and_ends_their_own_sessions() {
+    let world = world(Options::default()).await;
+    let ada = world.first().await;
+    world.add(&ada, "bob", &[]).await;
+    let one = browser(world.sign_in("bob", PASSWORD).await).await;
+    let other = browser(world.sign_in("bob", PASSWORD).await).await;
+    let (_, list) = world.look(&one, "/api/v1/sessions").await;
+    assert_eq!((&list["total"], &list["items"][0]["address"]), (&json!(2), &json!("127.0.0.1")), "{list}");
+    for browser in [&one, &other] {
+        let cookie = browser.cookie.as_ref().unwrap().split_once('=').unwrap().1;
+        assert!(!list.to_string().contains(&crate::sign_in::secret::hash(cookie)), "no more of it than names it");
+    }
+    let is_current =
+        |current: bool| list["items"].as_array().unwrap().iter().find(|item| item["current"] == current).unwrap()["id"].clone();
+    let of = |id: &Value| format!("/api/v1/sessions/{}", id.as_str().unwrap());
+    let theirs = of(&is_current(false));
+    assert_eq!(world.act(&ada, Method::DELETE, &theirs, &json!({})).await.status(), 404, "another one's is not there");
+    assert_eq!(world.act(&one, Method::DELETE, &theirs[..theirs.len() - 1], &json!({})).await.status(), 404, "named in full");
+    assert_eq!(world.act(&one, Method::DELETE, &theirs, &json!({})).await.status(), 204);
+    assert_eq!(
+        (world.look(&one, "/api/v1/tokens").await.0, world.look(&other, "/api/v1/tokens").await.0),
+        (StatusCode::OK, StatusCode::UNAUTHORIZED)
+    );
+    assert!(world.audit().await.contains(&"bob sign-out user/bob done".to_owned()));
+    // By a token without scopes too, and by none with some.
+    for (scopes, status) in [(json!([]), 200), (json!([{"verbs": ["view"]}]), 403)] {
+        let made =
+            world.act(&one, Method::POST, "/api/v1/tokens", &json!({"name": "x", "scopes": scopes})).await.json::<Value>().await.unwrap();
+        assert_eq!(world.by_token(made["token"].as_str().unwrap(), "/api/v1/sessions").await, status);
+    }
+    assert_eq!(world.by_token(OPERATOR, "/api/v1/sessions").await, 409, "who has no sessions");
+}

@@ -124,3 +124,26 @@ async fn kubernetes_says_for_whom_its_tokens_speak() {
     let body: Value = answer.json().await.unwrap();
     assert_eq!((&body["user"]["kind"], &body["user"]["name"]), (&json!("kubernetes"), &json!("jane")));
 }
+
+/// Whoever holds a token of a user who is disabled is told so, and the log that it was shown; of what is made up nobody learns anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_disabled_user_is_refused_in_words() {
+    let world = world(Options::default()).await;
+    let ada = world.first().await;
+    world.add(&ada, "bob", &[]).await;
+    let (_, made) = make(&world, &ada, &json!({"name": "ci", "user": "bob"})).await;
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(world.by_token(token, "/api/v1/session").await, 200);
+    assert_eq!(world.act(&ada, Method::PATCH, "/api/v1/users/bob", &json!({"disabled": true})).await.status(), 200);
+    let said = async |token: &str| {
+        let answer = world.request(Method::GET, "/api/v1/session").bearer_auth(token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap()["detail"].to_string())
+    };
+    let (status, why) = said(token).await;
+    assert!(status == 401 && why.contains("bob, is disabled"), "{why}");
+    said(token).await;
+    let refused = world.audit().await.into_iter().filter(|line| line == "evenkeel sign-in user/bob refused").count();
+    assert_eq!(refused, 1, "once in a minute");
+    let other = format!("{}{}", &token[..50], if token.ends_with('A') { 'B' } else { 'A' });
+    assert!(!said(&other).await.1.contains("bob"));
+}
