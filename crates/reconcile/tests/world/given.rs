@@ -18,6 +18,7 @@ pub struct Objects {
     pub devices: BTreeMap<String, Value>,
     pub classes: BTreeMap<String, Value>,
     pub deployments: BTreeMap<String, Value>,
+    pub rules: BTreeMap<String, Value>,
 }
 
 impl World {
@@ -35,6 +36,10 @@ impl World {
         for (name, patch) in &objects.deployments {
             let spec = json!({"selector": {"matchLabels": {"role": "web"}}, "package": {"apt": {"name": name, "version": "1.0"}}});
             self.patch(Kind::Deployment, name, patch, json!({"metadata": {"name": name}, "spec": spec}));
+        }
+        for (name, patch) in &objects.rules {
+            let spec = json!({"expr": "usage.memory.ratio > 0.9", "severity": "critical"});
+            self.patch(Kind::AlertRule, name, patch, json!({"metadata": {"name": name}, "spec": spec}));
         }
     }
 
