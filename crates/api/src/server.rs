@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::serve::IncomingStream;
 use axum::{Extension, Json, Router};
+use jiff::Timestamp;
 use reconcile::{Name, Target, report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -43,7 +44,8 @@ use crate::view::{Ask, Request, Requests, SharedView};
 pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
-
+/// Notifications among which those of one receiver are looked for.
+const NOTICES: u32 = 1000;
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
 
@@ -354,16 +356,21 @@ async fn rollout(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPa
 }
 
 async fn explain(State(shared): State<Shared>, UrlPath((kind, namespace, name)): UrlPath<(String, String, String)>) -> Response {
-    let name = Name::new(&namespace, &name);
+    use crds::Kind::{AlertRule, Deployment, Device, Receiver, Silence};
     let target = match crds::Kind::parse(&kind) {
-        Some(crds::Kind::Device) => Target::Device(name),
-        Some(crds::Kind::Deployment) => Target::Deployment(name),
-        _ => return problem(StatusCode::BAD_REQUEST, "devices and deployments can be explained: device/NAME or deployment/NAME"),
+        Some(kind @ (Device | Deployment | AlertRule | Receiver | Silence)) => Target::of(kind, Name::new(&namespace, &name)),
+        _ => return problem(StatusCode::BAD_REQUEST, "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME and silence/NAME can be explained"),
     };
-    match read(&shared, |view| crate::explain::explain(view, &target)) {
-        Some(text) => text.into_response(),
-        None => problem(StatusCode::NOT_FOUND, format!("there is no {target}")),
+    let Some(mut text) = read(&shared, |view| crate::explain::explain(view, &target, Timestamp::now())) else {
+        return problem(StatusCode::NOT_FOUND, format!("there is no {target}"));
+    };
+    if let Target::Object(Receiver, name) = &target {
+        match shared.store.notices(NOTICES).await {
+            Ok(rows) => crate::explain::watching::notices(&mut text, name, &rows),
+            Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
     }
+    text.into_response()
 }
 
 /// Which entries.
@@ -411,9 +418,10 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 async fn alerts(State(shared): State<Shared>) -> Response {
     let (alerts, beyond_limit, lost) =
         read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone(), view.outbox.standing.lost.clone()));
+    let own_network_down = read(&shared, |view| view.own_network_down);
     let left_off = alerts.len().saturating_sub(ALERTS);
     let items: Vec<_> = alerts.iter().take(ALERTS).collect();
-    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost})).into_response()
+    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost, "ownNetworkDown": own_network_down})).into_response()
 }
 
 /// Notifications, the newest first.
