@@ -125,7 +125,11 @@ pub(crate) fn alert(alert: &Instance) -> String {
         let (deployment, revision, commit) = (&change.deployment, &change.revision, neutral(&change.commit));
         let version = if change.version.is_empty() { String::new() } else { format!(" ({})", neutral(&change.version)) };
         let author = if change.author.is_empty() { String::new() } else { format!(" of {}", neutral(&change.author)) };
-        let _ = writeln!(text, "  last change: deployment/{deployment} revision {revision}{version}, commit {commit}{author}, at {:.0}", change.at);
+        let _ = writeln!(
+            text,
+            "  last change: deployment/{deployment} revision {revision}{version}, commit {commit}{author}, at {:.0}",
+            change.at
+        );
     }
     for decision in &alert.decisions {
         let about = if decision.receiver.is_empty() { String::new() } else { format!("{}: ", decision.receiver) };

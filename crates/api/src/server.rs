@@ -359,7 +359,12 @@ async fn explain(State(shared): State<Shared>, UrlPath((kind, namespace, name)):
     use crds::Kind::{AlertRule, Deployment, Device, Receiver, Silence};
     let target = match crds::Kind::parse(&kind) {
         Some(kind @ (Device | Deployment | AlertRule | Receiver | Silence)) => Target::of(kind, Name::new(&namespace, &name)),
-        _ => return problem(StatusCode::BAD_REQUEST, "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME and silence/NAME can be explained"),
+        _ => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME and silence/NAME can be explained",
+            );
+        }
     };
     let Some(mut text) = read(&shared, |view| crate::explain::explain(view, &target, Timestamp::now())) else {
         return problem(StatusCode::NOT_FOUND, format!("there is no {target}"));
@@ -421,7 +426,8 @@ async fn alerts(State(shared): State<Shared>) -> Response {
     let own_network_down = read(&shared, |view| view.own_network_down);
     let left_off = alerts.len().saturating_sub(ALERTS);
     let items: Vec<_> = alerts.iter().take(ALERTS).collect();
-    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost, "ownNetworkDown": own_network_down})).into_response()
+    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost, "ownNetworkDown": own_network_down}))
+        .into_response()
 }
 
 /// Notifications, the newest first.

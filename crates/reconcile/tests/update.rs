@@ -79,10 +79,17 @@ fn object(write: &Write) -> (Kind, String, Value) {
             (Kind::Deployment, format!("u-{name}"), json!({}), spec)
         }
         Write::Rule { name, role, receiver, asks, by } => {
-            let expr = ["true", "device.labels.extra == \"r1\"", "device.vars.greeting == \"hello\"", "probes[\"web\"].state == \"fail\"", "usage.cpu.ratio > 0.9"];
+            let expr = [
+                "true",
+                "device.labels.extra == \"r1\"",
+                "device.vars.greeting == \"hello\"",
+                "probes[\"web\"].state == \"fail\"",
+                "usage.cpu.ratio > 0.9",
+            ];
             let route = json!({"matchLabels": {"extra": format!("r{asks}")}, "receivers": [format!("rc-{receiver}")]});
             let notify = json!({"receivers": [format!("rc-{receiver}")], "groupBy": ["extra"], "routes": [route]});
-            let mut spec = json!({"expr": expr[usize::from(*asks)], "severity": "info", "notify": notify, "labels": {"team": format!("r{asks}")}});
+            let mut spec =
+                json!({"expr": expr[usize::from(*asks)], "severity": "info", "notify": notify, "labels": {"team": format!("r{asks}")}});
             if *role < 2 {
                 spec["selector"] = json!({"matchLabels": {"role": format!("r{role}")}});
             }

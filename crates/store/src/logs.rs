@@ -157,7 +157,8 @@ impl Store {
             let rows = counts.iter().map(|count| {
                 [Value::Number(Some(count.slot)), count.device.as_str().into(), count.template.as_str().into(), count.lines.into()]
             });
-            let conflict = "ON CONFLICT (slot, device, template) DO UPDATE SET lines = excluded.lines WHERE excluded.lines > log_count.lines";
+            let conflict =
+                "ON CONFLICT (slot, device, template) DO UPDATE SET lines = excluded.lines WHERE excluded.lines > log_count.lines";
             insert(&mut tx, "log_count (slot, device, template, lines)", rows, conflict).await?;
             Ok(tx.commit().await?)
         })

@@ -213,7 +213,9 @@ pub(crate) struct ExplainArgs {
 }
 
 pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let Some(target) = Target::parse(&args.target) else { bail!("{}: write device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME or silence/NAME", args.target) };
+    let Some(target) = Target::parse(&args.target) else {
+        bail!("{}: write device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME or silence/NAME", args.target)
+    };
     let name = target.name();
     let path = format!("/v1/explain/{}/{}/{}", target.kind().as_str(), name.namespace(), name.name());
     print!("{}", show::clean(&args.engine.client()?.text(&path).await?.0));

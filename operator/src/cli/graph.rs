@@ -77,7 +77,11 @@ pub(crate) async fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     let answer: Answer = serde_json::from_value(client.get(&query).await?).context("the answer can't be read")?;
     if answer.points.is_empty() {
         let there = listed(stored(&client, &device, &path).await?.iter().map(ToString::to_string));
-        bail!("nothing of {} on device/{device} is stored of the last {}; of that device there are {there}", show::clean(&series.to_string()), args.since);
+        bail!(
+            "nothing of {} on device/{device} is stored of the last {}; of that device there are {there}",
+            show::clean(&series.to_string()),
+            args.since
+        );
     }
     let newest = answer.points.last().map(|point| shown(series.metric.unit(), point.mean)).unwrap_or_default();
     println!("{} of device/{device}: {newest}", show::clean(&series.to_string()));
@@ -262,8 +266,10 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_name_is_enough_and_what_is_wrong_is_told_what_there_is() {
-        let there: Vec<Series> =
-            ["cpu.ratio", "disks[/].ratio", "disks[/].total", "interfaces[eth0].received"].iter().map(|text| text.parse().unwrap()).collect();
+        let there: Vec<Series> = ["cpu.ratio", "disks[/].ratio", "disks[/].total", "interfaces[eth0].received"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
         let device = Name::parse("web-01");
         let found = |what: &str| chosen(what, &there, &device).map(|series| series.to_string()).unwrap_or_else(|error| error.to_string());
         assert_eq!(found("interfaces"), "interfaces[eth0].received");

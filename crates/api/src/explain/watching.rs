@@ -37,8 +37,7 @@ pub(super) fn rule(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) -> 
         stalled(&mut text, view, &target);
         return (is_written || view.desired.stalled.contains_key(&target)).then_some(text);
     };
-    let devices: Vec<&Arc<Device>> =
-        view.desired.devices.values().filter(|device| rule.applies_to(device) && sees(&device.name)).collect();
+    let devices: Vec<&Arc<Device>> = view.desired.devices.values().filter(|device| rule.applies_to(device) && sees(&device.name)).collect();
     let mut text = format!("alertrule/{name} ({}) asks {}\n", severity(rule), counted(devices.len(), "device"));
     if rule.suspend {
         text.push_str("  suspended: nobody is asked; cleared by a commit that takes `suspend` back\n");
@@ -240,7 +239,11 @@ pub(crate) fn notices(text: &mut String, receiver: &Name, rows: &[NoticeRow]) {
         let (firing, over) = (notice.firing.len() + left_off(notice.left_off.0), notice.resolved.len() + left_off(notice.left_off.1));
         let problem = if row.problem.is_empty() { String::new() } else { format!(": {}", cut(&neutral(&row.problem), TEXT)) };
         let tries = counted(usize::try_from(row.attempts).unwrap_or(0), "try").replace("trys", "tries");
-        let _ = writeln!(text, "  {:.0} {:?}: {firing} fire, {over} well again; {outcome} after {tries}{problem}", row.recorded_at, notice.reason);
+        let _ = writeln!(
+            text,
+            "  {:.0} {:?}: {firing} fire, {over} well again; {outcome} after {tries}{problem}",
+            row.recorded_at, notice.reason
+        );
     }
 }
 

@@ -139,7 +139,8 @@ fn rule_asks(rule: &Rule) -> Vec<Asked<'_>> {
 /// What a Silence says of labels, if no rule gives that: then some device has to.
 fn muted<'a>(desired: &'a Desired, name: &'a Name, label: &'a str, value: &'a str) -> Option<Asked<'a>> {
     let mut rules = desired.rules.values().filter(|rule| rule.name.namespace() == name.namespace());
-    let is_given = rules.any(|rule| rule.labels.get(label).map(String::as_str) == Some(value) || (label == "rule" && rule.name.name() == value));
+    let is_given =
+        rules.any(|rule| rule.labels.get(label).map(String::as_str) == Some(value) || (label == "rule" && rule.name.name() == value));
     if is_given {
         return None;
     }

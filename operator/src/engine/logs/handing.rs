@@ -37,12 +37,7 @@ struct Handing {
 }
 
 /// Hands on what comes for as long as this replica stands by. Returns the lines that nobody took; none: it is to stop.
-pub(super) async fn until_it_plans(
-    sources: &mut Sources,
-    store: &Arc<Store>,
-    view: &SharedView,
-    stop: &CancellationToken,
-) -> Option<u64> {
+pub(super) async fn until_it_plans(sources: &mut Sources, store: &Arc<Store>, view: &SharedView, stop: &CancellationToken) -> Option<u64> {
     let stands_by = || view.read().unwrap_or_else(PoisonError::into_inner).stands_by;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut handing = Handing {
@@ -91,7 +86,10 @@ impl Handing {
         let Ok(bytes) = self.store.handed_bytes().await else { return };
         let has_room = bytes < HANDED_MOST;
         if self.has_room && !has_room {
-            tracing::error!(bytes, "nobody takes over the lines of logs that wait: what comes now can be searched, and is not counted for its device");
+            tracing::error!(
+                bytes,
+                "nobody takes over the lines of logs that wait: what comes now can be searched, and is not counted for its device"
+            );
         }
         self.has_room = has_room;
     }

@@ -34,7 +34,9 @@ fn view(desired: Arc<Desired>) -> SharedView {
 fn batch(received: Timestamp, messages: &[&str]) -> Batch {
     let mut batch = Batch::default();
     let peer = Peer { address: "192.0.2.1".parse().unwrap(), certificate: None };
-    messages.iter().for_each(|message| drop(batch.push(format!("<11>Jan  1 00:00:00 web-01 sshd: {message}").as_bytes(), &peer, received)));
+    for message in messages {
+        batch.push(format!("<11>Jan  1 00:00:00 web-01 sshd: {message}").as_bytes(), &peer, received);
+    }
     batch
 }
 
@@ -143,5 +145,7 @@ async fn what_a_replica_takes_in_that_stands_by_is_counted_by_the_one_that_plans
     }
     assert_eq!(count, 3);
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(30), futures::future::join(standing, planning)).await.unwrap();
+    let (stood, planned) = tokio::time::timeout(Duration::from_secs(30), futures::future::join(standing, planning)).await.unwrap();
+    stood.unwrap();
+    planned.unwrap();
 }

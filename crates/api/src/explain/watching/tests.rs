@@ -17,13 +17,15 @@ fn object(kind: Kind, name: &str, spec: &Value) -> Arc<Object> {
 
 /// Two devices of which one is full, a rule, whom it tells, and what mutes it.
 fn view() -> View {
-    let device = |name: &str| object(Kind::Device, name, &json!({"type": "Server", "address": "192.0.2.1", "metrics": {"nodeExporter": {}}}));
+    let device =
+        |name: &str| object(Kind::Device, name, &json!({"type": "Server", "address": "192.0.2.1", "metrics": {"nodeExporter": {}}}));
     let rule = json!({
         "selector": {"matchLabels": {"role": "web"}}, "expr": "usage.memory.ratio > 0.9", "recover": "usage.memory.ratio < 0.8",
         "for": "5m", "keepFiringFor": "2m", "severity": "critical", "labels": {"team": "web"}, "inhibitedBy": [{"rule": "down"}],
         "notify": {"receivers": ["oncall"], "groupBy": ["site"], "escalate": [{"after": "15m", "receivers": ["boss"]}]},
     });
-    let mail = json!({"email": {"to": ["oncall@example.com"], "from": "evenkeel@example.com", "server": "mail.example.com"}, "fallback": "boss"});
+    let mail =
+        json!({"email": {"to": ["oncall@example.com"], "from": "evenkeel@example.com", "server": "mail.example.com"}, "fallback": "boss"});
     let objects = [
         device("web-01"),
         device("web-02"),

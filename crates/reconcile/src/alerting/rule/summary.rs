@@ -9,8 +9,7 @@ use crate::desired::Device;
 /// Work that one template may cause.
 const FUEL: u64 = 10_000;
 /// What there is in one.
-pub(super) const HELP: &str =
-    "there are device.name, .namespace, .address, .labels, .vars, and value; of filters percent, bytes and duration, and those of minijinja";
+pub(super) const HELP: &str = "there are device.name, .namespace, .address, .labels, .vars, and value; of filters percent, bytes and duration, and those of minijinja";
 /// What `device` has.
 const DEVICE: [&str; 5] = ["name", "namespace", "address", "labels", "vars"];
 
@@ -36,9 +35,8 @@ pub(super) fn unknown(template: &str) -> Result<Option<String>, Error> {
     let empty = || Value::from(Serde(std::collections::BTreeMap::<String, String>::new()));
     let device = context! { name => "name", namespace => "namespace", address => "192.0.2.1", labels => empty(), vars => empty() };
     let tried = template.render(context! { device => device, value => 0.5 });
-    let is_unknown = |kind| {
-        matches!(kind, ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest | ErrorKind::UnknownMethod)
-    };
+    let is_unknown =
+        |kind| matches!(kind, ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest | ErrorKind::UnknownMethod);
     let found = tried.err().filter(|error| is_unknown(error.kind()));
     Ok(found.map(|error| format!("{}: something plain is said instead", error.detail().unwrap_or("something in it is not there"))))
 }
