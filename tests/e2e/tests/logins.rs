@@ -247,9 +247,9 @@ fn a_change_that_locks_the_engine_out_undoes_itself() {
     let Some(mut world) = world(1) else { return };
     world.begin();
     // What is checked last finds sudo well, and somebody breaks it right behind.
-    let visudo = "#!/bin/sh\\n/usr/sbin/visudo.real \"$@\"; code=$?\\n[ ! -e /etc/sudoers.d/evenkeel-alice ] || echo nobody may > /etc/sudoers.d/zz-by-hand\\nexit $code\\n";
+    let visudo = "#!/bin/sh\\n/usr/sbin/visudo.real \"$@\"; code=$?\\n[ ! -e /etc/sudoers.d/evenkeel-alice ] || chmod 0666 /etc/sudoers\\nexit $code\\n";
     let breaks = format!("mv /usr/sbin/visudo /usr/sbin/visudo.real; printf '{visudo}' > /usr/sbin/visudo; chmod +x /usr/sbin/visudo");
-    let mends = "mv /usr/sbin/visudo.real /usr/sbin/visudo; rm /etc/sudoers.d/zz-by-hand";
+    let mends = "mv /usr/sbin/visudo.real /usr/sbin/visudo; chmod 0440 /etc/sudoers";
     for (key, (before, after)) in [("alice", (breaks.as_str(), mends)), ("alice2", (DENY, ALLOW))] {
         world.trip(before, None, after);
         world.role(&[key]);
