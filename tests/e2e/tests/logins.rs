@@ -186,10 +186,11 @@ fn somebody_comes_and_leaves() {
     let shadow = world.machines[0].exec("sha256sum /etc/shadow").unwrap();
     world.alice(0, "alice", "ln -sf /etc/shadow ~/.ssh/authorized_keys").unwrap();
     world.until("Alice being in again", || world.alice(0, "alice", "true").map(drop));
-    world.alice(0, "alice", "mv ~/.ssh ~/away; ln -s /etc ~/.ssh").unwrap();
-    world.until("Alice being in again", || world.alice(0, "alice", "true").map(drop));
-    world.alice(0, "alice", "rm ~/.ssh/authorized_keys; mkfifo ~/.ssh/authorized_keys").unwrap();
-    world.until("Alice being in again", || world.alice(0, "alice", "true").map(drop));
+    // Each on another machine: who does so again and again is put right more and more seldom.
+    world.alice(2, "alice", "mv ~/.ssh ~/away; ln -s /etc ~/.ssh").unwrap();
+    world.until("Alice being in again", || world.alice(2, "alice", "true").map(drop));
+    world.alice(1, "alice", "rm ~/.ssh/authorized_keys; mkfifo ~/.ssh/authorized_keys").unwrap();
+    world.until("Alice being in again", || world.alice(1, "alice", "true").map(drop));
     assert_eq!(world.machines[0].exec("sha256sum /etc/shadow").unwrap(), shadow);
     assert_eq!(world.machines[0].exec("ls -A /etc | grep -c evenkeel || true").unwrap().trim(), "0");
 
