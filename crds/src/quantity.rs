@@ -309,6 +309,12 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         "^(POST|PUT)$" => Some("POST or PUT"),
         "^[A-Za-z0-9-]+$" => Some("the name of an HTTP header"),
         r"^[a-z_][-a-z0-9_]*$" => Some("the name of a user or a group"),
+        r"^[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( [ -~]*)?$" => {
+            Some("a public key as ssh-keygen writes it, such as ssh-ed25519 AAAAC3Nz… alice")
+        }
+        r"^(ALL|/[A-Za-z0-9_./+@%,:=~-]*[A-Za-z0-9_.+@%,:=~-]( [A-Za-z0-9_./+@%,:=~-]+)*)$" => {
+            Some("ALL, or the absolute path of a program with its arguments, without wildcards and quotes")
+        }
         r"^\+[0-9]{6,15}$" => Some("a telephone number such as +31201234567"),
         _ => None,
     }

@@ -1,8 +1,11 @@
 //! Why something is as it is: every gate, since when, and who can clear it.
 
+pub(crate) mod watching;
+
 use std::fmt::Write as _;
 
-use crds::AlertState;
+use crds::{AlertState, Kind};
+use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::alerting::text::{cut, neutral};
 use reconcile::outlook::{alike, named};
@@ -20,18 +23,21 @@ const WIDTH: usize = 120;
 /// Whether somebody may see a device.
 pub(crate) type Sees<'a> = &'a (dyn Fn(&Name) -> bool + Sync);
 
-/// Explains a device, a Deployment or the login of a Role; `None` if there is no such thing.
-pub fn explain(view: &View, target: &Target) -> Option<String> {
-    explain_to(view, target, &|_| true)
+/// Explains a device, a Deployment, an AlertRule, a Receiver, a Silence or the login of a Role; `None` if there is no such thing.
+pub fn explain(view: &View, target: &Target, now: Timestamp) -> Option<String> {
+    explain_to(view, target, &|_| true, now)
 }
 
-/// The same to somebody who may not see every device: what is counted and listed are those that they see. Where one is named as `device/NAME`
-/// it still is.
-pub(crate) fn explain_to(view: &View, target: &Target, sees: Sees<'_>) -> Option<String> {
+/// The same to somebody who may not see every device: what is counted and listed are those that they see. Where one is named as
+/// `device/NAME` it still is.
+pub(crate) fn explain_to(view: &View, target: &Target, sees: Sees<'_>, now: Timestamp) -> Option<String> {
     match target {
         Target::Device(name) => device(view, name, sees),
         Target::Deployment(name) => rollout(view, name, sees),
-        Target::Object(crds::Kind::Role, name) => role(view, name, sees),
+        Target::Object(Kind::Role, name) => role(view, name, sees),
+        Target::Object(Kind::AlertRule, name) => watching::rule(view, name, sees, now),
+        Target::Object(Kind::Receiver, name) => watching::receiver(view, name),
+        Target::Object(Kind::Silence, name) => watching::silence(view, name, sees, now),
         _ => None,
     }
 }
@@ -125,7 +131,13 @@ pub(crate) fn alert(alert: &Instance) -> String {
     }
     if let Some(change) = &subject.last_change {
         let (deployment, revision, commit) = (&change.deployment, &change.revision, neutral(&change.commit));
-        let _ = writeln!(text, "  last change: deployment/{deployment} revision {revision}, commit {commit}, at {:.0}", change.at);
+        let version = if change.version.is_empty() { String::new() } else { format!(" ({})", neutral(&change.version)) };
+        let author = if change.author.is_empty() { String::new() } else { format!(" of {}", neutral(&change.author)) };
+        let _ = writeln!(
+            text,
+            "  last change: deployment/{deployment} revision {revision}{version}, commit {commit}{author}, at {:.0}",
+            change.at
+        );
     }
     for decision in &alert.decisions {
         let about = if decision.receiver.is_empty() { String::new() } else { format!("{}: ", decision.receiver) };

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::serve::IncomingStream;
 use axum::{Extension, Json, Router};
+use jiff::Timestamp;
 use reconcile::{Name, Target, report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ use crate::hooks::{self, Hooks};
 use crate::logs;
 use crate::metrics;
 use crate::places::{Places, Taken};
-use crate::problem::{Problem, problem};
+use crate::problem::{AGAIN, Problem, problem};
 use crate::rest;
 use crate::served;
 use crate::sign_in::whence::Whence;
@@ -44,9 +45,8 @@ pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
 
-/// Seconds after which one may ask again what can't be answered just now.
-const AGAIN: &str = "5";
-
+/// Notifications among which those of one receiver are looked for.
+pub(crate) const NOTICES: u32 = 1000;
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
 
@@ -206,12 +206,13 @@ async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) 
     let mut response = if is_ours && path != "/v1/status" && read(&shared, |view| view.stands_by) {
         let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         response
     } else {
         next.run(request).await
     };
     if is_ours && response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(AGAIN));
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from(AGAIN));
     }
     response
 }
@@ -375,22 +376,24 @@ async fn rollout(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPa
 }
 
 async fn explain(State(shared): State<Shared>, UrlPath((kind, namespace, name)): UrlPath<(String, String, String)>) -> Response {
-    let name = Name::new(&namespace, &name);
+    use crds::Kind::{AlertRule, Deployment, Device, Receiver, Role, Silence};
     let target = match crds::Kind::parse(&kind) {
-        Some(crds::Kind::Device) => Target::Device(name),
-        Some(crds::Kind::Deployment) => Target::Deployment(name),
-        Some(crds::Kind::Role) => Target::Object(crds::Kind::Role, name),
+        Some(kind @ (Device | Deployment | AlertRule | Receiver | Role | Silence)) => Target::of(kind, Name::new(&namespace, &name)),
         _ => {
-            return problem(
-                StatusCode::BAD_REQUEST,
-                "devices, deployments and logins can be explained: device/NAME, deployment/NAME or role/NAME",
-            );
+            let what = "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, role/NAME and silence/NAME can be explained";
+            return problem(StatusCode::BAD_REQUEST, what);
         }
     };
-    match read(&shared, |view| crate::explain::explain(view, &target)) {
-        Some(text) => text.into_response(),
-        None => problem(StatusCode::NOT_FOUND, format!("there is no {target}")),
+    let Some(mut text) = read(&shared, |view| crate::explain::explain(view, &target, Timestamp::now())) else {
+        return problem(StatusCode::NOT_FOUND, format!("there is no {target}"));
+    };
+    if let Target::Object(Receiver, name) = &target {
+        match shared.store.notices(NOTICES).await {
+            Ok(rows) => crate::explain::watching::notices(&mut text, name, &rows),
+            Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
     }
+    text.into_response()
 }
 
 /// Which entries.
@@ -438,9 +441,11 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 async fn alerts(State(shared): State<Shared>) -> Response {
     let (alerts, beyond_limit, lost) =
         read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone(), view.outbox.standing.lost.clone()));
+    let own_network_down = read(&shared, |view| view.own_network_down);
     let left_off = alerts.len().saturating_sub(ALERTS);
     let items: Vec<_> = alerts.iter().take(ALERTS).collect();
-    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost})).into_response()
+    Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost, "ownNetworkDown": own_network_down}))
+        .into_response()
 }
 
 /// Notifications, the newest first.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::batch::{Batch, Received};
-use crate::line::Line;
+use crate::line::{Dialect, Facility, Flags, Line, Severity};
 use crate::mining::{Change, Miner, TemplateId};
 use crate::senders::{By, Devices, Match, Strangers};
 
@@ -35,6 +35,23 @@ pub struct Record<'b> {
     pub template: Option<TemplateId>,
     /// What it did to that.
     pub change: Change,
+}
+
+/// What counts of a line that was stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'b> {
+    /// Its device.
+    pub device: &'b Arc<str>,
+    /// When it came.
+    pub received: Timestamp,
+    /// How grave it is.
+    pub severity: u8,
+    /// The program.
+    pub program: &'b str,
+    /// The kind of message that it names.
+    pub id: &'b str,
+    /// What it says.
+    pub message: &'b str,
 }
 
 /// Lines of one template of one device in one time slot.
@@ -80,6 +97,28 @@ impl Reading {
     /// The records of a batch, not counted yet: what may be read once more counts only when it is stored.
     pub fn read<'b>(&mut self, batch: &'b Batch) -> Vec<Record<'b>> {
         batch.lines(self.offset).map(|received| self.record(received)).collect()
+    }
+
+    /// The record of a line that was stored before a restart, to be counted again.
+    pub fn again<'b>(&mut self, stored: &Stored<'b>) -> Record<'b> {
+        let Stored { device, received, severity, program, id, message } = *stored;
+        let mined = self.miner.mine(program, id, message);
+        let line = Line {
+            facility: Facility::USER,
+            severity: Severity::new(severity).unwrap_or(Severity::Notice),
+            sent: None,
+            host: "",
+            program,
+            process: "",
+            id,
+            fields: Vec::new(),
+            message,
+            dialect: Dialect::Plain,
+            flags: Flags::default(),
+        };
+        let address = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let (template, change) = (Some(mined.template), mined.change);
+        Record { device: Some(device.clone()), by: None, address, received, line, template, change }
     }
 
     /// Counts records, and gives the counts of a time slot if it ended before one of them.

@@ -236,12 +236,16 @@ fn change(change: &LastChange, since: Timestamp) -> String {
         40 | 64 if commit.bytes().all(|byte| byte.is_ascii_hexdigit()) => format!(", commit {}", &commit[..12]),
         _ => format!(", commit {commit}"),
     };
+    let author = text::cut(&neutral(&change.author), VALUE);
+    let author = if author.is_empty() { author } else { format!(" of {author}") };
     let apart = since.duration_since(change.at).as_secs();
     let ago = match apart >= 0 {
         true => format!("{} before it", lasted(apart)),
         false => format!("{} after it began", lasted(apart.saturating_neg())),
     };
-    format!("{revision} by Deployment {}{commit}, {ago}", change.deployment)
+    let version = text::cut(&neutral(&change.version), VALUE);
+    let version = if version.is_empty() { version } else { format!(" ({version})") };
+    format!("revision {revision}{version} of Deployment {}{commit}{author}, {ago}", change.deployment)
 }
 
 /// A time to the minute, in UTC.

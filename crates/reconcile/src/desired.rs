@@ -16,6 +16,7 @@ use crate::observed::ItemKey;
 use crate::plan::Revision;
 use crate::window::Window;
 
+mod asked;
 mod build;
 mod check;
 mod login;

@@ -16,7 +16,8 @@ enum Write {
     Device { name: u8, class: Option<u8>, parent: Option<u8>, via: Option<u8>, role: u8 },
     Class { name: u8, role: Option<u8>, parent: Option<u8>, greeting: bool },
     Deployment { name: u8, role: u8, package: u8, templated: bool, on: Option<u8> },
-    Rule { name: u8, role: u8, receiver: u8 },
+    Rule { name: u8, role: u8, receiver: u8, asks: u8, by: Option<u8> },
+    Silence { name: u8, role: Option<u8>, label: u8 },
     Receiver { name: u8, good: bool },
     Role { name: u8, role: Option<u8>, device: u8, suspend: bool },
 }
@@ -30,7 +31,9 @@ fn write() -> impl Strategy<Value = (Write, bool)> {
             .prop_map(|(name, role, parent, greeting)| Write::Class { name, role, parent, greeting }),
         3 => (small(), 0..3u8, 0..3u8, any::<bool>(), option::of(small()))
             .prop_map(|(name, role, package, templated, on)| Write::Deployment { name, role, package, templated, on }),
-        1 => (0..2u8, 0..3u8, 0..2u8).prop_map(|(name, role, receiver)| Write::Rule { name, role, receiver }),
+        2 => (0..2u8, 0..3u8, 0..2u8, 0..5u8, option::of(0..3u8))
+            .prop_map(|(name, role, receiver, asks, by)| Write::Rule { name, role, receiver, asks, by }),
+        1 => (0..2u8, option::of(0..3u8), 0..5u8).prop_map(|(name, role, label)| Write::Silence { name, role, label }),
         1 => (0..2u8, any::<bool>()).prop_map(|(name, good)| Write::Receiver { name, good }),
         2 => (0..3u8, option::of(0..3u8), small(), any::<bool>())
             .prop_map(|(name, role, device, suspend)| Write::Role { name, role, device, suspend }),
@@ -80,9 +83,34 @@ fn object(write: &Write) -> (Kind, String, Value) {
             }
             (Kind::Deployment, format!("u-{name}"), json!({}), spec)
         }
-        Write::Rule { name, role, receiver } => {
-            let spec = json!({"selector": {"matchLabels": {"role": format!("r{role}")}}, "expr": "true", "severity": "info", "notify": {"receivers": [format!("rc-{receiver}")]}});
+        Write::Rule { name, role, receiver, asks, by } => {
+            let expr = [
+                "true",
+                "device.labels.extra == \"r1\"",
+                "device.vars.greeting == \"hello\"",
+                "probes[\"web\"].state == \"fail\"",
+                "usage.cpu.ratio > 0.9",
+            ];
+            let route = json!({"matchLabels": {"extra": format!("r{asks}")}, "receivers": [format!("rc-{receiver}")]});
+            let notify = json!({"receivers": [format!("rc-{receiver}")], "groupBy": ["extra"], "routes": [route]});
+            let mut spec =
+                json!({"expr": expr[usize::from(*asks)], "severity": "info", "notify": notify, "labels": {"team": format!("r{asks}")}});
+            if *role < 2 {
+                spec["selector"] = json!({"matchLabels": {"role": format!("r{role}")}});
+            }
+            if let Some(by) = by {
+                spec["inhibitedBy"] = json!([{"rule": format!("rule-{by}")}]);
+            }
             (Kind::AlertRule, format!("rule-{name}"), json!({}), spec)
+        }
+        Write::Silence { name, role, label } => {
+            let key = ["extra", "team", "rule", "device", "role"][usize::from(*label)];
+            let value = ["r1", "r2", "rule-1", "d-1", "r0"][usize::from(*label)];
+            let mut spec = json!({"matchLabels": {key: value}, "until": "2026-12-01T00:00:00Z", "reason": "x"});
+            if let Some(role) = role {
+                spec["devices"] = json!({"matchLabels": {"role": format!("r{role}")}});
+            }
+            (Kind::Silence, format!("s-{name}"), json!({}), spec)
         }
         Write::Role { name, role, device, suspend } => {
             let mut grant = json!({"verbs": ["view"], "kinds": ["Device"]});

@@ -45,8 +45,8 @@ pub use history::{DeviceChange, DeviceRow, Permission, PermissionRow, ProbeChang
 pub use last::LastReading;
 pub use log::Filter;
 pub use logs::{
-    Forgotten, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogPart, LogTail, LogTemplate, MOST_PARTS, Place, Search,
-    Unarchived,
+    Forgotten, HANDED_MOST, Handed, JournalPlace, Keep, LogCount, LogKind, LogKnown, LogLine, LogPart, LogTail, LogTemplate, MOST_PARTS,
+    Place, Search, Unarchived,
 };
 pub use mailbox::{Letter, Owner};
 pub use open::Options;

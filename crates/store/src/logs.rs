@@ -7,6 +7,7 @@
 mod archived;
 mod columns;
 mod forget;
+mod handed;
 mod journal;
 mod known;
 pub(crate) mod search;
@@ -21,6 +22,7 @@ use crate::{Backend, Error, Store};
 
 pub use archived::LogTail;
 pub use forget::{Forgotten, Keep, Unarchived};
+pub use handed::{HANDED_MOST, Handed};
 pub use journal::JournalPlace;
 pub use known::{LogKind, LogKnown};
 pub use search::{LogPart, MOST_PARTS, Place, Search};
@@ -98,9 +100,18 @@ impl Store {
 
     /// The same, and how far the journals are read that the lines came from.
     pub async fn write_logs_of(&self, lines: &[LogLine], journals: &[JournalPlace]) -> Result<u64, Error> {
+        self.write_all(lines, journals, None).await
+    }
+
+    /// The same of a batch that another replica handed over, which waits no more then.
+    pub async fn take_over_logs(&self, lines: &[LogLine], handed: &Handed) -> Result<u64, Error> {
+        self.write_all(lines, &[], Some(handed)).await
+    }
+
+    async fn write_all(&self, lines: &[LogLine], journals: &[JournalPlace], handed: Option<&Handed>) -> Result<u64, Error> {
         within(lines.len(), async {
             self.make_log_room(lines.iter().map(|line| line.received)).await?;
-            let written = self.write_lines(lines, journals).await;
+            let written = self.write_lines(lines, journals, handed).await;
             if !written.as_ref().is_err_and(has_no_partition) {
                 return written;
             }
@@ -108,12 +119,12 @@ impl Store {
             self.forget_log_partitions();
             self.drop_left_checks().await?;
             self.make_log_room(lines.iter().map(|line| line.received)).await?;
-            self.write_lines(lines, journals).await
+            self.write_lines(lines, journals, handed).await
         })
         .await
     }
 
-    async fn write_lines(&self, lines: &[LogLine], journals: &[JournalPlace]) -> Result<u64, Error> {
+    async fn write_lines(&self, lines: &[LogLine], journals: &[JournalPlace], handed: Option<&Handed>) -> Result<u64, Error> {
         let mut tx = self.pool.begin().await?;
         let bytes: u64 = lines.iter().map(|line| line_cost(line.message.len() as u64, line.fields.len() as u64)).sum();
         let statement = "UPDATE log_tail SET number = number + $1, bytes = bytes + $2 WHERE one = 1 RETURNING number";
@@ -132,18 +143,22 @@ impl Store {
             Backend::Postgres => columns::write(&mut tx, first, lines).await?,
         }
         journal::keep(&mut tx, journals).await?;
+        if let Some(handed) = handed {
+            handed::take(&mut tx, handed).await?;
+        }
         tx.commit().await?;
         Ok(last)
     }
 
-    /// Adds counts to what is counted already.
-    pub async fn add_log_counts(&self, counts: &[LogCount]) -> Result<(), Error> {
+    /// Writes counts down. What was counted before of the same lines is in them, or was more.
+    pub async fn keep_log_counts(&self, counts: &[LogCount]) -> Result<(), Error> {
         within(counts.len(), async {
             let mut tx = self.pool.begin().await?;
             let rows = counts.iter().map(|count| {
                 [Value::Number(Some(count.slot)), count.device.as_str().into(), count.template.as_str().into(), count.lines.into()]
             });
-            let conflict = "ON CONFLICT (slot, device, template) DO UPDATE SET lines = log_count.lines + excluded.lines";
+            let conflict =
+                "ON CONFLICT (slot, device, template) DO UPDATE SET lines = excluded.lines WHERE excluded.lines > log_count.lines";
             insert(&mut tx, "log_count (slot, device, template, lines)", rows, conflict).await?;
             Ok(tx.commit().await?)
         })

@@ -169,18 +169,25 @@ async fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
             alert.summary.clone(),
         ]
     };
-    let undelivered: Vec<_> = answer["undelivered"].as_array().into_iter().flatten().map(undelivered).collect();
-    if alerts.is_empty() && undelivered.is_empty() {
+    let undelivered = answer["undelivered"].as_array().into_iter().flatten().map(undelivered);
+    let own: Vec<_> = (answer["ownNetworkDown"] == true).then(own_network).into_iter().chain(undelivered).collect();
+    if alerts.is_empty() && own.is_empty() {
         let more = if args.all { "" } else { "; evenkeel alerts --all also has what is pending, and what was resolved just now" };
         eprintln!("nothing fires{more}");
     }
-    // That somebody could not be told is an alert of its own, and worse than any that one knows of.
-    let rows: Vec<_> = undelivered.into_iter().chain(alerts.iter().map(row)).collect();
+    // That nothing can be seen from here, or that somebody could not be told, is an alert of its own, and worse than any that one knows of.
+    let rows: Vec<_> = own.into_iter().chain(alerts.iter().map(row)).collect();
     show::table(&["ID", "STATE", "SEVERITY", "RULE", "DEVICE", "AGE", "SUMMARY"], &rows);
     for (rule, beyond) in answer["beyondLimit"].as_object().into_iter().flatten() {
         eprintln!("alertrule/{}: its limit is reached; {beyond} more devices are not alerted on", show::clean(rule));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// That our own network is down, in the place of the alerts that it would be on every device.
+fn own_network() -> Vec<String> {
+    let summary = "our own network is down: what fails is unknown, and is not held against devices";
+    ["-", "firing", "critical", "own-network", "-", "-", summary].map(str::to_owned).to_vec()
 }
 
 /// A receiver that could not be told, in the place of an alert.

@@ -210,23 +210,26 @@ fn stalled(status: &Value) -> Option<String> {
 /// What to explain.
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
-    /// device/NAME, deployment/NAME, or role/NAME for the login of a Role
+    /// device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, silence/NAME, or role/NAME for the login of a Role
     target: String,
     #[command(flatten)]
     engine: Where,
 }
 
 pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let Some(target) = Target::parse(&args.target) else { bail!("{}: write device/NAME or deployment/NAME", args.target) };
+    let Some(target) = Target::parse(&args.target) else { bail!("{}: write {EXPLAINED}", args.target) };
     print!("{}", why(&args.engine, &target).await?);
     Ok(ExitCode::SUCCESS)
 }
 
+/// What can be explained.
+const EXPLAINED: &str = "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, silence/NAME or role/NAME";
+
 /// Why it is as it is, in lines.
 pub(super) async fn why(engine: &Where, target: &Target) -> anyhow::Result<String> {
     let (name, kind) = (target.name(), target.kind());
-    if ![crds::Kind::Device, crds::Kind::Deployment].contains(&kind) {
-        bail!("devices and deployments can be explained: device/NAME or deployment/NAME");
+    if matches!(kind, crds::Kind::DeviceClass | crds::Kind::Repository) {
+        bail!("{target}: explained is {EXPLAINED}");
     }
     let [namespace, name] = [name.namespace(), name.name()].map(show::in_url);
     let answer = engine.client()?.get(&format!("/api/v1/{}/{namespace}/{name}/explain", kind.plural())).await?;

@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use api::client::Client;
 use api::usage::shown;
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use reconcile::alerting::expr;
 use reconcile::usage::Unit;
-use reconcile::{Series, Target};
+use reconcile::{Name, Series, Target};
 use serde::Deserialize;
 use store::Point;
 
@@ -26,12 +28,14 @@ const HIGH: usize = 4;
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  evenkeel graph device/web-01 cpu\n  evenkeel graph device/web-01 'disk[/var]' --since 7d\n  evenkeel graph \
-    device/sw-ams1-01 'interfaces[xe-0/0/1].received'\n  evenkeel graph device/web-01          lists what there is"
+    device/sw-ams1-01 'interfaces[xe-0/0/1].rec'\n  evenkeel graph device/web-01 'usage.disks[\"/\"].inodesRatio'      as AlertRules have it\n  \
+    evenkeel graph device/web-01          lists what there is"
 )]
 pub(crate) struct GraphArgs {
     /// device/NAME
     device: String,
-    /// cpu, load, memory, swap, disk, disk[/MOUNT], probe[NAME], or a series such as interfaces[eth0].received; without it, what there is
+    /// cpu, load, memory, swap, disk, disk[/MOUNT], probe[NAME], a series such as interfaces[eth0].received or the beginning of its name, or what an
+    /// AlertRule calls it; without it, what there is
     what: Option<String>,
     /// How far back
     #[arg(long, default_value = "1h", value_name = "DURATION")]
@@ -58,20 +62,26 @@ pub(crate) async fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/samples/{}/{}", device.namespace(), device.name());
     let client = args.engine.client()?;
     let Some(what) = &args.what else {
-        let series: Vec<Series> = serde_json::from_value(client.get(&path).await?)?;
-        if series.is_empty() {
-            bail!("nothing of device/{device} is stored yet: that is done every five minutes");
+        for series in stored(&client, &device, &path).await? {
+            println!("{}", show::clean(&series.to_string()));
         }
-        series.iter().for_each(|series| println!("{}", show::clean(&series.to_string())));
         return Ok(ExitCode::SUCCESS);
     };
-    let series = series(what)?;
+    let series = match series(what) {
+        Some(series) => series,
+        None => chosen(what, &stored(&client, &device, &path).await?, &device)?,
+    };
     let width = console::Term::stdout().size_checked().map_or(COLUMNS, |(_, columns)| usize::from(columns)).clamp(40, 400) - LABEL - 2;
     let since = args.since.0.as_secs();
     let query = format!("{path}?series={}&since={since}&points={}", show::in_url(&series.to_string()), (width * WIDE).min(store::POINTS));
     let answer: Answer = serde_json::from_value(client.get(&query).await?).context("the answer can't be read")?;
     if answer.points.is_empty() {
-        bail!("there is nothing of {series} on device/{device} in that time; `evenkeel graph device/{device}` lists what there is");
+        let there = listed(stored(&client, &device, &path).await?.iter().map(ToString::to_string));
+        bail!(
+            "nothing of {} on device/{device} is stored of the last {}; of that device there are {there}",
+            show::clean(&series.to_string()),
+            args.since
+        );
     }
     let newest = answer.points.last().map(|point| shown(series.metric.unit(), point.mean)).unwrap_or_default();
     println!("{} of device/{device}: {newest}", show::clean(&series.to_string()));
@@ -80,8 +90,20 @@ pub(crate) async fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is meant by a short name.
-fn series(what: &str) -> anyhow::Result<Series> {
+/// Names that are listed where one is wrong.
+const LISTED: usize = 40;
+
+/// The series of a device that are stored.
+async fn stored(client: &Client, device: &Name, path: &str) -> anyhow::Result<Vec<Series>> {
+    let series: Vec<Series> = serde_json::from_value(client.get(path).await?)?;
+    if series.is_empty() {
+        bail!("nothing of device/{device} is stored yet: that is done every five minutes, of devices with `metrics`, probes or logs");
+    }
+    Ok(series)
+}
+
+/// What is meant by a short name, a series' own, or what an AlertRule calls it.
+fn series(what: &str) -> Option<Series> {
     let of = |name: &str| what.strip_prefix(name).and_then(|rest| rest.strip_prefix('[')).and_then(|rest| rest.strip_suffix(']'));
     let text = match what {
         "cpu" => "cpu.ratio".to_owned(),
@@ -95,7 +117,33 @@ fn series(what: &str) -> anyhow::Result<Series> {
             _ => what.to_owned(),
         },
     };
-    text.parse().with_context(|| format!("{what}: cpu, load, memory, swap, disk, disk[/MOUNT] and probe[NAME] are short names"))
+    // As it is written in a rule, with `usage.` or without.
+    expr::series(what).or_else(|| expr::series(&format!("usage.{what}"))).or_else(|| text.parse().ok())
+}
+
+/// The one series that is there whose name begins so, or has that in it.
+fn chosen(what: &str, there: &[Series], device: &Name) -> anyhow::Result<Series> {
+    let plain = |text: &str| text.to_lowercase().replace(['"', '\''], "");
+    let wanted = plain(what);
+    let wanted = ["device.usage.", "usage.", "device."].iter().find_map(|root| wanted.strip_prefix(root)).unwrap_or(&wanted);
+    let begins = there.iter().filter(|series| plain(&series.to_string()).starts_with(wanted)).collect::<Vec<_>>();
+    let has = || there.iter().filter(|series| plain(&series.to_string()).contains(wanted)).collect::<Vec<_>>();
+    let found = if begins.is_empty() { has() } else { begins };
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => bail!("there is no `{}` on device/{device}; there are {}", show::clean(what), listed(there.iter().map(ToString::to_string))),
+        several => {
+            bail!("`{}` could be {}", show::clean(what), listed(several.iter().map(ToString::to_string)))
+        }
+    }
+}
+
+/// Names, so many of them as one still reads.
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let names: Vec<String> = names.take(LISTED).map(|name| show::clean(&name)).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 /// From where to where the plot goes: shares from 0 to 1, unless all of them are small; others from 0, unless they hardly move.
@@ -201,9 +249,37 @@ mod tests {
             ("disk[/srv/a]", "disks[/srv/a].ratio"),
             ("probe[web]", "probes[web].seconds"),
             ("interfaces[eth0].received", "interfaces[eth0].received"),
+            (r#"usage.disks["/"].ratio"#, "disks[/].ratio"),
+            (r#"device.usage.interfaces['eth0'].sent"#, "interfaces[eth0].sent"),
+            (r#"disks["/srv"].available"#, "disks[/srv].available"),
+            ("usage.memory.ratio", "memory.ratio"),
+            (r#"probes["web"].seconds"#, "probes[web].seconds"),
+            (r#"logs["Failed (a|b)"].matches"#, "logs[Failed (a|b)].matches"),
+            ("device.logs.errors", "logs.errors"),
         ] {
-            assert_eq!(series(what).unwrap().to_string(), expected);
+            assert_eq!(series(what).map(|series| series.to_string()).as_deref(), Some(expected), "{what}");
         }
-        assert!(series("everything").is_err());
+        for what in ["everything", r#"probes["web"].state"#, "avg(usage.cpu.ratio, \"5m\")", "usage.cpu.ratio > 0.9", ""] {
+            assert_eq!(series(what), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_is_enough_and_what_is_wrong_is_told_what_there_is() {
+        let there: Vec<Series> = ["cpu.ratio", "disks[/].ratio", "disks[/].total", "interfaces[eth0].received"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let device = Name::parse("web-01");
+        let found = |what: &str| chosen(what, &there, &device).map(|series| series.to_string()).unwrap_or_else(|error| error.to_string());
+        assert_eq!(found("interfaces"), "interfaces[eth0].received");
+        assert_eq!(found("usage.interfaces[\"eth0\"].rec"), "interfaces[eth0].received");
+        assert_eq!(found("total"), "disks[/].total");
+        assert_eq!(found("disks"), "`disks` could be disks[/].ratio, disks[/].total");
+        assert_eq!(
+            found("dsk"),
+            "there is no `dsk` on device/web-01; there are cpu.ratio, disks[/].ratio, disks[/].total, interfaces[eth0].received"
+        );
+        assert!(listed((0..50).map(|number| number.to_string())).ends_with("38, 39 and 10 more"));
     }
 }

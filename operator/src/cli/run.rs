@@ -266,7 +266,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
         });
     }
     let said = signing_in::invitation(&args.sign_in, &sign_in, &store, listens).await?;
-    let logs = syslog::start(&args.syslog, arrived, &store, &view, &stop).await?;
+    // Until it holds the lease, it is another replica that plans.
+    view.write().unwrap_or_else(PoisonError::into_inner).stands_by = cluster.is_some();
+    let logs = syslog::start(&args.syslog, arrived, &store, &view, (cluster.is_some(), &stop)).await?;
     tokio::spawn(engine::logs::keeping::keep(keeping, store.clone(), view.clone(), stop.clone()));
     let parts = Parts {
         store,

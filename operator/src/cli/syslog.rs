@@ -57,7 +57,7 @@ pub(super) async fn start(
     journals: Receiver<lines::journal::Arrived>,
     store: &Arc<Store>,
     view: &SharedView,
-    stop: &CancellationToken,
+    (has_others, stop): (bool, &CancellationToken),
 ) -> anyhow::Result<JoinHandle<()>> {
     let listens = args.syslog_udp.is_some() || args.syslog_tcp.is_some() || args.syslog_tls.is_some();
     let limits = Limits { rate: args.syslog_rate, burst: args.syslog_rate.saturating_mul(BURST), ..Limits::default() };
@@ -83,6 +83,6 @@ pub(super) async fn start(
         let listener = TcpListener::bind(address).await.with_context(failed(address))?;
         tokio::spawn(intake.clone().tcp(listener, Some(acceptor), stop.clone()));
     }
-    let sources = lines::Sources { intake, sent, journals, listens };
+    let sources = lines::Sources { intake, sent, journals, listens, has_others };
     Ok(tokio::spawn(lines::run(sources, options, store.clone(), view.clone(), stop.clone())))
 }

@@ -2,6 +2,8 @@
 //!
 //! A task of its own beside the loop: it reads what is desired, for the devices' addresses, and writes what is counted into the view.
 
+mod again;
+mod handing;
 pub(crate) mod journal;
 pub(crate) mod keeping;
 mod readings;
@@ -16,12 +18,13 @@ use jiff::Timestamp;
 use logs::anomaly;
 use logs::batch::Batch;
 use logs::intake::{Intake, Refused};
-use logs::mining::{Change, Kept, Miner, Options, Snapshot, TemplateId};
+use logs::mining::{Change, Kept, Snapshot, TemplateId};
 use logs::reading::{Count, Reading, Record};
 use logs::senders::{By, Known};
 use reconcile::{Desired, Device, Name};
-use store::{JournalPlace, LogCount, LogLine, LogTemplate, Store};
+use store::{Handed, JournalPlace, LogCount, LogLine, LogTemplate, Store};
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use readings::Readings;
@@ -35,9 +38,16 @@ const PASS: Duration = Duration::from_secs(1);
 /// Seconds after a minute's end at which it is over: what came in it is out of the queue by then.
 const LATE: i64 = 1;
 
+/// Longest time for which lines wait for whose they are to be known.
+const UNREADY: Duration = Duration::from_secs(30);
+/// Pages of what other replicas took in that are taken over at once; what is sent here has its turn in between.
+const TAKEN_OVER: usize = 8;
+
 /// What is remembered between batches.
 struct Lines {
     reading: Reading,
+    /// The last lines from before the start, which are to be counted again.
+    before: Vec<again::Before>,
     readings: Readings,
     view: SharedView,
     desired: Option<Arc<Desired>>,
@@ -58,55 +68,52 @@ pub(crate) struct Sources {
     pub(crate) journals: Receiver<journal::Arrived>,
     /// Something listens: what it counts is shown from the beginning.
     pub(crate) listens: bool,
+    /// Other replicas may hand on what they take in.
+    pub(crate) has_others: bool,
 }
 
-/// Stores what comes, until it is stopped and nothing is left in the queue.
-pub(crate) async fn run(sources: Sources, options: anomaly::Options, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
-    let Sources { intake, sent: mut queue, mut journals, listens } = sources;
-    let miner = match store.log_templates().await {
-        Ok(kept) => Miner::restore(Options::default(), &snapshot(&kept)),
-        Err(error) => {
-            tracing::warn!(%error, "the templates of logs can't be read: all will be new");
-            Miner::new(Options::default())
-        }
-    };
-    let readings = Readings::restore(&store, options, view.clone(), Timestamp::now().as_second()).await;
-    let mut lines = Lines {
-        reading: Reading::new(miner),
-        readings,
-        view,
-        desired: None,
-        store,
-        lost: 0,
-        changed: BTreeSet::new(),
-        seen: BTreeSet::new(),
-        is_away: false,
-    };
+/// Stores what comes, until it is stopped and nothing is left in the queue; as long as another replica plans, hands it on to that one.
+pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: Arc<Store>, view: SharedView, stop: CancellationToken) {
+    let Some(lost) = handing::until_it_plans(&mut sources, &store, &view, &stop).await else { return };
+    let mut lines = Lines { lost, ..Lines::restore(options, store, view).await };
+    let begun = Instant::now();
+    let Sources { intake, sent: mut queue, mut journals, listens, has_others } = sources;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pass = tokio::time::interval(PASS);
     pass.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
+    let mut is_ready = false;
     loop {
+        // Whose lines are is not known before: they wait in the queue, and on their devices.
+        if !is_ready && (lines.know() || begun.elapsed() > UNREADY) {
+            lines.again().await;
+            is_ready = true;
+        }
         tokio::select! {
-            batch = queue.recv() => match batch {
+            batch = queue.recv(), if is_ready => match batch {
                 Some(batch) => {
                     lines.know();
                     lines.store(&batch).await;
                 }
                 None => break,
             },
-            Some(arrived) = journals.recv() => {
+            Some(arrived) = journals.recv(), if is_ready => {
                 lines.know();
-                let stored = lines.store_read(&arrived.batch, &[arrived.place]).await;
+                let stored = lines.store_read(&arrived.batch, Whence::Journal(arrived.place)).await;
                 // Who read it may be gone.
                 let _ = arrived.stored.send(stored);
             }
             _ = pass.tick() => {
-                lines.know();
-                // What waits in the queue came before this.
-                if queue.is_empty() {
-                    lines.readings.pass(Timestamp::now().as_second() - LATE, &lines.reading.miner);
+                if is_ready {
+                    lines.know();
+                    if has_others {
+                        lines.take_over().await;
+                    }
+                    // What waits in the queue came before this.
+                    if queue.is_empty() {
+                        lines.readings.pass(Timestamp::now().as_second() - LATE, &lines.reading.miner);
+                    }
                 }
                 continue;
             }
@@ -121,7 +128,7 @@ pub(crate) async fn run(sources: Sources, options: anomaly::Options, store: Arc<
             () = stop.cancelled() => break,
         }
         if listens {
-            let counters = counters(&intake, &lines);
+            let counters = counters(&intake, lines.lost, &lines.reading);
             lines.view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
         }
     }
@@ -134,12 +141,20 @@ pub(crate) async fn run(sources: Sources, options: anomaly::Options, store: Arc<
     lines.readings.keep(&lines.store, true).await;
 }
 
+/// How lines came here, and what of that is written down with them.
+enum Whence {
+    Sent,
+    Journal(JournalPlace),
+    Handed(Handed),
+}
+
 impl Lines {
-    /// Takes in which devices there are, if that changed.
-    fn know(&mut self) {
+    /// Takes in which devices there are, if that changed. Returns whether anything is in force yet.
+    fn know(&mut self) -> bool {
         let desired = self.view.read().unwrap_or_else(PoisonError::into_inner).desired.clone();
+        let is_in_force = !desired.revision.commit.is_empty();
         if self.desired.as_ref().is_some_and(|known| Arc::ptr_eq(known, &desired)) {
-            return;
+            return is_in_force;
         }
         let before = self.desired.take();
         let known_by = |device: &Device| (device.address.clone(), device.logs.syslog);
@@ -154,29 +169,53 @@ impl Lines {
         }
         self.readings.know(&desired);
         self.desired = Some(desired);
+        is_in_force
     }
 
     async fn store(&mut self, batch: &Batch) {
-        if !self.store_read(batch, &[]).await {
+        if !self.store_read(batch, Whence::Sent).await {
             self.lost += batch.len() as u64;
         }
     }
 
-    /// Stores lines, and how far the journals are read that they came from. Returns whether that was done.
-    async fn store_read(&mut self, batch: &Batch, journals: &[JournalPlace]) -> bool {
+    /// Takes over what other replicas took in.
+    async fn take_over(&mut self) {
+        for _ in 0..TAKEN_OVER {
+            let Ok(all) = self.store.handed_logs().await else { return };
+            if all.is_empty() {
+                return;
+            }
+            for handed in all {
+                let batch = Batch::from_document(&handed.document, Timestamp::now()).unwrap_or_else(|error| {
+                    tracing::error!(%error, sender = handed.sender, "lines of another version can't be read, and are lost");
+                    Batch::default()
+                });
+                if !self.store_read(&batch, Whence::Handed(handed)).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Stores lines, and what tells that they are. Returns whether that was done.
+    async fn store_read(&mut self, batch: &Batch, whence: Whence) -> bool {
         let records = self.reading.read(batch);
         self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
         self.seen.extend(records.iter().filter_map(|record| record.template));
         let rows: Vec<LogLine> = records.iter().map(row).collect();
-        let written = self.store.write_logs_of(&rows, journals).await;
+        let written = match &whence {
+            Whence::Sent => self.store.write_logs(&rows).await,
+            Whence::Journal(place) => self.store.write_logs_of(&rows, std::slice::from_ref(place)).await,
+            Whence::Handed(handed) => self.store.take_over_logs(&rows, handed).await,
+        };
         if let Err(error) = &written
             && !self.is_away
         {
             tracing::error!(%error, "lines of logs can't be stored, and those that were sent are lost until they can");
         }
         self.is_away = written.is_err();
-        // What a journal says and was not stored is read again, and counts then.
-        if written.is_ok() || journals.is_empty() {
+        // What a journal says, or another replica, and was not stored is read again, and counts then.
+        if written.is_ok() || matches!(whence, Whence::Sent) {
             self.readings.take(&records, &self.reading.miner);
             let ended = self.reading.count(&records);
             self.count(ended).await;
@@ -192,7 +231,7 @@ impl Lines {
             lines: count.lines,
         };
         let counts: Vec<LogCount> = counts.into_iter().map(count).collect();
-        if let Err(error) = self.store.add_log_counts(&counts).await {
+        if let Err(error) = self.store.keep_log_counts(&counts).await {
             tracing::error!(%error, "counts of five minutes of logs could not be stored");
         }
     }
@@ -268,10 +307,13 @@ fn snapshot(kept: &[LogTemplate]) -> Snapshot {
 }
 
 /// What is counted, under the names of its metrics.
-fn counters(intake: &Intake, lines: &Lines) -> BTreeMap<&'static str, u64> {
+fn counters(intake: &Intake, lost: u64, reading: &Reading) -> BTreeMap<&'static str, u64> {
     let counts = intake.counts();
     let mut counters: BTreeMap<&'static str, u64> = Refused::ALL.iter().map(|why| (why.name(), counts.refused(*why))).collect();
-    counters.extend([("store", lines.lost), ("taken", counts.lines()), ("cut", counts.cut()), ("mended", counts.mended())]);
-    counters.extend([("templates", lines.reading.miner.len() as u64), ("strangers", lines.reading.strangers.list().len() as u64)]);
+    counters.extend([("store", lost), ("taken", counts.lines()), ("cut", counts.cut()), ("mended", counts.mended())]);
+    counters.extend([("templates", reading.miner.len() as u64), ("strangers", reading.strangers.list().len() as u64)]);
     counters
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,11 @@ use e2e::rest::{Answer, Caller};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+/// A silence ends within a month.
+fn tomorrow() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(24)
+}
+
 const PASSWORD: &str = "correct horse battery";
 /// Where Deployments, devices and the account are.
 const PLACE: &str = "default";
@@ -251,7 +256,7 @@ fn kinds(w: &World) {
         (&json!("system:serviceaccount:default:ci"), &json!("kubernetes"))
     );
     let rule = json!({"selector": {"matchLabels": {"role": "none"}}, "expr": "usage.memory.ratio > 0.9", "severity": "warning"});
-    let silence = json!({"devices": {"matchLabels": {"role": "none"}}, "until": "2037-01-01T00:00:00Z", "reason": "works"});
+    let silence = json!({"devices": {"matchLabels": {"role": "none"}}, "until": tomorrow(), "reason": "works"});
     let rollout = json!({"selector": {"matchLabels": {"role": "none"}}, "package": {"apt": {"name": "app", "version": "1.0-1"}}});
     for (caller, plural, short, spec, patch) in [
         (&w.bob, "alertrules", "arule", &rule, json!({"spec": {"severity": "info"}})),
@@ -563,9 +568,9 @@ fn alerts(w: &World) {
     w.until("/alerts?device=d-1", "who looks after it", |answer| answer.body["items"][0]["acknowledged"]["by"] == "ada");
     must(&w.ada, "DELETE", &alert, &Value::Null, 200);
     let devices = json!({"matchLabels": {"role": "app"}});
-    let preview = must(&w.ada, "POST", "/silences/preview", &json!({"devices": devices, "until": "2037-01-01T00:00:00Z"}), 200);
+    let preview = must(&w.ada, "POST", "/silences/preview", &json!({"devices": devices, "until": tomorrow()}), 200);
     assert_eq!((preview.body["alerts"].as_array().map(Vec::len), &preview.body["devices"]), (Some(2), &json!(2)), "{preview:?}");
-    let silence = json!({"devices": devices, "until": "2037-01-01T00:00:00Z", "reason": "works"});
+    let silence = json!({"devices": devices, "until": tomorrow(), "reason": "works"});
     must(&w.ada, "POST", "/silences", &json!({"metadata": {"name": "app"}, "spec": silence}), 201);
     w.until("/alerts?device=d-1&suppressed=true", "it being muted", |answer| answer.body["total"] == 1);
     must(&w.ada, "DELETE", &format!("/silences/{PLACE}/app"), &Value::Null, 204);

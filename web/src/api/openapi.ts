@@ -59,6 +59,40 @@ export interface paths {
         patch: operations["patchAlertrulesByNamespaceByName"];
         trace?: never;
     };
+    "/alertrules/{namespace}/{name}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an AlertRule asks of how many devices, what fires, and who is told */
+        get: operations["getAlertrulesByNamespaceByNameExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/alertrules/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a AlertRule stands in the source: its file and its line */
+        get: operations["getAlertrulesByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/alerts": {
         parameters: {
             query?: never;
@@ -302,6 +336,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/deployments/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a Deployment stands in the source: its file and its line */
+        get: operations["getDeploymentsByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/deployments/{namespace}/{name}/pause": {
         parameters: {
             query?: never;
@@ -391,6 +442,23 @@ export interface paths {
         patch: operations["patchDeviceclassesByNamespaceByName"];
         trace?: never;
     };
+    "/deviceclasses/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a DeviceClass stands in the source: its file and its line */
+        get: operations["getDeviceclassesByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/devices": {
         parameters: {
             query?: never;
@@ -474,6 +542,23 @@ export interface paths {
         put?: never;
         /** Has a device looked at and probed now */
         post: operations["postDevicesByNamespaceByNameLook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a Device stands in the source: its file and its line */
+        get: operations["getDevicesByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -858,6 +943,40 @@ export interface paths {
         patch: operations["patchReceiversByNamespaceByName"];
         trace?: never;
     };
+    "/receivers/{namespace}/{name}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a Receiver is reached, of what it hears, and whether it does */
+        get: operations["getReceiversByNamespaceByNameExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/receivers/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a Receiver stands in the source: its file and its line */
+        get: operations["getReceiversByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/receivers/{namespace}/{name}/test": {
         parameters: {
             query?: never;
@@ -913,6 +1032,23 @@ export interface paths {
         patch: operations["patchRepositoriesByNamespaceByName"];
         trace?: never;
     };
+    "/repositories/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a Repository stands in the source: its file and its line */
+        get: operations["getRepositoriesByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/roles": {
         parameters: {
             query?: never;
@@ -949,6 +1085,40 @@ export interface paths {
         head?: never;
         /** Changes a Role (RFC 7396) */
         patch: operations["patchRolesByNamespaceByName"];
+        trace?: never;
+    };
+    "/roles/{namespace}/{name}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a Role allows, and how far its login is: on which devices, what it waits for, and who can end that */
+        get: operations["getRolesByNamespaceByNameExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/roles/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a Role stands in the source: its file and its line */
+        get: operations["getRolesByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/rollouts/{namespace}/{name}": {
@@ -1072,6 +1242,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One's own sessions, the one that was used last first */
+        get: operations["getSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends one of one's own sessions */
+        delete: operations["deleteSessionsById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/silences": {
         parameters: {
             query?: never;
@@ -1125,6 +1329,40 @@ export interface paths {
         head?: never;
         /** Changes a Silence (RFC 7396) */
         patch: operations["patchSilencesByNamespaceByName"];
+        trace?: never;
+    };
+    "/silences/{namespace}/{name}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a Silence mutes, and until when */
+        get: operations["getSilencesByNamespaceByNameExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/silences/{namespace}/{name}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a Silence stands in the source: its file and its line */
+        get: operations["getSilencesByNamespaceByNameOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/source": {
@@ -1379,6 +1617,8 @@ export interface components {
             device: string;
             /** Format: date-time */
             firedAt: string | null;
+            /** @description It begins and ends over and over, and counts as firing all the while. */
+            flapping: boolean;
             /** @description The group in which it is said. */
             group: string | null;
             id: string;
@@ -1446,6 +1686,8 @@ export interface components {
             device: string;
             /** Format: date-time */
             firedAt: string | null;
+            /** @description It begins and ends over and over, and counts as firing all the while. */
+            flapping: boolean;
             /** @description The group in which it is said. */
             group: string | null;
             id: string;
@@ -1497,6 +1739,8 @@ export interface components {
             /** @description Where the next page begins; null: this was the last. */
             cursor: string | null;
             items: components["schemas"]["Alert"][];
+            /** @description Our own network is down: what fails is unknown, and fires nothing. */
+            ownNetworkDown: boolean;
             /**
              * Format: uint
              * @description Of those that one may see.
@@ -1526,8 +1770,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description A condition over devices that is worth telling somebody. */
             spec?: {
@@ -1813,6 +2055,8 @@ export interface components {
             allowed: boolean;
             /** @description The entry of it, such as `spec.allow[0]`. */
             entry: string | null;
+            /** @description The groups that a user has here and that Roles there name: these count beside those that were said. */
+            groups: string[];
             /** @description By whom or what, or why not. */
             reason: string;
             /** @description The Role that allows it. */
@@ -1871,7 +2115,7 @@ export interface components {
         DeferredChange: {
             /** @description Who or what can end it. */
             clearedBy: string;
-            /** @description The Deployment, as `NAMESPACE/NAME`. */
+            /** @description The Deployment, as `NAMESPACE/NAME`; or the Role whose login it is, as `role/NAMESPACE/NAME`. */
             deployment: string;
             /** Format: date-time */
             since: string | null;
@@ -1902,8 +2146,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description Packages, archives and files on the devices that a selector chooses, rolled out in batches and back when it hurts. */
             spec?: {
@@ -2592,6 +2834,15 @@ export interface components {
             };
             /** @constant */
             kind: "Device";
+            /** @description What a Deployment that one may see changed on it last. */
+            lastChange?: {
+                /** Format: date-time */
+                at?: string;
+                commit?: string;
+                /** @description As `NAMESPACE/NAME`. */
+                deployment?: string;
+                revision?: string;
+            };
             metadata: {
                 annotations?: {
                     [key: string]: string;
@@ -2605,8 +2856,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description A server, a network device or a storage box. */
             spec?: {
@@ -3063,8 +3312,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description What many devices have in common; a Device wins field by field, and probes merge by name. */
             spec?: {
@@ -3598,6 +3845,16 @@ export interface components {
         };
         /** @description How a label's value is compared. */
         Operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+        /** @description Where an object stands. */
+        Origin: {
+            /** @description From the root of the repository, or of the folder; null: it stands in no file that is known here, as in a cluster. */
+            file: string | null;
+            /**
+             * Format: uint
+             * @description From 1.
+             */
+            line: number | null;
+        };
         /** @description All at a glance. */
         Overview: {
             changing: components["schemas"]["Changing"];
@@ -3723,8 +3980,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description Where notifications go; exactly one of. */
             spec?: {
@@ -3870,8 +4125,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description A Git source of desired state. */
             spec?: {
@@ -4075,8 +4328,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description Who may do what to which devices: by the API, by kubectl, by commit and by login. */
             spec?: {
@@ -4117,13 +4368,38 @@ export interface components {
                      */
                     verbs: ("view" | "edit" | "deploy" | "rollback" | "approve" | "silence" | "acknowledge")[];
                 }[];
-                /** @description An account on the devices. */
+                /** @description An account on devices, with its keys and what it may run as root. */
                 login?: {
-                    /** @description Public keys that may log in. */
+                    /** @description Public keys that may log in, and no others: each as its `.pub` file has it, without options. */
                     authorizedKeys: string[];
-                    /** @description Commands that may be run as root. */
+                    /**
+                     * @description On which devices; on those of the entries of `allow` that name devices, if none is given. Left out are devices that nobody can act on,
+                     *     and those where the engine itself logs in as this user.
+                     */
+                    devices?: {
+                        /** @description Further conditions on labels. */
+                        matchExpressions?: {
+                            /** @description The label's key. */
+                            key: string;
+                            /**
+                             * @description How its value is compared.
+                             * @enum {string}
+                             */
+                            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+                            /** @description The values for In and NotIn. */
+                            values?: string[];
+                        }[];
+                        /** @description Labels that must be there with these values. */
+                        matchLabels?: {
+                            [key: string]: string;
+                        };
+                    } | null;
+                    /**
+                     * @description Commands that may be run as root without a password, such as `/usr/bin/systemctl restart nginx`: each with exactly these arguments, or
+                     *     with any if it has none. `ALL` stands for all commands. There are no wildcards and no quotes.
+                     */
                     sudo?: string[];
-                    /** @description The account's name. */
+                    /** @description The account's name. Accounts of the system are refused: `root`, and those with a uid below 1000 that were not made for a Role. */
                     user: string;
                 } | null;
                 /** @description Who. */
@@ -4138,7 +4414,7 @@ export interface components {
                     /** @description A user. */
                     user?: string | null;
                 }[];
-                /** @description Grant nothing; what it gave by kubectl is taken back. */
+                /** @description Grant nothing; what it gave by kubectl is taken back, and its login is taken off the devices. */
                 suspend?: boolean | null;
                 /** @description Run by `evenkeel check`, against all Roles of the namespace together. */
                 tests?: {
@@ -4239,6 +4515,32 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description A session. */
+        Session: {
+            /** @description From which address it began. */
+            address: string;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            createdAt: string;
+            /** @description It is the one in which this was asked. */
+            current: boolean;
+            id: string;
+            /**
+             * Format: date-time
+             * @description When something was last asked in it, up to a minute.
+             */
+            seenAt: string;
+        };
+        /** @description Where one is signed in. */
+        SessionList: {
+            /** @description There is one page. */
+            cursor: string | null;
+            items: components["schemas"]["Session"][];
+            /** Format: uint */
+            total: number;
+        };
         /** @description How bad it is. */
         Severity: "critical" | "warning" | "info";
         SignIn: {
@@ -4266,8 +4568,6 @@ export interface components {
             origin?: {
                 author?: string;
                 commit?: string;
-                file?: string;
-                line?: number;
             };
             /** @description Mutes matching alerts, always with an end. */
             spec?: {
@@ -4685,7 +4985,7 @@ export interface operations {
     postAlertrules: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -4783,7 +5083,7 @@ export interface operations {
     putAlertrulesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -4845,7 +5145,7 @@ export interface operations {
     deleteAlertrulesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -4903,7 +5203,7 @@ export interface operations {
     patchAlertrulesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -4951,6 +5251,78 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getAlertrulesByNamespaceByNameExplain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getAlertrulesByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -5301,7 +5673,7 @@ export interface operations {
                 name?: string;
                 /** @description Who: `alice@example.com`, `group:platform`, `signer:ssh-ed25519 AAAA…`; oneself if nothing is said. */
                 subject?: string;
-                /** @description A group that they are in; several may be named. */
+                /** @description A group that they are in; several may be named. Those that a user has here count anyway. */
                 group?: string[];
             };
             header?: never;
@@ -5415,7 +5787,7 @@ export interface operations {
     postDeployments: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -5513,7 +5885,7 @@ export interface operations {
     putDeploymentsByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -5575,7 +5947,7 @@ export interface operations {
     deleteDeploymentsByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -5633,7 +6005,7 @@ export interface operations {
     patchDeploymentsByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -5745,6 +6117,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Explained"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getDeploymentsByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -5940,7 +6348,7 @@ export interface operations {
     postDeviceclasses: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6038,7 +6446,7 @@ export interface operations {
     putDeviceclassesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6100,7 +6508,7 @@ export interface operations {
     deleteDeviceclassesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6158,7 +6566,7 @@ export interface operations {
     patchDeviceclassesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6206,6 +6614,42 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getDeviceclassesByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -6278,7 +6722,7 @@ export interface operations {
     postDevices: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6376,7 +6820,7 @@ export interface operations {
     putDevicesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6438,7 +6882,7 @@ export interface operations {
     deleteDevicesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6496,7 +6940,7 @@ export interface operations {
     patchDevicesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -6550,7 +6994,10 @@ export interface operations {
     };
     getDevicesByNamespaceByNameChanges: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From when on: a time back from now such as `30d`, or an instant. */
+                since?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -6657,9 +7104,48 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
-    getDevicesByNamespaceByNameProbes: {
+    getDevicesByNamespaceByNameOrigin: {
         parameters: {
             query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getDevicesByNamespaceByNameProbes: {
+        parameters: {
+            query?: {
+                /** @description From when on: a time back from now such as `30d`, or an instant. */
+                since?: string;
+            };
             header?: never;
             path: {
                 namespace: string;
@@ -6987,7 +7473,18 @@ export interface operations {
     };
     getLogsTail: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only those of this device: `NAMESPACE/NAME`, or `NAME` in `default`; `-`: of senders that are none. */
+                device?: string;
+                /** @description Only those in which this regular expression is found. */
+                q?: string;
+                /** @description Only those as grave as this number or graver (RFC 5424). */
+                severity?: string;
+                /** @description Only those of this program. */
+                program?: string;
+                /** @description Only those of this template. */
+                template?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7005,6 +7502,7 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -7120,7 +7618,10 @@ export interface operations {
     };
     getOidcLogin: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The page to come back to. */
+                next?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7205,7 +7706,12 @@ export interface operations {
     };
     getPermissions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description When; now if nothing is said. */
+                at?: string;
+                /** @description Of whom: `user:ann`, `group:ops`, `signer:…`; of everybody if nothing is said. */
+                subject?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7345,7 +7851,7 @@ export interface operations {
     postReceivers: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7443,7 +7949,7 @@ export interface operations {
     putReceiversByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7505,7 +8011,7 @@ export interface operations {
     deleteReceiversByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7563,7 +8069,7 @@ export interface operations {
     patchReceiversByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7611,6 +8117,78 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getReceiversByNamespaceByNameExplain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getReceiversByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -7707,7 +8285,7 @@ export interface operations {
     postRepositories: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7805,7 +8383,7 @@ export interface operations {
     putRepositoriesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7867,7 +8445,7 @@ export interface operations {
     deleteRepositoriesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7925,7 +8503,7 @@ export interface operations {
     patchRepositoriesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -7973,6 +8551,42 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getRepositoriesByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -8032,7 +8646,7 @@ export interface operations {
     postRoles: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8130,7 +8744,7 @@ export interface operations {
     putRolesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8192,7 +8806,7 @@ export interface operations {
     deleteRolesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8250,7 +8864,7 @@ export interface operations {
     patchRolesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8298,6 +8912,78 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getRolesByNamespaceByNameExplain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getRolesByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -8638,6 +9324,79 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    getSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteSessionsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getSilences: {
         parameters: {
             query?: {
@@ -8693,7 +9452,7 @@ export interface operations {
     postSilences: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8829,7 +9588,7 @@ export interface operations {
     putSilencesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8891,7 +9650,7 @@ export interface operations {
     deleteSilencesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8949,7 +9708,7 @@ export interface operations {
     patchSilencesByNamespaceByName: {
         parameters: {
             query?: {
-                /** @description `true`: nothing is written, the answer says what would be. */
+                /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
                 dryRun?: string;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
                 force?: string;
@@ -8997,6 +9756,78 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getSilencesByNamespaceByNameExplain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getSilencesByNamespaceByNameOrigin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Origin"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -9144,7 +9975,10 @@ export interface operations {
     };
     getTokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only those of this user. */
+                user?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -9286,7 +10120,14 @@ export interface operations {
     };
     getUsers: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Users in one answer, 100 if nothing is said, 1000 at most. */
+                limit?: number;
+                /** @description Where the next page begins, as the answer before said it. */
+                cursor?: string;
+                /** @description Only those with all these words in name, display name, address of mail or a group. */
+                q?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;

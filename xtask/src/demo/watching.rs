@@ -92,6 +92,8 @@ pub(super) fn story(fleet: &mut Fleet, stop: &Arc<AtomicBool>) -> anyhow::Result
     let mail = next(&mut mailbox, stop)?;
     ensure!(mail.subject.contains("FIRING") && mail.text.contains(FULL), "that mail is of something else: {}", mail.subject);
     command(fleet, &["graph", &format!("device/{FULL}"), "disks[/].ratio", "--since", "2m"])?;
+    let explained = command(fleet, &["explain", "alertrule/disk-fills"])?;
+    ensure!(explained.contains(&format!("device/{FULL} fires")), "explain does not say so");
     fleet.order(&[FULL], "well")?;
     println!("\n  The log is gone.");
     let mail = next(&mut mailbox, stop)?;

@@ -71,6 +71,8 @@ struct List {
     beyond_limit: BTreeMap<String, usize>,
     /// Receivers that what was last for them did not reach; of those that one may see.
     undelivered: Vec<Undelivered>,
+    /// Our own network is down: what fails is unknown, and fires nothing.
+    own_network_down: bool,
 }
 
 /// A receiver that was not told what it should have been.
@@ -355,6 +357,7 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> 
             cursor: (last < found.len()).then(|| answer::cursor(last - 1, &found[last - 1].id)),
             beyond_limit: beyond.map(|(rule, count)| (rule.full().to_owned(), *count)).collect(),
             undelivered: undelivered(view, &sight),
+            own_network_down: view.own_network_down,
         };
         (list, items)
     });

@@ -149,6 +149,10 @@ fn shown(view: &View, sight: &Sight, kind: Kind, name: &Name, fields: &Fields) -
     if kind == Kind::Device {
         devices::add(&mut item, view, sight, name, fields);
     }
+    if kind == Kind::Role && fields.wants("login") {
+        let deferred = view.deferred.get(&name.login()).map(Vec::as_slice).unwrap_or_default();
+        item["login"] = json!(report::login_words(&sight.desired, &view.observed, deferred, name));
+    }
     item
 }
 

@@ -65,7 +65,8 @@ save_account() {
   (umask 077; mkdir -p "$s") || die "cannot make $s"
   if who "$2"; then
     getent shadow "$2" | cut -d: -f8 > "$s/expires"
-    if as_them '[ -f "$1/.ssh/authorized_keys" ]'; then
+    # Where it leads to what its owner may not read, there is nothing of theirs to save.
+    if as_them '[ -f "$1/.ssh/authorized_keys" ] && [ -r "$1/.ssh/authorized_keys" ]'; then
       as_them "head -c $KEYS"' "$1/.ssh/authorized_keys"' > "$s/keys" || die "$2: its keys cannot be read"
     fi
     : > "$s/exists" || die "cannot write $s"

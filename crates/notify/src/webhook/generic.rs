@@ -46,5 +46,6 @@ fn alert(said: &Said) -> Value {
 }
 
 fn change(change: &LastChange) -> Value {
-    json!({"deployment": change.deployment.full(), "revision": change.revision, "commit": change.commit, "at": change.at})
+    let LastChange { deployment, revision, version, commit, author, at } = change;
+    json!({"deployment": deployment.full(), "revision": revision, "version": version, "commit": commit, "author": author, "at": at})
 }

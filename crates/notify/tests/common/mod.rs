@@ -28,8 +28,10 @@ pub fn said(device: &str, summary: &str) -> Said {
         ended: None,
         last_change: Some(LastChange {
             deployment: Name::parse("nginx"),
-            revision: "nginx 1.24.0-1".into(),
+            revision: "3".into(),
+            version: "nginx 1.24.0-1".into(),
             commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            author: "ann@example.com".into(),
             at: at("11:56:00"),
         }),
         behind: 0,

@@ -25,6 +25,7 @@ use super::truth::Truth;
 use crate::usage::{Metric, Series};
 
 pub use lower::{Arithmetic, Comparison, Number, Part, Pattern, Test};
+pub use needs::Need;
 pub use paths::{Wrong, pattern};
 pub use rollouts::{DeploymentField, Given, PHASES, Rollouts};
 pub use term::{Field, Function, Inputs, ProbeField, STALE, Scalar, Term};
@@ -59,6 +60,14 @@ pub struct Compiled {
 pub(super) fn named(text: &str) -> Option<Term> {
     let parsed = (text.len() <= LENGTH).then(|| fallback::parse(text).ok()).flatten()?;
     check::term(&parsed)
+}
+
+/// The series that a text names as an expression would: `usage.disks["/"].ratio`, `logs["Failed password"].matches`.
+pub fn series(text: &str) -> Option<Series> {
+    match named(text)? {
+        Term::Series(series) => Some(series),
+        _ => None,
+    }
 }
 
 /// What is the same text is the same expression.

@@ -90,7 +90,14 @@ mod tests {
 
     fn change(second: i64) -> LastChange {
         let commit = "abc123abc123ffffffffffffffffffffffffffff".into();
-        LastChange { deployment: Name::parse("web"), revision: "3".into(), commit, at: at(second) }
+        LastChange {
+            deployment: Name::parse("web"),
+            revision: "3".into(),
+            version: String::new(),
+            commit,
+            author: "ann".into(),
+            at: at(second),
+        }
     }
 
     fn asks(series: &str) -> BTreeSet<Series> {

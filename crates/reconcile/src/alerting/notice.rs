@@ -124,10 +124,16 @@ pub struct Said {
 pub struct LastChange {
     /// The Deployment.
     pub deployment: Name,
-    /// Its revision, and what that is in words, such as `nginx 1.24.0-1`.
+    /// Its revision: its number.
     pub revision: String,
+    /// What that is in words, such as `nginx 1.24.0-1`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// The Git commit, if it came from one.
     pub commit: String,
+    /// Who wrote that commit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
     /// When the step ended.
     pub at: Timestamp,
 }

@@ -1,10 +1,11 @@
 //! An AlertRule, read and checked: what it asks, how long that has to hold, and who is told.
 
+mod summary;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{AlertRuleSpec, Kind, NoData, Severity};
 use jiff::{SignedDuration, Timestamp};
-use minijinja::{Environment, UndefinedBehavior};
 
 use super::alerts::Around;
 use super::expr::{Compiled, Inputs, Wrong};
@@ -29,8 +30,6 @@ pub const PATTERNS: usize = 8;
 pub const ALL_PATTERNS: usize = 256;
 /// Bytes of a summary; a text message has 160.
 pub const SUMMARY: usize = 300;
-/// Work that one template may cause.
-const FUEL: u64 = 10_000;
 
 /// An AlertRule.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,12 +76,16 @@ impl Rule {
         let expr = compile(&target, "spec.expr", &spec.expr, findings);
         let recover = spec.recover.as_ref().map(|text| compile(&target, "spec.recover", text, findings));
         let summary = spec.summary.clone();
-        if let Some(template) = &summary
-            && let Err(error) = Environment::new().template_from_str(template)
-        {
+        if let Some(template) = &summary {
             let help = "write for example `{{ device.name }}: memory at {{ value | percent }}`";
-            findings.error(&target, "alert-summary", "spec.summary", format!("the template can't be read: {error}"), help);
-            return None;
+            match summary::unknown(template) {
+                Ok(None) => {}
+                Ok(Some(what)) => findings.warn(&target, "alert-summary", "spec.summary", what, summary::HELP),
+                Err(error) => {
+                    findings.error(&target, "alert-summary", "spec.summary", format!("the template can't be read: {error}"), help);
+                    return None;
+                }
+            }
         }
         let recover = match recover {
             Some(None) => return None,
@@ -239,7 +242,7 @@ impl Rule {
 
     /// One line for people. A template that fails must not keep an alert from being said.
     pub fn summarize(&self, device: &Device, value: Option<f64>) -> String {
-        let rendered = self.summary.as_ref().and_then(|template| render(template, device, value).ok());
+        let rendered = self.summary.as_ref().and_then(|template| summary::render(template, device, value).ok());
         let plain = || match value {
             Some(value) => format!("{}: {} at {}", device.name.name(), self.name.name(), short(value)),
             None => format!("{}: {}", device.name.name(), self.name.name()),
@@ -289,35 +292,6 @@ fn routing(name: &Name, notify: &crds::NotifySpec, findings: &mut Findings) -> R
     }
 }
 
-fn render(template: &str, device: &Device, value: Option<f64>) -> Result<String, minijinja::Error> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_fuel(Some(FUEL));
-    environment.add_filter("percent", |value: f64| format!("{:.0} %", value * 100.0));
-    environment.add_filter("bytes", bytes);
-    environment.add_filter("duration", |seconds: f64| {
-        SignedDuration::try_from_secs_f64(seconds.round()).map_or_else(|_| "?".to_owned(), |duration| format!("{duration:#}"))
-    });
-    let context = minijinja::context! {
-        device => minijinja::context! {
-            name => device.name.name(), namespace => device.name.namespace(), address => &device.address,
-            labels => minijinja::Value::from(minijinja::value::Serde(&device.labels)),
-            vars => minijinja::Value::from(minijinja::value::Serde(&device.vars)),
-        },
-        value => value,
-    };
-    environment.render_str(template, context)
-}
-
-fn bytes(mut value: f64) -> String {
-    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter().peekable();
-    while value.abs() >= 1024.0 && units.len() > 1 {
-        value /= 1024.0;
-        units.next();
-    }
-    format!("{value:.1} {}", units.next().unwrap_or("PiB"))
-}
-
 /// Three digits behind the point at most.
 fn short(value: f64) -> String {
     let text = format!("{value:.3}");
@@ -350,7 +324,14 @@ pub fn last_change(observed: &Observed, units: Option<&Vec<Name>>, device: &Name
         // What is just being changed may say something before we hear that it is done.
         let at = if placement.phase == Phase::Applying { placement.since } else { placement.applied_at? };
         let batch = (placement.batch as usize).checked_sub(1).and_then(|batch| record.batches.get(batch));
-        let change = LastChange { deployment: unit.clone(), revision: record.number.to_string(), commit: record.commit.clone(), at };
+        let change = LastChange {
+            deployment: unit.clone(),
+            revision: record.number.to_string(),
+            version: record.content.summary(),
+            commit: record.commit.clone(),
+            author: record.author.clone(),
+            at,
+        };
         Some((change, batch.map_or(at, |batch| batch.opened_at.min(at))))
     });
     changes.max_by_key(|(change, _)| change.at)

@@ -205,23 +205,6 @@ fn shared_member<'a>(a: &Deployment, b: &'a Deployment) -> Option<&'a Name> {
     })
 }
 
-/// Selectors of AlertRules and Roles, by field, with what follows from one that matches nothing.
-pub(super) fn selectors(object: &Object) -> Vec<(String, &crds::Selector, &'static str)> {
-    match object {
-        Object::AlertRule(rule) if !rule.spec.selector.is_empty() => {
-            vec![("spec.selector".into(), &rule.spec.selector, "the rule can never fire")]
-        }
-        Object::Role(role) => {
-            let grants = role.spec.allow.iter().enumerate();
-            let grants = grants
-                .filter_map(|(at, grant)| Some((format!("spec.allow[{at}].devices"), grant.devices.as_ref()?, "the grant allows nothing")));
-            let login = role.spec.login.as_ref().and_then(|login| login.devices.as_ref());
-            grants.chain(login.map(|devices| ("spec.login.devices".into(), devices, "the login is nowhere"))).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
 /// A Receiver must say where and how.
 pub(super) fn receiver(desired: &Desired, name: &Name, object: &Object, findings: &mut Findings) {
     let Object::Receiver(object) = object else { return };
@@ -254,6 +237,23 @@ pub(super) fn named_deployments(desired: &Desired, name: &Name, findings: &mut F
             let help = findings.nearest(&other, name, known);
             let message = format!("there is no Deployment `{other}`: what is asked of it is unknown always");
             findings.warn(&target, "unknown-deployment", "spec.expr", message, help);
+        }
+    }
+}
+
+/// Rules that make a rule silent must exist, and be others.
+pub(super) fn inhibitors(desired: &Desired, name: &Name, object: &Object, findings: &mut Findings) {
+    let Object::AlertRule(rule) = object else { return };
+    let target = Target::Object(Kind::AlertRule, name.clone());
+    for (at, inhibitor) in rule.spec.inhibited_by.iter().enumerate() {
+        let (path, other) = (format!("spec.inhibitedBy[{at}].rule"), name.sibling(&inhibitor.rule));
+        if other == *name && inhibitor.equal.is_empty() {
+            let help = "name another rule, or `equal` labels by which one device's alert makes others silent";
+            findings.warn(&target, "inhibits-itself", &path, "it names itself, which makes nothing silent", help);
+        } else if !desired.objects.contains_key(&(Kind::AlertRule, other.clone())) {
+            let known = desired.objects.keys().filter(|(kind, _)| *kind == Kind::AlertRule).map(|(_, name)| name);
+            let help = findings.nearest(&other, name, known);
+            findings.warn(&target, "unknown-rule", &path, format!("there is no AlertRule `{other}`"), help);
         }
     }
 }
@@ -305,6 +305,12 @@ fn circle(start: &Name, next: impl Fn(&Name) -> Vec<Name>) -> Option<String> {
         }
     }
     None
+}
+
+/// The word that is spelled most alike, if one is.
+pub(super) fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, nearest) = known.map(|other| (distance(word, other), other)).min()?;
+    (distance <= 3 && distance < word.len()).then_some(nearest)
 }
 
 /// Levenshtein's distance, on bytes.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crds::{Kind, Object};
 
+use super::asked;
 use super::check::{self, Findings};
 use super::{Changed, Deployment, Desired, Device, Key, Map, Names, Part, build, login};
 use crate::access::trial;
@@ -294,9 +295,9 @@ impl Update<'_> {
         }
     }
 
-    /// References of AlertRules and Roles.
+    /// References of AlertRules, Roles and Silences.
     fn others(&mut self, touched: &BTreeSet<Key>, devices: &BTreeSet<Name>) {
-        for key in touched.iter().filter(|(kind, _)| matches!(kind, Kind::AlertRule | Kind::Role)) {
+        for key in touched.iter().filter(|(kind, _)| matches!(kind, Kind::AlertRule | Kind::Role | Kind::Silence)) {
             if !self.next.objects.contains_key(key) {
                 let places: Vec<_> = self
                     .next
@@ -316,7 +317,8 @@ impl Update<'_> {
         for key in touched.iter().filter(|(kind, _)| *kind == Kind::Receiver) {
             self.found(&Target::Object(key.0, key.1.clone()), Part::Others);
         }
-        let named = touched.iter().any(|(kind, _)| matches!(kind, Kind::Receiver | Kind::Deployment));
+        let named = touched.iter().any(|(kind, _)| matches!(kind, Kind::Receiver | Kind::Deployment | Kind::AlertRule));
+        let rules = touched.iter().any(|(kind, _)| *kind == Kind::AlertRule);
         let receivers = touched.iter().any(|(kind, _)| *kind == Kind::Receiver);
         // Each may name each: there are few.
         let all = of_kind(&self.next, Kind::Receiver).filter(|_| receivers);
@@ -324,12 +326,13 @@ impl Update<'_> {
             check::receiver(&self.next, &name, &object, &mut self.findings);
             self.found(&Target::Object(Kind::Receiver, name), Part::Others);
         }
-        for kind in [Kind::AlertRule, Kind::Role] {
+        for kind in [Kind::AlertRule, Kind::Role, Kind::Silence] {
             let objects: Vec<(Name, Arc<Object>)> =
                 of_kind(&self.next, kind).map(|(name, object)| (name.clone(), object.clone())).collect();
             for (name, object) in objects {
                 let key = (kind, name);
-                let own = touched.contains(&key);
+                // What a Silence asks depends on what rules give.
+                let own = touched.contains(&key) || (kind == Kind::Silence && rules);
                 if own || named || !devices.is_empty() {
                     self.other(&key, &object, own, devices);
                 }
@@ -361,25 +364,49 @@ impl Update<'_> {
         if key.0 == Kind::AlertRule {
             check::named_deployments(&self.next, &key.1, &mut self.findings);
         }
-        for (path, selector, so) in check::selectors(object) {
-            let place = (key.clone(), path);
-            let matches = |name: &Name| self.next.devices.get(name).is_some_and(|device| selector.matches(&device.labels));
-            let known = self.next.index.witnesses.get(&place).filter(|name| !own && matches(name)).cloned();
-            // Where none matched before, only a device that changed can; where one did and does no more, any other may.
-            let had = !own && self.next.index.witnesses.contains_key(&place);
+        if key.0 == Kind::AlertRule {
+            check::inhibitors(&self.next, &key.1, object, &mut self.findings);
+        }
+        self.asked(&target, key, object, own, devices);
+        self.found(&target, Part::Others);
+    }
+
+    /// Of what an object asks some device should have each. A witness is remembered, so that not all are asked each time.
+    fn asked(&mut self, target: &Target, key: &Key, object: &Object, own: bool, devices: &BTreeSet<Name>) {
+        // What is asked refers to what is desired, of which only witnesses and findings change here.
+        let next = self.next.clone();
+        let mut places = BTreeSet::new();
+        for asked in asked::of(&next, &key.1, object) {
+            let place = (key.clone(), format!("{} {}", asked.path, asked.what));
+            let has = |name: &Name| next.devices.get(name).is_some_and(|device| (asked.has)(device));
+            let known = next.index.witnesses.get(&place).filter(|name| !own && has(name)).cloned();
+            // Where none had it before, only a device that changed can; where one did and does no more, any other may.
+            let had = !own && next.index.witnesses.contains_key(&place);
             let witness = known.or_else(|| match own || had {
-                true => self.next.devices.keys().find(|name| matches(name)).cloned(),
-                false => devices.iter().find(|name| matches(name)).cloned(),
+                true => next.devices.keys().find(|name| has(name)).cloned(),
+                false => devices.iter().find(|name| has(name)).cloned(),
             });
             match witness {
-                Some(witness) => self.next.index.witnesses.insert_mut(place, witness),
+                Some(witness) => {
+                    self.next.index.witnesses.insert_mut(place.clone(), witness);
+                    places.insert(place);
+                }
                 None => {
-                    self.next.index.witnesses.remove_mut(&place);
-                    self.findings.warn(&target, "selector-matches-nothing", &place.1, "no device has these labels", so);
+                    if !asked.message.is_empty() {
+                        let help = asked.help.text(&next, key.1.namespace());
+                        self.findings.warn(target, asked.code, &asked.path, asked.message, help);
+                    }
+                    if asked.is_first {
+                        break;
+                    }
                 }
             }
         }
-        self.found(&target, Part::Others);
+        let all = self.next.index.witnesses.range((key.clone(), String::new())..).map(|(place, _)| place);
+        let gone: Vec<_> = all.take_while(|(of, _)| of == key).filter(|place| !places.contains(place)).cloned().collect();
+        for place in &gone {
+            self.next.index.witnesses.remove_mut(place);
+        }
     }
 
     /// What was found just now is what is wrong with the object, of this sort.

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::unit::Unit;
 use crate::content::Content;
 use crate::desired::Device;
-use crate::observed::{Contact, DeviceSeen, ItemKey, ItemSeen, ProbeState};
+use crate::name::Name;
+use crate::observed::{AlertSeen, Contact, DeviceSeen, ItemKey, ItemSeen, ProbeState};
 use crate::parents;
 use crate::plan::WaitingOn;
 use crate::rollout::Placement;
@@ -104,8 +105,7 @@ fn verdict(ails: Ails, unit: &Unit<'_>, healthy_before: bool, applied_at: Timest
         Ails::Unwell(reason, _) if healthy_before => Gate::Failed(format!("not well in time: {reason}")),
         Ails::Unwell(reason, _) | Ails::Unknown(reason) => Gate::Unproven(reason),
         Ails::Alert(name, _) if patient => Gate::Waiting(WaitingOn::Alert { name, until }),
-        Ails::Alert(name, says) if says.is_empty() => Gate::Failed(format!("{name} is firing")),
-        Ails::Alert(name, says) => Gate::Failed(format!("{name} is firing: {says}")),
+        Ails::Alert(name, says) => Gate::Failed(fires(&name, &says)),
     }
 }
 
@@ -169,15 +169,24 @@ fn probe(name: &str, seen: &DeviceSeen, placement: &Placement, applied_at: Times
     }
 }
 
-/// An alert counts if it began to fire after the batch was opened; outside of batches, after the device was changed.
+/// An alert counts if it began to fire after the batch was opened; outside of batches, after the device was changed. It may still end in
+/// time, unless its rule lets it fire on for longer: then there is nothing to wait for.
 fn alerts(unit: &Unit<'_>, device: &Device, placement: &Placement, applied_at: Timestamp) -> Result<(), Ails> {
     let batch = (placement.batch as usize).checked_sub(1);
     let record = unit.rollout.revision(placement.revision);
     let opened_at = record.zip(batch).and_then(|(record, batch)| record.batches.get(batch)).map_or(applied_at, |batch| batch.opened_at);
     let firing = unit.observed.alerts.get(&device.name).into_iter().flatten();
     let new = firing.filter(|alert| unit.deployment.gate_alerts.contains(&alert.severity) && alert.since > opened_at);
-    match new.min_by_key(|alert| (alert.since, &alert.rule)) {
-        Some(alert) => Err(Ails::Alert(format!("alert {}", alert.rule), alert.summary.clone())),
+    let keeps = |rule: &Name| unit.desired.rules.get(rule).map(|rule| rule.timing.keep_firing_for).unwrap_or_default();
+    let patience = unit.deadline_after(applied_at);
+    let may_end = |alert: &AlertSeen| alert.since.saturating_add(keeps(&alert.rule)).is_ok_and(|ends| ends < patience);
+    match new.min_by_key(|alert| (may_end(alert), alert.since, &alert.rule)) {
+        Some(alert) if may_end(alert) => Err(Ails::Alert(format!("alert {}", alert.rule), alert.summary.clone())),
+        Some(alert) => Err(Ails::Broken(fires(&format!("alert {}", alert.rule), &alert.summary))),
         None => Ok(()),
     }
+}
+
+fn fires(name: &str, says: &str) -> String {
+    if says.is_empty() { format!("{name} is firing") } else { format!("{name} is firing: {says}") }
 }

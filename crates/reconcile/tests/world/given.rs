@@ -19,6 +19,7 @@ pub struct Objects {
     pub classes: BTreeMap<String, Value>,
     pub deployments: BTreeMap<String, Value>,
     pub roles: BTreeMap<String, Value>,
+    pub rules: BTreeMap<String, Value>,
 }
 
 /// Keys of stories: `key a` to `key z` in a login stand for them.
@@ -52,6 +53,10 @@ impl World {
         for (name, patch) in &objects.deployments {
             let spec = json!({"selector": {"matchLabels": {"role": "web"}}, "package": {"apt": {"name": name, "version": "1.0"}}});
             self.patch(Kind::Deployment, name, patch, json!({"metadata": {"name": name}, "spec": spec}));
+        }
+        for (name, patch) in &objects.rules {
+            let spec = json!({"expr": "usage.memory.ratio > 0.9", "severity": "critical"});
+            self.patch(Kind::AlertRule, name, patch, json!({"metadata": {"name": name}, "spec": spec}));
         }
     }
 

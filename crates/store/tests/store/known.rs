@@ -44,7 +44,7 @@ async fn what_came_from_where_is_known_since_it_first_did() {
         assert_eq!(kinds(Some("a"), 350, false).await, ["a it's <num> 1 \u{1a} 100 50"], "{name}");
 
         let count = |slot, device: &str, lines| LogCount { slot, device: device.into(), template: "1".repeat(16), lines };
-        store.add_log_counts(&[count(0, "a", 3), count(300, "a", 5), count(300, "b", 4), count(600, "a", 1)]).await.unwrap();
+        store.keep_log_counts(&[count(0, "a", 3), count(300, "a", 5), count(300, "b", 4), count(600, "a", 1)]).await.unwrap();
         assert_eq!(store.loud_log_counts(300, 4).await.unwrap(), [count(300, "a", 5), count(300, "b", 4)], "{name}");
         assert_eq!(store.log_rates(Some("a"), 300).await.unwrap(), [count(600, "a", 1), count(300, "a", 5)], "{name}");
         assert_eq!(store.log_rates(None, 0).await.unwrap(), [count(600, "", 1), count(300, "", 9), count(0, "", 3)], "{name}");

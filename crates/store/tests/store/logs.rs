@@ -1,6 +1,6 @@
 //! Lines of logs: written, found again by what they say, and gone when they are old, the same in both databases.
 
-use store::{LogCount, LogLine, LogTemplate, Search, Store};
+use store::{Handed, JournalPlace, LogCount, LogLine, LogTemplate, Search, Store};
 
 use crate::places::places;
 
@@ -142,12 +142,14 @@ async fn many_write_lines_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_add_up_and_templates_are_kept() {
+async fn counts_are_written_once_and_templates_are_kept() {
     for place in places().await {
         let (store, name) = (place.open().await, place.name);
         let count = |slot, template: &str, lines| LogCount { slot, device: "web-01".into(), template: template.into(), lines };
-        store.add_log_counts(&[count(300, "a", 2), count(300, "", 1), count(600, "a", 5)]).await.unwrap();
-        store.add_log_counts(&[count(300, "a", 3)]).await.unwrap();
+        store.keep_log_counts(&[count(300, "a", 2), count(300, "", 1), count(600, "a", 5)]).await.unwrap();
+        // Whoever was killed counts again from where it was, and may know less of what lies before.
+        store.keep_log_counts(&[count(300, "a", 5)]).await.unwrap();
+        store.keep_log_counts(&[count(300, "a", 3)]).await.unwrap();
         assert_eq!(store.log_counts("web-01", 0).await.unwrap(), [count(300, "", 1), count(300, "a", 5), count(600, "a", 5)], "{name}");
         assert_eq!(store.log_counts("web-01", 301).await.unwrap(), [count(600, "a", 5)], "{name}");
         assert_eq!(store.log_counts("web-02", 0).await.unwrap(), [], "{name}");
@@ -169,5 +171,29 @@ async fn counts_add_up_and_templates_are_kept() {
         store.forget_log_templates(0, 1).await.unwrap();
         assert_eq!(store.log_templates().await.unwrap(), [template("a", "one <*>", 500)], "{name}");
         assert_eq!(store.log_counts("web-01", 0).await.unwrap(), [count(600, "a", 5)], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_replica_hands_over_is_taken_over_once() {
+    for place in places().await {
+        let (store, name) = (place.open().await, place.name);
+        let handed = |at, sender: &str| Handed { at, sender: sender.into(), document: format!("[{at}, \"\u{1a}\"]") };
+        for (at, sender) in [(2, "a"), (1, "b"), (1, "a")] {
+            store.hand_over_logs(&handed(at, sender), &[]).await.unwrap();
+        }
+        assert_eq!(store.handed_bytes().await.unwrap(), 3 * 8, "{name}");
+        let all = store.handed_logs().await.unwrap();
+        assert_eq!(all, [handed(1, "a"), handed(1, "b"), handed(2, "a")], "{name}");
+        store.take_over_logs(&[line(1, "web-01", 6, "one")], &all[0]).await.unwrap();
+        let again = store.take_over_logs(&[line(1, "web-01", 6, "one")], &all[0]).await.unwrap_err();
+        assert_eq!(again.category(), "replaced", "{name}");
+        assert_eq!(store.search_logs(&Search::default()).await.unwrap().len(), 1, "{name}: neither twice nor not at all");
+        assert_eq!(store.handed_logs().await.unwrap(), all[1..], "{name}");
+        // A journal is read on in the same transaction, and not by two.
+        let place = |after: &str, cursor: &str| JournalPlace { device: "web-01".into(), cursor: cursor.into(), at: 1, after: after.into() };
+        store.hand_over_logs(&handed(3, "a"), &[place("", "s=1")]).await.unwrap();
+        assert!(store.hand_over_logs(&handed(4, "b"), &[place("", "s=1")]).await.is_err(), "{name}");
+        assert_eq!(store.handed_logs().await.unwrap().len(), 3, "{name}");
     }
 }

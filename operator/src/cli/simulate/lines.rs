@@ -54,7 +54,7 @@ impl Lines {
         let (store, view) = (engine.store.clone(), engine.view.clone());
         // Simulated devices have no journal.
         let (_, journals) = mpsc::channel(1);
-        let sources = lines::Sources { intake: intake.clone(), sent, journals, listens: true };
+        let sources = lines::Sources { intake: intake.clone(), sent, journals, listens: true, has_others: false };
         tokio::spawn(lines::run(sources, options, store, view, stop.clone()));
         let receive = intake.udp(self.socket, stop.clone());
         tokio::spawn(async move {

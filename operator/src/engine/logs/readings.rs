@@ -27,32 +27,34 @@ pub(super) struct Readings {
     matched: HashMap<Name, Vec<usize>>,
     /// What is shown of devices in whose logs anything stands out.
     seen: HashMap<Name, LogsSeen>,
+    minute: i64,
 }
 
 impl Readings {
-    /// With what was stored before a restart. What can't be read is learned anew: for a while nothing of a device is new then.
-    pub(super) async fn restore(store: &Store, options: Options, view: SharedView, now: i64) -> Self {
-        let mut anomalies = Anomalies::new(options, now);
+    /// With what was stored before a restart; lines since then are told again. What can't be read is learned anew: for a while nothing of
+    /// a device is new then.
+    pub(super) async fn restore(store: &Store, options: Options, view: SharedView, (since, now): (i64, i64)) -> Self {
+        let mut anomalies = Anomalies::new(options, since);
         let known = store.log_known(options.all).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "what lines came from devices can't be read, and is learned anew");
             Vec::new()
         });
         let heard = known.first().map_or(now, |known| known.last);
-        for row in &known {
+        for row in known.iter().filter(|row| row.first < since) {
             if let Ok(template) = row.template.parse() {
                 let beat = serde_json::from_str(&row.document).unwrap_or_default();
                 anomalies.remember(&row.device, &Known { template, first: row.first, last: row.last, beat }, heard, now);
             }
         }
         match store.loud_log_counts(now - RATES, LOUD).await {
-            Ok(counts) => counts.iter().for_each(|count| {
+            Ok(counts) => counts.iter().filter(|count| count.slot < since).for_each(|count| {
                 if let Ok(template) = count.template.parse() {
                     anomalies.remember_rate(&count.device, template, count.slot, count.lines);
                 }
             }),
             Err(error) => tracing::warn!(%error, "how often lines came can't be read, and is learned anew"),
         }
-        Self { anomalies, view, wanted: BTreeSet::new(), matched: HashMap::new(), seen: HashMap::new() }
+        Self { anomalies, view, wanted: BTreeSet::new(), matched: HashMap::new(), seen: HashMap::new(), minute: options.minute }
     }
 
     /// Another revision is in force.
@@ -89,6 +91,21 @@ impl Readings {
     /// Lines came.
     pub(super) fn take(&mut self, records: &[Record<'_>], miner: &Miner) {
         let ended: Vec<Ended> = records.iter().flat_map(|record| self.anomalies.take(record)).collect();
+        self.give(&ended, miner);
+    }
+
+    /// Lines that came before a restart are counted again, and what the last minute of them came to is given if it is just over: whoever was
+    /// killed then may not have said it.
+    pub(super) fn again(&mut self, records: Vec<Record<'_>>, now: i64, miner: &Miner) {
+        let (mut ended, mut heard) = (Vec::new(), 0);
+        for record in records {
+            heard = record.received.as_second();
+            ended.extend(self.anomalies.take(&record));
+            // What was over long before is said, or is too old.
+            ended.drain(..ended.len().saturating_sub(1));
+        }
+        ended.extend(self.anomalies.pass(now));
+        ended.retain(|ended: &Ended| ended.at > now - 2 * self.minute && ended.at - self.minute <= heard);
         self.give(&ended, miner);
     }
 

@@ -23,7 +23,7 @@ use super::super::gate::{Access, Param, Routes, param};
 use super::super::sight::{Seen, Sight};
 use super::{SharedLists, list_of, shown};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::server::{NOTICES, Shared, read};
 use crate::usage::Last;
 use crate::view::View;
 
@@ -74,6 +74,18 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .answers::<Explained>()
         .add(Method::GET, "/deployments/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::Deployment), explain_deployment)
         .says("Why a Deployment is as it is: what it waits for, since when, and who can clear it")
+        .takes(&[])
+        .answers::<Explained>()
+        .add(Method::GET, "/alertrules/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::AlertRule), explain_rule)
+        .says("What an AlertRule asks of how many devices, what fires, and who is told")
+        .takes(&[])
+        .answers::<Explained>()
+        .add(Method::GET, "/receivers/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::Receiver), explain_receiver)
+        .says("How a Receiver is reached, of what it hears, and whether it does")
+        .takes(&[])
+        .answers::<Explained>()
+        .add(Method::GET, "/silences/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::Silence), explain_silence)
+        .says("What a Silence mutes, and until when")
         .takes(&[])
         .answers::<Explained>()
 }
@@ -359,9 +371,26 @@ async fn explain_role(state: State<Shared>, seen: Seen, UrlPath((namespace, name
     explained(&state.0, &seen.0, &Target::Object(Kind::Role, Name::new(&namespace, &name)), &asked).await
 }
 
+async fn explain_rule(state: State<Shared>, seen: Seen, UrlPath((namespace, name)): UrlPath<(String, String)>, asked: Asked) -> Answer {
+    explained(&state.0, &seen.0, &Target::Object(Kind::AlertRule, Name::new(&namespace, &name)), &asked).await
+}
+
+async fn explain_receiver(state: State<Shared>, seen: Seen, UrlPath((namespace, name)): UrlPath<(String, String)>, asked: Asked) -> Answer {
+    explained(&state.0, &seen.0, &Target::Object(Kind::Receiver, Name::new(&namespace, &name)), &asked).await
+}
+
+async fn explain_silence(state: State<Shared>, seen: Seen, UrlPath((namespace, name)): UrlPath<(String, String)>, asked: Asked) -> Answer {
+    explained(&state.0, &seen.0, &Target::Object(Kind::Silence, Name::new(&namespace, &name)), &asked).await
+}
+
 async fn explained(shared: &Shared, sight: &Arc<Sight>, target: &Target, asked: &Asked) -> Answer {
-    let text = read(shared, |view| crate::explain::explain_to(view, target, &|device| sight.sees_device(device)));
-    let text = text.ok_or_else(|| Problem::missing(format!("there is no {target}")))?;
+    let now = Timestamp::now();
+    let text = read(shared, |view| crate::explain::explain_to(view, target, &|device| sight.sees_device(device), now));
+    let mut text = text.ok_or_else(|| Problem::missing(format!("there is no {target}")))?;
+    if let Target::Object(Kind::Receiver, name) = target {
+        let rows = shared.store.notices(NOTICES).await?;
+        crate::explain::watching::notices(&mut text, name, &rows);
+    }
     answer::document(asked, &Explained { text: sight.masked(&text) })
 }
 

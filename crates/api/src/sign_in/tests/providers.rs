@@ -207,8 +207,10 @@ async fn what_it_said_long_ago_does_not_count_for_tokens() {
     let provider = start(Key::ec()).await;
     for (vouched_for, status) in [(oidc::VOUCHED, 200), (jiff::SignedDuration::ZERO, 401)] {
         let world = with(&provider, |options| options.vouched_for = vouched_for).await;
-        let (_, bob) = come(&world).await;
+        let (_, mut bob) = come(&world).await;
+        bob.csrf = world.look(&bob, "/api/v1/session").await.1["csrf"].as_str().unwrap().to_owned();
         let made = world.act(&bob, Method::POST, "/api/v1/tokens", &json!({"name": "ci"})).await.json::<Value>().await.unwrap();
+        assert!(made["token"].is_string(), "{made}");
         let answer = world.request(Method::GET, "/api/v1/session").bearer_auth(made["token"].as_str().unwrap()).send().await.unwrap();
         assert_eq!(answer.status(), status);
         assert_eq!(world.look(&bob, "/api/v1/tokens").await.0, 200, "a session goes on");

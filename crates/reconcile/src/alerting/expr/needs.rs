@@ -9,7 +9,31 @@ use super::rollouts::{DeploymentField, FIELDS};
 use super::term::{Field, ProbeField, Term};
 use crate::usage::{Of, Series};
 
+/// What a device must have so that anything is known of what is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// That it is read.
+    Readings,
+    /// Lines of log.
+    Logs,
+    /// The probe of this name.
+    Probe(String),
+    /// This label.
+    Label(String),
+    /// This variable.
+    Var(String),
+}
+
 impl Compiled {
+    /// What a device must have. Of what is asked whether it is known it need not.
+    pub fn needs(&self) -> BTreeSet<Need> {
+        let asked: Vec<&Term> = self.terms.iter().filter(|term| matches!(term, Term::Known(_))).map(bare).collect();
+        let of_terms = self.terms.iter().filter(|term| !matches!(term, Term::Known(_))).map(bare);
+        let of_terms = of_terms.filter(|term| !asked.contains(term)).filter_map(need);
+        let reads = self.all_of().iter().any(|of| matches!(of, Of::Disk | Of::Interface));
+        of_terms.chain(reads.then_some(Need::Readings)).collect()
+    }
+
     /// The series that it asks for by name.
     pub fn series(&self) -> BTreeSet<Series> {
         self.terms.iter().filter_map(Term::series).cloned().collect()
@@ -48,6 +72,20 @@ fn bare(term: &Term) -> &Term {
         Term::Known(of) | Term::Age(of) => bare(of),
         other => other,
     }
+}
+
+fn need(term: &Term) -> Option<Need> {
+    Some(match term {
+        Term::Label(label) => Need::Label(label.clone()),
+        Term::Var(var) => Need::Var(var.clone()),
+        Term::Probe(probe, _) => Need::Probe(probe.clone()),
+        Term::Series(series) | Term::Window { series, .. } => match series.metric.of() {
+            Of::Probe => Need::Probe(series.item.to_string()),
+            _ if series.metric.is_of_logs() => Need::Logs,
+            _ => Need::Readings,
+        },
+        Term::Device(_) | Term::Deployment(..) | Term::Now | Term::Age(_) | Term::Known(_) => return None,
+    })
 }
 
 fn not_kept(term: &Term) -> Option<&Term> {
