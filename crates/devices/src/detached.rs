@@ -52,6 +52,8 @@ if [ ! -d "$D/started" ] && [ ! -f "$D/code" ]; then
 cat > "$D/run.$$" <<'EVENKEEL_RUN' || die "cannot write $D/run"
 D="$1"
 mkdir "$D/started" 2>/dev/null || exit 0
+# By whom the engine logs in: sudo says it, and systemd does not hand it on.
+EVENKEEL_LOGIN="$3"; export EVENKEEL_LOGIN
 printf '%s\n' "$2" > "$D/boot"
 # Last: who sees a pid must see its boot too.
 echo $$ > "$D/pid.tmp"; mv "$D/pid.tmp" "$D/pid"
@@ -66,9 +68,9 @@ rm -f "$D/script"
 EVENKEEL_RUN
 mv "$D/run.$$" "$D/run"
 if [ -z "$R" ] && [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
-  systemd-run --quiet --collect --unit="evenkeel-step-{id}" --property=KillMode=process sh "$D/run" "$D" "$(boot_id)" || die "systemd-run failed"
+  systemd-run --quiet --collect --unit="evenkeel-step-{id}" --property=KillMode=process sh "$D/run" "$D" "$(boot_id)" "${{SUDO_USER:-$(id -un)}}" || die "systemd-run failed"
 else
-  setsid sh "$D/run" "$D" "$(boot_id)" </dev/null >/dev/null 2>&1 &
+  setsid sh "$D/run" "$D" "$(boot_id)" "${{SUDO_USER:-$(id -un)}}" </dev/null >/dev/null 2>&1 &
 fi
 cat "$E"/undo/* 2>/dev/null | cut -d' ' -f2 > "$D/kept"
 ls -1t "$E/steps" | grep -vxF -f "$D/kept" | tail -n +{KEEP} | while read -r d; do [ "$d" = {id} ] || rm -rf "$E/steps/$d"; done

@@ -114,6 +114,9 @@ async fn an_account_comes_is_kept_and_goes() {
     assert!(world.machine.read(KEYS).ends_with("ssh-rsa CCCC eve\n"), "what was there is back, whatever it was");
     assert!(world.is_there(RULES));
 
+    // Whatever she puts there: what can't even be read takes nothing from anybody.
+    fs::remove_file(world.machine.path(KEYS)).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", world.machine.path(KEYS)).unwrap();
     world.must(Action::Remove(work(1, first.clone()))).await;
     assert_eq!(world.seen(&first).await, ItemSeen::Absent);
     assert!(!world.is_there(KEYS) && !world.is_there(RULES) && world.is_there("home/alice"));

@@ -203,6 +203,10 @@ fn somebody_comes_and_leaves() {
     let session: Child = world.ssh(2, "alice", "alice2", "sleep 1000").spawn().unwrap();
     world.until("her session", || world.machines[2].exec("pgrep -u alice sleep").map(drop).map_err(|error| error.to_string()));
 
+    // What can be neither read nor taken away by her keeps no right of hers.
+    world.alice(0, "alice2", "ln -sfn /proc/self/mem ~/.ssh/authorized_keys").unwrap();
+    let folder = "cd ~/.ssh; rm authorized_keys; mkdir -p authorized_keys/d/e; chmod 000 authorized_keys/d; chmod 500 .";
+    world.alice(1, "alice2", folder).unwrap();
     world.engine.git(&["rm", "-q", "role.yaml"]).unwrap();
     world.engine.git(&["commit", "-q", "-m", "alice leaves"]).unwrap();
     for machine in 0..3 {

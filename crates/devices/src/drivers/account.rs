@@ -2,7 +2,7 @@
 //!
 //! On the device `/var/lib/evenkeel/accounts/<user>` says what is ours of an account: `unit` whose it is, `made` its uid if we made it, and
 //! `before/` what one that was there already had. Whoever has an account owns its home and may put anything in our way there, so root neither
-//! reads nor writes in it: the account itself does.
+//! reads nor writes in it: the account itself does, for a bounded time, and nothing that it can't do there keeps rights from being taken away.
 //!
 //! A change is saved, done, and then waits until somebody has logged in anew ([`crate::detached`]); if nobody has, it is undone.
 
@@ -17,18 +17,36 @@ const CONFIRM: u32 = 240;
 /// Bytes of a file of keys that are looked at; ours has 64 KiB at most.
 const KEYS: u32 = 128 << 10;
 
+/// Seconds that an account gets for what it has to do in its home, and for being read.
+const PATIENCE: u32 = 10;
+const GLANCE: u32 = 2;
+
 /// What reading and changing have in common.
 const LOOK: &str = r#"K="$E/accounts"
 # What there is of the account $1. Fails if there is none.
 who() {
-  a_uid= a_gid= a_home= a_shell=
-  IFS=: read -r a_x a_x a_uid a_gid a_x a_home a_shell <<EVENKEEL_WHO
+  a_uid= a_gid= a_note= a_home= a_shell=
+  IFS=: read -r a_x a_x a_uid a_gid a_note a_home a_shell <<EVENKEEL_WHO
 $(getent passwd "$1")
 EVENKEEL_WHO
   [ -n "$a_uid" ]
 }
-# Runs a script as the account that was looked at last; its home is $1 there.
-as_them() { (cd / && timeout 20 setpriv --reuid "$a_uid" --regid "$a_gid" --clear-groups sh -c "$1" sh "$R$a_home"); }
+# Runs a script as the account that was looked at last; its home is $1 there. What can't even be killed, such as one that waits for a file
+# system of the account's own, is not waited for.
+as_them() {
+  th="$(mktemp)" || return 1
+  exec 3<&0
+  (cd / && timeout -s KILL "$PATIENCE" setpriv --reuid "$a_uid" --regid "$a_gid" --clear-groups sh -c "$1" sh "$R$a_home" > "$th" 2>/dev/null; echo $? > "$th.code") <&3 3<&- >/dev/null 2>&1 &
+  exec 3<&-
+  th_i=0
+  while [ ! -s "$th.code" ] && [ "$th_i" -lt $((PATIENCE*10+10)) ]; do sleep 0.1; th_i=$((th_i+1)); done
+  th_code="$(cat "$th.code" 2>/dev/null)"
+  head -c $((KEYS+1)) "$th"
+  rm -f "$th" "$th.code"
+  return "${th_code:-124}"
+}
+# Whether it is the account by which the engine logs in, under whatever name.
+is_own() { [ -n "$a_uid" ] && [ "$a_uid" = "$(id -u "${EVENKEEL_LOGIN:-root}" 2>/dev/null)" ]; }
 # Whether we made it.
 is_ours() { [ -f "$K/$1/made" ] && [ "$(cat "$K/$1/made")" = "$a_uid" ]; }
 is_expired() {
@@ -51,12 +69,16 @@ patiently() {
 write_keys() {
   as_them 'umask 077; d="$1/.ssh"
     [ ! -L "$d" ] && [ -d "$d" ] || { rm -rf "$d"; mkdir "$d" || exit 1; }
-    chmod 700 "$d"; t="$d/.evenkeel-keys"; rm -rf "$t"
+    chmod 700 "$d"; t="$d/.evenkeel-keys"; rm -rf "$t" || mv -fT "$t" "$d/.aside.$$"
     cat > "$t" && chmod 600 "$t" || exit 1
-    [ ! -d "$d/authorized_keys" ] || rm -rf "$d/authorized_keys"
+    [ ! -d "$d/authorized_keys" ] || rm -rf "$d/authorized_keys" || mv -fT "$d/authorized_keys" "$d/.aside.$$"
     mv -fT "$t" "$d/authorized_keys"' < "$1"
 }
-drop_keys() { as_them '[ ! -d "$1/.ssh" ] || rm -rf "$1/.ssh/authorized_keys"'; }
+drop_keys() {
+  as_them 'd="$1/.ssh"; [ -e "$d" ] || [ -L "$d" ] || exit 0
+    [ -L "$d" ] || chmod 700 "$d"
+    rm -rf "$d/authorized_keys" || mv -fT "$d/authorized_keys" "$d/.aside.$$"'
+}
 lock() { patiently usermod -L -e 1 "$1"; }
 unlock() { if is_ours "$1"; then patiently usermod -p '*' -e '' "$1"; else patiently usermod -e '' "$1"; fi; }
 # What there is of account $2 is saved below $1.
@@ -67,7 +89,12 @@ save_account() {
     getent shadow "$2" | cut -d: -f8 > "$s/expires"
     # Where it leads to what its owner may not read, there is nothing of theirs to save.
     if as_them '[ -f "$1/.ssh/authorized_keys" ] && [ -r "$1/.ssh/authorized_keys" ]'; then
-      as_them "head -c $KEYS"' "$1/.ssh/authorized_keys"' > "$s/keys" || die "$2: its keys cannot be read"
+      as_them "head -c $((KEYS+1))"' "$1/.ssh/authorized_keys"' > "$s/keys" && [ "$(wc -c < "$s/keys")" -le "$KEYS" ] || {
+        rm -f "$s/keys"
+        # Of one that has no record yet nothing of ours is there that would have to go.
+        [ -d "$K/$2" ] || die "$2: its keys cannot be read, or are more than $KEYS bytes"
+        echo "evenkeel: $2: its keys cannot be read, and are not saved"
+      }
     fi
     : > "$s/exists" || die "cannot write $s"
   fi
@@ -89,29 +116,48 @@ put_rules() {
 put_account() {
   if ! who "$1"; then
     shell=/bin/bash; [ -x "$R/bin/bash" ] || shell=/bin/sh
-    patiently useradd -m -s "$shell" -c "made by Evenkeel" -p '*' "$1" || die "$1: cannot be made"
+    rm -rf "${K:?}/$1"; mkdir -p "$K/$1" && : > "$K/$1/making" || die "cannot write $K/$1"
+    sync "$K/$1/making" "$K/$1" 2>/dev/null
+    failed=; patiently useradd -m -s "$shell" -c "made by Evenkeel" -p '*' "$1" || failed=1
+    ! who "$1" || echo "$a_uid" > "$K/$1/made" || die "cannot write $K/$1"
+    [ -z "$failed" ] || die "$1: cannot be made"
     who "$1" || die "$1: is not there after useradd"
-    rm -rf "${K:?}/$1"; mkdir -p "$K/$1" && echo "$a_uid" > "$K/$1/made" || die "cannot write $K/$1"
+  elif [ -e "$K/$1/making" ] && [ ! -e "$K/$1/made" ] && [ "$a_note" = "made by Evenkeel" ]; then
+    # We went down between making it and writing that down.
+    echo "$a_uid" > "$K/$1/made" || die "cannot write $K/$1"
   elif ! is_ours "$1" && [ ! -d "$K/$1/before" ]; then
-    rm -rf "${K:?}/$1"; mkdir -p "$K/$1" && cp -a "$S/account.$1" "$K/$1/before" || die "cannot write $K/$1"
+    rm -rf "${K:?}/$1"; mkdir -p "$K/$1" && cp -a "$S/account.$1" "$K/$1/before.new" || die "cannot write $K/$1"
+    find "$K/$1/before.new" -exec sync {} + 2>/dev/null
+    mv -T "$K/$1/before.new" "$K/$1/before" || die "cannot write $K/$1"
   fi
+  rm -f "$K/$1/making"
   if is_expired "$1"; then unlock "$1" || die "$1: cannot be unlocked"; fi
   echo "$2" > "$K/$1/unit" || die "cannot write $K/$1"
   write_keys "$D/keys.$1" || die "$1: its keys cannot be written to $a_home/.ssh"
   if [ -f "$D/rules.$1" ]; then put_rules "$D/rules.$1" "$(rules "$1")"; else rm -f "$(rules "$1")"; fi
 }
-# Keys and rules of account $1 go. One that we made is locked; who was there before gets back what they had.
+# Keys and rules of account $1 go. One that we made is locked; who was there before gets back what they had. Nothing that its owner can do
+# in their home keeps it from going: whose keys can't be put right, can't log in any more.
 take_off() {
+  if ! who "$1"; then rm -f "$(rules "$1")"; rm -rf "${K:?}/$1"; return 0; fi
+  ! is_own || die "$1 is the account by which the engine logs in"
   rm -f "$(rules "$1")"
-  if ! who "$1"; then rm -rf "${K:?}/$1"; return 0; fi
   if is_ours "$1"; then
     lock "$1" || die "$1: cannot be locked"
     drop_keys || echo "evenkeel: $1: its keys could not be taken off; it is locked"
     rm -f "$K/$1/unit"
     echo "$1" >> "$D/locked"
   elif [ -d "$K/$1/before" ]; then
-    if [ -f "$K/$1/before/keys" ]; then write_keys "$K/$1/before/keys"; else drop_keys; fi || die "$1: its keys cannot be put back"
+    if [ -f "$K/$1/before/keys" ]; then write_keys "$K/$1/before/keys"; else drop_keys; fi || {
+      patiently usermod -e 1 "$1" || die "$1: its keys cannot be put back, and it cannot be locked"
+      echo "evenkeel: $1: its keys could not be put back: it has expired (usermod -e '' $1 lets it in again)"
+      echo "$1" >> "$D/locked"; rm -rf "${K:?}/$1"; return 0
+    }
     patiently usermod -e "$(cat "$K/$1/before/expires")" "$1" || die "$1: cannot be changed"
+    rm -rf "${K:?}/$1"
+  else
+    # Somebody has made another one of it.
+    drop_keys || patiently usermod -e 1 "$1" || die "$1: its keys cannot be taken off"
     rm -rf "${K:?}/$1"
   fi
 }
@@ -125,7 +171,7 @@ bring_back() {
     rm -rf "${K:?}/$2"
     if [ -d "$s/record" ]; then cp -a "$s/record" "$K/$2" || ok=1; fi
     if [ -n "$(cat "$s/expires")" ]; then
-      if is_ours "$2"; then lock "$2"; else patiently usermod -e "$(cat "$s/expires")" "$2"; fi || ok=1
+      if is_ours "$2" && [ "$(cat "$s/expires")" -le $(($(date +%s)/86400)) ]; then lock "$2"; else patiently usermod -e "$(cat "$s/expires")" "$2"; fi || ok=1
     elif is_expired "$2"; then unlock "$2" || ok=1; fi
   elif who "$2"; then
     lock "$2" || ok=1
@@ -153,27 +199,33 @@ end_sessions() {
   while read -r user; do
     who "$user" && is_expired "$user" && [ "$a_uid" -ge 1000 ] || continue
     if command -v loginctl >/dev/null; then loginctl disable-linger "$user"; loginctl terminate-user "$user"; fi >/dev/null 2>&1
+    # First none of them can start another one.
     for round in 1 2 3 4 5; do
-      left=; for p in /proc/[0-9]*; do [ "$(stat -c %u "$p" 2>/dev/null)" != "$a_uid" ] || { kill -9 "${p#/proc/}" 2>/dev/null; left=1; }; done
+      signal=KILL; [ "$round" -gt 2 ] || signal=STOP
+      left=; for p in /proc/[0-9]*; do [ "$(stat -c %u "$p" 2>/dev/null)" != "$a_uid" ] || { kill -s "$signal" "${p#/proc/}" 2>/dev/null; left=1; }; done
       [ -n "$left" ] || break
       sleep 0.25
     done
+    [ -z "$left" ] || echo "evenkeel: $user: not all of their processes have ended"
   done < "$D/locked"
 }
 # Does $@, and undoes it from below $1 if that fails or nobody can log in afterwards.
 carefully() {
   from="$1"; shift
+  # Whoever says that it takes too long gets it undone as well.
+  trap 'all_back "$from"; exit 1' TERM
   if ! ("$@"); then all_back "$from"; exit 1; fi
   if ! confirm; then
     all_back "$from"
     die "undone: the engine could not log in (and become root) within $((CONFIRM/4)) s after the change"
   fi
+  trap - TERM
   end_sessions
 }
 "#;
 
 fn functions() -> String {
-    format!("KEYS={KEYS}\nCONFIRM={CONFIRM}\n{LOOK}{CHANGE}")
+    format!("KEYS={KEYS}\nCONFIRM={CONFIRM}\nPATIENCE={PATIENCE}\n{LOOK}{CHANGE}")
 }
 
 fn users(accounts: &[Account]) -> String {
@@ -183,7 +235,7 @@ fn users(accounts: &[Account]) -> String {
 /// Reads accounts: `C`, the name, the hash of the keys (`-`: none, `?`: that can't be found out), that of the rules, and whether it has
 /// expired; or `-` alone, where it is not there, or was taken off. Who can't ask for accounts at all says nothing of them.
 pub(crate) fn read(users: &[&str]) -> String {
-    let mut script = String::from(LOOK);
+    let mut script = format!("KEYS={KEYS}\nPATIENCE={GLANCE}\n{LOOK}");
     let users = quote_all(users.iter().copied());
     let _ = write!(
         script,
@@ -195,7 +247,8 @@ for u in {users}; do
   f="$R/etc/sudoers.d/evenkeel-$u" rules=-
   if [ "$(id -u)" != 0 ]; then printf 'C\t%s\t?\t-\t\n' "$u"; continue; fi
   [ ! -e "$f" ] || rules="$(hash < "$f")"
-  keys="$(as_them 'f="$1/.ssh/authorized_keys"; if [ -f "$f" ]; then head -c {KEYS} "$f" | sha256sum | cut -d" " -f1; elif [ -e "$f" ] || [ -L "$f" ]; then echo "?"; else echo -; fi' 2>/dev/null)"
+  keys="$(as_them 'f="$1/.ssh/authorized_keys"; if [ -f "$f" ]; then head -c {KEYS} "$f" | sha256sum | cut -d" " -f1; elif [ -e "$f" ] || [ -L "$f" ]; then echo "?"; else echo -; fi' < /dev/null)"
+  case "$keys" in -|'?') ;; *[!0-9a-f]*) keys='?' ;; esac
   locked=; if is_expired "$u"; then locked=1; fi
   if [ "$locked$keys$rules" = 1-- ] && is_ours "$u"; then printf 'C\t%s\t-\n' "$u"; continue; fi
   printf 'C\t%s\t%s\t%s\t%s\n' "$u" "${{keys:-?}}" "$rules" "$locked"
@@ -211,13 +264,16 @@ pub(super) fn prepare(accounts: &[Account]) -> String {
         return String::new();
     }
     let mut script = format!(
-        r#"{LOOK}[ "$(id -u)" = 0 ] || die "only root can make accounts: give the device's access become: sudo"
+        r#"KEYS={KEYS}
+PATIENCE={PATIENCE}
+{LOOK}[ "$(id -u)" = 0 ] || die "only root can make accounts: give the device's access become: sudo"
 for program in useradd usermod getent setpriv timeout; do command -v "$program" >/dev/null || die "$program is not installed"; done
 for u in {users}; do
-  [ "$u" != "${{SUDO_USER:-$(id -un)}}" ] || die "$u is the account by which the engine logs in"
+  [ "$u" != "${{EVENKEEL_LOGIN:-root}}" ] || die "$u is the account by which the engine logs in"
   if who "$u"; then
     [ "$a_uid" != 0 ] && [ "$a_uid" != 65534 ] || die "$u is an account of the system (uid $a_uid)"
     [ "$a_uid" -ge 1000 ] || is_ours "$u" || die "$u is an account of the system (uid $a_uid)"
+    ! is_own || die "$u is the account by which the engine logs in, under another name"
     [ -d "$R$a_home" ] || die "$u has no home: $a_home is not there"
     case "$a_shell" in */nologin|*/false) die "$u can't log in: its shell is $a_shell" ;; esac
   elif getent group "$u" >/dev/null; then die "there is a group $u, and no account of that name: it would get its rights"; fi
