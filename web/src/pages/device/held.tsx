@@ -30,7 +30,7 @@ export function Deviations({ of }: { of: readonly Deviation[] }) {
 
 /** A Deployment by its name, the login of a Role as `role/NAME`. */
 function Whose({ of }: { of: string }) {
-  return of.startsWith('role/') ? <Target of={of} /> : <Name kind="Deployment" of={of} />;
+  return <span className="ek-name">{of.startsWith('role/') ? <Target of={of} /> : <Name kind="Deployment" of={of} />}</span>;
 }
 
 /** What our Deployments put there. */
