@@ -29,7 +29,7 @@ export function Facts({ of }: { of: Device }) {
     [t('serial'), facts?.serial],
     [t('parents'), parents.length > 0 && <span className="ek-labels">{parents.map((parent) => <Name key={parent} kind="Device" of={parent.includes('/') ? parent : { namespace, name: parent }} />)}</span>],
     [t('labels'), <Labels key="l" of={of.effective?.labels ?? of.metadata.labels} />],
-    [t('written'), place && <><code>{visibleText(place)}</code>{origin?.author && <><br /><span className="ek-dim">{t('by', { author: origin.author.replace(/\s*<[^>]*>/, '') })}</span></>}</>],
+    [t('written'), place && <><code className="ek-pre">{visibleText(place)}</code>{origin?.author && <><br /><span className="ek-dim">{t('by', { author: origin.author.replace(/\s*<[^>]*>/, '') })}</span></>}</>],
   ];
   return (
     <Part title={t('facts')}>

@@ -115,7 +115,7 @@ function Asked({ rule }: { rule: AlertRule }) {
         {spec.inhibitedBy && spec.inhibitedBy.length > 0 && <Fact name={t('inhibitedBy')}>{spec.inhibitedBy.map((one) => visibleText(one.rule)).join(', ')}</Fact>}
         {place && (
           <Fact name={t('where')}>
-            <code>{visibleText(place)}</code>
+            <code className="ek-pre">{visibleText(place)}</code>
           </Fact>
         )}
       </dl>
