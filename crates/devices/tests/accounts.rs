@@ -87,6 +87,20 @@ fn login(user: &str, keys: &[&str], sudo: &[&str]) -> Content {
     Content { accounts: vec![account], ..content() }
 }
 
+/// Who waits in the home of an account and can't be ended, such as for a file system of its owner's, is left behind, and is the only one.
+#[tokio::test]
+async fn whoever_hangs_in_a_home_keeps_nothing() {
+    let Some(mut world) = World::start() else { return };
+    let login = login("alice", &["ssh-ed25519 AAAA alice"], &["/usr/bin/id"]);
+    world.must(Action::Apply(work(1, login.clone()))).await;
+    // Only what is done in a home has to end by SIGKILL.
+    world.machine.program("timeout", "[ \"$1\" != -s ] || exec sleep 60\nexec /usr/bin/timeout \"$@\"");
+    world.must(Action::Remove(work(1, login.clone()))).await;
+    assert!(!world.is_there(RULES) && world.machine.read("etc/shadow").contains("alice:!*:"), "{}", world.machine.read("etc/shadow"));
+    assert!(world.is_there("var/lib/evenkeel/stuck.1000"));
+    assert!(matches!(world.seen(&login).await, ItemSeen::Account { locked: true, .. }), "the device is read all the same");
+}
+
 #[tokio::test]
 async fn an_account_comes_is_kept_and_goes() {
     let Some(mut world) = World::start() else { return };

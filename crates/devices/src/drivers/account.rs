@@ -32,19 +32,25 @@ EVENKEEL_WHO
   [ -n "$a_uid" ]
 }
 # Runs a script as the account that was looked at last; its home is $1 there. What can't even be killed, such as one that waits for a file
-# system of the account's own, is not waited for.
+# system of the account's own, is not waited for, and while it is there no other one is begun.
 as_them() {
-  th="$(mktemp)" || return 1
+  ! is_alive "$(cat "$E/stuck.$a_uid" 2>/dev/null)" || return 124
+  rm -f "$E/stuck.$a_uid"
+  th="$(mktemp -d)" || return 1
   exec 3<&0
-  (cd / && timeout -s KILL "$PATIENCE" setpriv --reuid "$a_uid" --regid "$a_gid" --clear-groups sh -c "$1" sh "$R$a_home" > "$th" 2>/dev/null; echo $? > "$th.code") <&3 3<&- >/dev/null 2>&1 &
+  (cd / && timeout -s KILL "$PATIENCE" setpriv --reuid "$a_uid" --regid "$a_gid" --clear-groups sh -c "$1" sh "$R$a_home" > "$th/out" 2>/dev/null; echo $? > "$th/code") <&3 3<&- >/dev/null 2>&1 &
   exec 3<&-
   th_i=0
-  while [ ! -s "$th.code" ] && [ "$th_i" -lt $((PATIENCE*10+10)) ]; do sleep 0.1; th_i=$((th_i+1)); done
-  th_code="$(cat "$th.code" 2>/dev/null)"
-  head -c $((KEYS+1)) "$th"
-  rm -f "$th" "$th.code"
+  while [ ! -s "$th/code" ] && [ "$th_i" -lt $((PATIENCE*10+10)) ]; do sleep 0.1; th_i=$((th_i+1)); done
+  th_code="$(cat "$th/code" 2>/dev/null)"
+  [ -n "$th_code" ] || process "$!" > "$E/stuck.$a_uid"
+  head -c $((KEYS+1)) "$th/out"
+  rm -rf "$th"
   return "${th_code:-124}"
 }
+# A process by its id and by when it began: that is nobody else's.
+process() { echo "$1 $(cut -d' ' -f22 "/proc/$1/stat" 2>/dev/null)"; }
+is_alive() { [ -n "$1" ] && [ "$(process "${1%% *}")" = "$1" ] && [ -n "${1#* }" ]; }
 # Whether it is the account by which the engine logs in, under whatever name.
 is_own() { [ -n "$a_uid" ] && [ "$a_uid" = "$(id -u "${EVENKEEL_LOGIN:-root}" 2>/dev/null)" ]; }
 # Whether we made it.
