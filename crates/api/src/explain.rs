@@ -23,14 +23,9 @@ const WIDTH: usize = 120;
 /// Whether somebody may see a device.
 pub(crate) type Sees<'a> = &'a (dyn Fn(&Name) -> bool + Sync);
 
-/// Explains a device, a Deployment, an AlertRule, a Receiver, a Silence or the login of a Role; `None` if there is no such thing.
-pub fn explain(view: &View, target: &Target, now: Timestamp) -> Option<String> {
-    explain_to(view, target, &|_| true, now)
-}
-
-/// The same to somebody who may not see every device: what is counted and listed are those that they see. Where one is named as
-/// `device/NAME` it still is.
-pub(crate) fn explain_to(view: &View, target: &Target, sees: Sees<'_>, now: Timestamp) -> Option<String> {
+/// Explains a device, a Deployment, an AlertRule, a Receiver, a Silence or the login of a Role to somebody; `None` if there is no such thing.
+/// What is counted and listed are the devices that they see. Where one is named as `device/NAME` it still is.
+pub(crate) fn explain(view: &View, target: &Target, sees: Sees<'_>, now: Timestamp) -> Option<String> {
     match target {
         Target::Device(name) => device(view, name, sees),
         Target::Deployment(name) => rollout(view, name, sees),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The media type of such an answer.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// Seconds after which who could not be answered just now may come again.
-pub(crate) const AGAIN: u64 = 5;
+const AGAIN: u64 = 5;
 
 /// An answer that says no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

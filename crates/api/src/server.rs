@@ -32,7 +32,7 @@ use crate::hooks::{self, Hooks};
 use crate::logs;
 use crate::metrics;
 use crate::places::{Places, Taken};
-use crate::problem::{AGAIN, Problem, problem};
+use crate::problem::{Problem, problem};
 use crate::rest;
 use crate::served;
 use crate::sign_in::whence::Whence;
@@ -45,8 +45,6 @@ pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
 
-/// Notifications among which those of one receiver are looked for.
-pub(crate) const NOTICES: u32 = 1000;
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
 
@@ -172,7 +170,6 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/deployments", get(deployments))
         .route("/v1/objects/{kind}", get(objects))
         .route("/v1/rollouts/{namespace}/{name}", get(rollout))
-        .route("/v1/explain/{kind}/{namespace}/{name}", get(explain))
         .route("/v1/federate", get(federate::federate))
         .route("/v1/usage", get(usage::all))
         .route("/v1/usage/{namespace}/{name}", get(usage::one))
@@ -198,23 +195,17 @@ pub fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one. What can't be answered just now is
-/// answered with when to come again; the connection to one that stands by ends, so that a Service may lead to another one the next time.
+/// A replica that stands by knows nothing of the fleet: an empty answer of it would be a wrong one. The connection to it ends, so that a
+/// Service may lead to another one at once.
 async fn acting(State(shared): State<Shared>, request: HttpRequest, next: Next) -> Response {
     let path = request.uri().path();
-    let is_ours = path.starts_with("/v1") || path.starts_with("/api");
-    let mut response = if is_ours && path != "/v1/status" && read(&shared, |view| view.stands_by) {
+    if (path.starts_with("/v1") || path.starts_with("/api")) && path != "/v1/status" && read(&shared, |view| view.stands_by) {
         let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "this replica stands by: ask the one that holds the lease");
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        response
-    } else {
-        next.run(request).await
-    };
-    if is_ours && response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from(AGAIN));
+        return response;
     }
-    response
+    next.run(request).await
 }
 
 fn unix(path: &Path) -> std::io::Result<UnixListener> {
@@ -373,27 +364,6 @@ async fn rollout(State(shared): State<Shared>, UrlPath((namespace, name)): UrlPa
         }
         None => problem(StatusCode::NOT_FOUND, format!("{} has never been rolled out", Target::unit(&name))),
     }
-}
-
-async fn explain(State(shared): State<Shared>, UrlPath((kind, namespace, name)): UrlPath<(String, String, String)>) -> Response {
-    use crds::Kind::{AlertRule, Deployment, Device, Receiver, Role, Silence};
-    let target = match crds::Kind::parse(&kind) {
-        Some(kind @ (Device | Deployment | AlertRule | Receiver | Role | Silence)) => Target::of(kind, Name::new(&namespace, &name)),
-        _ => {
-            let what = "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, role/NAME and silence/NAME can be explained";
-            return problem(StatusCode::BAD_REQUEST, what);
-        }
-    };
-    let Some(mut text) = read(&shared, |view| crate::explain::explain(view, &target, Timestamp::now())) else {
-        return problem(StatusCode::NOT_FOUND, format!("there is no {target}"));
-    };
-    if let Target::Object(Receiver, name) = &target {
-        match shared.store.notices(NOTICES).await {
-            Ok(rows) => crate::explain::watching::notices(&mut text, name, &rows),
-            Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-        }
-    }
-    text.into_response()
 }
 
 /// Which entries.

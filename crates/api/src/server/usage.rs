@@ -147,8 +147,8 @@ mod tests {
         assert_eq!((samples["points"].as_array().unwrap().len(), &samples["points"][0]["mean"]), (1, &json!(1.0)));
         assert_eq!(client.get("/v1/samples/default/web-1?series=cpu.ratio").await.unwrap()["points"], json!([]));
         assert!(refused("/v1/samples/default/web-1?series=everything").await.starts_with("`everything` is no series"));
-        let explained = client.text("/v1/explain/device/default/web-3").await.unwrap().0;
-        assert!(explained.contains("  usage is not known since ") && explained.contains(": no answer\n"), "{explained}");
+        let explained = client.get("/api/v1/devices/default/web-3/explain").await.unwrap()["text"].to_string();
+        assert!(explained.contains("  usage is not known since ") && explained.contains(": no answer\\n"), "{explained}");
         stop.cancel();
         let _ = server.await;
     }

@@ -67,7 +67,7 @@ fn view() -> View {
 }
 
 fn explained(target: &str) -> String {
-    explain(&view(), &Target::parse(target).unwrap(), at(10)).unwrap()
+    explain(&view(), &Target::parse(target).unwrap(), &|_| true, at(10)).unwrap()
 }
 
 #[test]
@@ -115,5 +115,5 @@ fn a_receiver_says_how_it_is_reached_and_whether_it_was() {
 fn a_silence_says_what_it_mutes() {
     insta::assert_snapshot!(explained("silence/work"));
     insta::assert_snapshot!(explained("silence/old"));
-    assert_eq!(explain(&view(), &Target::parse("silence/none").unwrap(), at(10)), None);
+    assert_eq!(explain(&view(), &Target::parse("silence/none").unwrap(), &|_| true, at(10)), None);
 }

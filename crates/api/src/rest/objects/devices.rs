@@ -23,10 +23,12 @@ use super::super::gate::{Access, Param, Routes, param};
 use super::super::sight::{Seen, Sight};
 use super::{SharedLists, list_of, shown};
 use crate::problem::Problem;
-use crate::server::{NOTICES, Shared, read};
+use crate::server::{Shared, read};
 use crate::usage::Last;
 use crate::view::View;
 
+/// Notifications among which those of one receiver are looked for.
+const NOTICES: u32 = 1000;
 /// By what devices are sorted: the worst come first.
 const SORTED: [&str; 7] = ["name", "health", "update", "type", "site", "address", "cpu"];
 const HEALTH: [Health; 4] = [Health::Unreachable, Health::Degraded, Health::Unknown, Health::Healthy];
@@ -385,7 +387,7 @@ async fn explain_silence(state: State<Shared>, seen: Seen, UrlPath((namespace, n
 
 async fn explained(shared: &Shared, sight: &Arc<Sight>, target: &Target, asked: &Asked) -> Answer {
     let now = Timestamp::now();
-    let text = read(shared, |view| crate::explain::explain_to(view, target, &|device| sight.sees_device(device), now));
+    let text = read(shared, |view| crate::explain::explain(view, target, &|device| sight.sees_device(device), now));
     let mut text = text.ok_or_else(|| Problem::missing(format!("there is no {target}")))?;
     if let Target::Object(Kind::Receiver, name) = target {
         let rows = shared.store.notices(NOTICES).await?;
