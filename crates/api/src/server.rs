@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::serve::IncomingStream;
 use axum::{Extension, Json, Router};
-use jiff::Timestamp;
 use reconcile::{Name, Target, report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
