@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use crate::{cargo, install, run, target};
@@ -56,58 +56,53 @@ impl Build {
 /// Figures by name, in milliseconds, MiB or entries a second.
 type Figures = BTreeMap<String, f64>;
 
+/// What one thing costs.
+type Measure = fn(&mut Figures, Build) -> anyhow::Result<()>;
+
 pub(crate) fn run_all(args: &BenchArgs) -> anyhow::Result<()> {
     install::ensure();
     eprintln!("building with optimisation: the first time takes some minutes");
     let build = if args.try_out { Build::TryOut } else { Build::Measure };
     let wanted = |what: &str| args.only.is_empty() || args.only.iter().any(|only| only == what);
-    let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit", "bench_rules"].map(|name| ["--example", name]).concat();
+    let all: [(&str, Measure); 12] = [
+        ("pass", |figures, _| sizes(figures, "bench_pass")),
+        ("commit", |figures, _| sizes(figures, "bench_commit")),
+        ("ssh", |figures, _| ssh(figures)),
+        ("audit", |figures, _| take(figures, "bench_audit", &[])),
+        ("rules", |figures, _| rules::measure(figures)),
+        ("cluster", |figures, _| cluster::measure(figures)),
+        ("latency", |figures, _| cluster::latency(figures)),
+        ("syslog", |figures, _| syslog::measure(figures)),
+        ("mining", |figures, _| mining::measure(figures)),
+        ("probes", probes::measure),
+        ("watch", watch::measure),
+        ("api", api::measure),
+    ];
+    let known = all.map(|(name, _)| name);
+    if let Some(other) = args.only.iter().find(|only| !known.contains(&only.as_str())) {
+        bail!("nothing is measured by the name of {other:?}: there are {}", known.join(", "));
+    }
     if ["pass", "commit", "ssh", "audit", "rules"].into_iter().any(wanted) {
+        let examples = ["bench_pass", "bench_commit", "bench_ssh", "bench_audit", "bench_rules"].map(|name| ["--example", name]).concat();
         Build::Measure.of(&examples)?;
     }
     let mut figures = Figures::new();
-    if wanted("pass") {
-        for size in ["1000", "10000", "100000"] {
-            take(&mut figures, "bench_pass", &[size])?;
+    let mut failed = Vec::new();
+    for (name, measure) in all.into_iter().filter(|(name, _)| wanted(name)) {
+        // What one measurement has met with costs none of the others' figures.
+        if let Err(error) = measure(&mut figures, build) {
+            eprintln!("{name}: {error:#}");
+            failed.push(name);
         }
-    }
-    if wanted("commit") {
-        for size in ["1000", "10000", "100000"] {
-            take(&mut figures, "bench_commit", &[size])?;
-        }
-    }
-    if wanted("ssh") {
-        ssh(&mut figures)?;
-    }
-    if wanted("audit") {
-        take(&mut figures, "bench_audit", &[])?;
-    }
-    if wanted("rules") {
-        rules::measure(&mut figures)?;
-    }
-    if wanted("cluster") {
-        cluster::measure(&mut figures)?;
-    }
-    if wanted("latency") {
-        cluster::latency(&mut figures)?;
-    }
-    if wanted("syslog") {
-        syslog::measure(&mut figures)?;
-    }
-    if wanted("mining") {
-        mining::measure(&mut figures)?;
-    }
-    if wanted("probes") {
-        probes::measure(&mut figures, build)?;
-    }
-    if wanted("watch") {
-        watch::measure(&mut figures, build)?;
-    }
-    if wanted("api") {
-        api::measure(&mut figures, build)?;
     }
     show(&figures);
+    ensure!(failed.is_empty(), "not measured, or in part only: {}", failed.join(", "));
     Ok(())
+}
+
+/// What grows with a fleet.
+fn sizes(figures: &mut Figures, example: &str) -> anyhow::Result<()> {
+    ["1000", "10000", "100000"].into_iter().try_for_each(|size| take(figures, example, &[size]))
 }
 
 /// Runs one measuring program and takes in what it prints.

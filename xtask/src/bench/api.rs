@@ -4,19 +4,22 @@ mod listeners;
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use socket2::{Domain, Socket, Type};
 
 use super::{Build, Figures, Server, cluster, free_port};
 use crate::{root, web};
 
 /// Who reads the list at once.
 const READERS: usize = 50;
+/// Addresses that they come from.
+const OFFICES: usize = 5;
 /// Devices in one file, which may have 1 MiB.
 const FILE: u32 = 1000;
 const TOKEN: &str = "a-token-of-a-bench-only";
@@ -118,7 +121,15 @@ struct Client {
 
 impl Client {
     fn connect(port: u16) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::connect_from(1, port)
+    }
+
+    /// From another address of this machine: one address alone is not given as many connections as many readers need.
+    fn connect_from(host: u8, port: u16) -> anyhow::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into())?;
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
@@ -176,7 +187,7 @@ fn lists(figures: &mut Figures, engine: &Engine, size: &Size) -> anyhow::Result<
     let end = Instant::now() + size.span;
     let before = cluster::cpu(engine.process.0.id())?;
     let read = |reader: usize| -> anyhow::Result<Vec<f64>> {
-        let (mut client, mut times) = (Client::connect(engine.port)?, Vec::new());
+        let (mut client, mut times) = (Client::connect_from(1 + u8::try_from(reader % OFFICES)?, engine.port)?, Vec::new());
         while Instant::now() < end {
             let began = Instant::now();
             let (status, _) = client.get(paths[(reader + times.len()) % paths.len()])?;
