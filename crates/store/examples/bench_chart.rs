@@ -38,6 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         samples.flush(second + PIECE, true).await?;
         second += PIECE;
     }
+    // As an engine has done that ran for so long.
+    store.sum_up(now - DAYS * 86_400, now - 3600).await?;
     store.close().await;
     Ok(())
 }

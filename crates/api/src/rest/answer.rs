@@ -22,18 +22,39 @@ const PARTS: usize = 8;
 /// Bytes of a cursor: a name and a number.
 const CURSOR: usize = 1024;
 
+/// A document as it is sent, with its tag.
+#[derive(Clone)]
+pub(super) struct Rendered {
+    tag: String,
+    body: Bytes,
+}
+
+impl Rendered {
+    pub(super) fn of(value: &impl Serialize) -> Result<Self, Box<Problem>> {
+        let body = bytes(value)?;
+        Ok(Self { tag: format!("W/\"{}\"", digest(&body)), body: body.into() })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Answers with it, or that it is as it was.
+    pub(super) fn answer(self, asked: &Asked) -> Response {
+        tagged(asked, &self.tag, self.body)
+    }
+}
+
 /// Answers with a document, or that it is as it was.
 pub(super) fn document(asked: &Asked, value: &impl Serialize) -> Answer {
-    let body = bytes(value)?;
-    let tag = format!("W/\"{}\"", digest(&body));
-    Ok(tagged(asked, &tag, body))
+    Ok(Rendered::of(value)?.answer(asked))
 }
 
 /// Answers with an object: its tag says how it is written and how it stands, and whoever changes it need only know the first.
 pub(super) fn object(asked: &Asked, manifest: &str, value: &impl Serialize) -> Answer {
     let body = bytes(value)?;
     let tag = format!("\"{manifest}.{}\"", digest(&body));
-    Ok(tagged(asked, &tag, body))
+    Ok(tagged(asked, &tag, body.into()))
 }
 
 /// What the tag of an object begins with: how it is written.
@@ -51,12 +72,12 @@ fn digest(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes)[..8])
 }
 
-fn tagged(asked: &Asked, tag: &str, body: Vec<u8>) -> Response {
+fn tagged(asked: &Asked, tag: &str, body: Bytes) -> Response {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let is_known = asked.none_match().is_some_and(|known| known.split(',').any(|known| known.trim() == "*" || bare(known) == bare(tag)));
     let mut response = match is_known {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([(header::CONTENT_TYPE, "application/json")], Bytes::from(body)).into_response(),
+        false => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
     };
     if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, tag);

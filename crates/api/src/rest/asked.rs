@@ -85,6 +85,11 @@ pub(super) fn short(text: &str) -> String {
 }
 
 impl Asked {
+    /// Says the same for the same query.
+    pub(super) fn text(&self) -> String {
+        format!("{:?}", self.pairs)
+    }
+
     /// A parameter, if it is there and not empty.
     pub(super) fn one(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.as_str())

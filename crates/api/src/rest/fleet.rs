@@ -8,6 +8,7 @@ use crds::{Kind, Object};
 use reconcile::observed::Health;
 use reconcile::{Desired, Device, Name, parents, report};
 
+use super::answer::Rendered;
 use super::sight::Sight;
 use crate::server::{Shared, read};
 
@@ -19,6 +20,9 @@ const USABLE: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 1000;
 /// Searches whose results are kept, for the next page and for who asks the same: with 100 000 devices each takes 400 kB.
 const KEPT: usize = 32;
+/// Pages of one search that are kept as they were answered, and bytes of one: 16 MiB of all searches together.
+const PAGES: usize = 4;
+const PAGE: usize = 128 << 10;
 
 /// A device in the fleet.
 pub(super) struct Row {
@@ -99,9 +103,42 @@ pub(super) struct Standing {
 }
 
 /// A search: what was found, and how often there is what.
+#[derive(Default)]
 pub(super) struct Found {
     pub(super) rows: Arc<Vec<u32>>,
     pub(super) facets: Mutex<HashMap<String, serde_json::Value>>,
+    /// The newest come first.
+    pages: Mutex<VecDeque<Page>>,
+}
+
+/// A part of what was found, as it was answered.
+struct Page {
+    query: String,
+    /// The newest change of the feed when it was made. Who hears of a later one looks at what is so since then.
+    newest: u64,
+    at: Instant,
+    answer: Rendered,
+}
+
+impl Found {
+    /// What was answered to this query, if nothing has changed since then. What a device uses is told of by no change, but it may be a
+    /// second old.
+    pub(super) fn page(&self, query: &str, newest: u64) -> Option<Rendered> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |page: &&Page| page.query == query && page.newest == newest && page.at.elapsed() < FRESH;
+        pages.iter().find(is_it).map(|page| page.answer.clone())
+    }
+
+    /// Keeps what is answered, unless it is large; `newest` was asked for before anything of it was read.
+    pub(super) fn keep(&self, query: String, newest: u64, answer: &Rendered) {
+        if query.len() + answer.len() > PAGE {
+            return;
+        }
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.retain(|page| page.query != query);
+        pages.push_front(Page { query, newest, at: Instant::now(), answer: answer.clone() });
+        pages.truncate(PAGES);
+    }
 }
 
 /// What was looked for.
@@ -188,7 +225,7 @@ impl Lists {
         if let Some(found) = known {
             return found;
         }
-        let found = Arc::new(Found { rows: find(), facets: Mutex::default() });
+        let found = Arc::new(Found { rows: find(), ..Found::default() });
         let search = Search { sight: sight.clone(), standing: standing.cloned(), text: text.to_owned(), found: found.clone() };
         let mut searches = self.searches.lock().unwrap_or_else(PoisonError::into_inner);
         searches.retain(|search| Arc::ptr_eq(&search.sight.desired, &sight.desired));
@@ -231,4 +268,35 @@ fn grounds(desired: &Desired, observed: &reconcile::Observed, name: &Name) -> u6
         observed.rollouts.get(unit).map_or(0, |rollout| rollout.version).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str) -> Rendered {
+        Rendered::of(&text).unwrap()
+    }
+
+    #[test]
+    fn a_page_is_answered_again_until_something_changes() {
+        let found = Found::default();
+        let has = |query: &str, newest| found.page(query, newest).is_some();
+        found.keep("a".into(), 7, &rendered("x"));
+        assert!(has("a", 7) && !has("b", 7) && !has("a", 8));
+        found.keep("a".into(), 8, &rendered("y"));
+        assert!(has("a", 8) && !has("a", 7));
+        found.pages.lock().unwrap().iter_mut().for_each(|page| page.at = page.at.checked_sub(FRESH).unwrap());
+        assert!(!has("a", 8));
+    }
+
+    #[test]
+    fn neither_many_pages_nor_large_ones_are_kept() {
+        let found = Found::default();
+        (0..10).for_each(|number| found.keep(number.to_string(), 1, &rendered("x")));
+        assert_eq!(found.pages.lock().unwrap().len(), PAGES);
+        assert!(found.page("9", 1).is_some() && found.page("5", 1).is_none());
+        found.keep("large".into(), 1, &rendered(&"x".repeat(PAGE)));
+        assert!(found.page("large", 1).is_none());
+    }
 }

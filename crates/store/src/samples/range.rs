@@ -14,6 +14,12 @@ use crate::{Error, Store};
 pub const POINTS: usize = 2000;
 /// Rows that one question reads at most: 400 days of hours, with as much again.
 const ROWS: i64 = 20_000;
+/// An hour, in seconds.
+const HOUR: i64 = 3600;
+const FIVE_MINUTES: &str =
+    "SELECT at, lowest, highest, mean, readings FROM sample_5m WHERE series = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4";
+const HOURS: &str =
+    "SELECT at, lowest, highest, mean, readings FROM sample_1h WHERE series = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4";
 
 /// What a series was around one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,7 +56,7 @@ impl Samples {
         // Memory first: what is written meanwhile may be there twice, and is then told apart by its time.
         let mut points = self.unwritten(device, series);
         let id = id(device, series);
-        let stored = self.store.stored(id, from, to, now).await?;
+        let stored = self.store.coarse(id, from, to, most, now).await?;
         points.retain(|point| !stored.iter().any(|stored| stored.at == point.at && stored.readings == 1));
         points.extend(stored);
         Ok(fewer(points, from, to, most))
@@ -66,7 +72,7 @@ impl Store {
     /// What a series was from one second up to another, in at most so many points, the oldest first. `now` says which table reaches back
     /// far enough.
     pub async fn samples(&self, device: &Name, series: &Series, from: i64, to: i64, most: usize, now: i64) -> Result<Vec<Point>, Error> {
-        Ok(fewer(self.stored(id(device, series), from, to, now).await?, from, to, most))
+        Ok(fewer(self.coarse(id(device, series), from, to, most, now).await?, from, to, most))
     }
 
     /// The series that a device has, the newest of them first where there are very many.
@@ -85,15 +91,26 @@ impl Store {
         Ok(found)
     }
 
+    /// No finer than so many points need: of a month in some hundred of them, hours, and only what is not summed up yet finer.
+    async fn coarse(&self, id: i64, from: i64, to: i64, most: usize, now: i64) -> Result<Vec<Point>, Error> {
+        if from >= now - RAW_KEPT || (to - from) / most.clamp(1, POINTS) as i64 <= HOUR {
+            return self.stored(id, from, to, now).await;
+        }
+        let mut points = self.sums(HOURS, id, from, to).await?;
+        let since = points.last().map_or(from, |last| last.at + HOUR);
+        points.extend(self.sums(FIVE_MINUTES, id, since, to).await?);
+        Ok(points)
+    }
+
+    /// As finely as it is kept.
     pub(super) async fn stored(&self, id: i64, from: i64, to: i64, now: i64) -> Result<Vec<Point>, Error> {
         if from >= now - RAW_KEPT {
             return self.raw(id, from, to).await;
         }
-        let statement = if from >= now - FIVE_MINUTES_KEPT {
-            "SELECT at, lowest, highest, mean, readings FROM sample_5m WHERE series = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4"
-        } else {
-            "SELECT at, lowest, highest, mean, readings FROM sample_1h WHERE series = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4"
-        };
+        self.sums(if from >= now - FIVE_MINUTES_KEPT { FIVE_MINUTES } else { HOURS }, id, from, to).await
+    }
+
+    async fn sums(&self, statement: &'static str, id: i64, from: i64, to: i64) -> Result<Vec<Point>, Error> {
         let rows = self.readers.all(statement, [id, from, to, ROWS].map(Value::from_i64)).await?;
         rows.iter()
             .map(|row| {

@@ -87,6 +87,12 @@ async fn older_samples_are_coarser() {
         assert_eq!(at(DAY + FIVE_MINUTES_KEPT + 1).await, hours, "{}", place.name);
         let few = store.samples(&web(), &load, DAY, DAY + 7200, 7, DAY + 7200).await.unwrap();
         assert!(few.len() <= 7 && few.iter().map(|point| point.readings).sum::<u64>() == 240, "{}: {few:?}", place.name);
+        // Of few points hours are enough, and what is not summed up yet is not missing.
+        fill(&samples, DAY + 7200, DAY + 9000);
+        samples.flush(DAY + 9000, true).await.unwrap();
+        let coarse = store.samples(&web(), &load, DAY, DAY + 9000, 2, DAY + RAW_KEPT + 1).await.unwrap();
+        assert_eq!(coarse.iter().map(|point| point.readings).collect::<Vec<_>>(), [240, 60], "{}: {coarse:?}", place.name);
+        assert_eq!((coarse[0].lowest, coarse[0].mean, coarse[0].highest), (0.0, 4.5, 9.0), "{}", place.name);
     }
 }
 

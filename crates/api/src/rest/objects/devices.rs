@@ -237,6 +237,7 @@ fn compare(key: &str, (a, a_stands): (&Row, Option<&Stand>), (b, b_stands): (&Ro
 
 async fn list(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists): SharedLists, asked: Asked) -> Answer {
     let (wanted, fields, limit, facets) = (Wanted::of(&asked)?, Fields::of(&asked)?, asked.limit()?, facets(&asked)?);
+    let (newest, query) = (read(&shared, |view| view.feed.newest()), asked.text());
     let seen = sight.devices().await;
     let stands = facets.iter().any(|facet| ["health", "update"].contains(&facet.as_str()));
     let standing = match wanted.asks_how_they_stand() || stands {
@@ -248,6 +249,9 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists):
         true => seen.clone(),
         false => Arc::new(wanted.find(&sight.fleet, &seen, standing.as_deref(), &wanted.cpu(&sight.fleet, &shared))),
     });
+    if let Some(page) = found.page(&query, newest) {
+        return Ok(page.answer(&asked));
+    }
     let rows = &found.rows;
     let name = |at: usize| &sight.fleet.rows[rows[at] as usize].name;
     let from = answer::begin(&asked, rows.len(), |at| name(at).full())?;
@@ -262,7 +266,9 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, Extension(lists):
     if !facets.is_empty() {
         page["facets"] = counts(&sight.fleet, &found, standing.as_ref(), facets).await;
     }
-    answer::document(&asked, &page)
+    let page = answer::Rendered::of(&page)?;
+    found.keep(query, newest, &page);
+    Ok(page.answer(&asked))
 }
 
 impl Wanted {
@@ -433,7 +439,7 @@ mod tests {
     #[test]
     fn only_facets_that_are_known_are_kept() {
         let fleet = Arc::new(Fleet::new(Arc::new(Desired::default())));
-        let found = Found { rows: Arc::default(), facets: Default::default() };
+        let found = Found::default();
         let facets: Vec<String> = ["site", "type", "made-up"].map(str::to_owned).into();
         assert_eq!(counted(&fleet, &found, None, &facets), json!({"site": {}, "type": {}, "made-up": {}}));
         let kept: BTreeSet<String> = found.facets.lock().unwrap().keys().cloned().collect();
