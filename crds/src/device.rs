@@ -20,7 +20,7 @@ use crate::quantity::{Duration, HOST_KEY};
     derive = "PartialEq",
     shortname = "dev",
     category = "evenkeel",
-    status = "DeviceStatus",
+    status = "Box<DeviceStatus>",
     plural = "devices",
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
     printcolumn(name = "Update", type_ = "string", json_path = ".status.update"),
