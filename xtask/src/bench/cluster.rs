@@ -237,8 +237,6 @@ impl Bench {
             .arg("--data")
             .arg(self.folder.path().join("data"))
             .env_remove("DATABASE_URL")
-            // As the Containerfile sets it.
-            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
