@@ -20,6 +20,7 @@ use crate::quantity::{Duration, HOST_KEY};
     derive = "PartialEq",
     shortname = "dev",
     category = "evenkeel",
+    // The objects that we hold in memory have none, and there are many.
     status = "Box<DeviceStatus>",
     plural = "devices",
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(20);
 /// Time between two times of summing up and throwing away.
 const TIDY: Duration = Duration::from_secs(600);
 /// An hour, in seconds.
-const HOUR: i64 = 3600;
+pub(super) const HOUR: i64 = 3600;
 /// What was summed up so long ago, in seconds, is once more when the next hour is over: what came late is in it.
 const LATE: i64 = 2 * HOUR;
 /// Hours that are summed up in one go, after a time in which nobody did: the next go has the next ones.

@@ -4,7 +4,7 @@ use reconcile::{Name, Series};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 
-use super::keep::{FIVE_MINUTES_KEPT, RAW_KEPT};
+use super::keep::{FIVE_MINUTES_KEPT, HOUR, RAW_KEPT};
 use super::window::{SECONDS, Window};
 use super::{Samples, id};
 use crate::rows::{Value, number, text};
@@ -14,8 +14,6 @@ use crate::{Error, Store};
 pub const POINTS: usize = 2000;
 /// Rows that one question reads at most: 400 days of hours, with as much again.
 const ROWS: i64 = 20_000;
-/// An hour, in seconds.
-const HOUR: i64 = 3600;
 const FIVE_MINUTES: &str =
     "SELECT at, lowest, highest, mean, readings FROM sample_5m WHERE series = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4";
 const HOURS: &str =
