@@ -24,16 +24,16 @@ pub struct ProbeSpec {
     pub tcp: Option<TcpProbe>,
     /// An HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpProbe>,
+    pub http: Option<Box<HttpProbe>>,
     /// A TLS handshake and its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<TlsProbe>,
+    pub tls: Option<Box<TlsProbe>>,
     /// A DNS question to the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<DnsProbe>,
+    pub dns: Option<Box<DnsProbe>>,
     /// An SNMP value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snmp: Option<SnmpProbe>,
+    pub snmp: Option<Box<SnmpProbe>>,
     /// A command on the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshProbe>,

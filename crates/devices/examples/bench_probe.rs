@@ -22,7 +22,7 @@ async fn main() {
     let check = match kind.as_str() {
         "icmp" => Check::Icmp { count: 1, max_loss_percent: 50, max_rtt: None },
         "tcp" => Check::Tcp { port, send: None, expect: None },
-        "http" => Check::Http(HttpCheck::get(port, "/")),
+        "http" => Check::Http(Box::new(HttpCheck::get(port, "/"))),
         other => panic!("{other}"),
     };
     let devices = Arc::new(Devices::new(Secrets::new(std::path::Path::new("/nonexistent")), &std::env::temp_dir()));

@@ -62,7 +62,7 @@ impl Server {
 
 async fn ask(address: &str, port: u16, name: &str, record: crds::RecordType, answer: Option<&str>) -> Run {
     let (devices, _directory) = devices();
-    let check = Check::Dns(DnsCheck { port, name: name.into(), record, answer: answer.map(Into::into) });
+    let check = Check::Dns(Box::new(DnsCheck { port, name: name.into(), record, answer: answer.map(Into::into) }));
     run(&devices, &Device { address: address.into(), ..device(Vec::new()) }, &probe(check)).await
 }
 

@@ -103,7 +103,7 @@ fn trust(name: &str) -> Trust {
 }
 
 fn tls(port: u16, trust: Trust, days: Option<i64>) -> Check {
-    Check::Tls(TlsCheck { port, trust, min_validity: days.map(|days| SignedDuration::from_hours(24 * days)) })
+    Check::Tls(Box::new(TlsCheck { port, trust, min_validity: days.map(|days| SignedDuration::from_hours(24 * days)) }))
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn http_over_tls_believes_as_it_is_told() {
     let port = serve(vec![leaf], key).await;
     let https = |trust| {
         let contains = Some("ok".into());
-        Check::Http(HttpCheck { scheme: "https".into(), trust, contains, ..HttpCheck::get(port, "/") })
+        Check::Http(Box::new(HttpCheck { scheme: "https".into(), trust, contains, ..HttpCheck::get(port, "/") }))
     };
     let run = asked.run(https(trust("web.example.com"))).await;
     assert_eq!((run.code, run.words.as_str()), (ProbeCode::Passed, "status 200"));

@@ -196,7 +196,7 @@ fn check(spec: &crds::ProbeSpec) -> Check {
             crds::Method::Options => "OPTIONS",
         };
         let tls = http.tls.clone().unwrap_or_default();
-        return Check::Http(HttpCheck {
+        return Check::Http(Box::new(HttpCheck {
             scheme: if http.scheme == Some(crds::Scheme::Https) { "https".into() } else { "http".into() },
             port: port(http.port),
             path: http.path.clone().unwrap_or_else(|| "/".into()),
@@ -207,7 +207,7 @@ fn check(spec: &crds::ProbeSpec) -> Check {
             matches: http.matches.clone(),
             redirects: http.redirects.unwrap_or_default(),
             trust: trust(tls.server_name.as_ref(), tls.ca_secret_ref.as_ref(), tls.insecure),
-        });
+        }));
     }
     if let Some(icmp) = &spec.icmp {
         return Check::Icmp {
@@ -220,22 +220,22 @@ fn check(spec: &crds::ProbeSpec) -> Check {
         return Check::Ssh { command: ssh.command.clone(), exit_code: ssh.exit_code.unwrap_or(0) };
     }
     if let Some(tls) = &spec.tls {
-        return Check::Tls(TlsCheck {
+        return Check::Tls(Box::new(TlsCheck {
             port: port(tls.port),
             min_validity: tls.min_validity.map(|least| least.0),
             trust: trust(tls.server_name.as_ref(), tls.ca_secret_ref.as_ref(), tls.insecure),
-        });
+        }));
     }
     if let Some(dns) = &spec.dns {
-        return Check::Dns(DnsCheck {
+        return Check::Dns(Box::new(DnsCheck {
             port: dns.port.map_or(53, port),
             name: dns.name.clone(),
             record: dns.record_type.unwrap_or_default(),
             answer: dns.answer.clone(),
-        });
+        }));
     }
     // By its schema it is of one kind, and of the others it is not.
-    let snmp = spec.snmp.clone().unwrap_or_default();
+    let snmp = spec.snmp.as_deref().cloned().unwrap_or_default();
     Check::Snmp {
         agent: Snmp { port: SNMP, version: crds::SnmpVersion::V2c, secret: snmp.secret_ref.map(|secret| secret.name) },
         // sysUpTime.0, which every agent has.

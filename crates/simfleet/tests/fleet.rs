@@ -240,7 +240,7 @@ async fn a_reboot_takes_the_device_away_and_brings_it_back_with_another_boot_id(
 }
 
 fn web(port: u16) -> Probe {
-    let check = Check::Http(HttpCheck { contains: Some("ok".into()), ..HttpCheck::get(port, "/healthz") });
+    let check = Check::Http(Box::new(HttpCheck { contains: Some("ok".into()), ..HttpCheck::get(port, "/healthz") }));
     let second = jiff::SignedDuration::from_secs(1);
     Probe { name: "web".into(), check, interval: second, timeout: second, failures: 1, successes: 1, way: Default::default() }
 }
@@ -266,7 +266,8 @@ async fn ports_are_open_while_the_unit_is_active() {
     world.must(Action::Apply(work(1, app("2.0")))).await;
     assert!(until(async || code(&world, &probe).await == ProbeCode::Passed).await);
     let mut version = probe.clone();
-    let Check::Http(HttpCheck { contains, .. }) = &mut version.check else { unreachable!() };
+    let Check::Http(http) = &mut version.check else { unreachable!() };
+    let contains = &mut http.contains;
     *contains = Some("ok 2.0".into());
     assert_eq!(code(&world, &version).await, ProbeCode::Passed);
     // A release whose service dies after two seconds: the step sees that it does not stay.

@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reconcile::{ProbeCode, Way};
@@ -19,6 +20,8 @@ use super::{Checked, Echoes, Measured, Reason, reach};
 const PACE: Duration = Duration::from_millis(20);
 /// Bytes of an answer that are looked at: an IP header with options (60), an ICMP header (8), and our cookie (8).
 const LOOKED_AT: usize = 128;
+/// Sockets that need no rights were refused to us, and raw ones were not.
+static IS_RAW: AtomicBool = AtomicBool::new(false);
 /// The kinds of message, in IPv4 and in IPv6.
 const REQUEST: [u8; 2] = [8, 128];
 const REPLY: [u8; 2] = [0, 129];
@@ -69,10 +72,12 @@ impl Echo {
         let to = SocketAddr::new(address, 0);
         let protocol = if address.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
         let open = |kind: Type| Socket::new(Domain::for_address(to), kind.nonblocking(), Some(protocol));
-        let (socket, is_raw) = match open(Type::DGRAM) {
-            Ok(socket) => (socket, false),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (open(Type::RAW).map_err(|_| refused(&error))?, true),
-            Err(error) => return Err(reach::broken(&error)),
+        let raw = || open(Type::RAW).inspect(|_| IS_RAW.store(true, Ordering::Relaxed));
+        // What was allowed the last time is asked for first.
+        let known = IS_RAW.load(Ordering::Relaxed).then(raw).and_then(Result::ok);
+        let (socket, is_raw) = match known.map_or_else(|| open(Type::DGRAM).map(|socket| (socket, false)), |socket| Ok((socket, true))) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (raw().map_err(|_| refused(&error))?, true),
+            opened => opened.map_err(|error| reach::broken(&error))?,
         };
         if let Some(source) = way.source {
             socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| reach::unbound(source, &error))?;

@@ -34,7 +34,14 @@ const DEAD: usize = 1024;
 pub(super) struct Start {
     pub(super) id: u64,
     pub(super) device: Arc<Device>,
-    pub(super) probe: Arc<Probe>,
+    /// Which of the device's probes.
+    pub(super) number: usize,
+}
+
+impl Start {
+    pub(super) fn probe(&self) -> &Probe {
+        &self.device.probes[self.number]
+    }
 }
 
 /// How a probe stands.
@@ -72,7 +79,8 @@ struct Lane {
 
 struct Slot {
     device: Arc<Device>,
-    probe: Arc<Probe>,
+    /// Which of the device's probes.
+    number: usize,
     /// Its own moment within its interval, between 0 and 1.
     share: f64,
     interval: Duration,
@@ -86,13 +94,14 @@ struct Slot {
     counter: Counter,
     /// What was begun after this is told, whatever it shows.
     asked: Option<Timestamp>,
-    latest: Option<(Timestamp, Run)>,
+    /// Nearly always it was taken already.
+    latest: Option<Box<(Timestamp, Run)>>,
 }
 
 /// When which probe runs.
 #[derive(Default)]
 pub(super) struct Schedule {
-    slots: HashMap<u64, Slot>,
+    slots: HashMap<u64, Box<Slot>>,
     devices: HashMap<Name, Vec<u64>>,
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     lanes: [Lane; 2],
@@ -110,18 +119,18 @@ impl Schedule {
             let Some(device) = device else { continue };
             let same = |id: &u64| {
                 self.slots.get(id).is_some_and(|slot| {
-                    *slot.probe == *probe && slot.device.address == device.address && slot.device.access == device.access
+                    slot.probe() == probe && slot.device.address == device.address && slot.device.access == device.access
                 })
             };
             match before.iter().position(same) {
                 Some(at) => {
                     let id = before.swap_remove(at);
                     if let Some(slot) = self.slots.get_mut(&id) {
-                        slot.device = (*device).clone();
+                        (slot.device, slot.number) = ((*device).clone(), number);
                     }
                     ids.push(id);
                 }
-                None => ids.push(self.add(device, probe, share(name, number), now)),
+                None => ids.push(self.add(device, number, share(name, number), now)),
             }
         }
         for id in before {
@@ -137,13 +146,13 @@ impl Schedule {
         }
     }
 
-    fn add(&mut self, device: &Arc<Device>, probe: &Probe, share: f64, now: Instant) -> u64 {
+    fn add(&mut self, device: &Arc<Device>, number: usize, share: f64, now: Instant) -> u64 {
         self.last += 1;
-        let interval = Duration::try_from(probe.interval).unwrap_or(SOON).max(Duration::from_secs(1));
+        let interval = Duration::try_from(device.probes[number].interval).unwrap_or(SOON).max(Duration::from_secs(1));
         let due = now + interval.min(SOON).mul_f64(share);
         let slot = Slot {
             device: device.clone(),
-            probe: Arc::new(probe.clone()),
+            number,
             share,
             interval,
             due,
@@ -154,7 +163,7 @@ impl Schedule {
             asked: None,
             latest: None,
         };
-        self.slots.insert(self.last, slot);
+        self.slots.insert(self.last, Box::new(slot));
         self.due.push(Reverse((due, self.last)));
         self.last
     }
@@ -204,7 +213,7 @@ impl Schedule {
                 let Some(slot) = self.slots.get_mut(&id) else { continue };
                 slot.runs_in = Some(number);
                 self.lanes[number].running += 1;
-                starts.push(Start { id, device: slot.device.clone(), probe: slot.probe.clone() });
+                starts.push(Start { id, device: slot.device.clone(), number: slot.number });
             }
         }
         starts
@@ -228,8 +237,8 @@ impl Schedule {
         }
         let run = run?;
         slot.is_slow = run.code == ProbeCode::Timeout;
-        let is_news = slot.counter.count(&slot.probe, &run, at);
-        slot.latest = Some((at, run));
+        let is_news = slot.counter.count(&slot.device.probes[slot.number], &run, at);
+        slot.latest = Some(Box::new((at, run)));
         let is_asked = slot.asked.is_some_and(|after| at > after);
         if is_asked {
             slot.asked = None;
@@ -251,14 +260,14 @@ impl Schedule {
     /// Our own network is down: what failed of late says nothing. Returns what is to be told.
     pub(super) fn excuse(&mut self, run: &Run, at: Timestamp) -> Vec<Told> {
         let failing = self.slots.iter_mut().filter(|(_, slot)| slot.counter.seen.code.state() == reconcile::ProbeState::Fail);
-        failing.filter_map(|(id, slot)| slot.counter.count(&slot.probe, run, at).then(|| slot.told(*id))).collect()
+        failing.filter_map(|(id, slot)| slot.counter.count(&slot.device.probes[slot.number], run, at).then(|| slot.told(*id))).collect()
     }
 
     /// What was measured since this was asked last: of each probe the newest.
     pub(super) fn measured(&mut self) -> Vec<Measurement> {
         let taken = self.slots.values_mut().filter_map(|slot| {
-            let (at, run) = slot.latest.take()?;
-            let (device, probe) = (slot.device.name.clone(), slot.probe.name.clone());
+            let (at, run) = *slot.latest.take()?;
+            let (device, probe) = (slot.device.name.clone(), slot.probe().name.clone());
             Some(Measurement { device, probe, at, code: run.code, took: run.took, measured: run.measured })
         });
         taken.collect()
@@ -266,8 +275,12 @@ impl Schedule {
 }
 
 impl Slot {
+    fn probe(&self) -> &Probe {
+        &self.device.probes[self.number]
+    }
+
     fn told(&self, id: u64) -> Told {
-        Told { id, device: self.device.name.clone(), probe: self.probe.name.clone(), seen: self.counter.seen.clone() }
+        Told { id, device: self.device.name.clone(), probe: self.probe().name.clone(), seen: self.counter.seen.clone() }
     }
 }
 

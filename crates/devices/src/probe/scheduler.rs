@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use reconcile::{Check, Device, Name, Probe, ProbeCode, ProbeSeen, ProbeState};
+use reconcile::{Check, Device, Name, ProbeCode, ProbeSeen, ProbeState};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -77,12 +77,12 @@ impl Scheduler {
     /// do. Nor does what is measured wait for somebody's long computation.
     pub fn new(devices: Arc<Devices>, out: mpsc::Sender<Ran>, references: Vec<Reference>) -> Self {
         let everybody = Handle::current();
-        let run = move |device: Arc<Device>, probe: Arc<Probe>| {
+        let run = move |start: Start| {
             let (devices, everybody) = (devices.clone(), everybody.clone());
             async move {
                 // Their connections are shared with whoever else asks the device, and so belong where those are.
-                let is_shared = matches!(probe.check, Check::Ssh { .. } | Check::Snmp { .. });
-                let ran = async move { run(&devices, &device, &probe).await };
+                let is_shared = matches!(start.probe().check, Check::Ssh { .. } | Check::Snmp { .. });
+                let ran = async move { run(&devices, &start.device, start.probe()).await };
                 match is_shared {
                     true => AbortOnDropHandle::new(everybody.spawn(ran)).await.unwrap_or_default(),
                     false => ran.await,
@@ -104,7 +104,7 @@ impl Scheduler {
     fn with<F: Future<Output = Run> + Send + 'static>(
         out: mpsc::Sender<Ran>,
         references: Vec<Reference>,
-        run: impl Fn(Arc<Device>, Arc<Probe>) -> F + Send + Sync + 'static,
+        run: impl Fn(Start) -> F + Send + Sync + 'static,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::new(Shared {
             schedule: Mutex::default(),
@@ -170,10 +170,7 @@ impl Shared {
     }
 }
 
-async fn drive<F: Future<Output = Run> + Send + 'static>(
-    shared: Arc<Shared>,
-    run: Arc<impl Fn(Arc<Device>, Arc<Probe>) -> F + Send + Sync + 'static>,
-) {
+async fn drive<F: Future<Output = Run> + Send + 'static>(shared: Arc<Shared>, run: Arc<impl Fn(Start) -> F + Send + Sync + 'static>) {
     loop {
         let (starts, next) = {
             let mut schedule = shared.schedule();
@@ -194,13 +191,13 @@ async fn drive<F: Future<Output = Run> + Send + 'static>(
 /// One run, from its beginning until it is told.
 async fn once<F: Future<Output = Run> + Send + 'static>(
     shared: Arc<Shared>,
-    run: Arc<impl Fn(Arc<Device>, Arc<Probe>) -> F + Send + Sync + 'static>,
+    run: Arc<impl Fn(Start) -> F + Send + Sync + 'static>,
     start: Start,
 ) {
     // A result counts for a gate by when it was asked for, not by when the answer came.
     let (at, began, by_the_clock) = (Timestamp::now(), Instant::now(), SystemTime::now());
-    let limit = Duration::try_from(start.probe.timeout).unwrap_or_default() + HELD_UP;
-    let ended = run(start.device.clone(), start.probe.clone()).await;
+    let limit = Duration::try_from(start.probe().timeout).unwrap_or_default() + HELD_UP;
+    let ended = run(start.clone()).await;
     // A machine that sleeps stops the one clock, a process that is stopped does not: either way the run says nothing.
     let took = began.elapsed().max(by_the_clock.elapsed().unwrap_or_default());
     let ended = (took <= limit).then_some(ended);
@@ -276,7 +273,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use jiff::SignedDuration;
-    use reconcile::{Access, Check, Way};
+    use reconcile::{Access, Check, Probe, Way};
 
     use super::*;
 
@@ -300,6 +297,15 @@ mod tests {
         })
     }
 
+    /// It is moved a few times before it lies where it runs.
+    #[test]
+    fn a_run_is_small() {
+        let devices = Devices::new(crate::Secrets::new(std::path::Path::new("/nonexistent")), &std::env::temp_dir());
+        let device = device("web");
+        let size = size_of_val(&run(&devices, &device, &device.probes[0]));
+        assert!(size < 1024, "{size} bytes");
+    }
+
     fn ran(code: ProbeCode) -> Run {
         Run { code, ..Run::default() }
     }
@@ -315,10 +321,10 @@ mod tests {
         let (out, mut inbox) = mpsc::channel(1000);
         let runs = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
         let counted = runs.clone();
-        let (mut scheduler, drive) = Scheduler::with(out, Vec::new(), move |device, _| {
-            *counted.lock().unwrap().entry(device.name.to_string()).or_default() += 1;
+        let (mut scheduler, drive) = Scheduler::with(out, Vec::new(), move |start| {
+            *counted.lock().unwrap().entry(start.device.name.to_string()).or_default() += 1;
             async move {
-                let slow = device.name.name().starts_with("slow");
+                let slow = start.device.name.name().starts_with("slow");
                 tokio::time::sleep(Duration::from_secs(if slow { 5 } else { 0 })).await;
                 ran(if slow { ProbeCode::Timeout } else { ProbeCode::Passed })
             }
@@ -343,7 +349,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_ran_while_we_were_stopped_says_nothing() {
         let (out, mut inbox) = mpsc::channel(1000);
-        let (mut scheduler, drive) = Scheduler::with(out, Vec::new(), |_, _| async {
+        let (mut scheduler, drive) = Scheduler::with(out, Vec::new(), |_| async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             ran(ProbeCode::Passed)
         });
@@ -373,14 +379,14 @@ mod tests {
         let nowhere = "nowhere.invalid:1".parse::<Reference>().unwrap();
         for (reference, expected) in [(there, false), (nowhere, true)] {
             let (out, mut inbox) = mpsc::channel(1000);
-            let (scheduler, drive) = Scheduler::with(out, vec![reference], |_, _| async { ran(ProbeCode::NoRoute) });
+            let (scheduler, drive) = Scheduler::with(out, vec![reference], |_| async { ran(ProbeCode::NoRoute) });
             tokio::spawn(drive);
             let shared = scheduler.shared.clone();
             for number in 0..8 {
                 let name = format!("web-{number}");
                 shared.schedule().set(&Name::parse(&name), Some(&device(&name)), Instant::now());
-                let start = Start { id: number + 1, device: device(&name), probe: device(&name).probes[0].clone().into() };
-                once(shared.clone(), Arc::new(|_, _| async { ran(ProbeCode::NoRoute) }), start).await;
+                let start = Start { id: number + 1, device: device(&name), number: 0 };
+                once(shared.clone(), Arc::new(|_| async { ran(ProbeCode::NoRoute) }), start).await;
                 // So that each is looked at.
                 shared.suspicion().forget_when_it_was_looked();
             }
@@ -390,8 +396,8 @@ mod tests {
             if expected {
                 let last = async { while inbox.recv().await.is_some_and(|ran| ran.seen.code != ProbeCode::OwnNetwork) {} };
                 tokio::time::timeout(Duration::from_secs(60), last).await.unwrap();
-                let start = Start { id: 1, device: device("web-0"), probe: device("web-0").probes[0].clone().into() };
-                once(shared.clone(), Arc::new(|_, _| async { ran(ProbeCode::Timeout) }), start).await;
+                let start = Start { id: 1, device: device("web-0"), number: 0 };
+                once(shared.clone(), Arc::new(|_| async { ran(ProbeCode::Timeout) }), start).await;
                 assert!(shared.schedule().excuse(&ran(ProbeCode::OwnNetwork), Timestamp::UNIX_EPOCH).is_empty(), "none counts as failing");
             }
         }

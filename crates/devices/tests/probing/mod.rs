@@ -43,7 +43,7 @@ pub fn tcp(port: u16, send: Option<&str>, expect: Option<&str>) -> Check {
 }
 
 pub fn http(port: u16, status: &[u16], contains: Option<&str>) -> Check {
-    Check::Http(HttpCheck { status: status.to_vec(), contains: contains.map(Into::into), ..HttpCheck::get(port, "/healthz") })
+    Check::Http(Box::new(HttpCheck { status: status.to_vec(), contains: contains.map(Into::into), ..HttpCheck::get(port, "/healthz") }))
 }
 
 pub async fn ran(check: Check) -> Run {

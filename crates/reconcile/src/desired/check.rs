@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crds::{Kind, Object};
 
-use super::{Access, Check, Deployment, Desired, Device, HttpCheck, Key, MetricsSource, Probe, Snmp};
+use super::{Access, Check, Deployment, Desired, Device, Key, MetricsSource, Probe, Snmp};
 use crate::alerting::Receiver;
 use crate::finding::{Finding, Severity};
 use crate::name::{Name, Target};
@@ -109,7 +109,8 @@ pub(super) fn device(desired: &Desired, device: &Device, findings: &mut Findings
 /// What no schema can say of a probe. Where it runs on a device, that one's address is known.
 pub(crate) fn probe(target: &Target, path: &str, probe: &Probe, address: Option<&str>, findings: &mut Findings) {
     let named = |what: &str| format!("probe `{}`: {what}", probe.name);
-    if let Check::Http(HttpCheck { matches: Some(pattern), .. }) = &probe.check
+    if let Check::Http(http) = &probe.check
+        && let Some(pattern) = &http.matches
         && let Err(error) = regex::bytes::RegexBuilder::new(pattern).size_limit(PATTERN).build()
     {
         let message = named(&format!("`matches` is not a regular expression: {}", last_line(&error.to_string())));

@@ -72,11 +72,11 @@ pub enum Check {
         expect: Option<String>,
     },
     /// One HTTP request.
-    Http(HttpCheck),
+    Http(Box<HttpCheck>),
     /// A TLS handshake and its certificate.
-    Tls(TlsCheck),
+    Tls(Box<TlsCheck>),
     /// A DNS question.
-    Dns(DnsCheck),
+    Dns(Box<DnsCheck>),
     /// Echo requests.
     Icmp {
         /// How many.

@@ -62,7 +62,7 @@ impl Samples {
 
     fn unwritten(&self, device: &Name, series: &Series) -> Vec<Point> {
         let gathered = self.gathered();
-        gathered.of(device, series).flat_map(Window::points).map(|(at, value)| Point::one(at, value)).collect()
+        gathered.of(device, series).map(|(at, value)| Point::one(at, value)).collect()
     }
 }
 

@@ -4,39 +4,17 @@ use std::fmt::Write as _;
 
 /// How long a window is.
 pub(super) const SECONDS: i64 = 300;
-/// Values of one window: one in a second, as nobody is read so often.
-const VALUES: usize = 300;
-
 /// The window that a second is in begins here.
 pub(super) fn start(second: i64) -> i64 {
     second.div_euclid(SECONDS) * SECONDS
 }
 
-/// Values for which there is room at first, and for how many more when there is none left: twice as many each time would be half empty.
-const ROOM: usize = 4;
-
-/// Five minutes of one series. Values have seven digits, which is more than any of them is measured with.
+/// Five minutes of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Window {
     pub(super) start: i64,
-    points: Vec<Packed>,
-}
-
-/// Seconds after the start, and the bytes of the value then: there are millions of them, and side by side they would take eight bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Packed {
-    after: u16,
-    value: [u8; 4],
-}
-
-impl Packed {
-    fn new(after: u16, value: f32) -> Self {
-        Self { after, value: value.to_le_bytes() }
-    }
-
-    fn value(self) -> f32 {
-        f32::from_le_bytes(self.value)
-    }
+    /// Seconds after the start, and the values then.
+    points: Vec<(u16, f32)>,
 }
 
 /// What stands for a window later.
@@ -53,36 +31,14 @@ impl Window {
         Self { start, points: Vec::new() }
     }
 
-    /// Returns whether there was room for it.
-    pub(super) fn push(&mut self, second: i64, value: f64) -> bool {
-        let after = u16::try_from(second - self.start).ok().filter(|after| i64::from(*after) < SECONDS);
-        match after {
-            // Beyond what it holds, a value would come back as infinite.
-            Some(after) if self.points.len() < VALUES => {
-                if self.points.len() == self.points.capacity() {
-                    self.points.reserve_exact(ROOM.max(self.points.len() / 4));
-                }
-                self.points.push(Packed::new(after, (value as f32).clamp(f32::MIN, f32::MAX)));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.points.len()
-    }
-
-    /// Seconds, and the values then.
-    pub(super) fn points(&self) -> impl Iterator<Item = (i64, f64)> {
-        self.points.iter().map(|packed| (self.start + i64::from(packed.after), f64::from(packed.value())))
+    pub(super) fn push(&mut self, after: u16, value: f32) {
+        self.points.push((after, value));
     }
 
     /// `12=0.5 42=0.25`
     pub(super) fn packed(&self) -> String {
         let mut text = String::with_capacity(self.points.len() * 12);
-        for packed in &self.points {
-            let (after, value) = (packed.after, packed.value());
+        for (after, value) in &self.points {
             let blank = if text.is_empty() { "" } else { " " };
             let _ = match value.abs() {
                 // Without a power of ten, large ones would be written with many zeros.
@@ -103,7 +59,7 @@ impl Window {
     }
 
     pub(super) fn sum(&self) -> Sum {
-        let values = || self.points().map(|(_, value)| value);
+        let values = || self.points.iter().map(|(_, value)| f64::from(*value));
         let readings = self.points.len();
         Sum {
             lowest: values().fold(f64::INFINITY, f64::min),
@@ -121,25 +77,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_takes_what_is_in_it() {
+    fn a_window_is_packed_and_summed_up() {
         let mut window = Window::new(start(1_000_000_123));
         assert_eq!(window.start, 999_999_900);
-        assert!(!window.push(window.start - 1, 1.0) && !window.push(window.start + SECONDS, 1.0));
-        assert!(window.push(window.start, 1.0) && window.push(window.start + 299, 0.25));
+        window.push(0, 1.0);
+        window.push(299, 0.25);
         assert_eq!(window.packed(), "0=1 299=0.25");
         assert_eq!(window.sum(), Sum { lowest: 0.25, highest: 1.0, mean: 0.625, readings: 2 });
-        for _ in 2..VALUES {
-            assert!(window.push(window.start, 1.0));
-        }
-        assert!(!window.push(window.start, 1.0));
     }
 
     proptest! {
         #[test]
         fn what_is_packed_comes_back(points in proptest::collection::vec((0_u16..300, any::<f32>()), 0..300)) {
             let finite = points.into_iter().filter(|(_, value)| value.is_finite());
-            let window = Window { start: 600, points: finite.map(|(after, value)| Packed::new(after, value)).collect() };
-            let expected: Vec<(i64, f64)> = window.points().collect();
+            let window = Window { start: 600, points: finite.collect() };
+            let expected: Vec<(i64, f64)> = window.points.iter().map(|(after, value)| (600 + i64::from(*after), f64::from(*value))).collect();
             prop_assert_eq!(Window::unpack(600, &window.packed()), expected);
         }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use reconcile::{Check, Deployment, Desired, Device, HttpCheck, Name, Package, Probe};
+use reconcile::{Check, Deployment, Desired, Device, Name, Package, Probe};
 use simfleet::{Fleet, Port, Setup, Speaks};
 
 use super::rewrite::{Rewrite, port};
@@ -29,9 +29,9 @@ pub(super) fn people(fleet: &Fleet, stages: &[&Desired], syslog: Option<SocketAd
             for probe in device.probes.iter().chain(checks) {
                 let (number, speaks) = match &probe.check {
                     Check::Tcp { port, expect, .. } => (*port, Speaks::Tcp(expect.clone().unwrap_or_default())),
-                    Check::Http(HttpCheck { port, status, contains, .. }) => {
-                        let status = status.first().copied().unwrap_or(200);
-                        (*port, Speaks::Http { status, body: contains.clone().unwrap_or_default() })
+                    Check::Http(http) => {
+                        let status = http.status.first().copied().unwrap_or(200);
+                        (http.port, Speaks::Http { status, body: http.contains.clone().unwrap_or_default() })
                     }
                     Check::Icmp { .. } | Check::Tls(_) | Check::Dns(_) | Check::Ssh { .. } | Check::Snmp { .. } => continue,
                 };

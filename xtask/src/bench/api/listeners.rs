@@ -1,4 +1,4 @@
-//! Many listeners, and a fleet of which a thousand devices change each second.
+//! Many listeners, and a fleet of which two thousand devices change each second.
 
 use std::collections::HashMap;
 use std::io::BufRead as _;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Client, Engine, FILE, Figures, Size, cluster, file, manifests};
 
 /// Devices that change in each round.
-const CHANGED: u32 = 1000;
+const CHANGED: u32 = 2000;
 /// One round.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long what is left is waited for at the end.
