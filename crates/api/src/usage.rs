@@ -40,9 +40,9 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// When each probe last passed, and how long it took.
+    /// When each probe last passed, and how long it took: a few, so that a list takes less room than a map.
     #[serde(skip)]
-    probes: BTreeMap<String, (Timestamp, f64)>,
+    probes: Vec<(Arc<str>, Timestamp, f64)>,
     /// What its lines of log came to in the last whole minute.
     #[serde(skip)]
     logs: Option<Arc<Usage>>,
@@ -57,7 +57,7 @@ impl Last {
     /// When a value of it was read: probes and logs have instants of their own.
     pub fn at(&self, series: &Series) -> Option<Timestamp> {
         let own = match series.metric {
-            Metric::ProbeSeconds => self.probes.get(&*series.item).map(|(at, _)| *at),
+            Metric::ProbeSeconds => self.probes.iter().find(|(probe, ..)| *probe == series.item).map(|(_, at, _)| *at),
             metric if metric.is_of_logs() => self.logs.as_ref().map(|logs| logs.at),
             _ => None,
         };
@@ -83,9 +83,11 @@ impl Last {
 
     /// Probes as of then, and none that passed long before or after.
     fn put_probes(&self, usage: &mut Usage) {
-        usage.values.retain(|series, _| series.metric != Metric::ProbeSeconds);
-        let fresh = self.probes.iter().filter(|(_, (at, _))| usage.at.duration_since(*at).abs() <= STALE);
-        usage.values.extend(fresh.map(|(probe, (_, seconds))| (Series::item(Metric::ProbeSeconds, probe), *seconds)));
+        let at = usage.at;
+        let fresh = || self.probes.iter().filter(|(_, then, _)| at.duration_since(*then).abs() <= STALE);
+        // What stays keeps its place.
+        usage.values.retain(|series, _| series.metric != Metric::ProbeSeconds || fresh().any(|(probe, ..)| *probe == series.item));
+        usage.values.extend(fresh().map(|(probe, _, seconds)| (Series { metric: Metric::ProbeSeconds, item: probe.clone() }, *seconds)));
     }
 
     fn put_logs(&self, usage: &mut Usage) {
@@ -246,8 +248,11 @@ impl Usages {
         }
         let told = Usage { at, values: BTreeMap::from([(series, seconds)]) };
         self.write(device, true, |last| {
-            if last.probes.len() < PROBES || last.probes.contains_key(probe) {
-                last.probes.insert(probe.to_owned(), (at, seconds));
+            let many = last.probes.len();
+            match last.probes.iter_mut().find(|(name, ..)| &**name == probe) {
+                Some((_, then, took)) => (*then, *took) = (at, seconds),
+                None if many < PROBES => last.probes.push((probe.into(), at, seconds)),
+                None => {}
             }
             let mut usage = last.usage.take().unwrap_or_default();
             let changed = Arc::make_mut(&mut usage);

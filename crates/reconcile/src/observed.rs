@@ -109,8 +109,8 @@ pub struct DeviceSeen {
     pub facts: Facts,
     /// State of what Deployments decide on it; an item that is missing here has not been looked at.
     pub items: BTreeMap<ItemKey, ItemSeen>,
-    /// Probes by name.
-    pub probes: BTreeMap<String, ProbeSeen>,
+    /// Probes by name. A map has room for eleven where there are a few: they lie elsewhere.
+    pub probes: BTreeMap<String, Box<ProbeSeen>>,
 }
 
 /// Whether a device can be acted on.
@@ -415,7 +415,7 @@ mod tests {
     fn what_is_not_there_any_more_is_forgotten() {
         let failing = ProbeSeen { state: ProbeState::Fail, ..ProbeSeen::default() };
         let seen = |probes: &[&str]| {
-            let probes = probes.iter().map(|probe| ((*probe).to_owned(), failing.clone())).collect();
+            let probes = probes.iter().map(|probe| ((*probe).to_owned(), failing.clone().into())).collect();
             Arc::new(DeviceSeen { contact: Contact::Known, probes, ..DeviceSeen::default() })
         };
         let mut observed = Observed::default();
@@ -436,7 +436,10 @@ mod tests {
     #[test]
     fn what_is_only_watched_is_out_of_reach_when_all_its_probes_fail() {
         let health = |contact: Contact, states: &[ProbeState]| {
-            let probes = states.iter().enumerate().map(|(at, state)| (at.to_string(), ProbeSeen { state: *state, ..ProbeSeen::default() }));
+            let probes = states
+                .iter()
+                .enumerate()
+                .map(|(at, state)| (at.to_string(), Box::new(ProbeSeen { state: *state, ..ProbeSeen::default() })));
             DeviceSeen { contact, probes: probes.collect(), ..DeviceSeen::default() }.health()
         };
         use ProbeState::{Fail, Ok, Unknown};

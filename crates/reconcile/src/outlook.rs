@@ -207,7 +207,7 @@ impl Observed {
                 contact: Contact::Known,
                 seen_at: Some(now),
                 items: items.map(|item| (item, ItemSeen::Absent)).collect(),
-                probes: device.probes.iter().map(|probe| (probe.name.clone(), ProbeSeen::default())).collect(),
+                probes: device.probes.iter().map(|probe| (probe.name.clone(), Box::<ProbeSeen>::default())).collect(),
                 ..DeviceSeen::default()
             }
         };

@@ -157,7 +157,7 @@ mod tests {
                     contact: Contact::Unreachable { since: Timestamp::UNIX_EPOCH, reason: String::new() },
                     ..DeviceSeen::default()
                 },
-                _ => DeviceSeen { probes: [("ping".to_owned(), failing.clone())].into(), ..DeviceSeen::default() },
+                _ => DeviceSeen { probes: [("ping".to_owned(), failing.clone().into())].into(), ..DeviceSeen::default() },
             };
             (Name::parse(name), Arc::new(seen))
         };

@@ -229,19 +229,21 @@ pub fn conditions(is_ready: bool, reason: &str, message: &str, now: Timestamp) -
 
 /// The same for a thing that stays as it was last good, since what is written of it can't be used.
 pub fn stalled(why: &str, now: Timestamp) -> Vec<Condition> {
-    let mut conditions = conditions(false, "InvalidManifest", why, now);
-    conditions.push(condition("Stalled", true, ("InvalidManifest", Some(now)), why));
+    unready(Some("Stalled"), "InvalidManifest", why, now)
+}
+
+/// What a thing that is not ready shows: whether somebody has to do something for that (`Stalled`), or it goes on by itself or when it is let
+/// (`Reconciling`).
+pub fn unready(also: Option<&'static str>, reason: &str, message: &str, now: Timestamp) -> Vec<Condition> {
+    let mut conditions = conditions(false, reason, message, now);
+    conditions.extend(also.map(|also| condition(also, true, (reason, Some(now)), message)));
     conditions
 }
 
 /// What we know of an object that is no device and no Deployment: whether it can be used.
 pub fn other(desired: &Desired, kind: crds::Kind, name: &Name) -> PlainStatus {
     let stalled = desired.stalled.get(&Target::of(kind, name.clone()));
-    let (ready, reason, message) = match kind {
-        crds::Kind::AlertRule | crds::Kind::DeviceClass | crds::Kind::Role | crds::Kind::Silence => (true, "Valid", ""),
-        _ => (true, "Valid", "checked; this version does not act on it"),
-    };
-    plain(ready, (reason, None), message, stalled)
+    plain(true, ("Valid", None), "", stalled)
 }
 
 /// An AlertRule, with how many devices it has no room for.

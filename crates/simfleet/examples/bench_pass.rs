@@ -70,7 +70,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
             contact: Contact::Known,
             seen_at: Some(now),
             items: BTreeMap::from([(ItemKey::apt("app"), package), (ItemKey::unit("app.service"), unit)]),
-            probes: BTreeMap::from([("web".to_owned(), probe)]),
+            probes: BTreeMap::from([("web".to_owned(), Box::new(probe))]),
             ..DeviceSeen::default()
         };
         (name.clone(), Arc::new(seen))

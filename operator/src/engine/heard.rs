@@ -117,7 +117,7 @@ impl Engine {
         }
         let mut seen = view.observed.devices.get(&ran.device).map(|seen| (**seen).clone()).unwrap_or_default();
         let was_dead = parents::is_dead(&view.observed, &ran.device);
-        let before = seen.probes.insert(ran.probe.clone(), ran.seen.clone()).unwrap_or_default();
+        let before = seen.probes.insert(ran.probe.clone(), Box::new(ran.seen.clone())).unwrap_or_default();
         let is_other_code = ran.seen.state != ProbeState::Ok && before.code != ran.seen.code;
         let before = before.state;
         let settling = units.iter().any(|unit| view.observed.rollouts.get(unit).is_some_and(|rollout| is_moving(rollout)));

@@ -37,6 +37,8 @@ const SETTLING: Duration = Duration::from_secs(60);
 const NEW: Duration = Duration::from_secs(10);
 /// Objects that are written before it is looked again who waits: what is asked about most comes before the devices, however many these are.
 const TURN: usize = 256;
+/// So many events in a row that were not taken are not the fault of where they belong.
+const IN_A_ROW: usize = 8;
 /// So long the states of devices wait at the most while Repositories are applied: what is wanted goes before what has come of it.
 const HELD: Duration = Duration::from_secs(60);
 
@@ -190,6 +192,7 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
         let wake = {
             let mut waiting = reports.waiting();
             due.into_iter().for_each(|key| waiting.insert(key));
+            let wake = if waiting.happenings.is_empty() { wake } else { wake.min(AGAIN) };
             waiting.rest().map_or(wake, |rest| rest.min(wake))
         };
         tokio::select! {
@@ -205,10 +208,10 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
             // Others may have waited for long enough as well.
             reports.news.notify_one();
         }
-        let mut failed = None;
+        let (mut failed, mut went) = (None, false);
         for (key, result) in results {
             match result {
-                Ok(()) => {}
+                Ok(()) => went = true,
                 // What one object is refused keeps no other one waiting: it is tried when there is something new, or later.
                 Err(error) if error.is_final() => {
                     let error = error.in_full();
@@ -229,28 +232,43 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
         if dropped > 0 {
             tracing::warn!(dropped, "more happened than could be published as events");
         }
-        let mut happenings = happenings;
-        while let Some(happening) = happenings.pop_front() {
+        let (mut later, mut in_a_row) = (VecDeque::new(), 0);
+        let mut happenings = happenings.into_iter();
+        for happening in happenings.by_ref() {
             match cluster.publish(&events, &happening).await {
-                Ok(()) => {}
-                // Nobody will take it, such as in a namespace that ends.
-                Err(error) if error.is_final() => tracing::debug!(error = error.in_full(), "an event that can't be published"),
+                Ok(()) => (went, in_a_row) = (true, 0),
+                // Nobody will take it.
+                Err(error) if error.is_final() => {
+                    let error = error.in_full();
+                    if told != error && !error.contains("being terminated") {
+                        tracing::warn!(error, "an event is refused");
+                        told = error;
+                    }
+                }
+                // One that is not taken keeps those of others waiting only where nobody's are.
                 Err(error) => {
                     failed = failed.or(Some(error.in_full()));
-                    happenings.push_front(happening);
-                    reports.put_back(happenings);
-                    break;
+                    later.push_back(happening);
+                    in_a_row += 1;
+                    if in_a_row == IN_A_ROW {
+                        break;
+                    }
                 }
             }
         }
+        later.extend(happenings);
+        reports.put_back(later);
         if let Some(error) = failed {
             if told != error {
                 tracing::warn!(error, "the state of objects can't be written yet");
                 told = error;
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(AGAIN) => reports.news.notify_one(),
+            // Where something went, the others are not kept waiting.
+            if !went {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(AGAIN) => reports.news.notify_one(),
+                }
             }
         } else {
             told.clear();

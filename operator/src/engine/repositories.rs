@@ -8,7 +8,7 @@ mod follower;
 mod judging;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use cluster::events::Happening;
 use cluster::secrets::Secrets;
 use crds::{Kind, Object, RepositorySpec, RepositoryStatus};
 use reconcile::Name;
+use reconcile::content::Digest;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -79,7 +80,7 @@ impl Drop for Followed {
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut followed: BTreeMap<Name, Followed> = BTreeMap::new();
     let mut changes = shared.cluster.on_change();
-    let mut seen = None;
+    let (mut seen, mut is_swept) = (None, false);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -94,9 +95,15 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         seen = now;
         let wanted = shared.wanted();
         let gone: Vec<Name> = followed.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        is_swept &= gone.is_empty();
         for name in gone {
             followed.remove(&name);
             shared.forget(&name);
+        }
+        // Not before it is known which there are.
+        if !is_swept && shared.view.read().unwrap_or_else(PoisonError::into_inner).newest.is_some() {
+            shared.sweep(wanted.keys().map(cache).collect()).await;
+            is_swept = true;
         }
         for (name, wanted) in wanted {
             match followed.get(&name) {
@@ -156,6 +163,26 @@ impl Shared {
         self.cluster.known(&(Kind::Repository, Name::parse(repository))).is_some_and(|known| !known.deleting)
     }
 
+    /// Where what was fetched is kept.
+    fn caches(&self) -> PathBuf {
+        self.data.join("repositories")
+    }
+
+    /// Removes what was fetched for Repositories that are not there any more: `kept` are the caches of those that are.
+    async fn sweep(&self, kept: BTreeSet<String>) {
+        let Ok(entries) = std::fs::read_dir(self.caches()) else { return };
+        let left: Vec<PathBuf> =
+            entries.flatten().filter(|entry| !kept.contains(&*entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect();
+        for path in left {
+            match tokio::fs::remove_dir_all(&path).await {
+                Ok(()) => tracing::info!(path = %path.display(), "removed what was fetched for a repository that is gone"),
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "what was fetched for a repository that is gone can't be removed")
+                }
+            }
+        }
+    }
+
     fn forget(&self, name: &Name) {
         self.asides.leave(name);
         self.view.write().unwrap_or_else(PoisonError::into_inner).repositories.remove(name);
@@ -164,4 +191,9 @@ impl Shared {
     fn happened(&self, name: &Name, reason: &'static str, note: String, is_warning: bool) {
         self.reports.happened(Happening { key: (Kind::Repository, name.clone()), reason, note, is_warning });
     }
+}
+
+/// The name of the folder in which what was fetched for a Repository is.
+fn cache(repository: &Name) -> String {
+    Digest::of(repository.full().as_bytes()).as_str()[..16].to_owned()
 }

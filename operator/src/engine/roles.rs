@@ -232,7 +232,15 @@ impl Shared {
         let now = Timestamp::now();
         let conditions = match desired.stalled.get(&Target::of(Kind::Role, name.clone())) {
             Some(why) => report::stalled(why, now),
-            None => report::conditions(is_ready, reason, &message, now),
+            None if is_ready => report::conditions(true, reason, &message, now),
+            None => {
+                let also = match reason {
+                    "Suspended" => None,
+                    "NotWritten" => Some("Reconciling"),
+                    _ => Some("Stalled"),
+                };
+                report::unready(also, reason, &message, now)
+            }
         };
         let status = PlainStatus {
             observed_generation: Some(known.generation),

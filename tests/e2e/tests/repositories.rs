@@ -336,9 +336,33 @@ fn a_repository_does_no_more_than_it_may() {
     assert_eq!(world.object("dclass/theirs")["spec"]["labels"]["every"], "30s");
     assert!(!world.plane.kubectl(&["get", "cm/cm", "--namespace", "fleet"]).unwrap().status.success());
 
+    let conditions = world.object("erepo/fleet")["status"]["conditions"].to_string();
+    assert!(conditions.contains(r#""type":"Stalled""#), "kstatus: it does not go on by itself: {conditions}");
+
+    // How many devices a commit may touch is of those in the cluster: it may have none of them itself.
+    patch(r#"{"spec":{"limits":{"deletions":5}}}"#);
+    world.engine.git(&["rm", "-q", "theirs.yaml", "cm.yaml", "d-1.yaml"]).unwrap();
+    let commit = world.engine.commit("x", "2", "no devices").unwrap();
+    world.told(&commit, "Applied", "1 object");
+    for number in 1..=2 {
+        let device = format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: k-{number}, namespace: fleet, labels: {{role: app}}}}\nspec: {{type: Server, address: 192.0.2.{number}}}\n"
+        );
+        world.plane.apply(&device).unwrap();
+    }
+    patch(r#"{"spec":{"limits":{"devices":"10%"}}}"#);
+    let commit = world.engine.commit("app.yaml", &app("3.0-1", ""), "3.0").unwrap();
+    world.told(&commit, "WaitsForApproval", "touches 2 of 2 devices, more than 1");
+
     // It may go to no place on the operator's own disk.
     world.plane.must(&["patch", "erepo/fleet", "--namespace", "fleet", "--type=merge", "-p", r#"{"spec":{"url":"/etc"}}"#]).unwrap();
     world.told("", "Invalid", "spec.url: a path");
     patch(r#"{"spec":{"url":"http://127.0.0.1:8080/x"}}"#);
     world.told("", "Invalid", "plain HTTP");
+
+    // What was fetched for it goes with it.
+    let caches = || std::fs::read_dir(world.engine.data.join("repositories")).map_or(0, Iterator::count);
+    assert_eq!(caches(), 1);
+    world.plane.must(&["delete", "erepo", "fleet", "--namespace", "fleet"]).unwrap();
+    world.until("its cache being gone", || if caches() == 0 { Ok(()) } else { Err(format!("{} are there", caches())) });
 }

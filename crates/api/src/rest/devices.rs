@@ -102,7 +102,7 @@ async fn probes(State(shared): State<Shared>, Path((namespace, name)): Path<(Str
         let device = view.desired.devices.get(&name);
         let seen = view.observed.devices.get(&name);
         let show = |probe: &reconcile::Probe| {
-            let seen = seen.and_then(|seen| seen.probes.get(&probe.name)).cloned().unwrap_or_default();
+            let seen = seen.and_then(|seen| seen.probes.get(&probe.name)).map(|seen| (**seen).clone()).unwrap_or_default();
             let kind = kind(&probe.check);
             let history = history(&changes, &probe.name);
             ProbeView {

@@ -113,7 +113,12 @@ fn seen(health: &str) -> Arc<DeviceSeen> {
         _ => Contact::Known,
     };
     let state = if health == "ok" { ProbeState::Ok } else { ProbeState::Fail };
-    Arc::new(DeviceSeen { contact, seen_at: Some(at(0)), probes: [("web".to_owned(), probe(state))].into(), ..DeviceSeen::default() })
+    Arc::new(DeviceSeen {
+        contact,
+        seen_at: Some(at(0)),
+        probes: [("web".to_owned(), probe(state).into())].into(),
+        ..DeviceSeen::default()
+    })
 }
 
 fn alert(rule: &str, device: &str, id: &str) -> Instance {

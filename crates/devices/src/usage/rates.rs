@@ -149,7 +149,38 @@ pub(crate) fn is_wire(interface: &str) -> bool {
 /// The reading before, of one device.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    before: Option<(Instant, Reading)>,
+    before: Option<Before>,
+}
+
+/// What of a reading the next one is compared with. There is one of each device, so it takes no more room than it needs.
+#[derive(Debug)]
+struct Before {
+    asked: Instant,
+    clock: Option<f64>,
+    cpu: Option<Cpu>,
+    /// In the order of the series.
+    counters: Box<[(Series, Past)]>,
+}
+
+/// What of a counter the next reading is compared with.
+#[derive(Debug)]
+struct Past {
+    value: f64,
+    era: u64,
+    wraps: bool,
+}
+
+impl Before {
+    fn new(asked: Instant, reading: Reading) -> Self {
+        let past = |counter: Counter| Past { value: counter.value, era: counter.era, wraps: counter.wraps };
+        let counters = reading.counters.into_iter().map(|(series, counter)| (series, past(counter))).collect();
+        Self { asked, clock: reading.clock, cpu: reading.cpu, counters }
+    }
+
+    fn counter(&self, series: &Series) -> Option<&Past> {
+        let at = self.counters.binary_search_by(|(other, _)| other.cmp(series)).ok()?;
+        Some(&self.counters[at].1)
+    }
 }
 
 impl Rates {
@@ -158,15 +189,14 @@ impl Rates {
         let mut reading = reading;
         // What counts as it is has nothing to be compared with, and is not kept.
         let mut values = std::mem::take(&mut reading.gauges);
-        if let Some((then, before)) = &self.before {
-            let passed = asked.saturating_duration_since(*then);
+        if let Some(before) = &self.before {
+            let passed = asked.saturating_duration_since(before.asked);
             if passed <= interval * GAP {
                 values.extend(between(before, &reading, passed));
             }
         }
         let note = reading.note.take();
-        reading.counters = std::mem::take(&mut reading.counters).into_iter().collect();
-        self.before = Some((asked, reading));
+        self.before = Some(Before::new(asked, reading));
         let (values, left_out) = bounded(values);
         let left_out = (left_out > 0).then(|| format!("{left_out} series are left out, since a device has at most {SERIES}"));
         (Usage { at, values }, note.or(left_out))
@@ -174,7 +204,7 @@ impl Rates {
 }
 
 /// What grew between two readings.
-fn between(before: &Reading, now: &Reading, passed: Duration) -> BTreeMap<Series, f64> {
+fn between(before: &Before, now: &Reading, passed: Duration) -> BTreeMap<Series, f64> {
     let seconds = match (before.clock, now.clock) {
         // Whoever was started anew counts from the beginning.
         (Some(before), Some(now)) if now < before => return BTreeMap::new(),
@@ -187,7 +217,7 @@ fn between(before: &Reading, now: &Reading, passed: Duration) -> BTreeMap<Series
     }
     let mut grown = BTreeMap::new();
     for (series, counter) in &now.counters {
-        let rate = before.counters.get(series).and_then(|before| growth(before, counter)).map(|growth| growth / seconds);
+        let rate = before.counter(series).and_then(|before| growth(before, counter)).map(|growth| growth / seconds);
         if let Some(rate) = rate.filter(|rate| counter.most.is_none_or(|most| *rate <= most)) {
             grown.insert(series.clone(), rate);
         }
@@ -200,7 +230,7 @@ fn between(before: &Reading, now: &Reading, passed: Duration) -> BTreeMap<Series
 }
 
 /// How much a counter grew; `None` if it began anew.
-fn growth(before: &Counter, now: &Counter) -> Option<f64> {
+fn growth(before: &Past, now: &Counter) -> Option<f64> {
     if before.era != now.era || before.wraps != now.wraps {
         return None;
     }
@@ -343,8 +373,8 @@ mod tests {
             reading.counter(Metric::InterfaceReceived, "eth0", Counter { value, wraps: true, most: Some(1e6), era: 0 });
             reading
         };
-        assert!(between(&faster(AROUND - 1.0), &faster(AROUND - 2.0), SECOND).is_empty());
-        assert_eq!(between(&faster(AROUND - 1.0), &faster(999.0), SECOND).len(), 1);
+        assert!(between(&Before::new(Instant::now(), faster(AROUND - 1.0)), &faster(AROUND - 2.0), SECOND).is_empty());
+        assert_eq!(between(&Before::new(Instant::now(), faster(AROUND - 1.0)), &faster(999.0), SECOND).len(), 1);
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl World {
             };
             let before = self.seen.probes.get(name).filter(|before| before.state == state).and_then(|before| before.since);
             let seen = ProbeSeen { state, since: before.or(Some(now)), seen_at: Some(now), ..ProbeSeen::default() };
-            self.seen.probes.insert(name.clone(), seen);
+            self.seen.probes.insert(name.clone(), Box::new(seen));
         }
     }
 

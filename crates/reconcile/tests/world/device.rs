@@ -51,7 +51,7 @@ impl World {
         };
         let seen = |state, since: i64| ProbeSeen { state, since: Some(ago(since)), seen_at: Some(ago(5)), ..ProbeSeen::default() };
         let probes = [("web", seen(ProbeState::Fail, 600)), ("ping", seen(ProbeState::Ok, 60)), ("dns", seen(ProbeState::Unknown, 60))];
-        let probes = probes.into_iter().map(|(name, seen)| (name.to_owned(), seen)).collect();
+        let probes = probes.into_iter().map(|(name, seen)| (name.to_owned(), seen.into())).collect();
         let values = [
             (Series::of(Metric::MemoryRatio), 0.92),
             (Series::of(Metric::CpuRatio), 0.5),

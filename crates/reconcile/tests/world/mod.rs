@@ -102,7 +102,7 @@ impl World {
                 ProbeState::Unknown => ProbeCode::NoCredential,
             };
             let now = ProbeSeen { state, since, seen_at: Some(self.now), last_ok, code, reason, says: String::new() };
-            seen.probes.insert(probe.name.clone(), now);
+            seen.probes.insert(probe.name.clone(), now.into());
         }
         self.observed.devices.insert(name.clone(), Arc::new(seen));
     }

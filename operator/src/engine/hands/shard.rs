@@ -60,7 +60,7 @@ struct Watched {
     order: Order,
     last: DeviceSeen,
     /// How its probes stand, as far as that was told.
-    probes: BTreeMap<String, ProbeSeen>,
+    probes: BTreeMap<String, Box<ProbeSeen>>,
     /// Until then not everything can have been read here: what is not known yet is not told, and what was told before counts.
     settles: Timestamp,
     /// What was told of its rules, if anything was.
@@ -384,7 +384,7 @@ impl Shard {
     /// How a probe stands, where that is news or somebody waits for it.
     fn ran(&mut self, ran: &Ran) {
         if let Some(watched) = self.watched.get_mut(&ran.device) {
-            let before = watched.probes.insert(ran.probe.clone(), ran.seen.clone()).unwrap_or_default();
+            let before = watched.probes.insert(ran.probe.clone(), ran.seen.clone().into()).unwrap_or_default();
             if before.state != ran.seen.state {
                 self.judging.touch(&ran.device);
                 if ran.seen.state == ProbeState::Ok {

@@ -93,7 +93,8 @@ impl Follower {
         let (gone, left) = self.gone(&wanted.spec, &all, &next);
         notes.extend(left.into_iter().map(|text| format!("note: {text}")));
         notes.push(format!("repository/{}: note: what its account and its signers may change is judged when it is committed", self.name));
-        let too_far = self.too_far(wanted, &read, &gone);
+        let reach = || self.reach(wanted, &read.desired.revision, next.objects(), &touched).err();
+        let too_far = self.too_far(wanted, &read, &gone).or_else(|| reach().map(|too_far| too_far.reason));
         changes.extend(gone.into_iter().map(|(key, _)| (key, None)));
         let (desired, changed) = there.update(changes, read.desired.revision.clone());
         notes.extend(
@@ -108,7 +109,7 @@ impl Follower {
     }
 
     /// As the API server would have it: labels that others put there stay. `None`: it has it so.
-    fn applied_as(&self, key: Key, mut object: Object) -> Option<(Key, Option<Arc<Object>>)> {
+    pub(super) fn applied_as(&self, key: Key, mut object: Object) -> Option<(Key, Option<Arc<Object>>)> {
         let known = self.shared.cluster.known(&key);
         if let Some(live) = known.as_ref().and_then(|known| known.object.as_deref()) {
             let is_theirs = |label: &&String| known.as_ref().is_some_and(|known| known.foreign.contains(*label));

@@ -16,7 +16,8 @@ use manifests::git::{Follow, Held, Options, Source};
 use reconcile::access::commit::Objects;
 use reconcile::content::Digest;
 use reconcile::desired::{Share, share};
-use reconcile::limits::{self, Limits};
+use reconcile::limits::{self, Limits, TooFar};
+use reconcile::plan::Revision;
 use reconcile::{Changed, Desired, Key, Name, Target, report};
 use tokio::sync::watch;
 
@@ -77,6 +78,8 @@ pub(super) struct Follower {
     pub(super) touched: BTreeSet<Key>,
     /// The commit that was let through beyond the limits.
     let_through: Option<String>,
+    /// What another applier has fields of, and the version that it was left to them as.
+    yielded: BTreeMap<Key, String>,
     /// Judges what its signers may change, where that is asked for.
     judging: Option<Judging>,
     /// The state of the cluster at which there was nothing to do, and what was said then.
@@ -103,6 +106,7 @@ impl Follower {
             changed: Changed::default(),
             touched: BTreeSet::new(),
             let_through: None,
+            yielded: BTreeMap::new(),
             judging: None,
             rest: None,
             outbox: None,
@@ -179,11 +183,15 @@ impl Follower {
     }
 
     fn tell(&self, wanted: &Wanted, verdict: Verdict) {
+        let also = verdict.also();
         let mut message = verdict.message;
         message.truncate((0..=message.len().min(MESSAGE)).rev().find(|at| message.is_char_boundary(*at)).unwrap_or_default());
         let plain = PlainStatus {
             observed_generation: wanted.generation,
-            conditions: report::conditions(verdict.is_ready, verdict.reason, &message, Timestamp::now()),
+            conditions: match verdict.is_ready {
+                true => report::conditions(true, verdict.reason, &message, Timestamp::now()),
+                false => report::unready(also, verdict.reason, &message, Timestamp::now()),
+            },
             last_handled_request_at: wanted.requested.clone(),
         };
         let objects = i32::try_from(self.reading.objects().len()).ok();
@@ -241,7 +249,7 @@ impl Follower {
             let values = self.shared.secrets.get(&namespace, &secret.name).await.map_err(|error| Verdict::not("NoSecret", error))?;
             self.held.put((*values).clone());
         }
-        let folder = self.shared.data.join("repositories").join(&Digest::of(self.name.full().as_bytes()).as_str()[..16]);
+        let folder = self.shared.caches().join(super::cache(&self.name));
         let mut keys = None;
         if let Some(verify) = &spec.verify {
             let values =
@@ -364,17 +372,35 @@ impl Follower {
         let too_far = match (&self.lost, &self.applied) {
             (Some(lost), _) => limits::unknown(lost, next),
             (None, None) => return Ok(()),
-            (None, Some(applied)) => match limits::check(applied, next, changed, limits) {
-                Ok(()) => return Ok(()),
-                Err(too_far) => too_far,
-            },
+            (None, Some(applied)) => {
+                let by_cluster = || self.reach(wanted, &next.revision, self.objects(), &self.touched);
+                match limits::check(applied, next, changed, limits).and_then(|()| by_cluster()) {
+                    Ok(()) => return Ok(()),
+                    Err(too_far) => too_far,
+                }
+            }
         };
         let commit = next.revision.commit.clone();
-        if wanted.approved.as_ref() == Some(&too_far.id) {
+        if wanted.approved.as_ref() == Some(&too_far.id) || self.let_through.as_ref() == Some(&commit) {
             self.let_through = Some(commit);
             return Ok(());
         }
         Err((too_far.id, commit, too_far.reason))
+    }
+
+    /// Whether it touches no more devices of the cluster than it may: the Repository itself may have none of them, and Deployments that belong
+    /// on all of them.
+    pub(super) fn reach(&self, of: &Wanted, revision: &Revision, objects: &Objects, touched: &BTreeSet<Key>) -> Result<(), Box<TooFar>> {
+        let Some(devices) = of.spec.limits.as_ref().and_then(|limits| limits.devices).map(share) else { return Ok(()) };
+        let there = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).newest.clone();
+        let Some(there) = there else { return Ok(()) };
+        let wanted: BTreeMap<Key, &Object> = objects.values().map(|object| (self.place(object), &**object)).collect();
+        let new = wanted.iter().filter(|(key, _)| touched.contains(*key));
+        let mut changes: BTreeMap<Key, Option<Arc<Object>>> =
+            new.filter_map(|(key, object)| self.applied_as(key.clone(), (*object).clone())).collect();
+        changes.extend(self.gone(&of.spec, &wanted, &self.reading).0.into_iter().map(|(key, _)| (key, None)));
+        let (next, changed) = there.update(changes, revision.clone());
+        limits::check(&there, &next, &changed, Limits { deletions: usize::MAX, devices })
     }
 
     /// Brings the cluster to what was read: what a commit changed, what is missing, what others have changed, and what left Git.
@@ -409,6 +435,9 @@ impl Follower {
                 Turn::Apply { forced } => work.entry(rank(key.0)).or_default().push((key, object, forced)),
             }
         }
+        let unforced = work.values().flatten().filter(|(_, _, forced)| !forced);
+        let yielded: Vec<(Key, String)> =
+            unforced.filter_map(|(key, ..)| Some(((*key).clone(), self.shared.cluster.known(key)?.version))).collect();
         let mut written = 0;
         // What has come of it is told afterwards, else the API server would be busy with that.
         let applying = self.shared.reports.applying();
@@ -422,6 +451,9 @@ impl Follower {
             written += results.iter().filter(|(_, result)| result.is_ok()).count();
             refused.extend(results.into_iter().filter_map(|(key, result)| Some((key.clone(), result.err()?))));
         }
+        // Applied once more as it is by now, they would stay as they are.
+        self.yielded.retain(|key, _| wanted.contains_key(key));
+        self.yielded.extend(yielded.into_iter().filter(|(key, _)| !refused.contains_key(key)));
         // What takes the place of something has to be there before that goes.
         let gone = if refused.is_empty() { gone } else { Vec::new() };
         let deletions: Vec<_> =
@@ -437,13 +469,14 @@ impl Follower {
         if refused.is_empty() {
             self.revision = Some(commit.clone());
             self.judging.iter_mut().for_each(Judging::in_force);
+            // Until all of it is done, what somebody has let through stays so.
+            self.let_through = None;
         }
         if !refused.values().any(|refusal| refusal.again) {
             self.applied = Some(desired);
             self.lost = None;
             self.next = None;
             self.changed = Changed::default();
-            self.let_through = None;
             // What was refused is not done, and is not what others have changed.
             self.touched.retain(|key| refused.contains_key(key));
         }
@@ -503,7 +536,10 @@ impl Follower {
             return Turn::Drifted;
         }
         // Fields that another tool applies are left to it, also where it came later.
-        let forced = is_ours && known.is_none_or(|known| known.appliers.is_empty());
+        let forced = is_ours && known.as_ref().is_none_or(|known| known.appliers.is_empty());
+        if let Some(known) = known.filter(|known| !is_touched && self.yielded.get(key) == Some(&known.version)) {
+            return Turn::Left(format!("{} differs in fields that {} applies", shown(), known.appliers.join(", ")));
+        }
         Turn::Apply { forced }
     }
 
@@ -515,17 +551,26 @@ impl Follower {
         }
         let there = self.shared.cluster.applied_from(&self.name);
         // Elsewhere anybody could put something with our name on it.
-        let places: BTreeSet<&str> = wanted.keys().map(|(_, name)| name.namespace()).chain([self.name.namespace()]).collect();
-        let is_gone = |key: &Key, known: &Known| {
-            !wanted.contains_key(key) && !known.deleting && places.contains(key.1.namespace()) && !self.is_denied(key)
-        };
-        let gone = there.into_iter().filter(|(key, known)| is_gone(key, known));
-        let (ours, others): (Vec<_>, Vec<_>) = gone.partition(|(_, known)| known.appliers.is_empty());
-        let left = others.into_iter().map(|((kind, name), known)| {
-            let object = Target::of(kind, name);
-            format!("{object} left Git and stays, since {} applies it too", known.appliers.join(", "))
-        });
-        (ours, left.collect())
+        let before = self.applied.iter().flat_map(|applied| applied.objects.keys());
+        let places: BTreeSet<&str> = wanted.keys().chain(before).map(|(_, name)| name.namespace()).chain([self.name.namespace()]).collect();
+        let (mut ours, mut left) = (Vec::new(), Vec::new());
+        for (key, known) in there {
+            if wanted.contains_key(&key) || known.deleting || self.is_denied(&key) {
+                continue;
+            }
+            let object = || Target::of(key.0, key.1.clone());
+            if !places.contains(key.1.namespace()) {
+                left.push(format!(
+                    "{} is said to be from here and stays, since Git has nothing in its namespace: delete it by hand",
+                    object()
+                ));
+            } else if known.appliers.is_empty() {
+                ours.push((key, known));
+            } else {
+                left.push(format!("{} left Git and stays, since {} applies it too", object(), known.appliers.join(", ")));
+            }
+        }
+        (ours, left)
     }
 
     /// Whether more would be deleted than may be, by what is there and not by what commits say: another branch or path, or another
