@@ -26,6 +26,16 @@ impl Server {
     /// Authoritative for a zone on 127.0.0.2, and a plain server on 127.0.0.1; `None` where there is no dnsmasq.
     async fn start() -> Option<Self> {
         let program = common::find("dnsmasq", &["/usr/sbin/dnsmasq", "/usr/local/sbin/dnsmasq"])?;
+        // A port that is free for one kind of sockets need not be for the other, and may be taken meanwhile.
+        for _ in 0..5 {
+            if let Some(server) = Self::start_once(&program).await {
+                return Some(server);
+            }
+        }
+        panic!("dnsmasq does not answer");
+    }
+
+    async fn start_once(program: &std::path::Path) -> Option<Self> {
         let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(program);
         command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--pid-file=", "--bind-interfaces"]);
@@ -40,14 +50,17 @@ impl Server {
             command.arg(format!("--txt-record=long.example.test,number {number} {}", "x".repeat(60)));
         }
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Self { process, port };
+        let mut server = Self { process, port };
         for _ in 0..100 {
+            if server.process.try_wait().ok()?.is_some() {
+                return None;
+            }
             if server.ask("www.example.test", crds::RecordType::A, None).await.code == ProbeCode::Passed {
                 return Some(server);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("dnsmasq does not answer");
+        None
     }
 
     async fn ask(&self, name: &str, record: crds::RecordType, answer: Option<&str>) -> Run {

@@ -20,7 +20,7 @@ use crate::devices::Devices;
 const IDLE: Duration = Duration::from_secs(3600);
 /// What is due within this time begins together, so that a busy thread does not wake for each. It adds to no measurement: what is asked later
 /// begins later.
-const TOGETHER: Duration = Duration::from_millis(5);
+const TOGETHER: Duration = Duration::from_millis(20);
 /// A run that took so much longer than its limit was held up by us: the process was stopped, or the machine slept.
 const HELD_UP: Duration = Duration::from_secs(1);
 

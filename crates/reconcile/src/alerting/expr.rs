@@ -15,6 +15,7 @@ mod lower;
 mod needs;
 mod paths;
 mod rollouts;
+mod spans;
 mod term;
 
 use std::collections::BTreeSet;
@@ -84,7 +85,11 @@ impl Compiled {
             return Err(vec![Wrong::new(format!("it has more than {LENGTH} bytes"), "make two rules of it")]);
         }
         let parsed = fallback::parse(text).map_err(|wrong| vec![wrong])?;
-        let checked = check::check(&parsed)?;
+        let mut checked = check::check(&parsed)?;
+        if let Some(term) = checked.test.as_ref().and_then(|test| spans::impossible(test, &checked.terms)) {
+            let message = format!("{term} is never all of that at once, so it never holds");
+            checked.warnings.push(Wrong::new(message, "change one of its limits, or write `||`"));
+        }
         Ok(Self {
             text: text.to_owned(),
             fallback: fallback::Fallback::new(checked.expr, checked.maps, checked.loops),
@@ -113,6 +118,11 @@ impl Compiled {
     /// The small form that it comes down to, over these values.
     pub fn lowered(&self) -> Option<(&Test, &[Term])> {
         Some((self.test.as_ref()?, &self.terms))
+    }
+
+    /// Whether it is seen to hold only where another one does.
+    pub fn implies(&self, other: &Self) -> bool {
+        self.lowered().zip(other.lowered()).is_some_and(|(own, other)| spans::implies(own, other))
     }
 
     /// Whether time alone changes something in it.

@@ -92,6 +92,18 @@ impl Rule {
             Some(recover) => recover,
             None => None,
         };
+        if let (Some(expr), Some(recover)) = (&expr, &recover)
+            && recover.implies(expr)
+        {
+            let message = "it holds only where `expr` does, so what fires never recovers";
+            findings.warn(
+                &target,
+                "alert-recover",
+                "spec.recover",
+                message,
+                "write what it is when all is well again, such as a lower limit",
+            );
+        }
         let duration = |of: Option<crds::Duration>| of.map(|of| of.0).unwrap_or_default();
         let rule = Self {
             name: name.clone(),
