@@ -119,6 +119,8 @@ pub(crate) struct Parts {
     pub(crate) secrets: Secrets,
     /// Where they may be.
     pub(crate) places: notify::Places,
+    /// Where people find us: what is told links to it.
+    pub(crate) external_url: Option<reqwest::Url>,
     /// Tells somebody elsewhere that all is well.
     pub(crate) heartbeat: Option<notify::Heartbeat>,
     /// Where changes are written that people ask for.
@@ -231,7 +233,13 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     // What others read is seen here too.
     let _seeing =
         (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
-    let voice = Voice { view: engine.view.clone(), secrets: parts.secrets, store: engine.store.clone(), places: parts.places };
+    let voice = Voice {
+        view: engine.view.clone(),
+        secrets: parts.secrets,
+        store: engine.store.clone(),
+        places: parts.places,
+        external_url: parts.external_url,
+    };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
     let _writing = AbortOnDropHandle::new(tokio::spawn(engine.ledger.clone().write(engine.store.clone())));
     let _beating = parts.heartbeat.map(|heart| heartbeat::start(heart, events.clone(), engine.view.clone()));

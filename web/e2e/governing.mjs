@@ -38,6 +38,11 @@ try {
     const proof = await ask('GET', '/audit/proof');
     must(proof.status === 200 && proof.body.verified, `it is not proven: ${JSON.stringify(proof.body)}`);
     await page.getByText(/^(Verified|已验证)/).waitFor();
+    const older = button(/^(Older|更早)/);
+    if ((await older.count()) > 0) {
+      await older.click();
+      await page.locator('ol li button').nth(100).waitFor();
+    }
     const entry = page.locator('ol li button').first();
     const index = (await entry.textContent()).replace('#', '');
     await entry.click();

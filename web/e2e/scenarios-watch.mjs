@@ -275,5 +275,5 @@ try {
 } finally {
   await close();
 }
-for (const fault of [...faults, ...foreign.map((url) => `asked another host: ${url}`)]) console.log(`fault ${fault}`);
-process.exit(failed + foreign.length > 0 ? 1 : 0);
+for (const fault of [...faults, ...foreign.map((url) => `asked another host: ${url}`)]) console.log(`FAULT ${fault}`);
+process.exit(failed + faults.length + foreign.length > 0 ? 1 : 0);

@@ -10,7 +10,7 @@ mod exchange;
 mod http;
 mod icmp;
 mod own_network;
-mod reach;
+pub(crate) mod reach;
 mod schedule;
 mod scheduler;
 mod tcp;

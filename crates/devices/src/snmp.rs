@@ -4,7 +4,7 @@ pub(crate) mod probe;
 pub(crate) mod usage;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
+use crate::probe::{Phases, Reason, reach};
 use crate::secrets::Secrets;
 
 /// Wait for one answer, and how often it is asked for again: an agent that is there answers within milliseconds, and a probe has five
@@ -46,12 +47,15 @@ pub(crate) enum Error {
     NotAsked(String),
     /// It was asked, and did not answer as it should.
     Silent(String),
+    /// It has no address, or nobody tells us which.
+    Address(Reason),
 }
 
 impl Error {
     pub(crate) fn into_reason(self) -> String {
         match self {
             Self::NotAsked(reason) | Self::Silent(reason) => reason,
+            Self::Address(reason) => reason.words,
         }
     }
 
@@ -75,7 +79,8 @@ impl Agents {
     /// Gets ready to ask a device's agent.
     pub(crate) async fn agent(&self, secrets: &Secrets, device: &Device, how: &Snmp) -> Result<Agent, Error> {
         let auth = self.credential(secrets, device.name.namespace(), how).await.map_err(Error::NotAsked)?;
-        let address = resolve(&device.address).await.map_err(Error::Silent)?;
+        let way = reconcile::Way::default();
+        let address = reach::address(&device.address, &way, &mut Phases::default()).await.map_err(Error::Address)?;
         let (socket, any) = if address.is_ipv4() { (&self.v4, "0.0.0.0:0") } else { (&self.v6, "[::]:0") };
         let socket = socket.get_or_try_init(|| UdpTransport::bind(any)).await.map_err(|error| Error::NotAsked(error.to_string()))?;
         let retry = Retry::fixed(AGAIN, Duration::ZERO).map_err(|error| Error::NotAsked(error.to_string()))?;
@@ -243,12 +248,4 @@ async fn text(secrets: &Secrets, namespace: &str, secret: &str, key: &str) -> Re
 
 async fn optional(secrets: &Secrets, namespace: &str, secret: &str, key: &str) -> Option<Zeroizing<String>> {
     text(secrets, namespace, secret, key).await.ok()
-}
-
-async fn resolve(address: &str) -> Result<IpAddr, String> {
-    if let Ok(address) = address.parse() {
-        return Ok(address);
-    }
-    let found = tokio::net::lookup_host((address, 0)).await.map_err(|error| format!("`{address}`: {error}"))?;
-    found.map(|found| found.ip()).next().ok_or_else(|| format!("`{address}` has no address"))
 }

@@ -21,7 +21,7 @@ mod build;
 mod check;
 mod login;
 mod probe;
-mod template;
+pub(crate) mod template;
 mod update;
 mod written;
 

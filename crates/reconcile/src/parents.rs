@@ -32,11 +32,13 @@ impl Hidden {
     }
 }
 
-/// Whether a device is dead by what was seen of itself: it can't be reached, or each of its probes fails.
+/// Whether a device is dead by what was seen of itself: it can't be reached, or each of its probes fails. One that answers a probe is not dead,
+/// whatever keeps us from logging in there, such as a key that is missing here.
 pub fn is_dead(observed: &Observed, name: &Name) -> bool {
     observed.devices.get(name).is_some_and(|seen| {
         let all_fail = !seen.probes.is_empty() && seen.probes.values().all(|probe| probe.state == ProbeState::Fail);
-        matches!(seen.contact, Contact::Unreachable { .. }) || all_fail
+        let one_passes = seen.probes.values().any(|probe| probe.state == ProbeState::Ok);
+        (matches!(seen.contact, Contact::Unreachable { .. }) && !one_passes) || all_fail
     })
 }
 
@@ -184,6 +186,20 @@ mod tests {
             ("web", ""),
         ] {
             assert_eq!(roots(&fleet, &dead(what)), expected, "dead: {what}");
+        }
+    }
+
+    /// A key that is missing here, or a refused login, is not the way that is broken.
+    #[test]
+    fn who_answers_a_probe_is_not_dead() {
+        let fleet = fleet("left\nweb < left");
+        let mut observed = dead("left");
+        let left = Name::parse("left");
+        let mut seen = (*observed.devices[&left]).clone();
+        for (state, expected) in [(ProbeState::Ok, ""), (ProbeState::Unknown, "web:left"), (ProbeState::Fail, "web:left")] {
+            seen.probes.insert("ping".into(), Box::new(ProbeSeen { state, ..ProbeSeen::default() }));
+            observed.devices.insert(left.clone(), Arc::new(seen.clone()));
+            assert_eq!(roots(&fleet, &observed), expected, "{state:?}");
         }
     }
 

@@ -200,6 +200,16 @@ fn what_is_missing_is_unknown_unless_the_other_side_decides() {
     unknown("usage.memory.ratio > 0.9 && usage.swap.ratio > 0.5");
     unknown("probes.all(p, probes[p].state == \"ok\" || p == \"web\")");
     unknown("device.vars.nothing == 1.0");
+    // Whoever writes a device's variables must not stop whoever judges it.
+    let mut large = World::new();
+    large.device.vars.insert("many".into(), serde_json::json!(vec![1; 100_000]));
+    large.device.vars.insert("long".into(), serde_json::json!("x".repeat(100_000)));
+    for (text, reason) in [
+        ("device.vars.many.all(a, device.vars.many.all(b, a != b + 1.5))", "a var with 100000 elements, more than 256"),
+        ("device.vars.ports.map(a, device.vars.long + device.vars.long).size() > 0", "a var that is longer than 1024 bytes"),
+    ] {
+        assert_eq!(large.truth(text), Truth::unknown(reason), "{text}");
+    }
     unknown("device.awaySince < now");
     unknown("usage.disks[\"/srv\"].ratio > 0.9");
     assert_eq!(world.truth("usage.swap.ratio > 0.5 && usage.memory.ratio < 0.9"), Truth::False);

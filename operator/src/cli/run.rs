@@ -295,6 +295,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             None if cluster.is_none() => notify::Places::Any,
             Some(Placed::Remote) | None => notify::Places::Remote,
         },
+        external_url: args.sign_in.external_url.clone(),
         heartbeat: heartbeat(args.heartbeat_file.as_deref())?,
     };
     let task = match cluster {

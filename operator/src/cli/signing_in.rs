@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub(crate) struct SignInArgs {
     /// Where browsers find this engine, such as https://fleet.example.com: with https, cookies are for it alone and never go in plain
     #[arg(long, requires = "listen", value_name = "URL")]
-    external_url: Option<Url>,
+    pub(super) external_url: Option<Url>,
     /// A reverse proxy, as an address or a network such as 10.0.0.0/8, whose X-Forwarded-For is believed: else everybody behind it is one
     /// address, and locked out together. May be given several times
     #[arg(long = "trusted-proxy", requires = "listen", value_name = "ADDRESS[/BITS]")]

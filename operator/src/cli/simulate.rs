@@ -250,6 +250,7 @@ impl Running {
             asides: Arc::default(),
             secrets: Secrets::new(fleet.secrets()),
             places: notify::Places::Any,
+            external_url: None,
             heartbeat: None,
             writing: Arc::default(),
         };

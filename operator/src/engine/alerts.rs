@@ -33,6 +33,8 @@ const SHOWN: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// Bytes of what somebody says.
 const COMMENT: usize = 500;
+/// What happened to alerts and could not be written down yet; of more, the oldest goes.
+const HAPPENINGS: usize = 100_000;
 
 /// What the loop keeps of alerts.
 #[derive(Default)]
@@ -453,14 +455,34 @@ fn merge(older: &mut Changes, newer: Changes) {
     older.groups.extend(newer.groups);
     older.notices.extend(newer.notices);
     older.happenings.extend(newer.happenings);
+    // While nothing can be written, what flaps would fill all memory.
+    if older.happenings.len() > HAPPENINGS {
+        older.happenings.retain(is_logged);
+        let more = older.happenings.len().saturating_sub(HAPPENINGS);
+        if more > 0 {
+            tracing::warn!(more, "the store is away, and the oldest of what happened to alerts is left out of the audit log");
+            older.happenings.drain(..more);
+        }
+    }
+}
+
+/// What happens while an alert flaps is not logged: it is held as firing until it does no more.
+fn is_logged(happening: &Happening) -> bool {
+    match happening.transition {
+        Transition::Firing | Transition::Resolved => !happening.held,
+        Transition::FlappingBegan | Transition::FlappingEnded => true,
+        _ => false,
+    }
 }
 
 /// What belongs into the audit log.
 fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
-    // What flaps is held as firing until it does no more: what it does meanwhile would fill the log.
+    if !is_logged(happening) {
+        return None;
+    }
     let verb = match happening.transition {
-        Transition::Firing if !happening.held => "fire",
-        Transition::Resolved if !happening.held => "resolve",
+        Transition::Firing => "fire",
+        Transition::Resolved => "resolve",
         Transition::FlappingBegan => "flap",
         Transition::FlappingEnded => "settle",
         _ => return None,

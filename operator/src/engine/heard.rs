@@ -22,6 +22,10 @@ impl Engine {
         if !view.desired.devices.contains_key(name) {
             return self.hands.unknown(name, None);
         }
+        // Nothing is held against it while nobody can be reached from here.
+        if view.own_network_down && matches!(seen.contact, reconcile::Contact::Unreachable { .. }) {
+            return;
+        }
         let units = concerned(&view, name);
         let old = view.observed.devices.get(name).cloned().unwrap_or_default();
         seen.probes.clone_from(&old.probes);

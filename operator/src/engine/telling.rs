@@ -5,11 +5,14 @@ use std::sync::Arc;
 use api::feed::{Change, Feed, Subject};
 use cluster::events::Happening;
 use crds::Kind;
-use jiff::Timestamp;
-use reconcile::{Desired, Key, Name};
+use jiff::{SignedDuration, Timestamp};
+use reconcile::{Contact, Desired, DeviceSeen, Key, Name};
 
 use super::Engine;
 use super::reports::{Reports, key_of};
+
+/// So long it takes at most until it is found out that our own network is down.
+const FOUND_OUT: SignedDuration = SignedDuration::from_secs(60);
 
 /// Tells both. What is told has to be in the view by then.
 pub(super) struct Telling<'a> {
@@ -128,8 +131,24 @@ impl Engine {
         }
     }
 
-    pub(super) fn network_turned(&self, is_down: bool) {
-        self.write().own_network_down = is_down;
+    /// Our own network is down, or back. Devices that went out of reach just before it was found out did not.
+    pub(super) fn network_turned(&mut self, is_down: bool) {
+        let mut view = self.write();
+        view.own_network_down = is_down;
+        let earliest = Timestamp::now().checked_sub(FOUND_OUT).unwrap_or(Timestamp::MIN);
+        let is_excused = |seen: &DeviceSeen| matches!(&seen.contact, Contact::Unreachable { since, .. } if is_down && *since >= earliest);
+        let devices = view.observed.devices.iter().filter(|(_, seen)| is_excused(seen));
+        let excused: Vec<Name> = devices.map(|(name, _)| name.clone()).collect();
+        for name in &excused {
+            if let Some(seen) = view.observed.devices.get_mut(name) {
+                Arc::make_mut(seen).contact = Contact::Never;
+            }
+        }
+        drop(view);
+        excused.iter().for_each(|name| self.alerts.touch(name));
+        if !excused.is_empty() {
+            self.tell(|told| told.devices(&excused));
+        }
         self.tell_of(Subject::Engine);
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Voice {
     pub(super) secrets: Secrets,
     pub(super) store: Arc<Store>,
     pub(super) places: Places,
+    /// Where people find us.
+    pub(super) external_url: Option<reqwest::Url>,
 }
 
 /// The way to the receivers.
@@ -45,8 +47,9 @@ struct Ways {
 impl Voice {
     /// For ever.
     pub(super) async fn speak(self, news: Arc<Notify>) {
-        let Self { view, secrets, store, places } = self;
-        let channels = Channels::new(Origin::default()).only_to(places);
+        let Self { view, secrets, store, places, external_url } = self;
+        let url = external_url.and_then(|url| url.join("alerts").ok()).map(String::from);
+        let channels = Channels::new(Origin { url }).only_to(places);
         let speaker = Speaker(Arc::new(Ways { view: view.clone(), secrets, channels }));
         outbox::run(store, view, news, speaker).await;
     }

@@ -1,6 +1,7 @@
 /** Keeps what is on the screen as it is in the engine: by its change feed, or by asking again while there is none. */
 import { type Query, useQueryClient } from '@tanstack/react-query';
 import { createContext, type ReactNode, use, useEffect, useState } from 'react';
+import { whileSeen } from '@/lib/seen';
 import { NOTHING, parseChange, take, touches } from './feed';
 import { BASE } from './http';
 
@@ -81,15 +82,22 @@ export function LiveProvider({ children }: { children: ReactNode }) {
         } else setState('connecting');
       };
     };
-    connect();
+    const stop = whileSeen(() => {
+      connect();
+      return () => {
+        source?.close();
+        window.clearTimeout(again);
+        missed = true;
+        setState('connecting');
+      };
+    });
     const poll = window.setInterval(() => {
       if (source?.readyState !== EventSource.OPEN && !document.hidden) on({ type: 'reset' });
     }, POLL);
     return () => {
-      source?.close();
+      stop();
       window.clearInterval(poll);
       window.clearTimeout(timer);
-      window.clearTimeout(again);
     };
   }, [queries]);
   return <Live value={state}>{children}</Live>;

@@ -33,14 +33,25 @@ export function useGet<T>(path: string, query?: Query, options?: Options<T>) {
   });
 }
 
+/** What a list calls the place where its next page begins, where it is not `cursor`; the answers all call it so. */
+const NEXT: Readonly<Record<string, string>> = { '/audit': 'before' };
+
+/** How the pages of a list are read. */
+export function pagesOf<L extends List<unknown>>(path: string, asked: Query) {
+  return {
+    queryKey: [path, asked] as [string, Query],
+    queryFn: async ({ pageParam, signal }: { pageParam: string | null; signal: AbortSignal }) =>
+      whole(await get<L>(path, { ...asked, [NEXT[path] ?? 'cursor']: pageParam }, signal)),
+    initialPageParam: null as string | null,
+    getNextPageParam: (last: L) => last.cursor ?? undefined,
+  };
+}
+
 /** Reads a list a page at a time; `items` are all that were read so far. What was there stays while a filter changes. */
 export function useList<T, L extends List<T> = List<T>>(path: string, query: Query = {}, options: { enabled?: boolean; limit?: number } = {}) {
   const asked: Query = { limit: options.limit ?? 100, ...query };
   const read = useInfiniteQuery<L, Refused, { pages: L[] }, [string, Query], string | null>({
-    queryKey: [path, asked],
-    queryFn: async ({ pageParam, signal }) => whole(await get<L>(path, { ...asked, cursor: pageParam }, signal)),
-    initialPageParam: null,
-    getNextPageParam: (last) => last.cursor ?? undefined,
+    ...pagesOf<L>(path, asked),
     placeholderData: keepPreviousData,
     enabled: options.enabled ?? true,
   });

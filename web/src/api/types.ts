@@ -462,7 +462,6 @@ export interface Overview {
     rollouts: { deployment: string; phase: PhaseName; updated: number; total: number; waits?: string }[];
     /** How many more there are. */
     more?: number;
-    commit?: Partial<Commit> | null;
   };
   last: { at: string; actor: string; what: string; target?: string; outcome?: string }[];
   source?: Partial<Source>;

@@ -7,7 +7,7 @@ import 'uplot/dist/uPlot.min.css';
 import type { Change, Point } from '@/api/types';
 import { useText } from '@/i18n/language';
 import { useLook } from '@/layout/look';
-import { clock } from '@/lib/time';
+import { both, clock } from '@/lib/time';
 import { shown } from '@/lib/units';
 import './chart.css';
 import { aligned, gapOf } from './aligned';
@@ -111,7 +111,7 @@ export function Chart({ title, unit, series, from, to, marks, onZoom, onZoomOut,
         {onZoomOut && (
           <Tooltip title={t('zoomOut')}><Button size="small" type="text" icon={<ZoomOutOutlined />} aria-label={t('zoomOut')} onClick={onZoomOut} /></Tooltip>
         )}
-        <span className="ek-chart-at ek-num">{at !== null && data[0][at] !== undefined ? clock((data[0][at] ?? 0) * 1000) : ''}</span>
+        <span className="ek-chart-at ek-num">{at !== null && data[0][at] !== undefined ? both((data[0][at] ?? 0) * 1000) : ''}</span>
       </figcaption>
       <div className="ek-chart-place" ref={place} style={{ height }} aria-hidden="true" />
       {empty && !loading && <div className="ek-chart-empty">{t('noValues')}</div>}

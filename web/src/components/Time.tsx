@@ -1,7 +1,7 @@
 import { Tooltip } from 'antd';
 import { useSyncExternalStore } from 'react';
 import { useLanguage } from '@/i18n/language';
-import { ago, clock, utc } from '@/lib/time';
+import { ago, both, clock } from '@/lib/time';
 
 let now = Date.now();
 const listeners = new Set<() => void>();
@@ -24,8 +24,10 @@ function listen(listener: () => void): () => void {
   };
 }
 
+const clocked = () => now;
+
 export function useNow(): number {
-  return useSyncExternalStore(listen, () => now);
+  return useSyncExternalStore(listen, clocked, clocked);
 }
 
 interface Props {
@@ -44,7 +46,7 @@ export function Time({ at, relative = false, none = '–' }: Props) {
   const date = new Date(typeof at === 'number' && at < 1e11 ? at * 1000 : at);
   if (Number.isNaN(date.getTime())) return <span>{String(at)}</span>;
   return (
-    <Tooltip title={<span className="ek-num">{`${clock(date)} · ${utc(date)}`}</span>}>
+    <Tooltip title={<span className="ek-num">{both(date)}</span>}>
       <time dateTime={date.toISOString()} className="ek-num ek-time">
         {relative ? ago(date, seen, language) : clock(date)}
       </time>

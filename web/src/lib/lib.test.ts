@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { ownPath } from './address';
+import { COMMENT, commentFault } from './comment';
 import { fullName, parseName, pathOf, shownName } from './name';
 import { parseSelector, selectorOf } from './selector';
-import { ago, clock, span, utc } from './time';
+import { ago, both, clock, span, utc } from './time';
 import { shown } from './units';
 import { usesOf } from './uses';
 
@@ -38,6 +39,7 @@ describe('times', () => {
     expect(clock('2026-11-27T00:05:09Z', 'Asia/Shanghai')).toBe('2026-11-27 08:05:09');
     expect(clock('2026-11-27T00:05:09Z', 'UTC')).toBe('2026-11-27 00:05:09');
     expect(utc('2026-11-27T01:00:00+01:00')).toBe('2026-11-27 00:00:00 UTC');
+    expect(both('2026-11-27T00:05:09Z')).toBe(`${clock('2026-11-27T00:05:09Z')} · 2026-11-27 00:05:09 UTC`);
     expect([clock('nonsense'), utc('')]).toEqual(['', '']);
   });
 
@@ -84,5 +86,13 @@ describe('what a device uses', () => {
   it('is read from its series', () => {
     expect(usesOf({ usage: { at: '', values: { 'cpu.ratio': 0.5, 'disks[/].ratio': 0.2, 'disks[/a].ratio': 0.9 } } })).toEqual({ cpu: 0.5, disk: { name: '/a', ratio: 0.9 } });
     expect(usesOf({ usage: null, problem: 'no answer' })).toEqual({ problem: 'no answer' });
+  });
+});
+
+describe('a comment', () => {
+  it('is one line, and no more bytes than the engine takes', () => {
+    expect([commentFault(''), commentFault('disk was full, see OPS-12'), commentFault('x'.repeat(COMMENT)), commentFault('撤'.repeat(166))]).toEqual([undefined, undefined, undefined, undefined]);
+    expect([commentFault('x'.repeat(COMMENT + 1)), commentFault('撤'.repeat(167)), commentFault('😀'.repeat(126))]).toEqual(['commentLong', 'commentLong', 'commentLong']);
+    expect([commentFault('a\nb'), commentFault('a\tb'), commentFault('\u0085')]).toEqual(['commentLines', 'commentLines', 'commentLines']);
   });
 });

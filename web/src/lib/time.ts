@@ -21,6 +21,11 @@ export function utc(at: string | number | Date): string {
   return shown && `${shown} UTC`;
 }
 
+/** A moment for where nothing can be hovered over: in the reader's zone, and the same in UTC. */
+export function both(at: string | number | Date): string {
+  return `${clock(at)} · ${utc(at)}`;
+}
+
 const STEPS: readonly [unit: string, zh: string, seconds: number][] = [
   ['d', ' 天', 86_400],
   ['h', ' 小时', 3_600],

@@ -14,7 +14,7 @@ const OUT_OF: [i32; 4] = [24, 23, 105, 12];
 
 /// The address that a device is asked at: the first of its name's that the way takes. No other one is tried: half of a device that is up
 /// would look like all of it.
-pub(super) async fn address(host: &str, way: &Way, phases: &mut Phases) -> Result<IpAddr, Reason> {
+pub(crate) async fn address(host: &str, way: &Way, phases: &mut Phases) -> Result<IpAddr, Reason> {
     let none = |words: String| Reason { code: ProbeCode::NoAddress, words };
     let misses = || match way.family {
         crds::Family::IPv6 => format!("`{host}` has no IPv6 address"),

@@ -17,6 +17,7 @@ pub(crate) async fn check(devices: &Devices, device: &Device, agent: &Snmp, oid:
     let value = value.map_err(|error| match error {
         Error::NotAsked(reason) => Reason::new(ProbeCode::NoCredential, reason),
         Error::Silent(reason) => Reason::new(ProbeCode::Timeout, reason),
+        Error::Address(reason) => reason,
     })?;
     let value = value.ok_or_else(|| Reason::new(ProbeCode::BadAnswer, format!("the agent has no {oid}")))?;
     let found: String = shown(&value).chars().take(100).collect();

@@ -42,6 +42,9 @@ impl Success {
         if words.iter().filter(|word| LOOPS.contains(word)).count() > MACROS {
             return Err(format!("it goes through lists more than {MACROS} times"));
         }
+        if words.iter().any(|word| LOOPS.contains(word)) && unquoted(expression).contains('+') {
+            return Err("where it goes through a list nothing is put together by `+`".into());
+        }
         let program = Program::compile(expression).map_err(|error| super::text::cut(&super::text::neutral(&error.to_string()), 200))?;
         if let Some(unknown) =
             program.references().variables().iter().find(|name| !["status", "body", "json"].contains(name) && !bound.contains(name))
@@ -65,6 +68,24 @@ impl Success {
             Err(error) => Err(super::text::cut(&super::text::neutral(&error.to_string()), 200)),
         }
     }
+}
+
+/// Without the texts in it.
+fn unquoted(expression: &str) -> String {
+    let (mut quote, mut escaped) = (None, false);
+    let is_outside = |letter: &char| match quote {
+        Some(_) if std::mem::take(&mut escaped) => false,
+        Some(open) => {
+            escaped = *letter == '\\';
+            quote = (*letter != open).then_some(open);
+            false
+        }
+        None => {
+            quote = ['"', '\''].contains(letter).then_some(*letter);
+            quote.is_none()
+        }
+    };
+    expression.chars().filter(is_outside).collect()
 }
 
 fn parts(value: &serde_json::Value) -> usize {
@@ -94,6 +115,7 @@ mod tests {
         assert_eq!(of("json.messages.all(m, m.error == null)", 200, queued), "true");
         assert_eq!(of("body.startsWith('OK')", 200, "OK 4711"), "true");
         assert_eq!(of("json == null", 200, "OK 4711"), "true", "no JSON");
+        assert_eq!(of(r#"json.exists(m, m.contains("it's \"+\""))"#, 200, r#"["it's \"+\""]"#), "true", "a text with a plus");
     }
 
     #[test]
@@ -105,6 +127,7 @@ mod tests {
             ("status ==", "", ""),
             ("stauts == 200", "", "only status, body and json"),
             ("json.all(a, json.all(b, json.all(c, true)))", "[]", "more than 2 times"),
+            ("json.map(a, body + body).size() > 0", "[]", "put together"),
         ] {
             let found = of(expression, 200, body);
             assert!(found.starts_with("error: ") && found.contains(word), "{expression}: {found}");

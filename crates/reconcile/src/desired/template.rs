@@ -31,7 +31,7 @@ impl Content {
 
 /// Fuel counts what is made, but for lists that are put together by `+`: those are made first, and thirty times `a + a` would be all the
 /// memory there is. So where a template can give a name to what it made, one side of each `+` is a number or a text as it is written.
-fn check(template: &str) -> Result<(), String> {
+pub(crate) fn check(template: &str) -> Result<(), String> {
     let mut sums = false;
     let (mut keeps, mut loops) = (false, 0);
     let mut rest = template;

@@ -13,6 +13,9 @@ use crate::{Backend, Error, Store};
 
 /// Lines of one delete in SQLite: twice those of one write.
 const AT_ONCE: u64 = 2000;
+/// Counts of one delete, and deletes in a row: what is left goes the next time.
+const COUNTS: i64 = 20_000;
+const COUNT_ROUNDS: usize = 500;
 /// Partitions that the size is made of, so that dropping one does not take much more than has to go.
 const PARTS: u64 = 16;
 /// Free room, on the disk and in the file, below which the oldest lines go in SQLite: a twentieth of the disk, within these.
@@ -97,11 +100,21 @@ impl Store {
 
     /// Removes counts of before this instant, in seconds since 1970.
     pub async fn forget_log_counts(&self, before: i64) -> Result<(), Error> {
-        within(100_000, async {
-            query("DELETE FROM log_count WHERE slot < $1", [Value::Number(Some(before))]).execute(&self.pool).await?;
-            Ok(())
-        })
-        .await
+        // Some at a time: all of a long time at once would take longer than a statement may, and never be done.
+        let some = "DELETE FROM log_count WHERE slot < $1 AND slot <= (SELECT slot FROM log_count ORDER BY slot LIMIT 1 OFFSET $2)";
+        let rest = "DELETE FROM log_count WHERE slot < $1";
+        for _ in 0..COUNT_ROUNDS {
+            let done = within(COUNTS as usize, async {
+                let values = [Value::Number(Some(before)), Value::Number(Some(COUNTS))];
+                Ok(query(some, values).execute(&self.pool).await?.rows_affected())
+            })
+            .await?;
+            if done == 0 {
+                let rest = query(rest, [Value::Number(Some(before))]);
+                return within(COUNTS as usize, async { Ok(rest.execute(&self.pool).await.map(drop)?) }).await;
+            }
+        }
+        Ok(())
     }
 
     /// Removes templates that were last seen before this instant, and all but about so many of the newest.

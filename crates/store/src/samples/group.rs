@@ -6,17 +6,17 @@ use super::window::{SECONDS, Window};
 
 /// Values of each series, on average: one in a second, as nobody is read so often.
 const VALUES: usize = 300;
-/// Values for which there is room at first, and at least for how many more when there is none left.
-const ROOM: usize = 64;
+/// Values of one piece. Pieces of one size find their places again and again, where lists that grow leave holes.
+const PIECE: usize = 64;
 
-/// Five minutes of one device: its values in the order in which they came. One list of all of them takes a third of the room that a list for
-/// each series would.
+/// Five minutes of one device: its values in the order in which they came. Together they take half the room that a list for each series would.
 pub(super) struct Group {
     pub(super) device: Name,
     pub(super) start: i64,
     /// In the order in which they were first seen.
     series: Vec<Series>,
-    values: Vec<Packed>,
+    /// Pieces, of which all but the last are full.
+    values: Vec<Vec<Packed>>,
     /// Which series came last: the one after it is the likeliest to come now.
     latest: usize,
 }
@@ -44,16 +44,15 @@ impl Group {
     pub(super) fn push(&mut self, series: &Series, second: i64, value: f64) -> bool {
         let after = u16::try_from(second - self.start).ok().filter(|after| i64::from(*after) < SECONDS);
         let (Some(after), Some(series)) = (after, self.number(series)) else { return false };
-        if self.values.len() >= VALUES * self.series.len() {
+        if self.len() >= VALUES * self.series.len() {
             return false;
         }
-        if self.values.len() == self.values.capacity() {
-            // Twice as many each time would be half empty.
-            self.values.reserve_exact(ROOM.max(self.values.len() / 4));
+        if self.values.last().is_none_or(|piece| piece.len() == PIECE) {
+            self.values.push(Vec::with_capacity(PIECE));
         }
         // Beyond what it holds, a value would come back as infinite.
-        self.values.push(Packed { series, after, value: (value as f32).clamp(f32::MIN, f32::MAX) });
-        true
+        let packed = Packed { series, after, value: (value as f32).clamp(f32::MIN, f32::MAX) };
+        self.values.last_mut().map(|piece| piece.push(packed)).is_some()
     }
 
     fn number(&mut self, series: &Series) -> Option<u16> {
@@ -75,13 +74,13 @@ impl Group {
 
     /// How many values are in it.
     pub(super) fn len(&self) -> usize {
-        self.values.len()
+        self.values.len().saturating_sub(1) * PIECE + self.values.last().map_or(0, Vec::len)
     }
 
     /// Each series, and its values.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Series, Window)> {
         let mut windows = vec![Window::new(self.start); self.series.len()];
-        for packed in &self.values {
+        for packed in self.values.iter().flatten() {
             windows[usize::from(packed.series)].push(packed.after, packed.value);
         }
         self.series.iter().zip(windows)
@@ -90,7 +89,7 @@ impl Group {
     /// The values of one series: seconds, and the values then.
     pub(super) fn of(&self, series: &Series) -> impl Iterator<Item = (i64, f64)> {
         let number = self.series.iter().position(|other| other == series);
-        let own = self.values.iter().filter(move |packed| number == Some(usize::from(packed.series)));
+        let own = self.values.iter().flatten().filter(move |packed| number == Some(usize::from(packed.series)));
         own.map(|packed| (self.start + i64::from(packed.after), f64::from(packed.value)))
     }
 }

@@ -1,10 +1,10 @@
 //! A request of remote write 1.0: `prometheus.WriteRequest` in Protocol Buffers, in Snappy's block format.
 
-use reconcile::Series;
+use reconcile::{Name, Series};
 
 /// One value.
 pub(super) struct Sample {
-    pub(super) device: String,
+    pub(super) device: Name,
     pub(super) series: Series,
     pub(super) millisecond: i64,
     pub(super) value: f64,
@@ -30,7 +30,7 @@ fn time_series(sample: &Sample) -> Vec<u8> {
         field(&mut series, 1, &label);
     };
     label("__name__", &name);
-    label("device", &sample.device);
+    label("device", &sample.device.to_string());
     // An empty label is none.
     if !sample.series.item.is_empty() {
         label("item", &sample.series.item);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_request_is_as_the_specification_has_it() {
-        let sample = Sample { device: "a".into(), series: Series::item(Metric::DiskRatio, "/"), millisecond: 300, value: 0.5 };
+        let sample = Sample { device: Name::parse("a"), series: Series::item(Metric::DiskRatio, "/"), millisecond: 300, value: 0.5 };
         let name = b"evenkeel_device_disks_ratio";
         let mut expected = vec![0x0a, 79, 0x0a, 39, 0x0a, 8];
         expected.extend(b"__name__");

@@ -7,13 +7,11 @@ import { call, Refused } from '@/api/http';
 import { renew } from '@/api/query';
 import { Problem } from '@/components';
 import { useText } from '@/i18n/language';
+import { bytesOf, COMMENT } from '@/lib/comment';
 import { visibleText } from '../text/visible';
 import { after, CHOICES } from './spans';
 import texts from './text';
 import type { Alert } from './types';
-
-/** Characters of a comment. */
-const COMMENT = 500;
 
 export function Acknowledge({ alerts, onClose }: { alerts: Alert[] | undefined; onClose: () => void }) {
   const t = useText(texts);
@@ -38,6 +36,9 @@ function Fields({ alerts, onClose }: { alerts: Alert[]; onClose: () => void }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Refused>();
   const hours = Form.useWatch('hours', form);
+  const fits = async (_: unknown, comment = ''): Promise<void> => {
+    if (bytesOf(comment.trim()) > COMMENT) throw new Error(t('commentLong', { n: COMMENT }));
+  };
   const send = async ({ comment, hours, until }: Values) => {
     const body = { comment: comment.trim(), until: hours === 0 && until ? after(0, until.valueOf()) : after(hours, Date.now()) };
     setBusy(true);
@@ -67,8 +68,8 @@ function Fields({ alerts, onClose }: { alerts: Alert[]; onClose: () => void }) {
         ))}
       </ul>
       <p className="ek-dim">{t('ackMeans')}</p>
-      <Form.Item name="comment" label={t('ackComment')} rules={[{ required: true, whitespace: true, message: t('ackCommentNeeded') }]}>
-        <Input.TextArea rows={2} maxLength={COMMENT} autoFocus />
+      <Form.Item name="comment" label={t('ackComment')} rules={[{ required: true, whitespace: true, message: t('ackCommentNeeded') }, { validator: fits }]}>
+        <Input.TextArea rows={2} autoFocus />
       </Form.Item>
       <Form.Item name="hours" label={t('ackUntil')}>
         <Radio.Group optionType="button" options={[...CHOICES.map(({ key, hours }) => ({ label: t(key), value: hours })), { label: '…', value: 0 }]} />

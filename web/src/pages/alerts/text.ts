@@ -67,6 +67,7 @@ export default text({
   ackTitle: ['Acknowledge {n|alert|alerts}', '确认 {n} 条告警'],
   ackMeans: ['It goes on firing, but nobody else is told until then; when it is well again, who was told hears of it.', '告警仍会继续，但在此之前不再通知其他人；恢复时，已被通知的人会收到消息。'],
   ackComment: ['What you do about it', '您的处理说明'],
+  commentLong: ['The comment is too long: at most {n} bytes, and a letter may take several', '说明过长：最多 {n} 字节，每个汉字占 3 字节'],
   ackCommentNeeded: ['Say what you do about it', '请填写处理说明'],
   ackUntil: ['Until', '截止时间'],
   ackDone: ['Acknowledged.', '已确认。'],

@@ -1,10 +1,11 @@
 /** What a person can do to a rollout, with what it means said before it is done. */
 import { CaretRightOutlined, PauseOutlined, RollbackOutlined, UserSwitchOutlined } from '@ant-design/icons';
-import { Alert, Input, Modal } from 'antd';
+import { Alert, Input, Modal, Typography } from 'antd';
 import { useState } from 'react';
 import { useDeed } from '@/api/query';
 import { Act, Name, Problem } from '@/components';
 import { useText } from '@/i18n/language';
+import { COMMENT, commentFault } from '@/lib/comment';
 import { type Named, pathOf, shownName } from '@/lib/name';
 import { summaryOf } from '../deployments/content';
 import { approvalOf, consequencesOfUndo, possible } from '../deployments/lanes';
@@ -19,8 +20,6 @@ interface Props {
   rollout: Rollout;
 }
 
-/** Characters of a comment: what the audit log keeps of it. */
-const COMMENT = 500;
 /** Devices that a dialog names. */
 const NAMED = 24;
 
@@ -54,6 +53,7 @@ export function Undo({ named, rollout }: Props) {
   const [comment, setComment] = useState('');
   const deed = useDeed({ quiet: true, renews: renewed(named), onDone: () => setOpen(false) });
   const means = consequencesOfUndo(rollout);
+  const fault = commentFault(comment);
   const from = rollout.history.find((record) => record.number === means?.from);
   const to = rollout.history.find((record) => record.number === means?.to);
   return (
@@ -77,7 +77,7 @@ export function Undo({ named, rollout }: Props) {
         title={t('undoTitle', { from: means?.from ?? 0 })}
         width={680}
         okText={t('undoOk')}
-        okButtonProps={{ danger: true, loading: deed.isPending }}
+        okButtonProps={{ danger: true, loading: deed.isPending, disabled: fault !== undefined }}
         onOk={() => deed.mutate({ path: `/deployments/${pathOf(named)}/undo`, body: comment ? { comment } : {} })}
         onCancel={() => setOpen(false)}
       >
@@ -94,7 +94,8 @@ export function Undo({ named, rollout }: Props) {
             )}
             <h4>{t('undoDiff')}</h4>
             <ContentDiff from={from.content} to={to.content} />
-            <Input.TextArea rows={2} maxLength={COMMENT} aria-label={t('comment')} placeholder={t('comment')} value={comment} onChange={(event) => setComment(event.target.value)} />
+            <Input aria-label={t('comment')} placeholder={t('comment')} value={comment} status={fault ? 'error' : ''} aria-invalid={fault !== undefined} onChange={(event) => setComment(event.target.value)} />
+            {fault && <Typography.Text type="danger" role="alert">{t(fault, { n: COMMENT })}</Typography.Text>}
             {deed.error && <Problem error={deed.error} />}
           </div>
         )}

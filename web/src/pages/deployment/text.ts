@@ -91,6 +91,8 @@ export default text({
   resumeAsk: ['Go on? A stopped revision and devices that were given up are tried again.', '继续推进？已停止的版本和放弃的设备会重新尝试。'],
   pausedBy: ['Paused by {by}', '由 {by} 暂停'],
   comment: ['Comment (it stands in the audit log)', '备注（会写入审计日志）'],
+  commentLong: ['The comment is too long: at most {n} bytes, and a letter may take several', '备注过长：最多 {n} 字节，每个汉字占 3 字节'],
+  commentLines: ['The comment has to be one line, without tabs', '备注只能为一行，且不能含制表符'],
   undoTitle: ['Take back revision {from}?', '撤销版本 {from}？'],
   undoOk: ['Take it back', '撤销'],
   undoTo: ['{name} goes back to revision {to} ({version}) and stays there until Git changes.', '{name} 将退回版本 {to}（{version}），并保持不变，直到 Git 有新的变更。'],

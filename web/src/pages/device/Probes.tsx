@@ -5,7 +5,7 @@ import { Nothing, Part, ProbeState, Time, useNow } from '@/components';
 import words from '@/components/text';
 import { useText } from '@/i18n/language';
 import { type Named, pathOf } from '@/lib/name';
-import { clock } from '@/lib/time';
+import { clock, utc } from '@/lib/time';
 import { share } from '@/lib/units';
 import { type Piece, pieces, shares } from './strip';
 import texts from './text';
@@ -43,7 +43,7 @@ function Strip({ strip }: { strip: readonly Piece[] }) {
   return (
     <span className="ek-strip" role="img" aria-label={t('share', { ok: share(sum.ok, 1), fail: share(sum.fail, 1), unknown: share(sum.unknown, 1) })}>
       {strip.map((piece) => (
-        <Tooltip key={piece.from} title={<span className="ek-num">{`${w(piece.state)} · ${clock(piece.from)} – ${clock(piece.to)}`}{piece.reason && <><br />{piece.reason}</>}</span>}>
+        <Tooltip key={piece.from} title={<span className="ek-num">{`${w(piece.state)} · ${clock(piece.from)} – ${clock(piece.to)}`}<br />{`${clock(piece.from, 'UTC')} – ${utc(piece.to)}`}{piece.reason && <><br />{piece.reason}</>}</span>}>
           <i className={`ek-strip-${piece.state}`} style={{ flexGrow: piece.share * 1000 }} />
         </Tooltip>
       ))}

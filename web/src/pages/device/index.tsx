@@ -1,11 +1,11 @@
-import { EditOutlined, EyeOutlined } from '@ant-design/icons';
+import { DeleteOutlined, EditOutlined, EyeOutlined } from '@ant-design/icons';
 import { Alert as Notice, Tabs } from 'antd';
 import { useState } from 'react';
-import { useParams } from 'react-router';
+import { useNavigate, useParams } from 'react-router';
 import { useDeed, useGet } from '@/api/query';
 import type { Device } from '@/api/types';
 import { Act, Fetched, Health, Page, UpdateState } from '@/components';
-import { EditDrawer, type Editing } from '@/components/object-editor';
+import { DeleteDialog, type Doomed, EditDrawer, type Editing } from '@/components/object-editor';
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { type Named, pathOf, shownName } from '@/lib/name';
@@ -27,7 +27,10 @@ export default function DevicePage() {
   const path = `/devices/${pathOf(named)}`;
   const device = useGet<Device>(path);
   const [tab, setTab] = useParam('tab', 'overview');
+  const navigate = useNavigate();
   const [editing, setEditing] = useState<Editing>();
+  const [doomed, setDoomed] = useState<Doomed>();
+  const who = { verb: 'edit', kind: 'Device', namespace, name } as const;
   const look = useDeed({ said: t('looked'), renews: [path] });
   const tabs = [
     { key: 'overview', label: t('overview'), children: <Fetched of={device} lines={10}>{(data) => <Shown device={data} named={named} />}</Fetched> },
@@ -44,13 +47,15 @@ export default function DevicePage() {
       actions={
         <>
           <Act verb="view" kind="Device" namespace={namespace} name={name} icon={<EyeOutlined aria-hidden />} loading={look.isPending} onAct={() => look.mutate({ path: `${path}/look` })}>{t('lookNow')}</Act>
-          <Act verb="edit" kind="Device" namespace={namespace} name={name} icon={<EditOutlined aria-hidden />} onAct={() => setEditing({ plural: 'devices', name: named })}>{t('edit')}</Act>
+          <Act {...who} icon={<EditOutlined aria-hidden />} onAct={() => setEditing({ plural: 'devices', name: named })}>{t('edit')}</Act>
+          <Act {...who} type="text" danger icon={<DeleteOutlined aria-hidden />} onAct={() => setDoomed({ plural: 'devices', name: named })}>{t('delete')}</Act>
         </>
       }
     >
       {device.data?.spec?.suspend && <Notice type="info" showIcon title={t('suspended')} />}
       <Tabs activeKey={tab} onChange={setTab} items={tabs} destroyOnHidden className="ek-tabs" />
       <EditDrawer editing={editing} onClose={() => setEditing(undefined)} />
+      <DeleteDialog doomed={doomed} onClose={() => setDoomed(undefined)} onDone={() => void navigate('/devices')} />
     </Page>
   );
 }

@@ -10,6 +10,7 @@ export default text({
   lookNow: ['Look now', '立即检查'],
   looked: ['It is looked at and probed now', '正在检查与探测'],
   edit: ['Edit', '编辑'],
+  delete: ['Delete', '删除'],
   facts: ['Facts', '基本信息'],
   type: ['Type', '类型'],
   class: ['Class', '类别'],

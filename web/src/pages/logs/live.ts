@@ -1,8 +1,10 @@
 import { useEffect, useReducer, useState } from 'react';
-import { address } from '@/api/http';
+import { address, get, type Query } from '@/api/http';
+import type { List } from '@/api/types';
+import { whileSeen } from '@/lib/seen';
 import { asked, type Filters } from './filters';
 import type { LogLine } from './model';
-import { EMPTY, type Happening, type Tail, tail } from './tail';
+import { EMPTY, type Happening, missedOf, type Tail, tail } from './tail';
 
 /** Milliseconds over which lines are gathered before they are drawn: a flood would otherwise draw with each line. */
 const GATHER = 250;
@@ -10,6 +12,8 @@ const GATHER = 250;
 const MOST = 5000;
 /** Milliseconds until a connection that the browser gave up is tried again. */
 const AGAIN = 5_000;
+/** Lines that are fetched of those that came while nobody looked. */
+const MISSED = 1000;
 
 /** How it stands with the connection. */
 export type Connection = 'connecting' | 'live' | 'lost';
@@ -18,16 +22,38 @@ export type Connection = 'connecting' | 'live' | 'lost';
 export function useTail(filters: Filters): { state: Tail; connection: Connection; tell: (happening: Happening) => void } {
   const [state, tell] = useReducer(tail, EMPTY);
   const [connection, setConnection] = useState<Connection>('connecting');
-  const path = address('/logs/tail', asked(filters));
+  const question = JSON.stringify(asked(filters));
   useEffect(() => {
     let gathered: LogLine[] = [];
     let leftOut = 0;
     let again: number | undefined;
     let source: EventSource | undefined;
+    // The newest line that was shown, and since when there may be others.
+    let last: LogLine | undefined;
+    const begun = new Date().toISOString();
+    let wasOpen = false;
+    let isCatchingUp = false;
+    const query = JSON.parse(question) as Query;
     tell({ what: 'clear' });
+    const ending = new AbortController();
+    // A tail goes on from now: what came while it was closed is among the stored lines.
+    const catchUp = async (): Promise<void> => {
+      isCatchingUp = true;
+      const read = get<List<LogLine>>('/logs', { ...query, since: last?.received ?? begun, limit: MISSED }, ending.signal);
+      const { lines, isWhole } = missedOf(await read.catch(() => undefined), last);
+      if (ending.signal.aborted) return;
+      if (!isWhole) tell({ what: 'clear' });
+      const came = new Set(gathered.map(({ number }) => number));
+      gathered.unshift(...lines.filter(({ number }) => !came.has(number)));
+      isCatchingUp = false;
+    };
     const connect = (): void => {
-      source = new EventSource(path);
-      source.onopen = () => setConnection('live');
+      source = new EventSource(address('/logs/tail', query));
+      source.onopen = () => {
+        setConnection('live');
+        if (wasOpen) void catchUp();
+        wasOpen = true;
+      };
       source.onerror = () => {
         setConnection('lost');
         // A connection that merely broke is taken up again by the browser itself.
@@ -46,18 +72,26 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
       });
     };
     const timer = window.setInterval(() => {
-      if (gathered.length === 0 && leftOut === 0) return;
+      if (isCatchingUp || (gathered.length === 0 && leftOut === 0)) return;
+      last = gathered.at(-1) ?? last;
       tell({ what: 'came', lines: gathered, leftOut });
       gathered = [];
       leftOut = 0;
     }, GATHER);
-    connect();
+    const stop = whileSeen(() => {
+      connect();
+      return () => {
+        source?.close();
+        window.clearTimeout(again);
+        setConnection('connecting');
+      };
+    });
     return () => {
-      source?.close();
+      stop();
+      ending.abort();
       window.clearInterval(timer);
-      window.clearTimeout(again);
     };
-  }, [path]);
+  }, [question]);
   return { state, connection, tell };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { LogLine } from './model';
-import { EMPTY, KEPT, tail, type Tail } from './tail';
+import { EMPTY, KEPT, missedOf, tail, type Tail } from './tail';
 
 const lines = (from: number, count: number): LogLine[] =>
   Array.from({ length: count }, (_, at) => ({ number: from + at, received: '', device: '', severity: 6, text: '' }) as unknown as LogLine);
@@ -40,5 +40,24 @@ describe('a tail', () => {
 
   it('is cleared, and stays held if it was', () => {
     expect(tail(came(tail(EMPTY, { what: 'hold' }), 1, 3), { what: 'clear' })).toEqual({ ...EMPTY, held: true });
+  });
+});
+
+describe('what came while nobody looked', () => {
+  const missed = (items: LogLine[], cursor: string | null, last: number | undefined) => {
+    const { lines: found, isWhole } = missedOf({ items: items.toReversed(), cursor }, last === undefined ? undefined : lines(last, 1)[0]);
+    return [numbers(found), isWhole];
+  };
+
+  it('are the lines after the last one that was shown, in order', () => {
+    expect(missed(lines(5, 4), 'more', 6)).toEqual([[7, 8], true]);
+    expect(missed(lines(6, 1), null, 6)).toEqual([[], true]);
+    expect(missed(lines(5, 2), null, undefined)).toEqual([[5, 6], true]);
+  });
+
+  it('has a hole where there are more than were read, or where they can’t be read', () => {
+    expect(missed(lines(8, 2), 'more', 6)).toEqual([[8, 9], false]);
+    expect(missed(lines(7, 2), null, 6)).toEqual([[7, 8], true]);
+    expect(missedOf(undefined, undefined)).toEqual({ lines: [], isWhole: false });
   });
 });

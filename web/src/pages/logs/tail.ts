@@ -47,6 +47,16 @@ export function tail(state: Tail, happening: Happening): Tail {
   }
 }
 
+/**
+ * Of stored lines (the newest first) those after the last that was shown, the oldest first. It is whole if none can be missing between: else
+ * what was shown before must not stand beside them as if it were.
+ */
+export function missedOf(read: { items: LogLine[]; cursor?: string | null } | undefined, last: LogLine | undefined): { lines: LogLine[]; isWhole: boolean } {
+  if (!read) return { lines: [], isWhole: false };
+  const lines = read.items.filter(({ number }) => last === undefined || number > last.number);
+  return { lines: lines.reverse(), isWhole: lines.length < read.items.length || !read.cursor };
+}
+
 function join(newer: LogLine[], older: LogLine[]): { lines: LogLine[]; lost: number } {
   const lines = newer.concat(older);
   const lost = Math.max(0, lines.length - KEPT);

@@ -6,7 +6,7 @@ import { useText } from '@/i18n/language';
 import texts from './text';
 
 /** Which commit is in force, and whether something is wrong with its source. */
-export function SourceCard({ of, commit }: { of: Overview['source']; commit: Overview['changing']['commit'] }) {
+export function SourceCard({ of }: { of: Overview['source'] }) {
   const t = useText(texts);
   if (!of) return null;
   const author = (of.author ?? '').replace(/\s*<[^>]*>/, '');
@@ -18,7 +18,6 @@ export function SourceCard({ of, commit }: { of: Overview['source']; commit: Ove
           <span className="ek-row-line">
             <Sign tone="good" sign={<CheckCircleFilled />}>{t('inForce')}</Sign>
             <code title={of.inForce}>{of.inForce.slice(0, 10)}</code>
-            <span>{commit?.commit === of.inForce ? commit.message : ''}</span>
           </span>
         )}
         <span className="ek-row-more">{author && <span>{author}</span>}{of.checkedAt && <span>{t('checked')} <Time at={of.checkedAt} relative /></span>}</span>

@@ -40,7 +40,7 @@ function Shown({ data }: { data: Data }) {
           <Part title={t('changing')} extra={<Link to="/deployments">{t('allDeployments')}</Link>} flush><Changing of={data.changing} /></Part>
         </div>
         <div className="ek-column">
-          <SourceCard of={data.source} commit={data.changing.commit} />
+          <SourceCard of={data.source} />
           <Part title={t('last')} extra={<Link to="/audit">{t('audit')}</Link>} flush><Last of={data.last} /></Part>
         </div>
       </div>

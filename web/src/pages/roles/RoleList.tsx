@@ -3,15 +3,20 @@ import { Button, Table } from 'antd';
 import { useState } from 'react';
 import { Act, Busy, Sign } from '@/components';
 import { useText } from '@/i18n/language';
-import { shownName } from '@/lib/name';
+import { type Named, shownName } from '@/lib/name';
 import { Said } from '../text/Said';
 import { useAnswer } from './CanBox';
 import { type Grant, type Role, type RoleTest, selectorText, shortKey } from './matrix';
 import css from './roles.module.css';
 import texts from './text';
 
+export interface RoleActs {
+  onEdit: (named: Named) => void;
+  onDelete: (named: Named) => void;
+}
+
 /** The Roles themselves, with what they allow and their tests. */
-export function RoleList({ roles, onEdit }: { roles: Role[]; onEdit: (role: Role) => void }) {
+export function RoleList({ roles, onEdit, onDelete }: { roles: Role[] } & RoleActs) {
   const t = useText(texts);
   const nameOf = (role: Role) => ({ namespace: role.metadata.namespace ?? 'default', name: role.metadata.name });
   return (
@@ -19,7 +24,7 @@ export function RoleList({ roles, onEdit }: { roles: Role[]; onEdit: (role: Role
       size="small"
       rowKey={(role) => `${role.metadata.namespace}/${role.metadata.name}`}
       dataSource={roles}
-      scroll={{ x: 960 }}
+      scroll={{ x: 1030 }}
       pagination={roles.length > 50 ? { pageSize: 50, showSizeChanger: false, size: 'small' } : false}
       expandable={{
         rowExpandable: (role) => (role.spec.tests ?? []).length > 0,
@@ -51,13 +56,17 @@ export function RoleList({ roles, onEdit }: { roles: Role[]; onEdit: (role: Role
         { title: t('tests'), width: 90, render: (_, { spec }) => ((spec.tests ?? []).length > 0 ? <span className="ek-num">{spec.tests?.length}</span> : <span className="ek-dim">{t('noTests')}</span>) },
         {
           title: <span className="ek-hidden">{t('deeds')}</span>,
-          width: 90,
+          width: 160,
           align: 'right',
-          render: (_, role) => (
-            <Act verb="edit" kind="Role" {...nameOf(role)} size="small" onAct={() => onEdit(role)}>
-              {t('edit2')}
-            </Act>
-          ),
+          render: (_, role) => {
+            const named = nameOf(role);
+            const who = { verb: 'edit', kind: 'Role', size: 'small', ...named } as const;
+            return (
+              <>
+                <Act {...who} onAct={() => onEdit(named)}>{t('edit2')}</Act> <Act {...who} type="text" danger onAct={() => onDelete(named)}>{t('delete')}</Act>
+              </>
+            );
+          },
         },
       ]}
     />

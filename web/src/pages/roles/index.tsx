@@ -3,14 +3,14 @@ import { Input } from 'antd';
 import { useMemo, useState } from 'react';
 import { useGet } from '@/api/query';
 import type { List } from '@/api/types';
-import { EditDrawer, type Editing } from '@/components/object-editor';
+import { DeleteDialog, type Doomed, EditDrawer, type Editing } from '@/components/object-editor';
 import { Act, Fetched, Nothing, Page, Part } from '@/components';
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { CanBox } from './CanBox';
 import { Legend, MatrixTable } from './MatrixTable';
 import { matrix, type Role } from './matrix';
-import { RoleList } from './RoleList';
+import { type RoleActs, RoleList } from './RoleList';
 import texts from './text';
 
 /** Roles in one answer; a fleet has some, and no more can be read as a table. */
@@ -37,6 +37,7 @@ export default function Roles() {
   const t = useText(texts);
   const [q, setQ] = useParam('q');
   const [editing, setEditing] = useState<Editing>();
+  const [doomed, setDoomed] = useState<Doomed>();
   const roles = useGet<List<Role>>('/roles', { limit: MOST });
   return (
     <Page
@@ -55,17 +56,18 @@ export default function Roles() {
             {items.length === 0 ? (
               <Part><Nothing title={t('empty')} hint={t('emptyHint')} /></Part>
             ) : (
-              <Shown roles={items} q={q} onQ={setQ} onEdit={({ metadata }) => setEditing({ plural: 'roles', name: { namespace: metadata.namespace ?? 'default', name: metadata.name } })} />
+              <Shown roles={items} q={q} onQ={setQ} onEdit={(name) => setEditing({ plural: 'roles', name })} onDelete={(name) => setDoomed({ plural: 'roles', name })} />
             )}
           </>
         )}
       </Fetched>
       <EditDrawer editing={editing} onClose={() => setEditing(undefined)} />
+      <DeleteDialog doomed={doomed} onClose={() => setDoomed(undefined)} />
     </Page>
   );
 }
 
-function Shown({ roles, q, onQ, onEdit }: { roles: Role[]; q: string; onQ: (q: string) => void; onEdit: (role: Role) => void }) {
+function Shown({ roles, q, onQ, ...acts }: { roles: Role[]; q: string; onQ: (q: string) => void } & RoleActs) {
   const t = useText(texts);
   const lines = useMemo(() => matrix(roles), [roles]);
   const words = q.trim().toLowerCase();
@@ -82,7 +84,7 @@ function Shown({ roles, q, onQ, onEdit }: { roles: Role[]; q: string; onQ: (q: s
         {shown.length === 0 ? <Nothing title={t('noFit')} /> : <MatrixTable lines={shown} />}
       </Part>
       <Part title={t('roles')} flush>
-        <RoleList roles={listed} onEdit={onEdit} />
+        <RoleList roles={listed} {...acts} />
       </Part>
     </>
   );

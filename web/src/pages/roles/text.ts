@@ -37,6 +37,7 @@ export default text({
   noFit: ['Nothing fits this filter', '没有符合筛选条件的内容'],
   add: ['New Role', '新建角色'],
   edit2: ['Edit', '编辑'],
+  delete: ['Delete', '删除'],
   editRole: ['Role {name}', '角色 {name}'],
   can: ['Can they?', '权限查询'],
   canAbout: ['The engine answers, by the Roles that are in force now.', '由引擎根据当前生效的角色作答。'],

@@ -1,4 +1,4 @@
-import { Button, Divider } from 'antd';
+import { Alert, Button, Divider } from 'antd';
 import { useEffect, useState } from 'react';
 import { Navigate, useLocation, useNavigate } from 'react-router';
 import { renew, client } from '@/api/query';
@@ -37,6 +37,7 @@ export default function SignIn({ session }: { session: Session }) {
       <div className="ek-door-card">
         <div className="ek-door-brand"><Mark size={40} /><span>Evenkeel</span></div>
         <p className="ek-dim">{t('claim')}</p>
+        {way.problem && <Alert type="error" showIcon role="alert" title={t('refused')} description={<span className="ek-pre">{way.problem}</span>} />}
         {session.needsFirstUser ? <FirstForm token={way.token} onDone={done} /> : way.invitation ? <InvitedForm way={way} onDone={done} /> : <Ways session={session} next={next} onDone={done} />}
       </div>
       <Sea />

@@ -11,6 +11,7 @@ export default text({
   signIn: ['Sign in', '登录'],
   or: ['or', '或'],
   with: ['Sign in with {title}', '使用 {title} 登录'],
+  refused: ['Signing in did not work', '登录未成功'],
   wrong: ['User or password is wrong', '用户名或密码错误'],
   locked: ['Too many tries. Try again in {n|second|seconds}.', '尝试次数过多，请在 {n} 秒后重试。'],
   lockedSome: ['Too many tries. Try again in a few minutes.', '尝试次数过多，请几分钟后重试。'],

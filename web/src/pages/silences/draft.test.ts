@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import { soon } from '../alerts/spans';
 import { PAYLOADS } from '../text/payloads';
 import { EMPTY, fromAlert, isActive, lacks, nameOf, selectorObject, selectorText, specOf } from './draft';
 
@@ -27,6 +28,12 @@ describe('a silence that is written', () => {
     expect(lacks({ ...EMPTY, devices: 'site=ams1', hours: 0, until: '2026-11-26T14:05:00Z' }, now)).toBe('untilHint');
     expect([isActive('2026-11-26T14:05:00Z', now), isActive('2026-11-26T15:00:00Z', now), isActive(undefined, now), isActive('x', now)]).toEqual([false, true, false, false]);
   });
+});
+
+it('a silence that is ended now ends when the engine has read that: it takes no end that is over', () => {
+  expect(soon(now)).toBe('2026-11-26T14:05:32Z');
+  expect(soon(Date.parse('2026-11-26T14:05:30Z'))).toBe('2026-11-26T14:05:31Z');
+  for (let after = 0; after < 2000; after += 37) expect(Date.parse(soon(now + after)) - (now + after)).toBeGreaterThanOrEqual(1000);
 });
 
 describe('selectors', () => {

@@ -2,13 +2,13 @@ import { Table, type TableColumnsType, Tabs } from 'antd';
 import { useState } from 'react';
 import { useDeed, useList } from '@/api/query';
 import type { Manifest, Written } from '@/api/types';
-import { Act, Labels, Nothing, Page, Problem, Time, useNow } from '@/components';
+import { Labels, Nothing, Page, Problem, Time, useNow } from '@/components';
 import { CommitFollow, DeleteDialog, type Doomed, EditDrawer, type Editing } from '@/components/object-editor';
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { type Named, pathOf, shownName } from '@/lib/name';
 import { SilenceAct } from '../alerts/silence-act';
-import { after } from '../alerts/spans';
+import { soon } from '../alerts/spans';
 import { personOf } from '../text/person';
 import { visibleText } from '../text/visible';
 import { EMPTY, isActive, selectorText, type SilenceDraft, type SilenceSpec } from './draft';
@@ -99,13 +99,13 @@ function useColumns({ isEnded, onEdit, onDelete, onWritten }: ColumnActs): Table
         return (
           <div className="silence-match">
             {!isEnded && <EndNow named={named} onWritten={onWritten} />}
-            <Act size="small" type="text" verb="edit" kind="Silence" {...named} onAct={() => onEdit({ plural: 'silences', name: named })}>
+            <SilenceAct size="small" type="text" named={named} onAct={() => onEdit({ plural: 'silences', name: named })}>
               {t('edit')}
-            </Act>
+            </SilenceAct>
             {isEnded && (
-              <Act size="small" type="text" danger verb="edit" kind="Silence" {...named} onAct={() => onDelete({ plural: 'silences', name: named })}>
+              <SilenceAct size="small" type="text" danger named={named} onAct={() => onDelete({ plural: 'silences', name: named })}>
                 {t('delete')}
-              </Act>
+              </SilenceAct>
             )}
           </div>
         );
@@ -119,16 +119,14 @@ function EndNow({ named, onWritten }: { named: Named; onWritten: (written: Writt
   const t = useText(texts);
   const deed = useDeed<Written | undefined>({ renews: ['/silences', '/alerts'], onDone: (answer) => answer?.commit && onWritten(answer) });
   return (
-    <Act
+    <SilenceAct
       size="small"
-      verb="edit"
-      kind="Silence"
-      {...named}
+      named={named}
       loading={deed.isPending}
       confirm={t('endAsk', { name: shownName(named) })}
-      onAct={() => deed.mutate({ method: 'PATCH', path: `/silences/${pathOf(named)}`, body: { spec: { until: after(0, Date.now()) } } })}
+      onAct={() => deed.mutate({ method: 'PATCH', path: `/silences/${pathOf(named)}`, body: { spec: { until: soon(Date.now()) } } })}
     >
       {t('endNow')}
-    </Act>
+    </SilenceAct>
   );
 }

@@ -1,18 +1,18 @@
-import { CheckCircleFilled, SafetyCertificateFilled, WarningFilled } from '@ant-design/icons';
+import { CheckCircleFilled, WarningFilled } from '@ant-design/icons';
 import { Alert, Typography } from 'antd';
 import { useSession } from '@/api/session';
+import type { Source } from '@/api/types';
 import { Part, Sign, Time } from '@/components';
 import { useText } from '@/i18n/language';
 import { Said } from '../text/Said';
-import { shortCommit, type SourceView } from './model';
+import { shortCommit } from './model';
 import css from './source.module.css';
 import texts from './text';
 
 /** The revision in force, and whether its source is followed. */
-export function InForce({ view }: { view: SourceView }) {
+export function InForce({ view }: { view: Source }) {
   const t = useText(texts);
   const { mode } = useSession();
-  const signer = view.signer ?? view.signature?.signer;
   return (
     <Part
       title={t('inForce')}
@@ -36,12 +36,6 @@ export function InForce({ view }: { view: SourceView }) {
           <dt>{t('author')}</dt>
           <dd>{view.author ? <Said text={view.author} /> : <span className="ek-dim">–</span>}</dd>
         </div>
-        {signer && (
-          <div>
-            <dt>{t('signature')}</dt>
-            <dd><Sign tone="good" sign={<SafetyCertificateFilled />} bare><Said text={t('signedBy', { signer })} /></Sign></dd>
-          </div>
-        )}
         <div>
           <dt>{t('checked')}</dt>
           <dd><Time at={view.checkedAt} relative /></dd>

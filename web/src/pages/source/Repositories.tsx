@@ -4,7 +4,7 @@ import { useState } from 'react';
 import { useGet } from '@/api/query';
 import type { List, Manifest } from '@/api/types';
 import { Act, Fetched, Nothing, Part, Sign, Time } from '@/components';
-import { EditDrawer, type Editing } from '@/components/object-editor';
+import { DeleteDialog, type Doomed, EditDrawer, type Editing } from '@/components/object-editor';
 import { useText } from '@/i18n/language';
 import { shownName } from '@/lib/name';
 import { Said } from '../text/Said';
@@ -26,6 +26,7 @@ type Repository = Manifest<Spec, { revision?: string; objects?: number; applied?
 export function Repositories() {
   const t = useText(texts);
   const [editing, setEditing] = useState<Editing>();
+  const [doomed, setDoomed] = useState<Doomed>();
   const repositories = useGet<List<Repository>>('/repositories', { limit: 1000 });
   return (
     <Part title={t('repositories')} flush>
@@ -38,7 +39,7 @@ export function Repositories() {
               size="small"
               rowKey={({ metadata }) => `${metadata.namespace}/${metadata.name}`}
               dataSource={items}
-              scroll={{ x: 980 }}
+              scroll={{ x: 1050 }}
               pagination={items.length > 50 ? { pageSize: 50, showSizeChanger: false, size: 'small' } : false}
               columns={[
                 {
@@ -67,11 +68,16 @@ export function Repositories() {
                 },
                 {
                   title: <span className="ek-hidden">{t('deeds')}</span>,
-                  width: 80,
+                  width: 150,
                   align: 'right',
                   render: (_, { metadata }) => {
                     const name = { namespace: metadata.namespace ?? 'default', name: metadata.name };
-                    return <Act verb="edit" kind="Repository" {...name} size="small" onAct={() => setEditing({ plural: 'repositories', name })}>{t('edit')}</Act>;
+                    const who = { verb: 'edit', kind: 'Repository', size: 'small', ...name } as const;
+                    return (
+                      <>
+                        <Act {...who} onAct={() => setEditing({ plural: 'repositories', name })}>{t('edit')}</Act> <Act {...who} type="text" danger onAct={() => setDoomed({ plural: 'repositories', name })}>{t('delete')}</Act>
+                      </>
+                    );
                   },
                 },
               ]}
@@ -80,6 +86,7 @@ export function Repositories() {
         }
       </Fetched>
       <EditDrawer editing={editing} onClose={() => setEditing(undefined)} />
+      <DeleteDialog doomed={doomed} onClose={() => setDoomed(undefined)} />
     </Part>
   );
 }

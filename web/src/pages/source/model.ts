@@ -1,10 +1,5 @@
-import type { Source } from '@/api/types';
-
 /** Devices by name, as a commit would change them. */
 export type Reach = { deleted: string[]; touched: string[]; of: number };
-
-/** As the server gives it. */
-export type SourceView = Source & { signer?: string | null; signature?: { state?: string; signer?: string } | null };
 
 /** Letters of a commit that tell it from others. */
 export const SHORT = 10;

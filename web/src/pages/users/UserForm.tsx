@@ -5,7 +5,7 @@ import { useDeed } from '@/api/query';
 import { Problem } from '@/components';
 import { useText } from '@/i18n/language';
 import { SHORTEST } from '@/layout/PasswordForm';
-import type { ListedUser } from './model';
+import { changedOf, type ListedUser, ownGroups } from './model';
 import texts from './text';
 
 type Fields = { name: string; displayName?: string; email?: string; groups?: string[]; how: 'invite' | 'password'; password?: string };
@@ -22,8 +22,11 @@ export function UserForm({ user, onClose, onDone }: { user: ListedUser | undefin
   const deed = useDeed<ListedUser | undefined>({ quiet: true, renews: ['/users'], onDone, said: (done) => t(user ? 'changed' : 'made', { name: user?.name ?? done?.name ?? '' }) });
   const send = ({ name, displayName = '', email = '', groups = [], how, password }: Fields): void => {
     const shared = { displayName: displayName.trim(), email: email.trim(), groups };
-    if (user) deed.mutate({ method: 'PATCH', path: `/users/${encodeURIComponent(user.name)}`, body: shared });
-    else deed.mutate({ path: '/users', body: { name: name.trim(), ...shared, ...(how === 'password' && { password }) }, idempotencyKey: key });
+    if (user) {
+      const changed = changedOf(user, shared);
+      if (Object.keys(changed).length === 0) onClose();
+      else deed.mutate({ method: 'PATCH', path: `/users/${encodeURIComponent(user.name)}`, body: changed });
+    } else deed.mutate({ path: '/users', body: { name: name.trim(), ...shared, ...(how === 'password' && { password }) }, idempotencyKey: key });
   };
   return (
     <Modal
@@ -35,7 +38,7 @@ export function UserForm({ user, onClose, onDone }: { user: ListedUser | undefin
       cancelText={t('cancel')}
       confirmLoading={deed.isPending}
     >
-      <Form<Fields> form={form} layout="vertical" requiredMark={false} initialValues={{ ...user, groups: user?.storedGroups ?? user?.groups, how: 'invite' }} onFinish={send}>
+      <Form<Fields> form={form} layout="vertical" requiredMark={false} initialValues={{ ...user, groups: user && ownGroups(user), how: 'invite' }} onFinish={send}>
         {deed.error && <Problem error={deed.error} />}
         {!user && (
           <Form.Item name="name" label={t('name')} extra={t('nameHint')} rules={[{ required: true, pattern: NAME, message: t('nameBad') }]}>

@@ -6,6 +6,11 @@ use std::sync::{Arc, LazyLock};
 use cel::{Context, Env, IdedExpr, Value};
 
 use super::SQUARED;
+
+/// Elements of a list among a device's variables: a loop in a loop goes through their square.
+const LISTED: usize = 256;
+/// Bytes of a text among them: each element of a loop may be put together with it some hundred times.
+const LETTERS: usize = 1024;
 use super::paths::{Many, Wrong};
 use super::rollouts::FIELDS;
 use super::term::{Inputs, ProbeField, Scalar, Term, fresh, probe_field};
@@ -111,7 +116,13 @@ fn plain(json: &serde_json::Value) -> Result<Value, String> {
     Ok(match json {
         serde_json::Value::Bool(flag) => Value::Bool(*flag),
         serde_json::Value::Number(number) => Value::Float(number.as_f64().ok_or("a number that is too large")?),
+        serde_json::Value::String(text) if text.len() > LETTERS => {
+            return Err(format!("a var that is longer than {LETTERS} bytes"));
+        }
         serde_json::Value::String(text) => text.clone().into(),
+        serde_json::Value::Array(list) if list.len() > LISTED => {
+            return Err(format!("a var with {} elements, more than {LISTED}", list.len()));
+        }
         serde_json::Value::Array(list) => list.iter().map(plain).collect::<Result<Vec<_>, _>>()?.into(),
         serde_json::Value::Null | serde_json::Value::Object(_) => return Err("a var that is neither text, number nor list".into()),
     })

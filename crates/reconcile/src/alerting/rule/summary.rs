@@ -15,6 +15,7 @@ const DEVICE: [&str; 5] = ["name", "namespace", "address", "labels", "vars"];
 
 /// What in a template is not there, if anything; an error: it is no template.
 pub(super) fn unknown(template: &str) -> Result<Option<String>, Error> {
+    bounded(template)?;
     let environment = environment();
     let template = environment.template_from_str(template)?;
     let mut names: Vec<String> = template.undeclared_variables(true).into_iter().collect();
@@ -43,6 +44,7 @@ pub(super) fn unknown(template: &str) -> Result<Option<String>, Error> {
 
 /// Fills a template in.
 pub(super) fn render(template: &str, device: &Device, value: Option<f64>) -> Result<String, Error> {
+    bounded(template)?;
     let context = context! {
         device => context! {
             name => device.name.name(), namespace => device.name.namespace(), address => &device.address,
@@ -52,6 +54,11 @@ pub(super) fn render(template: &str, device: &Device, value: Option<f64>) -> Res
         value => value,
     };
     environment().render_str(template, context)
+}
+
+/// What fuel does not count is not in it.
+fn bounded(template: &str) -> Result<(), Error> {
+    crate::desired::template::check(template).map_err(|wrong| Error::new(ErrorKind::InvalidOperation, wrong))
 }
 
 fn environment() -> Environment<'static> {
@@ -94,5 +101,13 @@ mod tests {
         assert_eq!(found("{{ vlaue | percent }}"), "there is no `vlaue`: nothing is put in its place");
         assert!(found("{{ value | percnt }}").contains("percnt"), "{}", found("{{ value | percnt }}"));
         assert!(unknown("{{ device.name").is_err());
+    }
+
+    /// Some hundred bytes would be all the memory there is.
+    #[test]
+    fn lists_are_not_doubled() {
+        let doubled = format!("{{% set a = [1, 2, 3, 4] %}}{}{{{{ a | length }}}}", "{% set a = a + a %}".repeat(33));
+        let error = unknown(&doubled).unwrap_err().to_string();
+        assert!(error.contains("one side of `+`"), "{error}");
     }
 }
