@@ -17,6 +17,7 @@ let needsFirst = process.env.MOCK_FIRST === '1';
 const sessions = new Map();
 const listeners = new Set();
 let event = 0;
+let tailed = 60_000;
 
 const person = (name, more) => ({ name, displayName: name, email: `${name}@example.com`, groups: [], isAdmin: false, kind: 'local', ...more });
 const people = { admin: person('admin', { displayName: 'Ada Admin', groups: ['admins'], isAdmin: true }), viewer: person('viewer', { displayName: 'Vic Viewer', groups: ['everyone'] }) };
@@ -321,8 +322,7 @@ async function answer(request, response) {
   }
   if (path === '/logs/tail') {
     stream(response, ': begins\n\n');
-    let number = 60_000;
-    const timer = setInterval(() => response.write(`id: ${number}\nevent: line\ndata: ${JSON.stringify(line(number++, Date.now()))}\n\n`), 700);
+    const timer = setInterval(() => response.write(`id: ${++tailed}\nevent: line\ndata: ${JSON.stringify(line(tailed, Date.now()))}\n\n`), 700);
     request.on('close', () => clearInterval(timer));
     return undefined;
   }

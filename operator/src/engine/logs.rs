@@ -88,6 +88,8 @@ pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: 
         // Whose lines are is not known before: they wait in the queue, and on their devices.
         if !is_ready && (lines.know() || begun.elapsed() > UNREADY) {
             lines.again().await;
+            // Also what one left that was stopped before it knew whose it was.
+            lines.take_over().await;
             is_ready = true;
         }
         tokio::select! {
@@ -100,7 +102,7 @@ pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: 
             },
             Some(arrived) = journals.recv(), if is_ready => {
                 lines.know();
-                let stored = lines.store_read(&arrived.batch, Whence::Journal(arrived.place)).await;
+                let stored = lines.store_read(&arrived.batch, Whence::Journal(arrived.place)).await.is_ok();
                 // Who read it may be gone.
                 let _ = arrived.stored.send(stored);
             }
@@ -132,8 +134,14 @@ pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: 
             lines.view.write().unwrap_or_else(PoisonError::into_inner).logs = counters;
         }
     }
+    let (sender, mut at) = (handing::sender(), 0);
     while let Ok(batch) = queue.try_recv() {
-        lines.store(&batch).await;
+        at = Timestamp::now().as_microsecond().max(at + 1);
+        // Whose lines are was not known yet: whoever plans next takes them over.
+        let left = Handed { at, sender: sender.clone(), document: batch.to_document() };
+        if is_ready || lines.store.hand_over_logs(&left, &[]).await.is_err() {
+            lines.store(&batch).await;
+        }
     }
     let counts = lines.reading.finish();
     lines.count(counts).await;
@@ -173,7 +181,7 @@ impl Lines {
     }
 
     async fn store(&mut self, batch: &Batch) {
-        if !self.store_read(batch, Whence::Sent).await {
+        if self.store_read(batch, Whence::Sent).await.is_err() {
             self.lost += batch.len() as u64;
         }
     }
@@ -190,15 +198,24 @@ impl Lines {
                     tracing::error!(%error, sender = handed.sender, "lines of another version can't be read, and are lost");
                     Batch::default()
                 });
-                if !self.store_read(&batch, Whence::Handed(handed)).await {
-                    return;
+                match self.store_read(&batch, Whence::Handed(handed.clone())).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_transient() || matches!(error, store::Error::Replaced(_)) => return,
+                    // It would be refused for ever, and those behind it wait.
+                    Err(error) => {
+                        tracing::error!(%error, sender = handed.sender, lines = batch.len(), "lines of logs are refused, and are lost");
+                        self.lost += batch.len() as u64;
+                        if self.store.take_over_logs(&[], &handed).await.is_err() {
+                            return;
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Stores lines, and what tells that they are. Returns whether that was done.
-    async fn store_read(&mut self, batch: &Batch, whence: Whence) -> bool {
+    /// Stores lines, and what tells that they are.
+    async fn store_read(&mut self, batch: &Batch, whence: Whence) -> Result<(), store::Error> {
         let records = self.reading.read(batch);
         self.changed.extend(records.iter().filter(|record| record.change != Change::None).filter_map(|record| record.template));
         self.seen.extend(records.iter().filter_map(|record| record.template));
@@ -220,7 +237,7 @@ impl Lines {
             let ended = self.reading.count(&records);
             self.count(ended).await;
         }
-        written.is_ok()
+        written.map(drop)
     }
 
     async fn count(&self, counts: Vec<Count>) {

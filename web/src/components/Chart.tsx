@@ -111,9 +111,11 @@ export function Chart({ title, unit, series, from, to, marks, onZoom, onZoomOut,
         {onZoomOut && (
           <Tooltip title={t('zoomOut')}><Button size="small" type="text" icon={<ZoomOutOutlined />} aria-label={t('zoomOut')} onClick={onZoomOut} /></Tooltip>
         )}
-        <span className="ek-chart-at ek-num">{at !== null && data[0][at] !== undefined ? both((data[0][at] ?? 0) * 1000) : ''}</span>
       </figcaption>
-      <div className="ek-chart-place" ref={place} style={{ height }} aria-hidden="true" />
+      <div className="ek-chart-plot">
+        <div className="ek-chart-place" ref={place} style={{ height }} aria-hidden="true" />
+        {at !== null && data[0][at] !== undefined && <span className="ek-chart-at ek-num">{both(data[0][at] * 1000)}</span>}
+      </div>
       {empty && !loading && <div className="ek-chart-empty">{t('noValues')}</div>}
       {marks && <Marks of={marks} from={from} to={to} places={Math.max(4, Math.floor((width - AROUND) / MARK))} />}
       {!empty && <Values title={title} unit={unit} series={series} />}

@@ -39,10 +39,9 @@ struct Handing {
 /// Hands on what comes for as long as this replica stands by. Returns the lines that nobody took; none: it is to stop.
 pub(super) async fn until_it_plans(sources: &mut Sources, store: &Arc<Store>, view: &SharedView, stop: &CancellationToken) -> Option<u64> {
     let stands_by = || view.read().unwrap_or_else(PoisonError::into_inner).stands_by;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut handing = Handing {
         store: store.clone(),
-        sender: format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_millisecond()),
+        sender: sender(),
         last: 0,
         has_room: true,
         is_away: false,
@@ -73,6 +72,12 @@ pub(super) async fn until_it_plans(sources: &mut Sources, store: &Arc<Store>, vi
         }
     }
     Some(handing.lost)
+}
+
+/// Whose batches these are: no other process has this name.
+pub(super) fn sender() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_millisecond())
 }
 
 impl Handing {

@@ -88,6 +88,40 @@ async fn what_a_minute_came_to_is_not_lost_by_a_kill() {
     assert_eq!(counted().await, 4);
 }
 
+/// One that is stopped before it knows its devices takes nobody for a stranger: the next one knows.
+#[tokio::test]
+async fn what_came_before_the_devices_were_known_waits_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let start = |view: &SharedView, stop: &CancellationToken| {
+        let (sent, queue) = mpsc::channel(8);
+        let (_, journals) = mpsc::channel(8);
+        let sources = Sources { intake: Intake::new(Limits::default()).0, sent: queue, journals, listens: true, has_others: false };
+        (sent, tokio::spawn(run(sources, OPTIONS, store.clone(), view.clone(), stop.clone())))
+    };
+    let stop = CancellationToken::new();
+    let (sent, early) = start(&view(Arc::default()), &stop);
+    sent.send(batch(Timestamp::now(), &["Failed password for root"])).await.unwrap();
+    stop.cancel();
+    early.await.unwrap();
+    assert_eq!(store.search_logs(&Search::default()).await.unwrap(), []);
+    assert_eq!(store.handed_logs().await.unwrap().len(), 1);
+
+    let stop = CancellationToken::new();
+    let (_sent, next) = start(&view(desired()), &stop);
+    let of = Search { device: Some("default/web-01".into()), limit: 10, ..Search::default() };
+    for _ in 0..200 {
+        if !store.search_logs(&of).await.unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.search_logs(&of).await.unwrap().len(), 1);
+    assert_eq!(store.handed_logs().await.unwrap(), []);
+    stop.cancel();
+    next.await.unwrap();
+}
+
 /// One that stands by hands on what it takes in: lines and what is read from journals are matched and counted by the one who plans.
 #[tokio::test]
 async fn what_a_replica_takes_in_that_stands_by_is_counted_by_the_one_that_plans() {

@@ -4,7 +4,7 @@ import type { List } from '@/api/types';
 import { whileSeen } from '@/lib/seen';
 import { asked, type Filters } from './filters';
 import type { LogLine } from './model';
-import { EMPTY, type Happening, missedOf, type Tail, tail } from './tail';
+import { EMPTY, type Happening, merged, missedOf, type Tail, tail } from './tail';
 
 /** Milliseconds over which lines are gathered before they are drawn: a flood would otherwise draw with each line. */
 const GATHER = 250;
@@ -43,8 +43,7 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
       const { lines, isWhole } = missedOf(await read.catch(() => undefined), last);
       if (ending.signal.aborted) return;
       if (!isWhole) tell({ what: 'clear' });
-      const came = new Set(gathered.map(({ number }) => number));
-      gathered.unshift(...lines.filter(({ number }) => !came.has(number)));
+      gathered = merged(lines, gathered);
       isCatchingUp = false;
     };
     const connect = (): void => {
@@ -61,7 +60,8 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
       };
       source.addEventListener('line', (event: MessageEvent<string>) => {
         const line = parse(event.data);
-        if (!line) return;
+        // What was fetched already may come once more.
+        if (!line || line.number <= ((gathered.at(-1) ?? last)?.number ?? -1)) return;
         if (gathered.length >= MOST) leftOut += 1;
         gathered.push(line);
         if (gathered.length > MOST) gathered.shift();

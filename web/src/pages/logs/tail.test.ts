@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { LogLine } from './model';
-import { EMPTY, KEPT, missedOf, tail, type Tail } from './tail';
+import { EMPTY, KEPT, merged, missedOf, tail, type Tail } from './tail';
 
 const lines = (from: number, count: number): LogLine[] =>
   Array.from({ length: count }, (_, at) => ({ number: from + at, received: '', device: '', severity: 6, text: '' }) as unknown as LogLine);
@@ -59,5 +59,10 @@ describe('what came while nobody looked', () => {
     expect(missed(lines(8, 2), 'more', 6)).toEqual([[8, 9], false]);
     expect(missed(lines(7, 2), null, 6)).toEqual([[7, 8], true]);
     expect(missedOf(undefined, undefined)).toEqual({ lines: [], isWhole: false });
+  });
+
+  it('is put among what came since, each line once and in order', () => {
+    expect(numbers(merged(lines(5, 4), lines(7, 3)))).toEqual([5, 6, 7, 8, 9]);
+    expect(numbers(merged([], lines(7, 1)))).toEqual([7]);
   });
 });

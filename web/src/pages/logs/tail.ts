@@ -57,6 +57,12 @@ export function missedOf(read: { items: LogLine[]; cursor?: string | null } | un
   return { lines: lines.reverse(), isWhole: lines.length < read.items.length || !read.cursor };
 }
 
+/** Lines of both, each once, the oldest first. */
+export function merged(some: LogLine[], others: LogLine[]): LogLine[] {
+  const lines = new Map([...some, ...others].map((line) => [line.number, line]));
+  return [...lines.values()].sort((a, b) => a.number - b.number);
+}
+
 function join(newer: LogLine[], older: LogLine[]): { lines: LogLine[]; lost: number } {
   const lines = newer.concat(older);
   const lost = Math.max(0, lines.length - KEPT);
