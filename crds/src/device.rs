@@ -206,6 +206,10 @@ pub struct LogsSpec {
     /// unknown senders send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syslog: Option<bool>,
+    /// It passes on what others send: the host that a line names says whose it is, among our devices. False if none: whatever a device sends is
+    /// its own, since anybody could name another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<bool>,
     /// Its systemd journal is read over its access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journald: Option<JournaldSpec>,

@@ -244,13 +244,16 @@ pub struct SshAccess {
 pub struct Logs {
     /// It sends syslog. Where it does not, lines from its address are kept apart.
     pub syslog: bool,
+    /// It passes on lines of others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relay: bool,
     /// Its journal is read, so often.
     pub journald: Option<SignedDuration>,
 }
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { syslog: true, journald: None }
+        Self { syslog: true, relay: false, journald: None }
     }
 }
 

@@ -145,7 +145,8 @@ fn logs(own: Option<&crds::LogsSpec>, class: Option<&crds::LogsSpec>) -> Logs {
     let is_read = both().any(|spec| spec.journald.is_some());
     let interval = both().filter_map(|spec| spec.journald.as_ref()?.interval).next().map_or(JOURNAL, |interval| interval.0);
     let syslog = both().find_map(|spec| spec.syslog).unwrap_or(!is_read);
-    Logs { syslog, journald: is_read.then(|| interval.max(SHORTEST_JOURNAL)) }
+    let relay = both().find_map(|spec| spec.relay).unwrap_or(false);
+    Logs { syslog, relay, journald: is_read.then(|| interval.max(SHORTEST_JOURNAL)) }
 }
 
 /// A probe as it is on a device: how its agent is asked stands with the metrics, if they are read by SNMP.
@@ -284,8 +285,9 @@ mod tests {
     fn lines_come_by_one_way_unless_somebody_says_otherwise() {
         let spec = |text: &str| (!text.is_empty()).then(|| serde_json::from_str::<crds::LogsSpec>(text).unwrap());
         let check = |own: &str, class: &str| {
-            let Logs { syslog, journald } = logs(spec(own).as_ref(), spec(class).as_ref());
-            format!("{syslog} {}", journald.map_or("-".into(), |interval| format!("{interval:#}")))
+            let Logs { syslog, relay, journald } = logs(spec(own).as_ref(), spec(class).as_ref());
+            let relay = if relay { " relay" } else { "" };
+            format!("{syslog} {}{relay}", journald.map_or("-".into(), |interval| format!("{interval:#}")))
         };
         let journald = r#"{"journald":{"interval":"1m"}}"#;
         for (own, class, want) in [
@@ -298,6 +300,8 @@ mod tests {
             (r#"{"journald":{}}"#, journald, "false 1m"),
             (r#"{"journald":{"interval":"1s"}}"#, journald, "false 5s"),
             (r#"{"syslog":true}"#, journald, "true 1m"),
+            ("", r#"{"relay":true}"#, "true - relay"),
+            (r#"{"relay":false}"#, r#"{"relay":true}"#, "true -"),
         ] {
             assert_eq!(check(own, class), want, "{own} {class}");
         }

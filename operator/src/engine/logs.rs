@@ -21,6 +21,7 @@ use logs::intake::{Intake, Refused};
 use logs::mining::{Change, Kept, Snapshot, TemplateId};
 use logs::reading::{Count, Reading, Record};
 use logs::senders::{By, Known};
+use reconcile::desired::Logs;
 use reconcile::{Desired, Device, Name};
 use store::{Handed, JournalPlace, LogCount, LogLine, LogTemplate, Store};
 use tokio::sync::mpsc::Receiver;
@@ -165,11 +166,12 @@ impl Lines {
             return is_in_force;
         }
         let before = self.desired.take();
-        let known_by = |device: &Device| (device.address.clone(), device.logs.syslog);
+        let known_by = |device: &Device| (device.address.clone(), device.logs.syslog, device.logs.relay);
         for (name, device) in &desired.devices {
             let then = before.as_ref().and_then(|before| before.devices.get(name));
             if then.map(|device| known_by(device)) != Some(known_by(device)) {
-                self.reading.devices.set(name.full(), Known { is_kept_apart: !device.logs.syslog, ..known(name, &device.address) });
+                let Logs { syslog, relay, .. } = device.logs;
+                self.reading.devices.set(name.full(), Known { is_kept_apart: !syslog, is_relay: relay, ..known(name, &device.address) });
             }
         }
         for name in before.iter().flat_map(|before| before.devices.keys()).filter(|name| desired.devices.get(name).is_none()) {

@@ -177,7 +177,7 @@ impl Shared {
             match tokio::fs::remove_dir_all(&path).await {
                 Ok(()) => tracing::info!(path = %path.display(), "removed what was fetched for a repository that is gone"),
                 Err(error) => {
-                    tracing::warn!(%error, path = %path.display(), "what was fetched for a repository that is gone can't be removed")
+                    tracing::warn!(%error, path = %path.display(), "what was fetched for a repository that is gone can't be removed");
                 }
             }
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use reconcile::{Probe, ProbeCode, ProbeSeen, ProbeState};
 
-use super::Run;
+use super::{Phases, Run};
 
 /// Characters that are kept of what a run had to say.
 const WORDS: usize = 300;
@@ -41,7 +41,10 @@ impl Counter {
         self.seen.seen_at = Some(at);
         self.seen.code = run.code;
         let words: String = run.words.chars().filter(|c| !c.is_control()).take(WORDS).collect();
-        (self.seen.reason, self.seen.says) = if run.code == ProbeCode::Passed { (String::new(), words) } else { (words, String::new()) };
+        (self.seen.reason, self.seen.says) = match run.code {
+            ProbeCode::Passed => (String::new(), with_phases(words, &run.measured.phases)),
+            _ => (words, String::new()),
+        };
         if let Some(next) = next.filter(|next| *next != self.seen.state || self.seen.since.is_none()) {
             self.seen.state = next;
             self.seen.since = Some(at);
@@ -50,8 +53,19 @@ impl Counter {
     }
 }
 
+/// What it had to say, and what took how long.
+fn with_phases(mut words: String, phases: &Phases) -> String {
+    if *phases != Phases::default() {
+        let between = if words.is_empty() { "" } else { "; " };
+        words.push_str(&format!("{between}{phases}"));
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::SignedDuration;
     use reconcile::{Check, Way};
 
@@ -61,6 +75,15 @@ mod tests {
         let check = Check::Tcp { port: 1, send: None, expect: None };
         let second = SignedDuration::from_secs(1);
         Probe { name: "web".into(), check, interval: second, timeout: second, failures: 3, successes: 2, way: Way::default() }
+    }
+
+    #[test]
+    fn what_took_how_long_is_said() {
+        let ms = |ms| Some(Duration::from_micros(ms));
+        let phases = Phases { connect: ms(1230), tls: ms(8000), first_byte: ms(20_100), ..Phases::default() };
+        assert_eq!(with_phases("status 200".into(), &phases), "status 200; connect 1.2 ms, TLS 8.0 ms, first byte 20.1 ms");
+        assert_eq!(with_phases(String::new(), &Phases { connect: ms(40), ..Phases::default() }), "connect 0.0 ms");
+        assert_eq!(with_phases("4 of 4 answered".into(), &Phases::default()), "4 of 4 answered");
     }
 
     /// Runs as letters (p passed, f refused, t too late, n no key), the states after each of them, and which of them are told.

@@ -31,6 +31,8 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
     // The newest line that was shown, and since when there may be others.
     let last: LogLine | undefined;
     const begun = new Date().toISOString();
+    // The newest line that was fetched since the connection is there: up to it they may come once more.
+    let fetched = -1;
     let wasOpen = false;
     let isCatchingUp = false;
     const query = JSON.parse(question) as Query;
@@ -44,12 +46,14 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
       if (ending.signal.aborted) return;
       if (!isWhole) tell({ what: 'clear' });
       gathered = merged(lines, gathered);
+      fetched = lines.at(-1)?.number ?? -1;
       isCatchingUp = false;
     };
     const connect = (): void => {
       source = new EventSource(address('/logs/tail', query));
       source.onopen = () => {
         setConnection('live');
+        fetched = -1;
         if (wasOpen) void catchUp();
         wasOpen = true;
       };
@@ -60,8 +64,7 @@ export function useTail(filters: Filters): { state: Tail; connection: Connection
       };
       source.addEventListener('line', (event: MessageEvent<string>) => {
         const line = parse(event.data);
-        // What was fetched already may come once more.
-        if (!line || line.number <= ((gathered.at(-1) ?? last)?.number ?? -1)) return;
+        if (!line || line.number <= fetched) return;
         if (gathered.length >= MOST) leftOut += 1;
         gathered.push(line);
         if (gathered.length > MOST) gathered.shift();
