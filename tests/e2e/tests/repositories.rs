@@ -341,7 +341,7 @@ fn a_repository_does_no_more_than_it_may() {
 
     // How many devices a commit may touch is of those in the cluster: it may have none of them itself.
     patch(r#"{"spec":{"limits":{"deletions":5}}}"#);
-    world.engine.git(&["rm", "-q", "theirs.yaml", "cm.yaml", "d-1.yaml"]).unwrap();
+    world.engine.git(&["rm", "-q", "theirs.yaml", "cm.yaml", "own.yaml", "d-1.yaml"]).unwrap();
     let commit = world.engine.commit("x", "2", "no devices").unwrap();
     world.told(&commit, "Applied", "1 object");
     for number in 1..=2 {

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::source::{Candidate, Wrong};
 use super::Wanted;
 use super::base::placed;
-use super::follower::{Follower, Turn, deletions};
+use super::follower::bounds::deletions;
+use super::follower::{Follower, Turn};
 
 /// Questions that wait for one follower; more are refused.
 const WAITING: usize = 4;
