@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::alerting::suppress::Suppressor;
 use reconcile::alerting::{LastChange, Reason};
-use reconcile::{Name, parents};
+use reconcile::{Name, Target, parents};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -280,6 +280,19 @@ fn is_seen(sight: &Sight, by: &Suppressor) -> bool {
     }
 }
 
+/// Words of a decision that begin what keeps an alert from being said.
+const SUPPRESSED: &str = "suppressed: ";
+
+/// What was decided, without what keeps the alert from being said where they may not see that.
+fn decided(sight: &Sight, text: &str) -> String {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-./".contains(c);
+    let hidden = |target: Target| target.kind() != crds::Kind::Device && !sight.sees(target.kind(), target.name());
+    match text.starts_with(SUPPRESSED) && text.split(|c| !is_of_name(c)).filter_map(Target::parse).any(hidden) {
+        true => format!("{SUPPRESSED}by what you may not see"),
+        false => sight.masked(text),
+    }
+}
+
 /// Whether they may see the Deployment that changed something.
 fn sees_change(sight: &Sight, change: &LastChange) -> bool {
     sight.sees(crds::Kind::Deployment, &change.deployment)
@@ -405,6 +418,7 @@ async fn one(State(shared): State<Shared>, Seen(sight): Seen, UrlPath(id): UrlPa
     let is_about = |row: &&store::NoticeRow| row.notice.firing.iter().chain(&row.notice.resolved).any(|said| said.id == id);
     let sees = |receiver: &Name| sight.sees(crds::Kind::Receiver, receiver);
     instance.decisions.retain(|decision| decision.receiver.is_empty() || sees(&Name::parse(&decision.receiver)));
+    instance.decisions.iter_mut().for_each(|decision| decision.text = decided(&sight, &decision.text));
     instance.suppressed.retain(|by| is_seen(&sight, by));
     instance.subject.last_change.take_if(|change| !sees_change(&sight, change));
     let told = rows.iter().filter(is_about).filter(|row| sees(&row.notice.receiver)).map(|row| Told {
@@ -418,7 +432,7 @@ async fn one(State(shared): State<Shared>, Seen(sight): Seen, UrlPath(id): UrlPa
     let decision = |decision: &reconcile::alerting::state::Decision| Decision {
         at: decision.at,
         what: decision.receiver.clone(),
-        why: sight.masked(&decision.text),
+        why: decision.text.clone(),
     };
     let why = Why {
         alert,

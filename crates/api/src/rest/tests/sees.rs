@@ -102,6 +102,9 @@ async fn entangled() -> World {
         view.observed.devices.insert(device.clone(), Arc::new(seen));
         let mut alert = super::alert("load-ams1", "web-ams1", "aaaa");
         alert.subject.last_change = Some(change);
+        for by in ["deployment/app-fra1 is at work on the device", "silenced by silence/quiet-ams1 until 2030-01-01T00:00:00Z (work)"] {
+            alert.decided("", format!("suppressed: {by}"), super::at(0));
+        }
         view.alerts.set(&(alert.subject.rule.clone(), alert.subject.device.clone()), Some(&alert));
         view.source.problem = Some(beside.into());
         view.source.findings = vec![beside.into()];
@@ -162,7 +165,10 @@ async fn an_alert_names_no_deployment_that_one_may_not_see() {
         for alert in [&list["items"][0], top, &one] {
             assert_eq!(!alert["lastChange"].is_null(), is_told, "{alert}");
         }
-        assert_eq!(one["text"].as_str().unwrap().contains("last change: deployment/app-fra1"), is_told, "{one}");
+        let text = one["text"].as_str().unwrap();
+        assert_eq!(text.contains("last change: deployment/app-fra1"), is_told, "{text}");
+        assert_eq!(text.contains("suppressed: deployment/app-fra1"), is_told, "{text}");
+        assert!(text.contains("suppressed: silenced by silence/quiet-ams1"), "{text}");
     }
 }
 
