@@ -16,7 +16,7 @@ mod devices;
 mod events;
 mod fleet;
 pub mod gate;
-mod limits;
+pub(crate) mod limits;
 mod logs;
 pub(crate) mod objects;
 mod oidc;
@@ -48,14 +48,14 @@ use axum::{Extension, Router};
 use crate::server::Shared;
 use gate::Routes;
 
-/// All of them, each with its guard. Who asks has been found out before: see [`caller`].
-pub fn router(shared: &Shared) -> Router<Shared> {
+/// All of them, each with its guard. Who asks has been found out before: see [`caller`]; how often they do is counted by `rates`.
+pub(crate) fn router(shared: &Shared, rates: Arc<limits::Rates>) -> Router<Shared> {
     let lists = Arc::new(fleet::Lists::default());
     let sights = Arc::new(sight::Sights::default());
     let router = routes().router(shared).layer(Extension(lists)).layer(Extension(sights));
     // What no route is for is answered by none of the others, however long its path is.
     let router = router.route("/api", any(limits::nothing)).route("/api/{*path}", any(limits::nothing));
-    limits::around(router, Arc::default())
+    limits::around(router, rates)
 }
 
 /// All of them with what they ask for.

@@ -1,6 +1,7 @@
 //! The server: on a unix socket for the command line on the same machine, and on TCP for whoever is known.
 
 mod federate;
+mod headers;
 mod usage;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -145,23 +146,32 @@ pub async fn serve(shared: Shared, bound: Bound, stop: CancellationToken) -> std
         }
         Bound::Tcp(listener, token) => {
             let token = token.map(Arc::new);
-            let known = {
-                let shared = shared.clone();
-                move |request, next| authenticate::by_tcp(shared.clone(), token.clone(), request, next)
-            };
             let listener = listener.beside(&shared.sign_in.options().proxies);
-            let app = router(shared).layer(middleware::from_fn(known)).into_make_service_with_connect_info::<Taken>();
+            let app = by_tcp(shared, token).into_make_service_with_connect_info::<Taken>();
             axum::serve(listener, app).with_graceful_shutdown(stopped).await
         }
     }
 }
 
+/// All routes behind whoever finds out who asks; `token` is the engine's own, if it has one.
+pub(crate) fn by_tcp(shared: Shared, token: Option<Arc<Zeroizing<String>>>) -> Router {
+    let known = {
+        let shared = shared.clone();
+        move |request, next| authenticate::by_tcp(shared.clone(), token.clone(), request, next)
+    };
+    let headers = middleware::from_fn_with_state(shared.clone(), headers::put);
+    router(shared).layer(middleware::from_fn(known)).layer(headers)
+}
+
 /// All routes, without a guard.
 pub fn router(shared: Shared) -> Router {
+    let rates = Arc::<rest::limits::Rates>::default();
+    let scrapes = Extension(Arc::<metrics::Scrapes>::default());
+    // It is for everybody, and takes more than what else is: so often and no oftener.
+    let scraped = rest::limits::counted(Router::new().route("/metrics", get(metrics)).layer(scrapes), rates.clone());
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/plan", get(plan))
         .route("/v1/outlook", get(preview))
@@ -186,7 +196,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/can", post(can))
         .route("/v1/ask", post(ask))
         .route("/hooks/{*place}", any(hook))
-        .merge(rest::router(&shared))
+        .merge(scraped)
+        .merge(rest::router(&shared, rates))
         .fallback(ui::page)
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), acting))
@@ -239,9 +250,11 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn metrics(State(shared): State<Shared>) -> Response {
-    let text = read(&shared, metrics::render);
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+async fn metrics(State(shared): State<Shared>, Extension(scrapes): Extension<Arc<metrics::Scrapes>>) -> Response {
+    match scrapes.text(&shared.view).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(problem) => problem.into_response(),
+    }
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
@@ -485,12 +498,4 @@ fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_named_as_the_system_names_them() {
-        assert_eq!(user(0), "root");
-        assert_eq!(user(4_000_000_000), "uid 4000000000");
-    }
-}
+mod tests;

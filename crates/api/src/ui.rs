@@ -67,7 +67,7 @@ fn answer(find: Find, method: &Method, path: &str, headers: &HeaderMap) -> Respo
         None if path.starts_with(HASHED) || !takes_pages(headers) => (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),
         None => index(find),
     };
-    secured(response, headers)
+    secured(response)
 }
 
 /// A browser that wants a page says so; scripts and pictures that are not there are no pages.
@@ -139,15 +139,10 @@ fn policy(styles: &str) -> String {
     )
 }
 
-fn secured(mut response: Response, headers: &HeaderMap) -> Response {
-    let is_secure = headers.get("x-forwarded-proto").is_some_and(|protocol| protocol == "https");
+fn secured(mut response: Response) -> Response {
     let mut set = |name: HeaderName, value: &'static str| {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     };
-    // RFC 6797, 7.2: not over plain HTTP.
-    if is_secure {
-        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
-    }
     set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
@@ -256,12 +251,5 @@ mod tests {
         let (status, headers, body) = get(|_| None, "/", &[("accept", "text/html")]).await;
         assert!(status == 404 && body.contains("cargo xtask web"), "{body}");
         assert_eq!(headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'");
-    }
-
-    #[tokio::test]
-    async fn only_what_came_over_https_is_told_to_stay_there() {
-        let told = |headers: &HeaderMap| headers.contains_key("strict-transport-security");
-        assert!(!told(&get(dist, "/", &[]).await.1));
-        assert!(told(&get(dist, "/", &[("x-forwarded-proto", "https")]).await.1));
     }
 }

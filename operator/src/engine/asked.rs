@@ -8,6 +8,7 @@ use reconcile::Name;
 use reconcile::record::Actor;
 use serde_json::{Value, json};
 use store::Store;
+use store::audit::Entry;
 use tokio::sync::oneshot;
 
 use super::source::Wish;
@@ -21,18 +22,22 @@ fn looks(device: &Name) -> String {
     format!("device/{device} is looked at and probed")
 }
 
-/// Writes down who asked, beside the loop.
-async fn looked(store: Arc<Store>, device: Name, by: String, reply: oneshot::Sender<Result<Value, String>>) {
-    let entry = audit(Actor::user(&by), "look", &format!("device/{device}"), "");
+/// Writes down who asked for a look at what, beside the loop.
+async fn looked(store: Arc<Store>, entry: Entry, said: String, reply: oneshot::Sender<Result<Value, String>>) {
     let logged = store.log(vec![entry]).await.map_err(|error| error.to_string());
-    let _ = reply.send(logged.map(|_| json!({ "message": looks(&device) })));
+    let _ = reply.send(logged.map(|_| json!({ "message": said })));
 }
 
 impl Engine {
     pub(super) async fn asked(&mut self, request: Request) {
         let answer = match request.what {
+            Ask::Sync if self.store_away => Err(STORE_AWAY.into()),
             Ask::Sync => match self.ask.try_send(Wish::Look) {
-                Ok(()) => Ok("the source is being looked at".into()),
+                Ok(()) => {
+                    let entry = audit(Actor::user(&request.by), "sync", "source", "");
+                    tokio::spawn(looked(self.store.clone(), entry, "the source is being looked at".into(), request.reply));
+                    return;
+                }
                 Err(_) => Err(BUSY.into()),
             },
             Ask::Admit { id } => self.admit(&id, &request.by).await,
@@ -40,7 +45,8 @@ impl Engine {
             Ask::Unacknowledge { id } => self.unacknowledge(&id, &request.by).await,
             Ask::Look { device } => match self.look_by_hand(&device) {
                 Ok(true) => {
-                    tokio::spawn(looked(self.store.clone(), device, request.by, request.reply));
+                    let entry = audit(Actor::user(&request.by), "look", &format!("device/{device}"), "");
+                    tokio::spawn(looked(self.store.clone(), entry, looks(&device), request.reply));
                     return;
                 }
                 Ok(false) => Ok(looks(&device)),

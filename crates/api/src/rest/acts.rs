@@ -169,9 +169,10 @@ fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Response> {
 }
 
 async fn command(shared: &Shared, caller: &Caller, deployment: Name, command: Command, comment: Option<String>) -> Response {
-    if comment.as_ref().is_some_and(|comment| comment.len() > MAX_COMMENT || comment.chars().any(char::is_control)) {
-        return field("/comment", format!("one line of {MAX_COMMENT} bytes at most"));
-    }
+    let comment = match said_of(comment) {
+        Ok(comment) => comment,
+        Err(refusal) => return refusal,
+    };
     let is_there = |view: &View| {
         view.desired.objects.contains_key(&(Kind::Deployment, deployment.clone())) || view.observed.rollouts.contains_key(&deployment)
     };
@@ -184,12 +185,27 @@ async fn command(shared: &Shared, caller: &Caller, deployment: Name, command: Co
         Ok(value) => value,
         Err(refusal) => return refusal,
     };
-    if let Some(comment) = comment.filter(|comment| !comment.trim().is_empty())
-        && let Err(error) = shared.store.log(vec![said(caller, &target, comment)]).await
-    {
-        tracing::warn!(%error, target, "what was said to it could not be written into the audit log");
+    if let Some(comment) = comment {
+        write_down(shared, said(caller, &target, comment)).await;
     }
     Json(value).into_response()
+}
+
+/// What somebody says to what they do, if anything.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn said_of(comment: Option<String>) -> Result<Option<String>, Response> {
+    if comment.as_ref().is_some_and(|comment| comment.len() > MAX_COMMENT || comment.chars().any(char::is_control)) {
+        return Err(field("/comment", format!("one line of {MAX_COMMENT} bytes at most")));
+    }
+    Ok(comment.filter(|comment| !comment.trim().is_empty()))
+}
+
+/// It is done already, so it is no failure where this can't be written.
+async fn write_down(shared: &Shared, said: store::audit::Entry) {
+    let target = said.target.clone();
+    if let Err(error) = shared.store.log(vec![said]).await {
+        tracing::warn!(%error, target, "what was said to it could not be written into the audit log");
+    }
 }
 
 /// What somebody says to what they have just done.
@@ -374,10 +390,22 @@ async fn admit(State(shared): State<Shared>, Extension(caller): Extension<Caller
     if let Err(why) = sight.everywhere(Verb::Approve, Kind::Repository) {
         return say(StatusCode::FORBIDDEN, why);
     }
-    match body::<Approval>(&bytes) {
-        Ok(Approval { id, comment: _ }) => answer(asked(&shared, Ask::Admit { id }, &caller.name).await),
-        Err(refusal) => refusal,
+    let Approval { id, comment } = match body(&bytes) {
+        Ok(approval) => approval,
+        Err(refusal) => return refusal,
+    };
+    let comment = match said_of(comment) {
+        Ok(comment) => comment,
+        Err(refusal) => return refusal,
+    };
+    let answered = asked(&shared, Ask::Admit { id: id.clone() }, &caller.name).await;
+    if answered.is_ok()
+        && let Some(comment) = comment
+    {
+        // The entry of the act itself has the same id.
+        write_down(&shared, said(&caller, "source", format!("{id}: {comment}"))).await;
     }
+    answer(answered)
 }
 
 async fn try_out(State(shared): State<Shared>, Extension(caller): Extension<Caller>, place: Place) -> Response {

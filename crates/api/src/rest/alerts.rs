@@ -8,7 +8,8 @@ use crds::{AlertState, Severity};
 use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::alerting::suppress::Suppressor;
-use reconcile::{Name, parents};
+use reconcile::alerting::{LastChange, Reason};
+use reconcile::{Name, Target, parents};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -151,7 +152,7 @@ struct Muted {
     until: Option<Timestamp>,
 }
 
-/// What was last changed on the device.
+/// What a Deployment that one may see changed last on the device.
 #[derive(Serialize, JsonSchema)]
 struct Change {
     /// The Deployment, as `NAMESPACE/NAME`.
@@ -242,7 +243,7 @@ impl Alert {
             suppressed: alert.suppressed.iter().map(|by| muted(sight, by)).collect(),
             behind: if subject.behind > 0 { behind() } else { 0 },
             root: root.map(|root| root.full().to_owned()),
-            last_change: subject.last_change.as_ref().map(|change| Change {
+            last_change: subject.last_change.as_ref().filter(|change| sees_change(sight, change)).map(|change| Change {
                 deployment: change.deployment.full().to_owned(),
                 revision: change.revision.clone(),
                 commit: change.commit.clone(),
@@ -277,6 +278,24 @@ fn is_seen(sight: &Sight, by: &Suppressor) -> bool {
         Suppressor::Inhibited { rule, .. } => sight.sees(crds::Kind::AlertRule, rule),
         Suppressor::Maintenance { .. } | Suppressor::Parent { .. } | Suppressor::Returned { .. } => true,
     }
+}
+
+/// Words of a decision that begin what keeps an alert from being said.
+const SUPPRESSED: &str = "suppressed: ";
+
+/// What was decided, without what keeps the alert from being said where they may not see that.
+fn decided(sight: &Sight, text: &str) -> String {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-./".contains(c);
+    let hidden = |target: Target| target.kind() != crds::Kind::Device && !sight.sees(target.kind(), target.name());
+    match text.starts_with(SUPPRESSED) && text.split(|c| !is_of_name(c)).filter_map(Target::parse).any(hidden) {
+        true => format!("{SUPPRESSED}by what you may not see"),
+        false => sight.masked(text),
+    }
+}
+
+/// Whether they may see the Deployment that changed something.
+fn sees_change(sight: &Sight, change: &LastChange) -> bool {
+    sight.sees(crds::Kind::Deployment, &change.deployment)
 }
 
 /// The gravest first, then the newest.
@@ -399,7 +418,9 @@ async fn one(State(shared): State<Shared>, Seen(sight): Seen, UrlPath(id): UrlPa
     let is_about = |row: &&store::NoticeRow| row.notice.firing.iter().chain(&row.notice.resolved).any(|said| said.id == id);
     let sees = |receiver: &Name| sight.sees(crds::Kind::Receiver, receiver);
     instance.decisions.retain(|decision| decision.receiver.is_empty() || sees(&Name::parse(&decision.receiver)));
+    instance.decisions.iter_mut().for_each(|decision| decision.text = decided(&sight, &decision.text));
     instance.suppressed.retain(|by| is_seen(&sight, by));
+    instance.subject.last_change.take_if(|change| !sees_change(&sight, change));
     let told = rows.iter().filter(is_about).filter(|row| sees(&row.notice.receiver)).map(|row| Told {
         receiver: row.notice.receiver.full().to_owned(),
         at: row.recorded_at,
@@ -411,7 +432,7 @@ async fn one(State(shared): State<Shared>, Seen(sight): Seen, UrlPath(id): UrlPa
     let decision = |decision: &reconcile::alerting::state::Decision| Decision {
         at: decision.at,
         what: decision.receiver.clone(),
-        why: sight.masked(&decision.text),
+        why: decision.text.clone(),
     };
     let why = Why {
         alert,
@@ -429,9 +450,12 @@ async fn notices(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) 
     let rows = shared.store.notices(NOTICES).await?;
     let mut items = Vec::new();
     for mut row in rows.into_iter().filter(|row| is_dead.is_none_or(|wanted| row.is_dead == wanted)) {
-        let is_trial = row.notice.firing.is_empty() && row.notice.resolved.is_empty();
-        row.notice.firing.retain(|said| sight.sees_device(&said.device));
-        row.notice.resolved.retain(|said| sight.sees_device(&said.device));
+        // A trial is about no device, and for who may see whom it goes to.
+        let is_trial = row.notice.reason == Reason::Test;
+        for said in [&mut row.notice.firing, &mut row.notice.resolved] {
+            said.retain(|said| is_trial || sight.sees_device(&said.device));
+            said.iter_mut().for_each(|said| drop(said.last_change.take_if(|change| !sees_change(&sight, change))));
+        }
         if !sight.is_all() {
             // How many more there were is of devices that one may not see.
             row.notice.left_off = (0, 0);

@@ -18,21 +18,22 @@ use super::answer::{self, Answer};
 use super::asked::Asked;
 use super::fleet::contains;
 use super::gate::{Access, Param, Routes, param};
-use super::sight::{Seen, Sight};
+use super::sight::{HIDDEN, Seen, Sight};
 use crate::problem::Problem;
 use crate::server::Shared;
 
-/// Entries that are read at once, and that one question looks through: whoever searches farther goes on with `before`.
+/// Entries that are read at once, and that one question looks through: whoever searches farther goes on with `cursor`.
 const PAGE: usize = 1000;
 const LOOKED: usize = 20_000;
 /// Proofs at a time, however many ask: each reads the whole log.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-const QUERY: [Param; 5] = [
+const QUERY: [Param; 6] = [
     param("about", "Only about this, such as `device/web-01` or `deployment/nginx`."),
     param("actor", "Only what this one did."),
     param("q", "Only with all these words."),
-    param("before", "Only entries before this one: the next page."),
+    param("cursor", "Where the next page begins, as the answer before said it."),
+    param("before", "Only entries before this one: the same as `cursor`, for who knows its number."),
     param("limit", "How many, 100 if nothing is said, 1000 at most."),
 ];
 
@@ -62,7 +63,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 struct List {
     #[schemars(with = "Vec<Item>")]
     items: Vec<Value>,
-    /// Where the next page goes on, as `before`; null: there is nothing before.
+    /// Where the next page goes on, as `cursor`; null: there is nothing before.
     cursor: Option<String>,
 }
 
@@ -124,8 +125,22 @@ fn sees(sight: &Sight, entry: &Entry) -> bool {
     }
 }
 
+/// Whether somebody may see what for something was done; where that is not said, there is nothing to hide.
+pub(super) fn sees_unit(sight: &Sight, entry: &Entry) -> bool {
+    sight.is_all() || Target::parse(&entry.unit).is_none_or(|unit| sight.sees(unit.kind(), unit.name()))
+}
+
+/// What for, if they may see that.
+fn unit(sight: &Sight, entry: &Entry) -> String {
+    let hidden = || entry.unit.split_once('/').map(|(kind, _)| format!("{kind}/{HIDDEN}")).unwrap_or_default();
+    if sees_unit(sight, entry) { entry.unit.clone() } else { hidden() }
+}
+
 fn shown(sight: &Sight, entry: &Entry) -> Value {
     let mut item = json!(entry);
+    if !entry.unit.is_empty() {
+        item["unit"] = json!(unit(sight, entry));
+    }
     sight.mask(&mut item);
     item
 }
@@ -169,10 +184,17 @@ async fn search(
 }
 
 async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
-    let (limit, words, before) = (asked.limit()?, asked.search()?, asked.read::<u64>("before")?);
+    let (limit, words) = (asked.limit()?, asked.search()?);
+    let before = asked.read::<u64>("cursor")?.or(asked.read("before")?);
     let (about, actor) = (asked.one("about").map(about), asked.one("actor"));
+    // What was done on a device they may see is no answer to what was done for what they may not.
+    let is_hidden = about.as_deref().and_then(Target::parse).is_some_and(|about| !sight.sees(about.kind(), about.name()));
+    if is_hidden {
+        return answer::document(&asked, &List { items: Vec::new(), cursor: None });
+    }
     let wanted = |entry: &Entry| {
-        let texts = [&entry.verb, &entry.target, &entry.unit, &entry.message, &entry.actor.name, &entry.outcome];
+        let unit = unit(&sight, entry);
+        let texts = [&entry.verb, &entry.target, &unit, &entry.message, &entry.actor.name, &entry.outcome];
         // What is hidden is not found either.
         let has = |word: &String| texts.into_iter().chain(&entry.changes).any(|text| contains(&sight.masked(text), word));
         actor.is_none_or(|actor| entry.actor.name == actor) && sees(&sight, entry) && words.iter().all(has)

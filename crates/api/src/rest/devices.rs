@@ -1,20 +1,20 @@
 //! What was so on a device: the states of its probes, and the marks for its charts. And who could do what, when.
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use crds::{Kind, Verb};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::Name;
-use reconcile::access::What;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::audit::Entry;
 use store::{DeviceChange, Filter, ProbeChange};
 
-use super::caller::Caller;
+use super::audit;
 use super::gate::{Access, Param, Routes, param};
+use super::sight::Seen;
 use crate::problem::problem;
 use crate::server::{Shared, read};
 
@@ -85,7 +85,12 @@ struct Stood {
 }
 
 /// `GET …/probes`: the first state of a history may have begun before `since`; it is the one that was so then.
-async fn probes(State(shared): State<Shared>, Path((namespace, name)): Path<(String, String)>, Query(since): Query<Since>) -> Response {
+async fn probes(
+    State(shared): State<Shared>,
+    Seen(sight): Seen,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(since): Query<Since>,
+) -> Response {
     let since = match since.read(SignedDuration::from_hours(24)) {
         Ok(since) => since,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
@@ -98,7 +103,7 @@ async fn probes(State(shared): State<Shared>, Path((namespace, name)): Path<(Str
         Ok(changes) => changes,
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
-    let items = read(&shared, |view| {
+    let mut items = read(&shared, |view| {
         let device = view.desired.devices.get(&name);
         let seen = view.observed.devices.get(&name);
         let show = |probe: &reconcile::Probe| {
@@ -117,6 +122,11 @@ async fn probes(State(shared): State<Shared>, Path((namespace, name)): Path<(Str
         };
         device.map(|device| device.probes.iter().map(show).collect::<Vec<_>>()).unwrap_or_default()
     });
+    // Why one failed may name other devices.
+    for probe in &mut items {
+        let reasons = std::iter::once(&mut probe.reason).chain(probe.history.iter_mut().map(|stood| &mut stood.reason));
+        reasons.for_each(|reason| *reason = sight.masked(reason));
+    }
     Json(json!({"items": items})).into_response()
 }
 
@@ -169,7 +179,7 @@ struct Mark {
 /// `GET …/changes`: the newest first. What Deployments and AlertRules did that the caller may not see is left out.
 async fn changes(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
+    Seen(sight): Seen,
     Path((namespace, name)): Path<(String, String)>,
     Query(since): Query<Since>,
 ) -> Response {
@@ -187,15 +197,10 @@ async fn changes(
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
     let mut marks: Vec<Mark> = commits.into_iter().map(commit).collect();
-    let recent = entries.iter().filter(|entry| entry.at >= since);
+    let recent = entries.iter().filter(|entry| entry.at >= since && audit::sees_unit(&sight, entry));
     marks.extend(recent.filter_map(|entry| mark(entry, &entries)));
+    marks.iter_mut().for_each(|mark| mark.title = sight.masked(&mark.title));
     read(&shared, |view| {
-        let sees = |kind: Kind, name: &str| {
-            let name = Name::parse(name);
-            let there = view.desired.objects.get(&(kind, name.clone())).map_or(What::Any, |object| What::Object(object));
-            caller.may(view, Verb::View, kind, name.namespace(), there).is_ok()
-        };
-        marks.retain(|mark| mark.deployment.as_deref().is_none_or(|name| sees(Kind::Deployment, name)));
         for mark in &mut marks {
             let (Some(deployment), Some(at)) = (&mark.deployment, Some(mark.at)) else { continue };
             // Whose revision it was then.

@@ -44,7 +44,7 @@ enum Key {
 }
 
 /// How often each one asked.
-pub(super) struct Rates(DefaultKeyedRateLimiter<Key>);
+pub(crate) struct Rates(DefaultKeyedRateLimiter<Key>);
 
 impl Default for Rates {
     fn default() -> Self {
@@ -74,6 +74,11 @@ pub(super) fn around(router: Router<Shared>, rates: Arc<Rates>) -> Router<Shared
         .layer(middleware::from_fn_with_state(rates, rate))
         .layer(middleware::from_fn(finish))
         .layer(CompressionLayer::new())
+}
+
+/// Counts who asks for what is not below `/api`, together with what they ask there.
+pub(crate) fn counted(router: Router<Shared>, rates: Arc<Rates>) -> Router<Shared> {
+    router.layer(middleware::from_fn_with_state(rates, rate))
 }
 
 async fn rate(State(rates): State<Arc<Rates>>, request: Request, next: Next) -> Response {

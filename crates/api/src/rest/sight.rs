@@ -22,7 +22,7 @@ use crate::server::{Shared, read};
 /// Callers whose sight is kept: with 100 000 devices one takes up to a megabyte. Whoever asks when all places are taken has it made anew.
 const CALLERS: usize = 64;
 /// What stands in texts in place of a device that one may not see.
-const HIDDEN: &str = "(hidden)";
+pub(super) const HIDDEN: &str = "(hidden)";
 
 /// What callers may see.
 #[derive(Default)]

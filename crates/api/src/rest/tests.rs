@@ -13,6 +13,7 @@ use axum::response::Response;
 use crds::{AlertState, Kind, Object, Severity, Verb};
 use jiff::Timestamp;
 use reconcile::access::Who;
+use reconcile::alerting::LastChange;
 use reconcile::alerting::flap::Flaps;
 use reconcile::alerting::state::{Instance, Subject};
 use reconcile::observed::{Contact, DeviceSeen, ProbeSeen, ProbeState};
@@ -149,6 +150,18 @@ fn alert(rule: &str, device: &str, id: &str) -> Instance {
         suppressed: Vec::new(),
         group: None,
         decisions: Vec::new(),
+    }
+}
+
+/// What a Deployment changed.
+fn change(deployment: &str) -> LastChange {
+    LastChange {
+        deployment: Name::parse(deployment),
+        revision: "3".into(),
+        version: String::new(),
+        commit: "c0ffee".into(),
+        author: String::new(),
+        at: at(0),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +12,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::users::{Invitation, ListedUser, User, UserChange, UserKind};
+use tokio::sync::Semaphore;
 
+use super::answer;
 use super::caller::Caller;
 use super::gate::{Access, Param, Routes, param};
 use super::session::{busy, kind};
+use super::tag;
 use crate::problem::problem;
 use crate::server::Shared;
 use crate::sign_in::audit::entry;
@@ -26,6 +29,8 @@ use crate::sign_in::{lockout, names, secret};
 
 /// How long an invitation counts: over a long weekend.
 const INVITED: SignedDuration = SignedDuration::from_hours(4 * 24);
+/// Changes at a time: what `If-Match` says is still so when it is written.
+static TURN: Semaphore = Semaphore::const_new(1);
 /// Users in one answer, if nothing is said.
 const PAGE: usize = 100;
 /// Users in one answer at most.
@@ -139,20 +144,40 @@ async fn shown(shared: &Shared, name: &str, status: StatusCode, more: Value) -> 
     let found = async {
         let listed = shared.store.users(now).await?.into_iter().find(|listed| listed.user.name == name);
         match listed {
-            Some(listed) => Ok::<_, store::Error>(Some(item(shared, &listed, now).await?)),
+            Some(listed) => Ok::<_, store::Error>(Some((item(shared, &listed, now).await?, kept(&listed.user)))),
             None => Ok(None),
         }
     };
     match found.await {
-        Ok(Some(mut item)) => {
+        Ok(Some((mut item, kept))) => {
+            let how_it_stands = answer::digest(item.to_string().as_bytes());
             for (key, value) in more.as_object().into_iter().flatten() {
                 item[key] = value.clone();
             }
-            (status, Json(item)).into_response()
+            let mut response = (status, Json(item)).into_response();
+            if let Ok(tag) = HeaderValue::try_from(format!("\"{kept}.{how_it_stands}\"")) {
+                response.headers_mut().insert(header::ETAG, tag);
+            }
+            response
         }
         Ok(None) => missing(name),
         Err(error) => unavailable(&error),
     }
+}
+
+/// What the tag of a user begins with, as of an object: what an administrator writes. Sessions and the like change by themselves.
+fn kept(user: &User) -> String {
+    answer::digest(json!([user.name, user.display_name, user.email, user.stored, user.disabled]).to_string().as_bytes())
+}
+
+/// Whether a user is as who changes them expects it.
+async fn is_as_seen(shared: &Shared, headers: &HeaderMap, name: &str) -> Result<(), Box<Response>> {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(());
+    }
+    let user = shared.store.user(name).await.map_err(|error| unavailable(&error))?.ok_or_else(|| missing(name))?;
+    let tag = format!("\"{}\"", kept(&user));
+    tag::is_still(headers, Some(&tag)).map_err(|why| Box::new(problem(StatusCode::PRECONDITION_FAILED, why)))
 }
 
 fn missing(name: &str) -> Response {
@@ -260,16 +285,22 @@ async fn change(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Asked(change): Asked<Change>,
 ) -> Response {
     let Change { display_name, email, groups, disabled } = change;
     if let Err(why) = fits(display_name.as_deref(), email.as_deref(), groups.as_ref()) {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
     }
+    let Ok(turn) = TURN.acquire().await else { return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
+    if let Err(refusal) = is_as_seen(&shared, &headers, &name).await {
+        return *refusal;
+    }
     let mut said = entry(Actor::user(&caller.name), "change", &format!("user/{name}"), "");
     said.changes = changes(display_name.as_deref(), email.as_deref(), groups.as_ref(), disabled);
     let change = UserChange { display_name, email, groups, disabled };
     let changed = shared.store.change_user(&name, &change, said).await;
+    drop(turn);
     shared.took_from(&name);
     match changed {
         Ok(true) if disabled == Some(false) => {

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{Extensions, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use crds::{Kind, Verb};
 use jiff::Timestamp;
 use reconcile::access::What;
@@ -18,10 +17,11 @@ use serde_json::{Value, json};
 use store::{LogLine, Search};
 
 use super::stream::{self, Listener, Source};
-use crate::problem::problem;
+use crate::problem::{Problem, problem};
 use crate::rest::caller::Caller;
 use crate::rest::gate::{Param, param};
 use crate::rest::pattern;
+use crate::rest::sight::Seen;
 use crate::server::{Shared, read};
 
 /// Time between two looks for new lines.
@@ -68,16 +68,21 @@ impl Lines {
     }
 }
 
-pub(super) async fn tail(
-    State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Query(lines): Query<Lines>,
-    extensions: Extensions,
-) -> Response {
+pub(super) async fn tail(State(shared): State<Shared>, Seen(sight): Seen, Query(lines): Query<Lines>, extensions: Extensions) -> Response {
     let pattern = match lines.pattern() {
         Ok(pattern) => pattern,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
+    let (caller, search) = (sight.caller.clone(), lines.search());
+    let is_there = match search.device.as_deref() {
+        None => Ok(()),
+        Some("") if sight.sees_senders() => Ok(()),
+        Some("") => Err(Problem::missing("lines of senders that are no device are for who may see every device")),
+        Some(device) => sight.device(&Name::parse(device)),
+    };
+    if let Err(missing) = is_there {
+        return missing.into_response();
+    }
     let begin = match shared.store.log_tail().await {
         Ok(tail) => tail.number,
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
@@ -88,7 +93,7 @@ pub(super) async fn tail(
         Err(refused) => return refused,
     };
     super::no_place(&extensions);
-    let source = Tail { shared, caller, search: Search { after: Some(begin), ..lines.search() }, pattern, sight: Sight::default() };
+    let source = Tail { shared, caller, search: Search { after: Some(begin), ..search }, pattern, sight: Sight::default() };
     Listener::new(seat, source).into_response()
 }
 
@@ -121,17 +126,21 @@ impl Source for Tail {
     async fn next(&mut self) -> Result<String, &'static str> {
         let lines = self.shared.store.search_logs(&self.search).await.map_err(|_| "the store can't be read just now")?;
         let Some(last) = lines.last().map(|last| last.number) else { return Ok(String::new()) };
-        let mut left_out = 0;
+        let mut passed_over = 0;
         self.search.after = Some(last);
         if lines.len() == READ {
             let tail = self.shared.store.log_tail().await.map_err(|_| "the store can't be read just now")?;
-            left_out = tail.number.saturating_sub(last);
+            passed_over = tail.number.saturating_sub(last);
             self.search.after = Some(tail.number.max(last));
         }
         let Self { shared, caller, sight, .. } = self;
-        let seen = read(shared, |view| lines.into_iter().filter(|line| sight.sees(view, caller, &line.device)).collect());
+        let (seen, sees_all) = read(shared, |view| {
+            let seen = lines.into_iter().filter(|line| sight.sees(view, caller, &line.device)).collect();
+            (seen, sight.sees(view, caller, ""))
+        });
         let seen: Vec<LogLine> = pattern::fitting(self.pattern.as_ref(), seen).await;
-        left_out += seen.len().saturating_sub(TOLD) as u64;
+        // Whose lines were not read nobody knows, so they are counted for who may see all of them.
+        let left_out = seen.len().saturating_sub(TOLD) as u64 + if sees_all { passed_over } else { 0 };
         let mut text: String =
             seen.iter().take(TOLD).map(|line| format!("id: {}\nevent: line\ndata: {}\n\n", line.number, shown(line))).collect();
         if left_out > 0 {

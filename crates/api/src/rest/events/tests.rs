@@ -42,7 +42,7 @@ async fn place() -> Place {
     let store = Arc::new(Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap());
     let view = Arc::new(RwLock::new(View { desired: Arc::new(desired), ..View::default() }));
     let shared = Shared { view, requests: mpsc::channel(1).0, store, hooks: None, sign_in: Default::default() };
-    let router = crate::rest::router(&shared).with_state(shared.clone());
+    let router = crate::rest::router(&shared, Arc::default()).with_state(shared.clone());
     Place { _folder: folder, shared, router }
 }
 
@@ -280,6 +280,33 @@ async fn lines_come_as_they_are_written() {
     assert_eq!(piece.matches("event: line").count(), 200);
     assert!(piece.ends_with("event: leftOut\ndata: {\"lines\":2800}\n\n"), "{}", &piece[piece.len() - 100..]);
     assert_eq!(place.get(Some(owner()), "/logs/tail?q=(", None).await.status(), 400);
+}
+
+/// How many lines there are of others is nobody's business, nor whether a device is there.
+#[tokio::test]
+async fn a_tail_counts_only_what_one_may_see() {
+    let place = place().await;
+    let store = place.shared.store.clone();
+    let listen = async |query: &str| {
+        let response = place.get(Some(ann()), &format!("/logs/tail?{query}"), None).await;
+        assert_eq!(response.status(), 200, "{query}");
+        let mut heard = Heard(response.into_body().into_data_stream());
+        heard.next().await;
+        heard
+    };
+    let (mut all, mut own) = (listen("").await, listen("device=default/a-1").await);
+    let mut lines: Vec<LogLine> = (0..300).map(|number| line("default/a-1", &number.to_string())).collect();
+    lines.extend((0..3000).map(|number| line("default/b-1", &number.to_string())));
+    store.write_logs(&lines).await.unwrap();
+    for heard in [&mut all, &mut own] {
+        let piece = heard.next().await;
+        assert_eq!(piece.matches("event: line").count(), 200);
+        assert!(piece.ends_with("event: leftOut\ndata: {\"lines\":100}\n\n"), "{}", &piece[piece.len() - 100..]);
+    }
+    for hidden in ["device=default/b-1", "device=b-1", "device=none", "device=-", "device="] {
+        assert_eq!(place.get(Some(ann()), &format!("/logs/tail?{hidden}"), None).await.status(), 404, "{hidden}");
+    }
+    assert_eq!(place.get(Some(owner()), "/logs/tail?device=none", None).await.status(), 404);
 }
 
 /// A caller has no more of them than `EACH`; whoever has the engine in hand has as many as there are.

@@ -267,3 +267,28 @@ async fn no_route_passes_over_what_it_does_not_know() {
         assert_eq!(is_refused, declared.path != "/oidc/callback", "{declared:?}: {status} {text}");
     }
 }
+
+/// Who goes on reading the log names the place as the answer before did, or by its number.
+#[tokio::test]
+async fn the_log_goes_on_where_its_answer_said() {
+    let world = World::new().await;
+    let page = world.document("/api/v1/audit?limit=2", &admin()).await;
+    let cursor = page["cursor"].as_str().unwrap();
+    let next = world.document(&format!("/api/v1/audit?limit=2&cursor={cursor}"), &admin()).await;
+    assert_eq!(next["items"].as_array().unwrap().iter().map(|item| &item["index"]).collect::<Vec<_>>(), [&json!(0)]);
+    assert_eq!(world.document(&format!("/api/v1/audit?limit=2&before={cursor}"), &admin()).await, next);
+    assert_eq!(world.get("/api/v1/audit?cursor=x", &admin()).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_said_to_a_commit_that_is_let_through_is_in_the_log() {
+    let world = World::new().await;
+    let admit = async |comment: &str| world.post("/api/v1/source/admit", &admin(), &json!({"id": "a1b2", "comment": comment})).await.0;
+    assert_eq!(admit("the old site is closed").await, StatusCode::OK);
+    assert_eq!(admit(" ").await, StatusCode::OK);
+    assert_eq!(admit("two\nlines").await, StatusCode::UNPROCESSABLE_ENTITY);
+    let log = world.document("/api/v1/audit?about=source", &admin()).await;
+    let said = |item: &Value| format!("{} {}: {}", item["actor"]["name"], item["verb"], item["message"]);
+    let said: Vec<String> = log["items"].as_array().unwrap().iter().map(said).collect();
+    assert_eq!(said, [r#""root" "comment": "a1b2: the old site is closed""#]);
+}

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use crds::{Kind, Object, Verb};
+use crds::{Kind, Object, Severity, Verb};
+use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
-use reconcile::Name;
 use reconcile::access::{self, Decision, Request, What};
+use reconcile::alerting::alerts::Changes;
+use reconcile::alerting::{Notice, Reason, Said};
+use reconcile::observed::{Contact, DeviceSeen, ProbeSeen, ProbeState};
+use reconcile::{Name, ProbeCode};
 use serde_json::{Value, json};
+use store::ProbeChange;
+use store::audit::Entry;
 
 use super::{World, admin, device, object, role, token, user};
 use crate::rest::caller::Caller;
@@ -15,7 +21,7 @@ use crate::rest::sight::Sights;
 use crate::server::read;
 
 /// All that may be asked for.
-const ALL: [&str; 18] = [
+const ALL: [&str; 23] = [
     "/devices?facets=site,health,type,update",
     "/deployments",
     "/alertrules",
@@ -34,6 +40,11 @@ const ALL: [&str; 18] = [
     "/plans",
     "/status",
     "/devices/default/web-ams1/explain",
+    "/devices/default/web-ams1/changes",
+    "/devices/default/web-ams1/probes",
+    "/devices/default/web-ams1/series",
+    "/samples?device=web-ams1&series=load.one",
+    "/source",
 ];
 
 #[tokio::test]
@@ -66,6 +77,173 @@ async fn nothing_of_the_other_site_is_in_anything_that_a_viewer_gets() {
     assert_eq!(errors, 1);
     let logs = world.document("/api/v1/logs", &admin()).await;
     assert_eq!(logs["items"].as_array().unwrap().len(), 3, "also of who is no device");
+}
+
+/// An act of the last minutes.
+fn act(verb: &str, unit: &str, message: &str) -> Entry {
+    let outcome = if verb == "apply" { "begun" } else { "done" };
+    let (unit, outcome) = (unit.into(), outcome.into());
+    Entry { at: Timestamp::now(), verb: verb.into(), unit, message: message.into(), outcome, ..super::entry("device/db-ams1") }
+}
+
+/// A world in which what is told of a device of one's own site speaks of the other one.
+async fn entangled() -> World {
+    let mut objects = super::objects();
+    let probes = json!([{"name": "web", "http": {"port": 80}}]);
+    let spec = json!({"type": "Server", "address": "db-ams1.example.com", "probes": probes});
+    objects.push(object(Kind::Device, "db-ams1", &json!({"site": "ams1"}), &spec));
+    let world = World::of(objects).await;
+    let beside = "web-fra1: refused by device/sw-fra1";
+    let (device, change) = (Name::parse("db-ams1"), super::change("app-fra1"));
+    {
+        let mut view = world.shared.view.write().unwrap();
+        let probe = ProbeSeen { state: ProbeState::Fail, reason: beside.into(), ..ProbeSeen::default() };
+        let seen = DeviceSeen { contact: Contact::Known, probes: [("web".to_owned(), probe.into())].into(), ..DeviceSeen::default() };
+        view.observed.devices.insert(device.clone(), Arc::new(seen));
+        let mut alert = super::alert("load-ams1", "web-ams1", "aaaa");
+        alert.subject.last_change = Some(change);
+        for by in ["deployment/app-fra1 is at work on the device", "silenced by silence/quiet-ams1 until 2030-01-01T00:00:00Z (work)"] {
+            alert.decided("", format!("suppressed: {by}"), super::at(0));
+        }
+        view.alerts.set(&(alert.subject.rule.clone(), alert.subject.device.clone()), Some(&alert));
+        view.source.problem = Some(beside.into());
+        view.source.findings = vec![beside.into()];
+    }
+    let stood = |state| ProbeChange {
+        device: device.clone(),
+        probe: "web".into(),
+        at: Timestamp::now(),
+        state,
+        code: ProbeCode::Passed,
+        reason: beside.into(),
+    };
+    world.shared.store.record_probe_changes(&[stood(ProbeState::Fail)]).await.unwrap();
+    let entries = vec![
+        act("apply", "deployment/app-ams1", beside),
+        act("apply", "deployment/app-fra1", "what the other site does"),
+        act("fire", "alertrule/load-ams1", beside),
+        act("fire", "alertrule/load-fra1", "what the other site does"),
+    ];
+    world.shared.store.log(entries).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_device_names_nothing_of_another_site() {
+    let world = entangled().await;
+    let more = ["probes", "changes"].map(|part| format!("/devices/default/db-ams1/{part}"));
+    for path in ALL.iter().map(|path| (*path).to_owned()).chain(more.clone()) {
+        let text = world.document(&format!("/api/v1{path}"), &user("viewer")).await.to_string();
+        assert!(!text.contains("fra1"), "{path}: {text}");
+    }
+    let [probes, changes] = more.map(|path| format!("/api/v1{path}"));
+    let told = world.document(&probes, &user("viewer")).await;
+    let masked = "(hidden): refused by device/(hidden)";
+    assert_eq!((&told["items"][0]["reason"], &told["items"][0]["history"][0]["reason"]), (&json!(masked), &json!(masked)));
+    let whole = world.document(&probes, &admin()).await;
+    assert_eq!(whole["items"][0]["reason"], "web-fra1: refused by device/sw-fra1");
+    let titles = async |caller: &Caller| {
+        let told = world.document(&changes, caller).await;
+        let mut titles: Vec<String> =
+            told["items"].as_array().unwrap().iter().map(|mark| mark["title"].as_str().unwrap().to_owned()).collect();
+        titles.sort();
+        titles
+    };
+    assert_eq!(titles(&user("viewer")).await, [masked.to_owned(), format!("apply: {masked}")]);
+    assert_eq!(titles(&admin()).await.len(), 4);
+}
+
+/// What changed a device last is told to who may see the Deployment, wherever an alert is shown.
+#[tokio::test]
+async fn an_alert_names_no_deployment_that_one_may_not_see() {
+    let world = entangled().await;
+    for (caller, is_told) in [(user("viewer"), false), (user("reader"), true)] {
+        let list = world.document("/api/v1/alerts?rule=load-ams1", &caller).await;
+        let overview = world.document("/api/v1/overview", &caller).await;
+        let top = overview["wrong"]["top"].as_array().unwrap().iter().find(|alert| alert["id"] == "aaaa").unwrap();
+        let one = world.document("/api/v1/alerts/aaaa", &caller).await;
+        for alert in [&list["items"][0], top, &one] {
+            assert_eq!(!alert["lastChange"].is_null(), is_told, "{alert}");
+        }
+        let text = one["text"].as_str().unwrap();
+        assert_eq!(text.contains("last change: deployment/app-fra1"), is_told, "{text}");
+        assert_eq!(text.contains("suppressed: deployment/app-fra1"), is_told, "{text}");
+        assert!(text.contains("suppressed: silenced by silence/quiet-ams1"), "{text}");
+    }
+}
+
+/// An act on a device is seen by who sees that, and what for by who sees the Deployment.
+#[tokio::test]
+async fn the_log_names_no_deployment_that_one_may_not_see() {
+    let world = entangled().await;
+    let audit = async |query: &str, caller: &Caller| world.document(&format!("/api/v1/audit{query}"), caller).await["items"].clone();
+    let units =
+        |items: &Value| items.as_array().unwrap().iter().filter_map(|item| item["unit"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(
+        units(&audit("?about=device/db-ams1", &user("viewer")).await),
+        ["alertrule/(hidden)", "alertrule/load-ams1", "deployment/(hidden)", "deployment/app-ams1"]
+    );
+    for hidden in ["?about=deployment/app-fra1", "?q=app-fra1"] {
+        assert_eq!(audit(hidden, &user("viewer")).await, json!([]), "{hidden}");
+        assert_eq!(audit(hidden, &admin()).await.as_array().unwrap().len(), 1, "{hidden}");
+    }
+}
+
+/// Who may see a Receiver sees what it was tried out with, which is about no device.
+#[tokio::test]
+async fn a_trial_is_seen_by_who_may_see_its_receiver() {
+    let mut objects = super::objects();
+    objects.push(role("tellers", "teller", &json!([{"verbs": ["view"], "kinds": ["Receiver"]}]), false));
+    let world = World::of(objects).await;
+    world.shared.store.alerts().await.unwrap();
+    let said = |rule: &str, device: &str| Said {
+        id: "s".into(),
+        rule: Name::parse(rule),
+        device: Name::parse(device),
+        severity: Severity::Info,
+        labels: Default::default(),
+        summary: "This is a trial of the receiver oncall, asked for by ann. Nothing is wrong.".into(),
+        value: None,
+        since: super::at(0),
+        ended: None,
+        last_change: Some(super::change("app-fra1")),
+        behind: 0,
+    };
+    let notice = |id: &str, reason, said| Notice {
+        id: id.into(),
+        receiver: Name::parse("oncall"),
+        thread: id.into(),
+        reason,
+        at: super::at(0),
+        group: Default::default(),
+        firing: vec![said],
+        resolved: Vec::new(),
+        left_off: (0, 0),
+        instead: None,
+    };
+    let trial = Notice {
+        firing: vec![Said { last_change: None, ..said("trial", "no-device") }],
+        ..notice("t", Reason::Test, said("trial", "no-device"))
+    };
+    let notices = vec![trial, notice("n", Reason::First, said("load-ams1", "web-ams1"))];
+    world.shared.store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), super::at(0)).await.unwrap();
+    let ids = async |caller: &Caller| {
+        let found = world.document("/api/v1/notices", caller).await;
+        assert!(caller.is_admin || caller.name == "reader" || !found.to_string().contains("fra1"), "{found}");
+        let mut ids: Vec<String> =
+            found["items"].as_array().unwrap().iter().map(|item| item["notice"]["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    for (caller, expected) in [
+        (user("teller"), &["t"][..]),
+        (user("viewer"), &["n"]),
+        (user("nobody"), &[]),
+        (user("reader"), &["n", "t"]),
+        (admin(), &["n", "t"]),
+    ] {
+        assert_eq!(ids(&caller).await, expected, "{}", caller.name);
+    }
 }
 
 #[tokio::test]

@@ -234,6 +234,12 @@ fn a_silence_ends_in_time() {
     }
     assert_eq!(ends_in_time(&How::Replace(spec("2020-01-01T00:00:00Z")), Some(&old), now), Ok(()));
     assert!(ends_in_time(&How::Merge(spec("2020-01-01T00:00:01Z")), Some(&old), now).is_err());
+    // A change of one may end it now; what is made or written anew ends later.
+    for (until, is_fine) in [("2026-11-27T12:00:00Z", true), ("2026-11-27T11:59:00Z", true), ("2026-11-27T11:58:59Z", false)] {
+        assert_eq!(ends_in_time(&How::Merge(spec(until)), Some(&old), now).is_ok(), is_fine, "{until}");
+        assert!(ends_in_time(&How::Replace(spec(until)), Some(&old), now).is_err(), "{until}");
+        assert!(ends_in_time(&How::Merge(spec(until)), None, now).is_err(), "{until}");
+    }
     assert_eq!(ends_in_time(&How::Merge(json!({"spec": {"reason": "y"}})), Some(&old), now), Ok(()));
 }
 

@@ -282,3 +282,34 @@ async fn everybody_sees_and_ends_their_own_sessions() {
     }
     assert_eq!(world.by_token(OPERATOR, "/api/v1/sessions").await, 409, "who has no sessions");
 }
+
+/// Two who change a user at once: the second is told that it is otherwise by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_changed_as_they_were_seen() {
+    let world = world(Options::default()).await;
+    let admin = world.first().await;
+    world.add(&admin, "bob", &["web"]).await;
+    let tag = async || {
+        let answer = world.request(Method::GET, "/api/v1/users/bob").bearer_auth(OPERATOR).send().await.unwrap();
+        answer.headers()["etag"].to_str().unwrap().to_owned()
+    };
+    let change = async |tag: &str, body: Value| {
+        let request = world.request(Method::PATCH, "/api/v1/users/bob").bearer_auth(OPERATOR).header("if-match", tag);
+        let answer = request.json(&body).send().await.unwrap();
+        let next = answer.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), next, answer.json::<Value>().await.unwrap())
+    };
+    let seen = tag().await;
+    // That they come in is no change of them.
+    world.sign_in("bob", PASSWORD).await;
+    assert_ne!(tag().await, seen);
+    let (status, next, _) = change(&seen, json!({"groups": ["web", "db"]})).await;
+    assert_eq!((status, next), (200, Some(tag().await)));
+    let (status, _, problem) = change(&seen, json!({"groups": ["web"]})).await;
+    assert!(status == 412 && problem["detail"].as_str().unwrap().starts_with("If-Match"), "{problem}");
+    let (_, user) = world.look(&admin, "/api/v1/users/bob").await;
+    assert_eq!(user["groups"], json!(["db", "web"]), "what the first one did is not lost");
+    assert_eq!(change("*", json!({"email": "bob@example.com"})).await.0, 200);
+    let request = world.request(Method::PATCH, "/api/v1/users/eve").bearer_auth(OPERATOR).header("if-match", "*");
+    assert_eq!(request.json(&json!({"groups": []})).send().await.unwrap().status(), 404);
+}
