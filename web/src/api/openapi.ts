@@ -1976,7 +1976,7 @@ export interface components {
         };
         /** @description A page of entries. */
         AuditList: {
-            /** @description Where the next page goes on, as `before`; null: there is nothing before. */
+            /** @description Where the next page goes on, as `cursor`; null: there is nothing before. */
             cursor: string | null;
             items: components["schemas"]["AuditEntry"][];
         };
@@ -2062,7 +2062,7 @@ export interface components {
             /** @description The Role that allows it. */
             role: string | null;
         };
-        /** @description What was last changed on the device. */
+        /** @description What a Deployment that one may see changed last on the device. */
         Change: {
             /** Format: date-time */
             at: string;
@@ -2902,6 +2902,11 @@ export interface components {
                         interval?: string | null;
                     } | null;
                     /**
+                     * @description It passes on what others send: the host that a line names says whose it is, among our devices. False if none: whatever a device sends is
+                     *     its own, since anybody could name another one.
+                     */
+                    relay?: boolean | null;
+                    /**
                      * @description It sends syslog to us; if none, true, or false where its journal is read. What comes from its address nevertheless is kept apart, as what
                      *     unknown senders send.
                      */
@@ -3357,6 +3362,11 @@ export interface components {
                         /** @description Time between two readings; 30s if none, and not less than 5s. */
                         interval?: string | null;
                     } | null;
+                    /**
+                     * @description It passes on what others send: the host that a line names says whose it is, among our devices. False if none: whatever a device sends is
+                     *     its own, since anybody could name another one.
+                     */
+                    relay?: boolean | null;
                     /**
                      * @description It sends syslog to us; if none, true, or false where its journal is read. What comes from its address nevertheless is kept apart, as what
                      *     unknown senders send.
@@ -5498,7 +5508,9 @@ export interface operations {
                 actor?: string;
                 /** @description Only with all these words. */
                 q?: string;
-                /** @description Only entries before this one: the next page. */
+                /** @description Where the next page begins, as the answer before said it. */
+                cursor?: string;
+                /** @description Only entries before this one: the same as `cursor`, for who knows its number. */
                 before?: number;
                 /** @description How many, 100 if nothing is said, 1000 at most. */
                 limit?: number;
@@ -10263,7 +10275,10 @@ export interface operations {
     patchUsersByName: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 name: string;
             };
