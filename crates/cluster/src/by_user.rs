@@ -19,12 +19,12 @@ use kube::{Client, Config};
 use reconcile::Key;
 use serde_json::{Map, Value, json};
 
-use crate::apply::without_others;
+use crate::apply::{BY, without_others};
 use crate::watch::{self, Known};
 use crate::{Cluster, Error, reason, resource, within};
 
 /// The manager of what is written so.
-const MANAGER: &str = "evenkeel-api";
+pub(crate) const MANAGER: &str = "evenkeel-api";
 /// The parts of an object that people write, and what is in front of a field of them in words.
 const PARTS: [(&str, &str); 3] =
     [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations"), ("/spec", "spec")];
@@ -34,7 +34,11 @@ const LONGEST: usize = 2000;
 const MOST: usize = 50;
 
 /// Somebody in whose name is written.
-pub struct Hand(Client);
+pub struct Hand {
+    client: Client,
+    /// Whose it is: the API server notes only through what was written.
+    user: String,
+}
 
 /// An object as the API server has it just now.
 #[derive(Clone, Debug)]
@@ -98,7 +102,7 @@ impl Cluster {
         let mut config: Config = self.config.clone();
         config.auth_info.impersonate = Some(user.to_owned());
         config.auth_info.impersonate_groups = Some(groups.to_vec()).filter(|groups| !groups.is_empty());
-        Client::try_from(config).map(Hand).map_err(|error| Error::Config(reason(&error)))
+        Client::try_from(config).map(|client| Hand { client, user: user.to_owned() }).map_err(|error| Error::Config(reason(&error)))
     }
 }
 
@@ -142,7 +146,8 @@ impl Hand {
     /// Makes an object; one that is there stays as it is.
     pub async fn create(&self, key: &Key, object: &Value, is_trial: bool) -> Result<Live, Refused> {
         let wrong = |field: &str, said: String| Refused::Invalid(vec![Wrong { field: field.into(), said }]);
-        let body: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| wrong("", error.to_string()))?;
+        let mut body: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| wrong("", error.to_string()))?;
+        body.metadata.annotations.get_or_insert_default().insert(BY.into(), self.user.clone());
         let parameters = PostParams { dry_run: is_trial, field_manager: Some(MANAGER.into()) };
         match within(self.api(key).create(&parameters, &body)).await {
             Ok(made) => Ok(Live::of(key, made)),
@@ -155,7 +160,8 @@ impl Hand {
     pub async fn change(&self, key: &Key, live: &Live, wanted: &Object, manner: Manner) -> Result<Live, Refused> {
         let mut is_forced = manner.is_forced;
         let value = wanted.to_value();
-        let body = body(key, live, &value);
+        let mut body = body(key, live, &value);
+        body["metadata"]["annotations"][BY] = json!(self.user);
         let tried = match self.apply(key, &body, true, is_forced).await {
             // What we have made by a POST is ours, though the server tells that from what we apply.
             Err(Refused::Managed(held)) if held.iter().all(|held| held.by == MANAGER) => {
@@ -177,6 +183,7 @@ impl Hand {
             return Err(Refused::Managed(held));
         }
         let mut patch = Rest::of(live, &value).patch;
+        patch["metadata"]["annotations"][BY] = json!(self.user);
         patch["metadata"]["uid"] = json!(live.known.uid);
         patch["metadata"]["resourceVersion"] = json!(live.known.version);
         let parameters = PatchParams { dry_run: manner.is_trial, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
@@ -199,7 +206,7 @@ impl Hand {
     }
 
     fn api(&self, (kind, name): &Key) -> Api<DynamicObject> {
-        Api::namespaced_with(self.0.clone(), name.namespace(), &resource(*kind))
+        Api::namespaced_with(self.client.clone(), name.namespace(), &resource(*kind))
     }
 }
 

@@ -18,7 +18,7 @@ use kube::runtime::watcher::{self, Event};
 use reconcile::{Key, Name};
 use serde_json::Value;
 
-use crate::{Cluster, FIELD_MANAGER, FINALIZER_MANAGER, apply, resource};
+use crate::{Cluster, FIELD_MANAGER, FINALIZER_MANAGER, apply, by_user, resource};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
@@ -265,12 +265,13 @@ pub(crate) fn version(object: &DynamicObject) -> u128 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Who changed last what the object says; its status is ours and does not count. Where that came from Git, who committed it.
+/// Who changed last what the object says; its status is ours and does not count. Where that came from Git, who committed it; where it came
+/// through our API, who asked.
 fn author(object: &DynamicObject) -> String {
     let last = written(object.managed_fields()).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
     let manager = last.and_then(|entry| entry.manager.clone()).unwrap_or_default();
     match object.annotations().get(apply::BY) {
-        Some(by) if manager == apply::MANAGER => by.clone(),
+        Some(by) if [apply::MANAGER, by_user::MANAGER].contains(&manager.as_str()) => by.clone(),
         _ => manager,
     }
 }
@@ -394,6 +395,16 @@ mod tests {
             (wanted(json!({"site": "fra"})), wanted(json!({})), wanted(json!({"site": "ams"}))),
             ((true, true), (true, false), (false, false))
         );
+    }
+
+    /// Anybody may write the annotation: it counts where one of ours wrote last.
+    #[test]
+    fn who_asked_through_us_is_who_changed_it() {
+        for (manager, expected) in [(apply::MANAGER, "bob"), (by_user::MANAGER, "bob"), ("kubectl", "kubectl")] {
+            let fields = json!([{"manager": manager, "operation": "Apply", "time": "2026-11-25T10:00:00Z"}]);
+            let more = json!({"annotations": {apply::BY: "bob"}, "managedFields": fields});
+            assert_eq!(author(&sent(&json!({"type": "Server", "address": "10.0.0.1"}), &more)), expected);
+        }
     }
 
     #[test]
