@@ -19,12 +19,15 @@ use kube::{Client, Config};
 use reconcile::Key;
 use serde_json::{Map, Value, json};
 
-use crate::apply::{BY, without_others};
+use crate::apply::without_others;
 use crate::watch::{self, Known};
 use crate::{Cluster, Error, reason, resource, within};
 
 /// The manager of what is written so.
 pub(crate) const MANAGER: &str = "evenkeel-api";
+/// On an object: who asked. It is another one than what Git says of its author, since two managers of one field would be a conflict, and
+/// Git could never take over an object that was made here.
+pub(crate) const BY: &str = "evenkeel.dev/asked-by";
 /// The parts of an object that people write, and what is in front of a field of them in words.
 const PARTS: [(&str, &str); 3] =
     [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations"), ("/spec", "spec")];

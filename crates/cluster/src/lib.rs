@@ -40,7 +40,7 @@ pub(crate) const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
 pub const FINALIZER: &str = "evenkeel.dev/remove";
 
 /// Annotations that are not what an object says: ours, and kubectl's copy of it.
-pub const OURS: [&str; 3] = [apply::FROM, apply::BY, watch::LAST_APPLIED];
+pub const OURS: [&str; 4] = [apply::FROM, apply::BY, by_user::BY, watch::LAST_APPLIED];
 
 /// The lease that whoever plans and acts holds.
 pub const LEASE: &str = "evenkeel";

@@ -270,10 +270,8 @@ pub(crate) fn version(object: &DynamicObject) -> u128 {
 fn author(object: &DynamicObject) -> String {
     let last = written(object.managed_fields()).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
     let manager = last.and_then(|entry| entry.manager.clone()).unwrap_or_default();
-    match object.annotations().get(apply::BY) {
-        Some(by) if [apply::MANAGER, by_user::MANAGER].contains(&manager.as_str()) => by.clone(),
-        _ => manager,
-    }
+    let said_by = [(apply::MANAGER, apply::BY), (by_user::MANAGER, by_user::BY)].into_iter().find(|(ours, _)| *ours == manager);
+    said_by.and_then(|(_, by)| object.annotations().get(by)).cloned().unwrap_or(manager)
 }
 
 /// Managers of what an object says.
@@ -316,7 +314,7 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
     }
     let mut annotations = metadata.annotations.unwrap_or_default();
     known.from = annotations.remove(apply::FROM).filter(|_| is_from_git);
-    for ours in [LAST_APPLIED, apply::BY] {
+    for ours in [LAST_APPLIED, apply::BY, by_user::BY] {
         annotations.remove(ours);
     }
     object.metadata = ObjectMeta {
@@ -400,9 +398,9 @@ mod tests {
     /// Anybody may write the annotation: it counts where one of ours wrote last.
     #[test]
     fn who_asked_through_us_is_who_changed_it() {
-        for (manager, expected) in [(apply::MANAGER, "bob"), (by_user::MANAGER, "bob"), ("kubectl", "kubectl")] {
+        for (manager, expected) in [(apply::MANAGER, "ann"), (by_user::MANAGER, "bob"), ("kubectl", "kubectl")] {
             let fields = json!([{"manager": manager, "operation": "Apply", "time": "2026-11-25T10:00:00Z"}]);
-            let more = json!({"annotations": {apply::BY: "bob"}, "managedFields": fields});
+            let more = json!({"annotations": {apply::BY: "ann", by_user::BY: "bob"}, "managedFields": fields});
             assert_eq!(author(&sent(&json!({"type": "Server", "address": "10.0.0.1"}), &more)), expected);
         }
     }

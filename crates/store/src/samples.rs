@@ -86,6 +86,7 @@ impl Gathered {
             // It was measured before others were, and came after them.
             let mut group = Group::new(device, begins);
             let has_room = group.push(series, second, value);
+            group.shrink();
             self.waits(group);
             return has_room;
         }

@@ -38,6 +38,15 @@ impl Hands {
         }
     }
 
+    /// Whether nothing is held against a device that could not be reached. Those that hold shards know it of their own networks, and do not
+    /// tell of such looks.
+    pub(super) fn excuses(&self) -> bool {
+        match self {
+            Self::Here(here) => here.excuses(),
+            Self::Away(_) => false,
+        }
+    }
+
     /// Another revision is in force, which changed these devices. Returns those of which it has to be said again how to get there.
     pub(super) async fn update(&mut self, desired: &Arc<Desired>, changed: &BTreeSet<Name>) -> BTreeSet<Name> {
         match self {

@@ -7,13 +7,16 @@ use api::feed::Subject;
 use api::view::View;
 use crds::Kind;
 use devices::probe::Ran;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reconcile::record::RecordedStep;
 use reconcile::{DeviceSeen, Name, Outcome, ProbeState, Rollout, parents};
 use tokio::sync::watch;
 
 use super::telling::Telling;
 use super::{Engine, reports};
+
+/// So long it takes at most until it is found out that our own network is down.
+const FOUND_OUT: SignedDuration = SignedDuration::from_secs(60);
 
 impl Engine {
     pub(super) fn seen(&mut self, name: &Name, mut seen: DeviceSeen) {
@@ -23,7 +26,7 @@ impl Engine {
             return self.hands.unknown(name, None);
         }
         // Nothing is held against it while nobody can be reached from here.
-        if view.own_network_down && matches!(seen.contact, reconcile::Contact::Unreachable { .. }) {
+        if matches!(seen.contact, reconcile::Contact::Unreachable { .. }) && self.hands.excuses() {
             return;
         }
         let units = concerned(&view, name);
@@ -73,7 +76,7 @@ impl Engine {
     }
 
     /// Where a device died, or is back, those behind it are known otherwise than before.
-    fn behind(&mut self, view: &View, name: &Name, was_dead: bool) {
+    pub(super) fn behind(&mut self, view: &View, name: &Name, was_dead: bool) {
         let is_dead = parents::is_dead(&view.observed, name);
         if is_dead == was_dead {
             return;
@@ -184,8 +187,14 @@ fn is_outdated(view: &View, units: &[Name], device: &Name, at: Option<Timestamp>
     placements.into_iter().any(|placement| at <= Some(placement.since))
 }
 
+/// Devices that went out of reach just before it was found out that our own network is down.
+pub(super) fn is_excused(seen: &DeviceSeen) -> bool {
+    let earliest = Timestamp::now().checked_sub(FOUND_OUT).unwrap_or(Timestamp::MIN);
+    matches!(&seen.contact, reconcile::Contact::Unreachable { since, .. } if *since >= earliest)
+}
+
 /// The Deployments that have to do with a device: those that select it, and those that were deleted and have something there.
-fn concerned(view: &View, device: &Name) -> Vec<Name> {
+pub(super) fn concerned(view: &View, device: &Name) -> Vec<Name> {
     let deleted =
         view.observed.rollouts.iter().filter(|(_, rollout)| rollout.deletion.is_some() && rollout.placements.contains_key(device));
     let deleted = deleted.map(|(name, _)| name);

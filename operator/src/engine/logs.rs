@@ -90,7 +90,7 @@ pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: 
         if !is_ready && (lines.know() || begun.elapsed() > UNREADY) {
             lines.again().await;
             // Also what one left that was stopped before it knew whose it was.
-            lines.take_over().await;
+            while lines.take_over().await {}
             is_ready = true;
         }
         tokio::select! {
@@ -188,12 +188,12 @@ impl Lines {
         }
     }
 
-    /// Takes over what other replicas took in.
-    async fn take_over(&mut self) {
+    /// Takes over what other replicas took in, and tells whether there may be more of it.
+    async fn take_over(&mut self) -> bool {
         for _ in 0..TAKEN_OVER {
-            let Ok(all) = self.store.handed_logs().await else { return };
+            let Ok(all) = self.store.handed_logs().await else { return false };
             if all.is_empty() {
-                return;
+                return false;
             }
             for handed in all {
                 let batch = Batch::from_document(&handed.document, Timestamp::now()).unwrap_or_else(|error| {
@@ -202,18 +202,19 @@ impl Lines {
                 });
                 match self.store_read(&batch, Whence::Handed(handed.clone())).await {
                     Ok(()) => {}
-                    Err(error) if error.is_transient() || matches!(error, store::Error::Replaced(_)) => return,
+                    Err(error) if error.is_transient() || matches!(error, store::Error::Replaced(_)) => return false,
                     // It would be refused for ever, and those behind it wait.
                     Err(error) => {
                         tracing::error!(%error, sender = handed.sender, lines = batch.len(), "lines of logs are refused, and are lost");
                         self.lost += batch.len() as u64;
                         if self.store.take_over_logs(&[], &handed).await.is_err() {
-                            return;
+                            return false;
                         }
                     }
                 }
             }
         }
+        true
     }
 
     /// Stores lines, and what tells that they are.

@@ -256,8 +256,10 @@ pub(crate) async fn publish(reports: Arc<Reports>, cluster: Arc<Cluster>, view: 
                 }
             }
         }
-        later.extend(happenings);
-        reports.put_back(later);
+        // Those that were not tried go first the next time: else some that nobody takes would keep all the others waiting.
+        let mut left: VecDeque<Happening> = happenings.collect();
+        left.append(&mut later);
+        reports.put_back(left);
         if let Some(error) = failed {
             if told != error {
                 tracing::warn!(error, "the state of objects can't be written yet");

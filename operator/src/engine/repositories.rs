@@ -97,7 +97,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         let gone: Vec<Name> = followed.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         is_swept &= gone.is_empty();
         for name in gone {
-            followed.remove(&name);
+            if let Some(mut followed) = followed.remove(&name) {
+                // It writes to its cache as long as it runs.
+                followed.task.abort();
+                let _ = (&mut followed.task).await;
+            }
             shared.forget(&name);
         }
         // Not before it is known which there are.

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use api::feed::{Change, Feed, Subject};
 use cluster::events::Happening;
 use crds::Kind;
-use jiff::{SignedDuration, Timestamp};
-use reconcile::{Contact, Desired, DeviceSeen, Key, Name};
+use jiff::Timestamp;
+use reconcile::{Contact, Desired, Key, Name, parents};
 
-use super::Engine;
 use super::reports::{Reports, key_of};
-
-/// So long it takes at most until it is found out that our own network is down.
-const FOUND_OUT: SignedDuration = SignedDuration::from_secs(60);
+use super::{Engine, heard};
 
 /// Tells both. What is told has to be in the view by then.
 pub(super) struct Telling<'a> {
@@ -133,16 +130,19 @@ impl Engine {
 
     /// Our own network is down, or back. Devices that went out of reach just before it was found out did not.
     pub(super) fn network_turned(&mut self, is_down: bool) {
-        let mut view = self.write();
+        let view = self.view.clone();
+        let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         view.own_network_down = is_down;
-        let earliest = Timestamp::now().checked_sub(FOUND_OUT).unwrap_or(Timestamp::MIN);
-        let is_excused = |seen: &DeviceSeen| matches!(&seen.contact, Contact::Unreachable { since, .. } if is_down && *since >= earliest);
-        let devices = view.observed.devices.iter().filter(|(_, seen)| is_excused(seen));
+        let devices = view.observed.devices.iter().filter(|(_, seen)| is_down && heard::is_excused(seen));
         let excused: Vec<Name> = devices.map(|(name, _)| name.clone()).collect();
         for name in &excused {
+            let was_dead = parents::is_dead(&view.observed, name);
             if let Some(seen) = view.observed.devices.get_mut(name) {
                 Arc::make_mut(seen).contact = Contact::Never;
             }
+            self.behind(&view, name, was_dead);
+            // A gate judges it otherwise by now.
+            self.dirty.extend(heard::concerned(&view, name));
         }
         drop(view);
         excused.iter().for_each(|name| self.alerts.touch(name));

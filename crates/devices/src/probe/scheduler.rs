@@ -24,6 +24,9 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// A run that took so much longer than its limit was held up by us: the process was stopped, or the machine slept.
 const HELD_UP: Duration = Duration::from_secs(1);
 
+/// What was tried while our own network was down has failed so long after it is back: longer than a look takes to be given up.
+const STILL_TRIED: Duration = Duration::from_secs(60);
+
 /// What the scheduler tells: how a probe stands, where that is news or somebody waits for it.
 #[derive(Clone, Debug)]
 pub struct Ran {
@@ -55,6 +58,8 @@ struct Shared {
     suspicion: Mutex<Suspicion>,
     /// Whether our own network is down.
     is_down: watch::Sender<bool>,
+    /// When it was back.
+    back_since: Mutex<Option<Instant>>,
     /// Somebody is finding that out.
     asking: tokio::sync::Mutex<()>,
 }
@@ -113,6 +118,7 @@ impl Scheduler {
             references,
             suspicion: Mutex::default(),
             is_down: watch::Sender::new(false),
+            back_since: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         });
         let (runs, ended) = oneshot::channel();
@@ -153,6 +159,12 @@ impl Scheduler {
     /// Whether our own network is down.
     pub fn own_network(&self) -> watch::Receiver<bool> {
         self.shared.is_down.subscribe()
+    }
+
+    /// Whether nothing is held against a device that could not be reached: our own network is down, or was when that was tried.
+    pub fn excuses(&self) -> bool {
+        let back_since = *self.shared.back_since.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.is_down() || back_since.is_some_and(|since| since.elapsed() < STILL_TRIED)
     }
 }
 
@@ -265,6 +277,7 @@ async fn find_out(shared: Arc<Shared>) {
         tokio::time::sleep(own_network::AGAIN).await;
     }
     tracing::info!("our own network is back");
+    *shared.back_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     shared.is_down.send_replace(false);
 }
 
@@ -399,6 +412,12 @@ mod tests {
                 let start = Start { id: 1, device: device("web-0"), number: 0 };
                 once(shared.clone(), Arc::new(|_| async { ran(ProbeCode::Timeout) }), start).await;
                 assert!(shared.schedule().excuse(&ran(ProbeCode::OwnNetwork), Timestamp::UNIX_EPOCH).is_empty(), "none counts as failing");
+                assert!(scheduler.excuses());
+                shared.is_down.send_replace(false);
+                for (since, expected) in [(Some(Instant::now()), true), (Instant::now().checked_sub(STILL_TRIED), false)] {
+                    *shared.back_since.lock().unwrap() = since;
+                    assert_eq!(scheduler.excuses(), expected, "what was tried before fails after");
+                }
             }
         }
     }

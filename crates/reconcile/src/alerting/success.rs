@@ -42,8 +42,14 @@ impl Success {
         if words.iter().filter(|word| LOOPS.contains(word)).count() > MACROS {
             return Err(format!("it goes through lists more than {MACROS} times"));
         }
-        if words.iter().any(|word| LOOPS.contains(word)) && unquoted(expression).contains('+') {
-            return Err("where it goes through a list nothing is put together by `+`".into());
+        if words.iter().any(|word| LOOPS.contains(word)) {
+            // Raw texts end elsewhere than others, and so do those in three quotes: what is behind them would be taken for a part of them.
+            if ["\\", "\"\"\"", "'''"].iter().any(|sign| expression.contains(sign)) {
+                return Err("where it goes through a list no text has a backslash or three quotes".into());
+            }
+            if unquoted(expression).contains('+') {
+                return Err("where it goes through a list nothing is put together by `+`".into());
+            }
         }
         let program = Program::compile(expression).map_err(|error| super::text::cut(&super::text::neutral(&error.to_string()), 200))?;
         if let Some(unknown) =
@@ -70,13 +76,11 @@ impl Success {
     }
 }
 
-/// Without the texts in it.
+/// Without the texts in it, of which none has a backslash.
 fn unquoted(expression: &str) -> String {
-    let (mut quote, mut escaped) = (None, false);
+    let mut quote = None;
     let is_outside = |letter: &char| match quote {
-        Some(_) if std::mem::take(&mut escaped) => false,
         Some(open) => {
-            escaped = *letter == '\\';
             quote = (*letter != open).then_some(open);
             false
         }
@@ -128,6 +132,8 @@ mod tests {
             ("stauts == 200", "", "only status, body and json"),
             ("json.all(a, json.all(b, json.all(c, true)))", "[]", "more than 2 times"),
             ("json.map(a, body + body).size() > 0", "[]", "put together"),
+            (r"json.map(a, r'\' + body + '').size() > 0", "[]", "backslash"),
+            ("json.map(a, ''' ' ''' + body + ''' ' ''').size() > 0", "[]", "three quotes"),
         ] {
             let found = of(expression, 200, body);
             assert!(found.starts_with("error: ") && found.contains(word), "{expression}: {found}");

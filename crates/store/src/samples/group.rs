@@ -55,6 +55,11 @@ impl Group {
         self.values.last_mut().map(|piece| piece.push(packed)).is_some()
     }
 
+    /// Without room for more: of what comes late each value is a group, and there may be many of those.
+    pub(super) fn shrink(&mut self) {
+        self.values.iter_mut().for_each(Vec::shrink_to_fit);
+    }
+
     fn number(&mut self, series: &Series) -> Option<u16> {
         let likely = self.latest + 1;
         let found =

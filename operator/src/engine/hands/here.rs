@@ -110,6 +110,11 @@ impl Here {
         self.probes.own_network()
     }
 
+    /// Whether nothing is held against a device that could not be reached from here.
+    pub(crate) fn excuses(&self) -> bool {
+        self.probes.excuses()
+    }
+
     pub(crate) fn stop(&mut self) {
         self.looks.stop();
     }

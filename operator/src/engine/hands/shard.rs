@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::Truth;
 use reconcile::alerting::alerts::SETTLING;
 use reconcile::alerting::expr::{Inputs, Rollouts};
-use reconcile::{Desired, Device, DeviceSeen, Name, ProbeSeen, ProbeState, StepId};
+use reconcile::{Contact, Desired, Device, DeviceSeen, Name, ProbeSeen, ProbeState, StepId};
 use store::{Letter, Owner, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::judging::Judging;
 use super::super::usage::Readings;
-use super::super::{Event, usage};
+use super::super::{Event, heard, usage};
 use super::act::Actor;
 use super::here::{Here, Watching};
 use super::letters::{Alive, Asked, Errand, Judged, Matter, Order, PLANNER, Place, shard};
@@ -370,6 +370,10 @@ impl Shard {
         seen.without_hashes(&watched.order.secret);
         seen.after(&watched.last);
         let is_new = watched.last.differs(&seen);
+        // Nothing is held against it while nobody can be reached from here.
+        if matches!(seen.contact, Contact::Unreachable { .. }) && self.here.excuses() {
+            return;
+        }
         if watched.last.contact != seen.contact {
             self.here.contact(name, seen.is_reachable());
             self.judging.touch(name);
@@ -396,9 +400,15 @@ impl Shard {
         }
     }
 
-    /// This replica's network is down, or is back: its view shows that.
-    fn own_network(&self, is_down: bool) {
+    /// This replica's network is down, or is back: its view shows that, and devices that went out of reach just before did not.
+    fn own_network(&mut self, is_down: bool) {
         self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_down = is_down;
+        let excused = self.watched.iter_mut().filter(|(_, watched)| is_down && heard::is_excused(&watched.last));
+        for (name, watched) in excused {
+            watched.last.contact = Contact::Never;
+            self.judging.touch(name);
+            self.post.put(PLANNER, &Matter::Seen(name.clone()), serde_json::to_string(&watched.last).ok());
+        }
     }
 
     /// Begins with a step, unless that is being done.

@@ -62,7 +62,7 @@ pub(super) fn report(commit: &str, verdict: &Verdict, unfinished: bool) -> Optio
         // What others have changed since is not about the commit.
         "Applied" | "Drifted" => (State::Success, format!("applied: {}", said.split(';').next().unwrap_or_default())),
         "WaitsForApproval" => (State::Pending, format!("waits for approval: {said}")),
-        "Refused" if unfinished => (State::Pending, format!("is tried again: {said}")),
+        "NotWritten" => (State::Pending, format!("is tried again: {said}")),
         "Refused" | "Denied" | "InvalidManifest" | "GitFailed" => (State::Failure, said.to_owned()),
         _ => return None,
     };
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(waits, of(State::Pending, "waits for approval: deletes 2 devices, more than 0; to let it through: kubectl x"));
         assert_eq!(told("Refused", "commit c0ffee: Device/a: no", false), of(State::Failure, "Device/a: no"));
         assert_eq!(told("Denied", "commit c0ffee: Device/a: no Role", false), of(State::Failure, "Device/a: no Role"));
-        assert_eq!(told("Refused", "commit c0ffee: Device/a: away", true), of(State::Pending, "is tried again: Device/a: away"));
+        assert_eq!(told("NotWritten", "commit c0ffee: Device/a: away", true), of(State::Pending, "is tried again: Device/a: away"));
         assert_eq!(told("GitFailed", "commit c0ffee is not applied: unsigned", false), of(State::Failure, "is not applied: unsigned"));
         let gone = "there is no folder `x` in commit c0ffee";
         assert_eq!(told("GitFailed", gone, false), of(State::Failure, gone));

@@ -444,9 +444,10 @@ impl Follower {
             );
         }
         if !refused.is_empty() {
+            let reason = if refused.values().all(|refusal| refusal.again) { "NotWritten" } else { "Refused" };
             let texts: Vec<String> = refused.into_values().map(|refusal| refusal.text).collect();
             let denied = self.denied().map(|denied| format!("; {denied}")).unwrap_or_default();
-            return Verdict::not("Refused", format!("commit {short}: {}{denied}", few(&texts)));
+            return Verdict::not(reason, format!("commit {short}: {}{denied}", few(&texts)));
         }
         if let Some(denied) = self.denied() {
             return Verdict::not("Denied", format!("commit {short}: {denied}; the rest is applied"));
