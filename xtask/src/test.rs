@@ -49,11 +49,11 @@ const LEVELS: [Level; 9] =
     [Level::Format, Level::Tidy, Level::Clippy, Level::Deny, Level::Unit, Level::Web, Level::Conformance, Level::Demo, Level::E2e];
 /// The package with the test files of the level `e2e`.
 const E2E: &str = "e2e";
-/// Programs of that level that run at once.
+/// Programs of that level that run at once: mostly they wait.
 const AT_ONCE: usize = 2;
-/// Those with real machines or a browser, which need the processor for themselves: they run first.
-const ALONE: [&str; 4] = ["rollout", "machines", "ui", "logins"];
-/// The one that takes longest, begun first, so that nobody waits for it alone.
+/// Those with real machines or a browser, which need the processor more than others: never two of them at once.
+const HEAVY: [&str; 4] = ["rollout", "machines", "ui", "logins"];
+/// The one of the others that takes longest, begun first, so that nobody waits for it alone.
 const LONGEST: &str = "chaos";
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.
 const UNIT: [&str; 8] = ["scenario", "update", "properties", "access", "fuzz", "generated", "reference", "examples"];
@@ -117,7 +117,7 @@ fn run_level(level: Level, skipped: &mut Vec<String>) -> anyhow::Result<()> {
     }
 }
 
-/// Runs the test programs of the level `e2e`, two at a time, since mostly they wait. What one of them says is shown when it is over.
+/// Runs the test programs of the level `e2e`. What one of them says is shown when it is over.
 fn end_to_end() -> anyhow::Result<()> {
     let mut build = cargo();
     build.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
@@ -127,42 +127,52 @@ fn end_to_end() -> anyhow::Result<()> {
     let programs = messages
         .filter(|message| message["target"]["kind"] == serde_json::json!(["test"]))
         .filter_map(|message| Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(message["executable"].as_str()?))));
-    let (alone, mut others): (Vec<_>, Vec<_>) = programs.partition(|(name, _)| ALONE.contains(&name.as_str()));
-    // The last one is taken first.
-    others.sort_by_key(|(name, _)| name == LONGEST);
-    let failed = Mutex::new(Vec::new());
-    for (programs, at_once) in [(alone, 1), (others, AT_ONCE)] {
-        some_at_once(programs, at_once, &failed);
-    }
+    let mut programs: Vec<_> = programs.collect();
+    programs.sort_by_key(|(name, _)| (!HEAVY.contains(&name.as_str()), name != LONGEST));
+    let (queue, failed) = (Mutex::new(Queue { programs, is_heavy: false }), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(|| work(&queue, &failed)))));
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 
-/// Runs programs, so many at once, and notes which failed.
-fn some_at_once(programs: Vec<(String, PathBuf)>, at_once: usize, failed: &Mutex<Vec<String>>) {
-    let programs = Mutex::new(programs);
-    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                while let Some((name, program)) = next() {
-                    let begin = Instant::now();
-                    let evenkeel = target().join("debug/evenkeel");
-                    let output = Command::new(&program).current_dir("tests/e2e").env("EVENKEEL_BIN", evenkeel).output();
-                    let (fine, said) = match output {
-                        Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),
-                        Err(error) => (false, error.to_string().into_bytes()),
-                    };
-                    let said = String::from_utf8_lossy(&said);
-                    eprintln!("--- {name}, {} s{said}", begin.elapsed().as_secs());
-                    if !fine {
-                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
-                    }
-                }
-            });
+/// Programs that are to run, the next one first.
+struct Queue {
+    programs: Vec<(String, PathBuf)>,
+    /// One of the heavy ones runs.
+    is_heavy: bool,
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<(String, PathBuf)> {
+        let is_heavy = |name: &str| HEAVY.contains(&name);
+        let at = self.programs.iter().position(|(name, _)| !(self.is_heavy && is_heavy(name)))?;
+        let next = self.programs.remove(at);
+        self.is_heavy |= is_heavy(&next.0);
+        Some(next)
+    }
+}
+
+/// Runs programs as long as there are some, and notes which failed. Who finds only heavy ones, while one runs, leaves them to whoever runs it.
+fn work(queue: &Mutex<Queue>, failed: &Mutex<Vec<String>>) {
+    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Some((name, program)) = { lock().next() } {
+        let begin = Instant::now();
+        let evenkeel = target().join("debug/evenkeel");
+        let output = Command::new(&program).current_dir("tests/e2e").env("EVENKEEL_BIN", evenkeel).output();
+        let (fine, said) = match output {
+            Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),
+            Err(error) => (false, error.to_string().into_bytes()),
+        };
+        let said = String::from_utf8_lossy(&said);
+        eprintln!("--- {name}, {} s{said}", begin.elapsed().as_secs());
+        if !fine {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         }
-    });
+        if HEAVY.contains(&name.as_str()) {
+            lock().is_heavy = false;
+        }
+    }
 }
 
 /// The test files of the workspace by package and name, as arguments of `cargo test`: a new one belongs to a level without being listed.

@@ -9,14 +9,8 @@ use kube::{Client, Config};
 use reconcile::{Key, Name};
 use serde_json::{Value, json};
 
+use crate::marks::{CHANGED_BY, FROM, GIT_MANAGER};
 use crate::{Cluster, Error, Known, reason, resource, within};
-
-/// The manager of what is applied from Git.
-pub(crate) const MANAGER: &str = "evenkeel-repository";
-/// On an object: the Repository that it comes from, as `namespace/name`.
-pub(crate) const FROM: &str = "evenkeel.dev/repository";
-/// On an object: the commit that changed it last, and its author.
-pub(crate) const BY: &str = "evenkeel.dev/changed-by";
 
 /// Applies for one Repository.
 pub struct Applier {
@@ -85,13 +79,13 @@ impl Applier {
         }
         let mut annotations = json!(wanted.metadata().annotations.clone().unwrap_or_default());
         annotations[FROM] = json!(self.from);
-        annotations[BY] = json!(by);
+        annotations[CHANGED_BY] = json!(by);
         body["metadata"] = json!({"name": name.name(), "namespace": name.namespace(), "annotations": annotations});
         // No labels are not an empty list of them: that would be a field of its own, which the server forgets and others seem to change.
         if let Some(labels) = wanted.metadata().labels.as_ref().filter(|labels| !labels.is_empty()) {
             body["metadata"]["labels"] = json!(labels);
         }
-        let parameters = if forced { PatchParams::apply(MANAGER).force() } else { PatchParams::apply(MANAGER) };
+        let parameters = if forced { PatchParams::apply(GIT_MANAGER).force() } else { PatchParams::apply(GIT_MANAGER) };
         let written = within(self.api(key).patch(name.name(), &parameters, &Patch::Apply(&body))).await;
         let written = written.map_err(|error| self.refusal(key, "apply", &error))?;
         // Fields that somebody else has added are not ours to take away by an apply; where Git's word counts, they go.
@@ -104,7 +98,7 @@ impl Applier {
         }
         let spec = without_others(written.data.get("spec").unwrap_or(&Value::Null), &body["spec"]);
         let patch = json!({"metadata": {"uid": written.metadata.uid}, "spec": spec});
-        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let parameters = PatchParams { field_manager: Some(GIT_MANAGER.into()), ..PatchParams::default() };
         let replaced = within(self.api(key).patch(name.name(), &parameters, &Patch::Merge(&patch))).await;
         replaced.map(drop).map_err(|error| self.refusal(key, "correct", &error))
     }

@@ -20,14 +20,10 @@ use reconcile::Key;
 use serde_json::{Map, Value, json};
 
 use crate::apply::without_others;
+use crate::marks::{API_MANAGER, ASKED_BY};
 use crate::watch::{self, Known};
 use crate::{Cluster, Error, reason, resource, within};
 
-/// The manager of what is written so.
-pub(crate) const MANAGER: &str = "evenkeel-api";
-/// On an object: who asked. It is another one than what Git says of its author, since two managers of one field would be a conflict, and
-/// Git could never take over an object that was made here.
-pub(crate) const BY: &str = "evenkeel.dev/asked-by";
 /// The parts of an object that people write, and what is in front of a field of them in words.
 const PARTS: [(&str, &str); 3] =
     [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations"), ("/spec", "spec")];
@@ -118,7 +114,7 @@ impl Live {
     /// Who manages a field of a part, beside us.
     fn others(&self, part: &str, field: &str) -> Vec<String> {
         let has = |entry: &&ManagedFieldsEntry| {
-            entry.subresource.is_none() && entry.manager.as_deref() != Some(MANAGER) && manages(entry, part, field)
+            entry.subresource.is_none() && entry.manager.as_deref() != Some(API_MANAGER) && manages(entry, part, field)
         };
         self.managed.iter().filter(has).filter_map(|entry| entry.manager.clone()).collect()
     }
@@ -126,7 +122,7 @@ impl Live {
     /// Whether we have applied a field of a part before.
     fn is_applied(&self, part: &str, field: &str) -> bool {
         let is_ours = |entry: &&ManagedFieldsEntry| {
-            entry.subresource.is_none() && entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() == Some(MANAGER)
+            entry.subresource.is_none() && entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() == Some(API_MANAGER)
         };
         self.managed.iter().filter(is_ours).any(|entry| manages(entry, part, field))
     }
@@ -150,8 +146,8 @@ impl Hand {
     pub async fn create(&self, key: &Key, object: &Value, is_trial: bool) -> Result<Live, Refused> {
         let wrong = |field: &str, said: String| Refused::Invalid(vec![Wrong { field: field.into(), said }]);
         let mut body: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| wrong("", error.to_string()))?;
-        body.metadata.annotations.get_or_insert_default().insert(BY.into(), self.user.clone());
-        let parameters = PostParams { dry_run: is_trial, field_manager: Some(MANAGER.into()) };
+        body.metadata.annotations.get_or_insert_default().insert(ASKED_BY.into(), self.user.clone());
+        let parameters = PostParams { dry_run: is_trial, field_manager: Some(API_MANAGER.into()) };
         match within(self.api(key).create(&parameters, &body)).await {
             Ok(made) => Ok(Live::of(key, made)),
             Err(kube::Error::Api(status)) if status.code == 404 => Err(wrong("metadata.namespace", said(&status.message))),
@@ -164,10 +160,10 @@ impl Hand {
         let mut is_forced = manner.is_forced;
         let value = wanted.to_value();
         let mut body = body(key, live, &value);
-        body["metadata"]["annotations"][BY] = json!(self.user);
+        body["metadata"]["annotations"][ASKED_BY] = json!(self.user);
         let tried = match self.apply(key, &body, true, is_forced).await {
             // What we have made by a POST is ours, though the server tells that from what we apply.
-            Err(Refused::Managed(held)) if held.iter().all(|held| held.by == MANAGER) => {
+            Err(Refused::Managed(held)) if held.iter().all(|held| held.by == API_MANAGER) => {
                 is_forced = true;
                 self.apply(key, &body, true, true).await?
             }
@@ -186,10 +182,10 @@ impl Hand {
             return Err(Refused::Managed(held));
         }
         let mut patch = Rest::of(live, &value).patch;
-        patch["metadata"]["annotations"][BY] = json!(self.user);
+        patch["metadata"]["annotations"][ASKED_BY] = json!(self.user);
         patch["metadata"]["uid"] = json!(live.known.uid);
         patch["metadata"]["resourceVersion"] = json!(live.known.version);
-        let parameters = PatchParams { dry_run: manner.is_trial, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let parameters = PatchParams { dry_run: manner.is_trial, field_manager: Some(API_MANAGER.into()), ..PatchParams::default() };
         let written = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Merge(&patch))).await;
         written.map(|object| Live::of(key, object)).map_err(|error| refused(&error))
     }
@@ -203,7 +199,7 @@ impl Hand {
     }
 
     async fn apply(&self, key: &Key, body: &Value, is_trial: bool, is_forced: bool) -> Result<Live, Refused> {
-        let parameters = PatchParams { dry_run: is_trial, force: is_forced, ..PatchParams::apply(MANAGER) };
+        let parameters = PatchParams { dry_run: is_trial, force: is_forced, ..PatchParams::apply(API_MANAGER) };
         let applied = within(self.api(key).patch(key.1.name(), &parameters, &Patch::Apply(body))).await;
         applied.map(|object| Live::of(key, object)).map_err(|error| refused(&error))
     }
@@ -295,8 +291,8 @@ fn refused(error: &kube::Error) -> Refused {
             });
             let mut held: Vec<Held> = held.collect();
             // Others are what somebody wants to know of, where there are some.
-            if held.iter().any(|held| held.by != MANAGER) {
-                held.retain(|held| held.by != MANAGER);
+            if held.iter().any(|held| held.by != API_MANAGER) {
+                held.retain(|held| held.by != API_MANAGER);
             }
             if held.is_empty() { Refused::Moved(text) } else { Refused::Managed(held) }
         }

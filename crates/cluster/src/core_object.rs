@@ -11,8 +11,9 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParam
 use reconcile::Name;
 use serde_json::{Value, json};
 
-use crate::apply::{Applier, BY, FROM, MANAGER, Refusal};
-use crate::{OURS, reason, within};
+use crate::apply::{Applier, Refusal};
+use crate::marks::{CHANGED_BY, FROM, GIT_MANAGER, OURS};
+use crate::{reason, within};
 
 /// Fields with something wrong that are named.
 const NAMED: usize = 5;
@@ -70,7 +71,7 @@ impl Applier {
         let mut annotations = json!(body.annotations);
         OURS.iter().for_each(|ours| drop(annotations.as_object_mut().and_then(|all| all.remove(*ours))));
         annotations[FROM] = json!(self.from);
-        annotations[BY] = json!(by);
+        annotations[CHANGED_BY] = json!(by);
         let mut whole = body.fields.clone();
         whole["apiVersion"] = json!("v1");
         whole["kind"] = json!(kind.as_str());
@@ -79,7 +80,7 @@ impl Applier {
             // One that has taken its place since is another one.
             whole["metadata"]["uid"] = json!(uid);
         }
-        let parameters = if forced { PatchParams::apply(MANAGER).force() } else { PatchParams::apply(MANAGER) };
+        let parameters = if forced { PatchParams::apply(GIT_MANAGER).force() } else { PatchParams::apply(GIT_MANAGER) };
         let written = within(self.core(kind).patch_metadata(name, &parameters, &Patch::Apply(&whole))).await;
         written.map(drop).map_err(|error| self.core_refusal(kind, name, "apply", &error))
     }
@@ -148,10 +149,10 @@ impl Live {
     fn of(metadata: ObjectMeta) -> Self {
         let managers = metadata.managed_fields.unwrap_or_default();
         // An annotation alone may have been copied along with the rest of an object.
-        let is_from_git = managers.iter().any(|entry| entry.manager.as_deref() == Some(MANAGER));
+        let is_from_git = managers.iter().any(|entry| entry.manager.as_deref() == Some(GIT_MANAGER));
         let others = managers
             .iter()
-            .filter(|entry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(MANAGER))
+            .filter(|entry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(GIT_MANAGER))
             .filter_map(|entry| entry.manager.clone());
         Self {
             uid: metadata.uid,

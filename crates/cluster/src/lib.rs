@@ -11,6 +11,7 @@ pub mod core_object;
 pub mod events;
 pub mod grants;
 pub mod lease;
+mod marks;
 pub mod pod;
 pub mod rbac;
 pub mod review;
@@ -30,17 +31,8 @@ use kube::{Client, Config};
 use reconcile::{Key, Name};
 use tokio::sync::watch as latest;
 
+pub use marks::{FIELD_MANAGER, FINALIZER, OURS};
 pub use watch::{Batch, Known};
-
-/// Who we are to the API server: the manager of the fields that we write.
-pub const FIELD_MANAGER: &str = "evenkeel";
-/// The manager of our finalizer: apart, so that letting it go lets nothing else go.
-pub(crate) const FINALIZER_MANAGER: &str = "evenkeel-finalizer";
-/// The finalizer of a Deployment whose content is taken off its devices before it goes.
-pub const FINALIZER: &str = "evenkeel.dev/remove";
-
-/// Annotations that are not what an object says: ours, and kubectl's copy of it.
-pub const OURS: [&str; 4] = [apply::FROM, apply::BY, by_user::BY, watch::LAST_APPLIED];
 
 /// The lease that whoever plans and acts holds.
 pub const LEASE: &str = "evenkeel";

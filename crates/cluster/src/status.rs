@@ -7,8 +7,9 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use reconcile::Key;
 use serde_json::{Value, json};
 
+use crate::marks::{FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER};
 use crate::watch::version;
-use crate::{Cluster, Error, FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER, Known, within};
+use crate::{Cluster, Error, Known, within};
 
 /// As a condition has it of which nothing was seen yet.
 const EPOCH: &str = "1970-01-01T00:00:00Z";

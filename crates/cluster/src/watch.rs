@@ -18,7 +18,8 @@ use kube::runtime::watcher::{self, Event};
 use reconcile::{Key, Name};
 use serde_json::Value;
 
-use crate::{Cluster, FIELD_MANAGER, FINALIZER_MANAGER, apply, by_user, resource};
+use crate::marks::{API_MANAGER, ASKED_BY, CHANGED_BY, FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER, FROM, GIT_MANAGER, OURS};
+use crate::{Cluster, resource};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
@@ -26,9 +27,6 @@ const PAGE: u32 = 500;
 const BATCH: usize = 4096;
 /// How long further changes are waited for once there is one, so that an apply of many objects becomes few batches.
 const GATHER: Duration = Duration::from_millis(50);
-/// What kubectl leaves behind: the object once more.
-pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
 /// What is known of an object beyond what it says: what our writes need.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
@@ -270,7 +268,7 @@ pub(crate) fn version(object: &DynamicObject) -> u128 {
 fn author(object: &DynamicObject) -> String {
     let last = written(object.managed_fields()).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
     let manager = last.and_then(|entry| entry.manager.clone()).unwrap_or_default();
-    let said_by = [(apply::MANAGER, apply::BY), (by_user::MANAGER, by_user::BY)].into_iter().find(|(ours, _)| *ours == manager);
+    let said_by = [(GIT_MANAGER, CHANGED_BY), (API_MANAGER, ASKED_BY)].into_iter().find(|(ours, _)| *ours == manager);
     said_by.and_then(|(_, by)| object.annotations().get(by)).cloned().unwrap_or(manager)
 }
 
@@ -289,7 +287,7 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
         uid: metadata.uid.clone().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
         deleting,
-        finalizer: metadata.finalizers.iter().flatten().any(|name| name == crate::FINALIZER),
+        finalizer: metadata.finalizers.iter().flatten().any(|name| name == FINALIZER),
         version: metadata.resource_version.clone().unwrap_or_default(),
         status: if status.is_null() { "".into() } else { status.to_string().into() },
         object: None,
@@ -300,23 +298,21 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
     };
     // An annotation alone may have been copied along with the rest of an object.
     let is_from_git =
-        written(metadata.managed_fields.as_deref().unwrap_or_default()).any(|entry| entry.manager.as_deref() == Some(apply::MANAGER));
+        written(metadata.managed_fields.as_deref().unwrap_or_default()).any(|entry| entry.manager.as_deref() == Some(GIT_MANAGER));
     let is_apply =
-        |entry: &&ManagedFieldsEntry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(apply::MANAGER);
+        |entry: &&ManagedFieldsEntry| entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() != Some(GIT_MANAGER);
     let appliers = written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(is_apply);
     known.appliers = appliers.filter_map(|entry| entry.manager.clone()).collect();
     let applied =
-        written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(|entry| entry.manager.as_deref() == Some(apply::MANAGER));
+        written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(|entry| entry.manager.as_deref() == Some(GIT_MANAGER));
     let labels: Vec<&Value> = applied.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:labels")).collect();
     let is_ours = |label: &str| labels.iter().any(|labels| labels.get(format!("f:{label}")).is_some());
     if is_from_git {
         known.foreign = metadata.labels.iter().flatten().map(|(label, _)| label.clone()).filter(|label| !is_ours(label)).collect();
     }
     let mut annotations = metadata.annotations.unwrap_or_default();
-    known.from = annotations.remove(apply::FROM).filter(|_| is_from_git);
-    for ours in [LAST_APPLIED, apply::BY, by_user::BY] {
-        annotations.remove(ours);
-    }
+    known.from = annotations.remove(FROM).filter(|_| is_from_git);
+    OURS.iter().for_each(|ours| drop(annotations.remove(*ours)));
     object.metadata = ObjectMeta {
         name: metadata.name,
         namespace: metadata.namespace,
@@ -351,6 +347,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::marks::LAST_APPLIED;
 
     fn sent(spec: &Value, more: &Value) -> DynamicObject {
         let mut object = json!({
@@ -379,8 +376,8 @@ mod tests {
     fn labels_that_others_put_there_are_not_ours() {
         let fields = |manager: &str, label: &str| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": {(label): {}}}}});
         let more = json!({
-            "labels": {"site": "fra", "by-hand": "x"}, "annotations": {apply::FROM: "fleet/fleet"},
-            "managedFields": [fields(apply::MANAGER, "f:site"), fields("somebody", "f:by-hand")],
+            "labels": {"site": "fra", "by-hand": "x"}, "annotations": {FROM: "fleet/fleet"},
+            "managedFields": [fields(GIT_MANAGER, "f:site"), fields("somebody", "f:by-hand")],
         });
         let known = read(Kind::Device, sent(&json!({"type": "Server", "address": "10.0.0.1"}), &more));
         assert_eq!(known.foreign, BTreeSet::from(["by-hand".to_owned()]));
@@ -398,9 +395,9 @@ mod tests {
     /// Anybody may write the annotation: it counts where one of ours wrote last.
     #[test]
     fn who_asked_through_us_is_who_changed_it() {
-        for (manager, expected) in [(apply::MANAGER, "ann"), (by_user::MANAGER, "bob"), ("kubectl", "kubectl")] {
+        for (manager, expected) in [(GIT_MANAGER, "ann"), (API_MANAGER, "bob"), ("kubectl", "kubectl")] {
             let fields = json!([{"manager": manager, "operation": "Apply", "time": "2026-11-25T10:00:00Z"}]);
-            let more = json!({"annotations": {apply::BY: "ann", by_user::BY: "bob"}, "managedFields": fields});
+            let more = json!({"annotations": {CHANGED_BY: "ann", ASKED_BY: "bob"}, "managedFields": fields});
             assert_eq!(author(&sent(&json!({"type": "Server", "address": "10.0.0.1"}), &more)), expected);
         }
     }

@@ -19,7 +19,7 @@ fn live(spec: &Value, labels: &Value, managed: &[(&str, &str, Value)]) -> Live {
     let mut sent = value(spec, labels);
     sent["metadata"]["uid"] = json!("u-1");
     sent["metadata"]["resourceVersion"] = json!("17");
-    sent["metadata"]["annotations"] = json!({watch::LAST_APPLIED: "{}"});
+    sent["metadata"]["annotations"] = json!({crate::marks::LAST_APPLIED: "{}"});
     let managed = managed.iter().map(|(manager, operation, fields)| {
         json!({"manager": manager, "operation": operation, "apiVersion": "evenkeel.dev/v1alpha1", "fieldsType": "FieldsV1", "fieldsV1": fields})
     });
@@ -34,7 +34,8 @@ fn only_what_changes_and_what_was_applied_before_is_applied() {
     let ours = json!({"f:spec": {"f:suspend": {}}, "f:metadata": {"f:labels": {"f:rack": {}}}});
     let theirs =
         json!({"f:spec": {"f:type": {}, "f:address": {}, "f:class": {}}, "f:metadata": {"f:labels": {"f:site": {}, "f:role": {}}}});
-    let live = live(&spec, &json!({"site": "ams", "role": "web", "rack": "7"}), &[(MANAGER, "Apply", ours), ("kubectl", "Apply", theirs)]);
+    let live =
+        live(&spec, &json!({"site": "ams", "role": "web", "rack": "7"}), &[(API_MANAGER, "Apply", ours), ("kubectl", "Apply", theirs)]);
     let wanted = json!({"type": "Server", "address": "10.0.0.2", "suspend": true});
     let body = body(&key(), &live, &object(&wanted, &json!({"site": "ams", "role": "db", "rack": "7"})).to_value());
     let metadata =
@@ -51,7 +52,7 @@ fn what_an_apply_leaves_is_named_with_whose_it_is() {
     let spec = json!({"type": "Server", "address": "10.0.0.1", "class": "big", "probes": probes});
     let theirs = json!({"f:spec": {"f:class": {}, "f:probes": {"k:{\"name\":\"b\"}": {}}}, "f:metadata": {"f:labels": {"f:site": {}}}});
     let there =
-        live(&spec, &json!({"site": "ams"}), &[("kubectl", "Apply", theirs), (MANAGER, "Update", json!({"f:spec": {"f:class": {}}}))]);
+        live(&spec, &json!({"site": "ams"}), &[("kubectl", "Apply", theirs), (API_MANAGER, "Update", json!({"f:spec": {"f:class": {}}}))]);
     let wanted = json!({"type": "Server", "address": "10.0.0.1", "probes": [{"name": "a", "tcp": {"port": 1}}]});
     let rest = Rest::of(&there, &object(&wanted, &json!({})).to_value());
     let fields: Vec<&str> = rest.fields.iter().map(|(_, _, field)| field.as_str()).collect();
