@@ -371,6 +371,12 @@ fn from_git(w: &World) {
     for (method, query, body) in [("PATCH", "", &change), ("PATCH", "?force=true", &change), ("DELETE", "", &Value::Null)] {
         refused(&must(&w.bob, method, &format!("{}{query}", path("of-git")), body, 409), 409, &["repository/default/fleet"]);
     }
+    // What was made here becomes Git's once Git says the same: no note of ours on it is in the way.
+    must(&w.bob, "POST", "/devices", &device("made-here", "10.5.0.2"), 201);
+    let notes = "annotations: {evenkeel.dev/repository: default/fleet, evenkeel.dev/changed-by: 'c0ffee by Ann'}";
+    let text = object("Device", &format!("made-here, {notes}"), "{type: Server, address: 10.5.0.2}");
+    let applied = w.fleet.plane.with(&["apply", "--server-side", "--field-manager=evenkeel-repository"], &text).unwrap();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     // What is left of one that is gone is anybody's.
     w.fleet.plane.must(&["delete", "erepo", "fleet"]).unwrap();
     w.fleet.until("its device being free", || {
