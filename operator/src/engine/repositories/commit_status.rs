@@ -54,8 +54,8 @@ impl Outbox {
     }
 }
 
-/// What there is to tell of a commit; `unfinished`: it is tried again.
-pub(super) fn report(commit: &str, verdict: &Verdict, unfinished: bool) -> Option<Report> {
+/// What there is to tell of a commit.
+pub(super) fn report(commit: &str, verdict: &Verdict) -> Option<Report> {
     let message = verdict.message.as_str();
     let said = message.strip_prefix("commit ").and_then(|said| said.split_once([' ', ':'])).map_or(message, |(_, said)| said.trim());
     let (state, description) = match verdict.reason {
@@ -138,27 +138,27 @@ mod tests {
 
     use super::*;
 
-    fn told(reason: &'static str, message: &str, unfinished: bool) -> Option<(State, String)> {
+    fn told(reason: &'static str, message: &str) -> Option<(State, String)> {
         let verdict = Verdict { is_ready: false, reason, message: message.into() };
-        report("c0ffee", &verdict, unfinished).map(|report| (report.state, report.description))
+        report("c0ffee", &verdict).map(|report| (report.state, report.description))
     }
 
     #[test]
     fn what_is_told_of_a_commit_is_what_the_repository_says_of_it() {
         let of = |state, text: &str| Some((state, text.to_owned()));
         let drifted = "commit c0ffee: 4 objects; device/fleet/d-1 was changed by somebody else";
-        assert_eq!(told("Applied", "commit c0ffee: 4 objects", false), of(State::Success, "applied: 4 objects"));
-        assert_eq!(told("Drifted", drifted, false), of(State::Success, "applied: 4 objects"));
-        let waits = told("WaitsForApproval", "commit c0ffee deletes 2 devices, more than 0; to let it through: kubectl x", false);
+        assert_eq!(told("Applied", "commit c0ffee: 4 objects"), of(State::Success, "applied: 4 objects"));
+        assert_eq!(told("Drifted", drifted), of(State::Success, "applied: 4 objects"));
+        let waits = told("WaitsForApproval", "commit c0ffee deletes 2 devices, more than 0; to let it through: kubectl x");
         assert_eq!(waits, of(State::Pending, "waits for approval: deletes 2 devices, more than 0; to let it through: kubectl x"));
-        assert_eq!(told("Refused", "commit c0ffee: Device/a: no", false), of(State::Failure, "Device/a: no"));
-        assert_eq!(told("Denied", "commit c0ffee: Device/a: no Role", false), of(State::Failure, "Device/a: no Role"));
-        assert_eq!(told("NotWritten", "commit c0ffee: Device/a: away", true), of(State::Pending, "is tried again: Device/a: away"));
-        assert_eq!(told("GitFailed", "commit c0ffee is not applied: unsigned", false), of(State::Failure, "is not applied: unsigned"));
+        assert_eq!(told("Refused", "commit c0ffee: Device/a: no"), of(State::Failure, "Device/a: no"));
+        assert_eq!(told("Denied", "commit c0ffee: Device/a: no Role"), of(State::Failure, "Device/a: no Role"));
+        assert_eq!(told("NotWritten", "commit c0ffee: Device/a: away"), of(State::Pending, "is tried again: Device/a: away"));
+        assert_eq!(told("GitFailed", "commit c0ffee is not applied: unsigned"), of(State::Failure, "is not applied: unsigned"));
         let gone = "there is no folder `x` in commit c0ffee";
-        assert_eq!(told("GitFailed", gone, false), of(State::Failure, gone));
+        assert_eq!(told("GitFailed", gone), of(State::Failure, gone));
         for nothing in ["Suspended", "NoSecret", "NoAccount", "Reading"] {
-            assert_eq!(told(nothing, "whatever", false), None);
+            assert_eq!(told(nothing, "whatever"), None);
         }
     }
 

@@ -154,7 +154,7 @@ impl Follower {
             "GitFailed" => self.reading.refused().map(str::to_owned),
             _ => self.next.as_ref().map(|next| &next.desired).or(self.applied.as_ref()).map(|desired| desired.revision.commit.clone()),
         };
-        let report = commit.and_then(|commit| report(&commit, verdict, self.next.is_some()));
+        let report = commit.and_then(|commit| report(&commit, verdict));
         report.iter().for_each(|report| outbox.put(report));
     }
 
