@@ -40,7 +40,7 @@ pub use desired::{
 };
 pub use name::{Name, Target};
 pub use observed::{
-    AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, KEPT as KEPT_LINES, LogSaid, LogsSeen, Observed, ProbeCode, ProbeSeen,
+    AlertSeen, AwayCode, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, KEPT as KEPT_LINES, LogSaid, LogsSeen, Observed, ProbeCode, ProbeSeen,
     ProbeState,
 };
 pub use outcome::{Outcome, Verdict};
