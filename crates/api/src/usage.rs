@@ -83,7 +83,9 @@ impl Last {
         let at = usage.at;
         let fresh = || self.probes.iter().filter(|(_, then, _)| at.duration_since(*then).abs() <= STALE);
         // What stays keeps its place.
-        let stays = |series: &Series| fresh().any(|(probe, _, took)| *probe == series.item && took.iter().any(|(metric, _)| *metric == series.metric));
+        let stays = |series: &Series| {
+            fresh().any(|(probe, _, took)| *probe == series.item && took.iter().any(|(metric, _)| *metric == series.metric))
+        };
         usage.values.retain(|series, _| !series.metric.is_of_probes() || stays(series));
         usage.values.extend(fresh().flat_map(|(probe, _, took)| of_probe(probe, took)));
     }
@@ -481,7 +483,9 @@ mod tests {
     #[test]
     fn probes_and_readings_are_as_old_as_they_are() {
         let (usages, web) = (Usages::default(), Name::parse("web-01"));
-        let took = |probe: &str, second: i64| usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), &[(Metric::ProbeSeconds, 0.25)]);
+        let took = |probe: &str, second: i64| {
+            usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), &[(Metric::ProbeSeconds, 0.25)])
+        };
         let seen = || {
             let latest = usages.latest(&web).unwrap();
             let values: Vec<String> = latest.values.keys().map(ToString::to_string).collect();

@@ -256,7 +256,9 @@ impl World {
                 let spec = json!({"type": "Server", "address": "10.0.0.2", "maintenance": [{"schedule": schedule, "duration": span, "reason": "disks"}]});
                 self.update((Kind::Device, device), Some(object(Kind::Device, device, json!({"site": "ams", "role": "web"}), spec)));
             }
-            ["dead", device] => self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into(), code: Default::default() }),
+            ["dead", device] => {
+                self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into(), code: Default::default() })
+            }
             ["alive", device] => self.contact(device, Contact::Known),
             ["rollout", device, phase] => self.rollout(device, phase),
             ["why", device] => {
@@ -459,8 +461,15 @@ fn each_story_goes_as_it_is_written() {
 fn looking_back(killed_at: Option<usize>, lost: i64, refilled: bool) -> String {
     let rule = json!({"expr": "avg(usage.cpu.ratio, \"10m\") > 0.9", "for": "5m", "keepFiringFor": "0s"});
     let story = Story { about: String::new(), rule: rule.as_object().unwrap().clone(), timelines: Vec::new() };
-    let timeline =
-        Timeline { name: String::new(), rule: Default::default(), rules: Default::default(), quiet: true, fleet: 0, summaries: false, events: Vec::new() };
+    let timeline = Timeline {
+        name: String::new(),
+        rule: Default::default(),
+        rules: Default::default(),
+        quiet: true,
+        fleet: 0,
+        summaries: false,
+        events: Vec::new(),
+    };
     let mut world = World::new(&story, &timeline);
     let (name, a, cpu) = (Name::parse("web"), Name::parse("a"), Series::of(Metric::CpuRatio));
     let rule = world.desired.rules[&name].clone();
@@ -487,7 +496,8 @@ fn looking_back(killed_at: Option<usize>, lost: i64, refilled: bool) -> String {
             stored.push((world.now, value));
         }
         let device = world.desired.devices[&a].clone();
-        let inputs = Inputs { device: &device, seen: None, usage: Some(&usage), history: &history, rollouts: Rollouts::Unknown, now: world.now };
+        let inputs =
+            Inputs { device: &device, seen: None, usage: Some(&usage), history: &history, rollouts: Rollouts::Unknown, now: world.now };
         let (verdict, _) = rule.verdict(&inputs);
         world.with(|alerts, around, now| alerts.verdict(around, &name, &a, &verdict, now));
         world.with(|alerts, around, now| alerts.pass(around, now));
@@ -500,7 +510,10 @@ fn looking_back(killed_at: Option<usize>, lost: i64, refilled: bool) -> String {
 #[test]
 fn a_restart_loses_no_window() {
     let unbroken = looking_back(None, 0, false);
-    assert_eq!(unbroken.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>(), ["24m  a pending", "29m  a firing", "35m30s  a resolved"]);
+    assert_eq!(
+        unbroken.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>(),
+        ["24m  a pending", "29m  a firing", "35m30s  a resolved"]
+    );
     for killed_at in 35..68 {
         assert_eq!(looking_back(Some(killed_at), 0, true), unbroken, "killed at reading {killed_at}");
         // What a kill takes from the store leaves a hole, and the window goes on beyond it.

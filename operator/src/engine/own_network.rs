@@ -114,7 +114,9 @@ fn notice(receiver: &Name, since: Timestamp, ended: Option<Timestamp>) -> Notice
         device: receiver.sibling("evenkeel"),
         severity: Severity::Critical,
         labels: [("rule".to_owned(), RULE.to_owned())].into(),
-        summary: "evenkeel's own network is down: none of its references answers, so nothing is known of the devices that are reached from there".into(),
+        summary:
+            "evenkeel's own network is down: none of its references answers, so nothing is known of the devices that are reached from there"
+                .into(),
         value: None,
         since,
         ended,
@@ -170,7 +172,8 @@ mod tests {
 
     fn desired() -> Desired {
         let object = |kind: Kind, name: &str, spec: serde_json::Value| {
-            let value = serde_json::json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name}, "spec": spec});
+            let value =
+                serde_json::json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name}, "spec": spec});
             Arc::new(Object::from_value(kind, value).unwrap())
         };
         let hook = |suspend: bool| serde_json::json!({"webhook": {"url": "https://example.com"}, "suspend": suspend});

@@ -252,7 +252,11 @@ impl Engine<'_> {
     fn start(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
         let mut command = Command::new(binary().unwrap());
-        command.args(["run", "--interval", "1s", "--notify-retry", "1s", "--repo"]).arg(self.folder.join("fleet")).arg("--data").arg(self.folder.join("data"));
+        command
+            .args(["run", "--interval", "1s", "--notify-retry", "1s", "--repo"])
+            .arg(self.folder.join("fleet"))
+            .arg("--data")
+            .arg(self.folder.join("data"));
         command.arg("--secrets").arg(self.folder.join("secrets")).env("DATABASE_URL", &self.database);
         command.env("RUST_LOG", "info").stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().unwrap());
@@ -387,7 +391,8 @@ impl World<'_> {
         let notices = self.notices();
         let taken = self.sms.taken.lock().unwrap();
         NUMBERS.map(|number| {
-            let arrived = |row: &&Value| taken.contains_key(&(row["notice"]["id"].as_str().unwrap_or_default().to_owned(), number.to_owned()));
+            let arrived =
+                |row: &&Value| taken.contains_key(&(row["notice"]["id"].as_str().unwrap_or_default().to_owned(), number.to_owned()));
             let told = notices.iter().filter(|row| row["notice"]["receiver"] == "sms").filter(arrived);
             let alerts = told.flat_map(|row| row["notice"][of].as_array().into_iter().flatten()).map(|alert| alert["id"].to_string());
             alerts.collect::<std::collections::BTreeSet<_>>().len()

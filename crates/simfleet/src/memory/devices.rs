@@ -67,7 +67,10 @@ impl Observe for Devices {
         let Fleet { now, machines, versions, .. } = &mut *fleet;
         let machine = machines.entry(device.name.clone()).or_default();
         if machine.is_away() {
-            return DeviceSeen { contact: Contact::Unreachable { since: *now, reason: "no answer".into(), code: AwayCode::NoAnswer }, ..DeviceSeen::default() };
+            return DeviceSeen {
+                contact: Contact::Unreachable { since: *now, reason: "no answer".into(), code: AwayCode::NoAnswer },
+                ..DeviceSeen::default()
+            };
         }
         DeviceSeen {
             contact: Contact::Known,

@@ -80,8 +80,7 @@ fn readings_count_where_shards_are_only_for_rules_that_are_judged_here() {
         let [errors, cpu] = [Metric::LogErrors, Metric::CpuRatio].map(Series::of);
         let values = [(errors.clone(), 1.0), (cpu.clone(), 1.0)].into();
         watch.usage(&desired, &News { device: web.clone(), usage: Arc::new(reconcile::Usage { at, values }) });
-        let is_kept =
-            [errors, cpu].iter().any(|series| !watch.judging.history(&web).window(series, SignedDuration::ZERO, at).is_empty());
+        let is_kept = [errors, cpu].iter().any(|series| !watch.judging.history(&web).window(series, SignedDuration::ZERO, at).is_empty());
         (watch.judging.take(Timestamp::MIN).contains(&web), is_kept)
     };
     let (logs, cpu) = ("max(logs.errors, \"5m\") > 3", "max(usage.cpu.ratio, \"5m\") > 0.9");

@@ -93,7 +93,9 @@ fn not_kept(term: &Term) -> Option<&Term> {
     let is_kept = match term {
         Term::Probe(..) | Term::Deployment(..) => false,
         Term::Series(series) | Term::Window { series, .. } => series.metric.is_stored(),
-        Term::Device(field) => !matches!(field, Field::Health | Field::Contact | Field::AwaySince | Field::AwayReason | Field::Update | Field::ChangedAt),
+        Term::Device(field) => {
+            !matches!(field, Field::Health | Field::Contact | Field::AwaySince | Field::AwayReason | Field::Update | Field::ChangedAt)
+        }
         _ => true,
     };
     (!is_kept).then_some(term)

@@ -156,7 +156,20 @@ pub(super) enum Path {
 /// The names that an expression may begin with.
 pub(super) const ROOTS: [&str; 6] = ["device", "usage", "probes", "logs", "deployments", "now"];
 const DEVICE: [&str; 14] = [
-    "name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "awayReason", "update", "changedAt", "usage", "logs",
+    "name",
+    "namespace",
+    "type",
+    "address",
+    "labels",
+    "vars",
+    "health",
+    "contact",
+    "awaySince",
+    "awayReason",
+    "update",
+    "changedAt",
+    "usage",
+    "logs",
 ];
 const DEPLOYMENT: [&str; 4] = ["phase", "revision", "version", "changedAt"];
 const STATES: [&str; 2] = ["ok", "fail"];
@@ -215,7 +228,9 @@ fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
 fn device(path: &[&str]) -> Result<Path, Wrong> {
     let text = |field| Ok(Path::Term(Term::Device(field), Kind::Text));
     match path {
-        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, awayReason, update, changedAt, usage, logs")),
+        [] => Ok(Path::Record(
+            "name, namespace, type, address, labels, vars, health, contact, awaySince, awayReason, update, changedAt, usage, logs",
+        )),
         ["name"] => text(Field::Name),
         ["namespace"] => text(Field::Namespace),
         ["type"] => text(Field::Type),

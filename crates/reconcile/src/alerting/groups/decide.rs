@@ -1,6 +1,6 @@
 //! Whether something is said of a group to one receiver, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -123,14 +123,16 @@ impl<'a> View<'a> {
                 due.push(alert);
             }
         }
-        let fires = |id: &str| alerts.iter().any(|alert| alert.id == id && alert.counts_as_firing());
+        // A rule that went wrong has a thousand of them.
+        let by_id: HashMap<&str, &Instance> = alerts.iter().map(|alert| (alert.id.as_str(), *alert)).collect();
+        let fires = |id: &str| by_id.get(id).is_some_and(|alert| alert.counts_as_firing());
         let mentioned = told.iter().flat_map(|told| &told.firing);
         let (still, over): (Vec<_>, Vec<_>) = mentioned.partition(|(id, _)| fires(id));
         let (mut said, mut waits) = (Vec::new(), Vec::new());
         for (id, mention) in over {
             match way(&mention.said.labels) {
                 Way::Closed(number, opens) => waits.push((id, mention, closed(group, number, opens))),
-                Way::None | Way::Open(_) => said.push((mention, alerts.iter().copied().find(|alert| alert.id == *id))),
+                Way::None | Way::Open(_) => said.push((mention, by_id.get(id.as_str()).copied())),
             }
         }
         let still = still.len() + waits.len();
