@@ -12,6 +12,7 @@ use crate::quantity::{Duration, Percent};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.icmp), has(self.tcp), has(self.http), has(self.tls), has(self.dns), has(self.snmp), has(self.ssh)].filter(x, x).size() == 1").message("exactly one of icmp, tcp, http, tls, dns, snmp, ssh"))]
+#[x_kube(validation = Rule::new("!has(self.ssh) || (!has(self.family) && !has(self.sourceAddress))").message("ssh goes by the connection of the device's access: family and sourceAddress are not for it"))]
 pub struct ProbeSpec {
     /// Unique on its device; what other objects call it.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -51,10 +52,10 @@ pub struct ProbeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub successes: Option<i32>,
-    /// Which of the addresses of the device's name is asked; whichever the resolver names first if none. Not for ssh and snmp.
+    /// Which of the addresses of the device's name is asked; whichever the resolver names first if none. Not for ssh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
-    /// The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh and snmp.
+    /// The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 45), regex(pattern = r"^[0-9a-fA-F.:]+$"))]
     pub source_address: Option<String>,

@@ -237,7 +237,7 @@ pub struct ReceiverSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub fallback: Option<String>,
-    /// Send nothing.
+    /// Send nothing. What is to be said waits: when this is taken back, what fires then is said, and what was said to fire and is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

@@ -20,8 +20,10 @@ mod ledger;
 pub(crate) mod logs;
 mod looks;
 mod outbox;
+mod own_network;
 mod pass;
 mod preview;
+mod refill;
 pub(crate) mod remote_write;
 pub(crate) mod reports;
 pub(crate) mod repositories;
@@ -95,8 +97,10 @@ pub(crate) enum Event {
     RememberedProbe(Ran),
     /// What rules say of a device that somebody else reads.
     Judged(Name, Judged),
-    /// Somebody works for a shard, by their clock.
-    Alive(u32, Timestamp),
+    /// What rules look back at, as it was before.
+    Past(Vec<refill::Past>),
+    /// Somebody works for a shard, by their clock, and whether their own network is down.
+    Alive(u32, Timestamp, bool),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
     /// The store does not take an outcome.
@@ -121,6 +125,8 @@ pub(crate) struct Parts {
     pub(crate) places: notify::Places,
     /// Where people find us: what is told links to it.
     pub(crate) external_url: Option<reqwest::Url>,
+    /// When what could not be told is tried again.
+    pub(crate) backoff: notify::retry::Backoff,
     /// Tells somebody elsewhere that all is well.
     pub(crate) heartbeat: Option<notify::Heartbeat>,
     /// Where changes are written that people ask for.
@@ -239,6 +245,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         store: engine.store.clone(),
         places: parts.places,
         external_url: parts.external_url,
+        backoff: parts.backoff,
     };
     let _saying = AbortOnDropHandle::new(tokio::spawn(voice.speak(engine.said.clone())));
     let _writing = AbortOnDropHandle::new(tokio::spawn(engine.ledger.clone().write(engine.store.clone())));
@@ -373,7 +380,8 @@ impl Engine {
             Some(Event::RememberedProbe(ran)) => self.remembered(&ran.device.clone(), None, Some(&ran)),
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Judged(device, judged)) => self.judged(&device, judged),
-            Some(Event::Alive(shard, at)) => self.alerts.alive(shard, at, Timestamp::now()),
+            Some(Event::Past(past)) => self.alerts.before(past),
+            Some(Event::Alive(shard, at, is_down)) => self.alerts.alive(shard, (at, is_down), Timestamp::now()),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
@@ -488,6 +496,7 @@ impl Engine {
         self.lost = None;
         self.tell_of(Subject::Audit);
         self.alerts.in_force(&old, &desired, &changed.devices);
+        self.refill(&desired);
         let other_roles = candidate.told.iter().any(|(kind, _)| *kind == crds::Kind::Role);
         self.ledger.in_force(&desired, &changed.devices, other_roles);
         let mut concerned = changed.concerned(&old, &desired);

@@ -55,8 +55,8 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
             }
         }
     }
-    if let Some(reconcile::Contact::Unreachable { since, reason }) = seen.map(|seen| &seen.contact) {
-        let _ = writeln!(text, "  unreachable since {since:.0}: {reason}");
+    if let Some(reconcile::Contact::Unreachable { since, reason, code }) = seen.map(|seen| &seen.contact) {
+        let _ = writeln!(text, "  {} since {since:.0}: {reason}", code.says());
     }
     stalled(&mut text, view, &Target::Device(name.clone()));
     for probe in &status.probes {

@@ -13,12 +13,9 @@ use serde::{Deserialize, Serialize};
 use store::Samples;
 use tokio::sync::mpsc;
 
-/// Devices whose last values are kept: those of one replica. With 60 series each that is half a gigabyte; those beyond are stored, and not
-/// kept here.
-const DEVICES: usize = 50_000;
-/// Values that wait for one listener: a minute of log and a probe of each device at once, some megabytes. One that is slower than that
-/// misses some, which is counted.
-const WAITING: usize = 2 * DEVICES;
+/// Values that wait for one listener: a minute of log and a probe of each of 50 000 devices at once, some megabytes. One that is slower than
+/// that misses some, which is counted.
+const WAITING: usize = 100_000;
 /// Probes of one device whose durations are kept.
 const PROBES: usize = 64;
 
@@ -40,9 +37,9 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// When each probe last passed, and how long it took: a few, so that a list takes less room than a map.
+    /// When each probe last passed, and how long it and its parts took: a few, so that a list takes less room than a map.
     #[serde(skip)]
-    probes: Vec<(Arc<str>, Timestamp, f64)>,
+    probes: Vec<(Arc<str>, Timestamp, Box<[(Metric, f64)]>)>,
     /// What its lines of log came to in the last whole minute.
     #[serde(skip)]
     logs: Option<Arc<Usage>>,
@@ -57,7 +54,7 @@ impl Last {
     /// When a value of it was read: probes and logs have instants of their own.
     pub fn at(&self, series: &Series) -> Option<Timestamp> {
         let own = match series.metric {
-            Metric::ProbeSeconds => self.probes.iter().find(|(probe, ..)| *probe == series.item).map(|(_, at, _)| *at),
+            metric if metric.is_of_probes() => self.probes.iter().find(|(probe, ..)| *probe == series.item).map(|(_, at, _)| *at),
             metric if metric.is_of_logs() => self.logs.as_ref().map(|logs| logs.at),
             _ => None,
         };
@@ -86,22 +83,30 @@ impl Last {
         let at = usage.at;
         let fresh = || self.probes.iter().filter(|(_, then, _)| at.duration_since(*then).abs() <= STALE);
         // What stays keeps its place.
-        usage.values.retain(|series, _| series.metric != Metric::ProbeSeconds || fresh().any(|(probe, ..)| *probe == series.item));
-        usage.values.extend(fresh().map(|(probe, _, seconds)| (Series { metric: Metric::ProbeSeconds, item: probe.clone() }, *seconds)));
+        let stays = |series: &Series| {
+            fresh().any(|(probe, _, took)| *probe == series.item && took.iter().any(|(metric, _)| *metric == series.metric))
+        };
+        usage.values.retain(|series, _| !series.metric.is_of_probes() || stays(series));
+        usage.values.extend(fresh().flat_map(|(probe, _, took)| of_probe(probe, took)));
     }
 
     fn put_logs(&self, usage: &mut Usage) {
         let Some(logs) = &self.logs else { return };
         usage.values.retain(|series, _| !series.metric.is_of_logs());
-        let has_others = usage.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
+        let has_others = usage.values.keys().any(|series| !series.metric.is_of_probes());
         if !has_others || logs.at.duration_since(usage.at) > STALE {
-            usage.values.retain(|series, _| series.metric == Metric::ProbeSeconds);
+            usage.values.retain(|series, _| series.metric.is_of_probes());
             usage.at = logs.at;
         }
         if usage.at.duration_since(logs.at) <= STALE {
             usage.values.extend(logs.values.iter().map(|(series, value)| (series.clone(), *value)));
         }
     }
+}
+
+/// The series of what a probe and its parts took.
+fn of_probe<'a>(probe: &'a Arc<str>, took: &'a [(Metric, f64)]) -> impl Iterator<Item = (Series, f64)> + 'a {
+    took.iter().map(|(metric, seconds)| (Series { metric: *metric, item: probe.clone() }, *seconds))
 }
 
 /// A new value.
@@ -120,7 +125,8 @@ struct Listener {
     far: bool,
 }
 
-/// The last values of all devices, and who is told of new ones.
+/// The last values of all devices, and who is told of new ones. There are as many as devices are in force: one that had no room would not be
+/// judged by any rule.
 #[derive(Default)]
 pub struct Usages {
     last: RwLock<BTreeMap<Name, Last>>,
@@ -240,24 +246,25 @@ impl Usages {
         });
     }
 
-    /// A probe passed, and took so long.
-    pub fn probe_took(&self, device: &Name, probe: &str, at: Timestamp, seconds: f64) {
-        let series = Series::item(Metric::ProbeSeconds, probe);
+    /// A probe passed, and it and its parts took so many seconds.
+    pub fn probe_took(&self, device: &Name, probe: &str, at: Timestamp, took: &[(Metric, f64)]) {
+        let probe: Arc<str> = probe.into();
         if let Some(samples) = self.samples.get() {
-            samples.push_one(device, &series, at.as_second(), seconds);
+            let stored = of_probe(&probe, took).filter(|(series, _)| series.metric.is_stored());
+            stored.for_each(|(series, seconds)| samples.push_one(device, &series, at.as_second(), seconds));
         }
-        let told = Usage { at, values: BTreeMap::from([(series, seconds)]) };
+        let told = Usage { at, values: of_probe(&probe, took).collect() };
         self.write(device, true, |last| {
             let many = last.probes.len();
-            match last.probes.iter_mut().find(|(name, ..)| &**name == probe) {
-                Some((_, then, took)) => (*then, *took) = (at, seconds),
-                None if many < PROBES => last.probes.push((probe.into(), at, seconds)),
+            match last.probes.iter_mut().find(|(name, ..)| *name == probe) {
+                Some((_, then, before)) => (*then, *before) = (at, took.into()),
+                None if many < PROBES => last.probes.push((probe.clone(), at, took.into())),
                 None => {}
             }
             let mut usage = last.usage.take().unwrap_or_default();
             let changed = Arc::make_mut(&mut usage);
             // A device that is not read, or not any more, has nothing but its probes.
-            let has_others = changed.values.keys().any(|series| series.metric != Metric::ProbeSeconds);
+            let has_others = changed.values.keys().any(|series| !series.metric.is_of_probes());
             if !has_others || at.duration_since(changed.at) > STALE {
                 changed.values.clear();
                 changed.at = at;
@@ -278,7 +285,7 @@ impl Usages {
     pub fn far(&self, device: &Name, far: Last) {
         let mut all = self.last.write().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(device);
-        if known.is_some_and(Last::is_read_here) || (known.is_none() && all.len() >= DEVICES) {
+        if known.is_some_and(Last::is_read_here) {
             return;
         }
         let before = known.filter(|known| known.far).and_then(|known| Some(known.usage.as_ref()?.at));
@@ -314,17 +321,14 @@ impl Usages {
     }
 
     /// Changes what is known of a device; whoever takes it over from another replica begins with nothing.
-    fn write<T>(&self, device: &Name, takes_over: bool, change: impl FnOnce(&mut Last) -> T) -> Option<T> {
+    fn write(&self, device: &Name, takes_over: bool, change: impl FnOnce(&mut Last)) {
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
-        if last.len() >= DEVICES && !last.contains_key(device) {
-            return None;
-        }
         let last = last.entry(device.clone()).or_default();
         if last.far && takes_over {
             let logs = last.logs.take();
             *last = Last { usage: logs.clone(), logs, ..Last::default() };
         }
-        Some(change(last))
+        change(last);
     }
 
     fn tell(&self, device: &Name, usage: &Arc<Usage>, far: bool) {
@@ -433,7 +437,7 @@ mod tests {
         usages.took(&web, &usage(91, 0.7), None);
         assert_eq!(usages.last(&web).unwrap().problem, "");
         // Probes stay beside what is read, whichever comes first.
-        usages.probe_took(&web, "http", Timestamp::from_second(92).unwrap(), 0.25);
+        usages.probe_took(&web, "http", Timestamp::from_second(92).unwrap(), &[(Metric::ProbeSeconds, 0.25)]);
         usages.took(&web, &usage(121, 0.8), None);
         let latest = usages.latest(&web).unwrap();
         assert_eq!(latest.values[&Series::item(Metric::ProbeSeconds, "http")], 0.25);
@@ -459,7 +463,7 @@ mod tests {
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(1.0), Some(0.5), 70));
         usages.logged(&web, &logs(120, 2.0));
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(2.0), Some(0.5), 70), "as old as it is");
-        usages.probe_took(&web, "http", Timestamp::from_second(125).unwrap(), 0.25);
+        usages.probe_took(&web, "http", Timestamp::from_second(125).unwrap(), &[(Metric::ProbeSeconds, 0.25)]);
         usages.logged(&web, &logs(420, 3.0));
         assert_eq!((seen(Metric::LogLines), seen(Metric::LoadOne), at()), (Some(3.0), None, 420), "it is not read any more");
         usages.took(&web, &usage(800, 0.7), None);
@@ -479,7 +483,9 @@ mod tests {
     #[test]
     fn probes_and_readings_are_as_old_as_they_are() {
         let (usages, web) = (Usages::default(), Name::parse("web-01"));
-        let took = |probe: &str, second: i64| usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), 0.25);
+        let took = |probe: &str, second: i64| {
+            usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), &[(Metric::ProbeSeconds, 0.25)])
+        };
         let seen = || {
             let latest = usages.latest(&web).unwrap();
             let values: Vec<String> = latest.values.keys().map(ToString::to_string).collect();
@@ -560,13 +566,15 @@ mod tests {
         assert_eq!((seen(), usages.last(&web).unwrap().is_far()), ((None, Some(3.0), 120), false), "it is read here from now on");
     }
 
+    /// None is left out: nobody could judge it.
     #[test]
-    fn there_is_a_limit_to_what_is_kept() {
+    fn of_each_device_the_last_is_kept() {
         let usages = Usages::default();
-        for number in 0..DEVICES + 2 {
-            usages.took(&Name::parse(&format!("d{number}")), &usage(1, 1.0), None);
-        }
-        assert_eq!(usages.len(), DEVICES);
+        let names: Vec<Name> = (0..60_000).map(|number| Name::parse(&format!("d{number}"))).collect();
+        names.iter().for_each(|name| usages.took(name, &usage(1, 1.0), None));
+        assert!(usages.len() == 60_000 && names.iter().all(|name| usages.latest(name).is_some()));
+        names.iter().for_each(|name| usages.forget(name));
+        assert!(usages.is_empty(), "and of those that left nothing");
     }
 
     #[test]

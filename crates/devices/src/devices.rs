@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use reconcile::{Access, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe, StepId};
+use reconcile::{Access, AwayCode, Contact, Desired, Device, DeviceSeen, ItemKey, Name, Observe, StepId};
 use tokio::sync::Semaphore;
 
 use crate::fetch::{self, Fetcher};
@@ -177,7 +177,7 @@ impl Observe for Devices {
         if device.access == Access::None {
             return DeviceSeen::default();
         }
-        let mut last = String::new();
+        let mut last = (String::new(), AwayCode::NoAnswer);
         // One idempotent read is tried again once: a kept connection may have died while nobody looked.
         for attempt in 0..2 {
             if attempt > 0 {
@@ -198,17 +198,18 @@ impl Observe for Devices {
                             probes: std::collections::BTreeMap::new(),
                         };
                     }
-                    Err(error) => last = format!("cannot be read: {error} {}", words(&output)),
+                    Err(error) => last = (format!("cannot be read: {error} {}", words(&output)), AwayCode::NoAnswer),
                 },
                 Err(error) => {
-                    last = error.to_string();
+                    last = (error.to_string(), error.away());
                     if !matches!(error, ssh::Error::Broken(_)) {
                         break;
                     }
                 }
             }
         }
-        DeviceSeen { contact: Contact::Unreachable { since: Timestamp::now(), reason: last }, ..DeviceSeen::default() }
+        let (reason, code) = last;
+        DeviceSeen { contact: Contact::Unreachable { since: Timestamp::now(), reason, code }, ..DeviceSeen::default() }
     }
 }
 

@@ -170,7 +170,9 @@ async fn check(devices: &Devices, device: &Device, probe: &Probe, limit: Duratio
             Box::pin(icmp::check(host, way, limits, earlier, measured)).await
         }
         Check::Ssh { command, exit_code } => Box::pin(ssh(devices, device, (command, *exit_code), earlier)).await,
-        Check::Snmp { agent, oid, expect } => Box::pin(crate::snmp::probe::check(devices, device, agent, oid, expect.as_deref())).await,
+        Check::Snmp { agent, oid, expect } => {
+            Box::pin(crate::snmp::probe::check(devices, device, (agent, &probe.way), oid, expect.as_deref())).await
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Asking SNMP agents: v2c, and v3 with users (RFC 3414), SHA and AES. One socket of each family serves all devices.
+//! Asking SNMP agents: v2c, and v3 with users (RFC 3414), SHA and AES. One socket for each address that is asked from serves all devices.
 
 pub(crate) mod probe;
 pub(crate) mod usage;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,9 +12,8 @@ use std::time::Duration;
 use async_snmp::client::{WalkOptions, WalkStream};
 use async_snmp::transport::{UdpHandle, UdpTransport};
 use async_snmp::{Auth, AuthProtocol, Client, EngineCache, ErrorKind, MasterKeys, Oid, PrivProtocol, Retry, UsmConfig, Value};
-use reconcile::{Device, Snmp};
+use reconcile::{Device, Snmp, Way};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use crate::probe::{Phases, Reason, reach};
@@ -28,14 +27,16 @@ const AGAIN: u32 = 1;
 const ROWS: usize = 1024;
 /// Values that are asked for at once.
 const AT_ONCE: u32 = 25;
+/// Sockets that are kept: more addresses than a machine has.
+const SOCKETS: usize = 64;
 /// Derived keys that are kept; one takes a million bytes of hashing to derive.
 const KEYS: usize = 256;
 
 /// What all questions share.
 #[derive(Default)]
 pub(crate) struct Agents {
-    v4: OnceCell<UdpTransport>,
-    v6: OnceCell<UdpTransport>,
+    /// By the address that is asked from: one of each family where none is named.
+    sockets: tokio::sync::Mutex<HashMap<IpAddr, UdpTransport>>,
     engines: Arc<EngineCache>,
     keys: Mutex<HashMap<[u8; 32], MasterKeys>>,
 }
@@ -77,16 +78,33 @@ pub(crate) struct Agent(Client<UdpHandle>);
 
 impl Agents {
     /// Gets ready to ask a device's agent.
-    pub(crate) async fn agent(&self, secrets: &Secrets, device: &Device, how: &Snmp) -> Result<Agent, Error> {
+    pub(crate) async fn agent(&self, secrets: &Secrets, device: &Device, how: &Snmp, way: &Way) -> Result<Agent, Error> {
         let auth = self.credential(secrets, device.name.namespace(), how).await.map_err(Error::NotAsked)?;
-        let way = reconcile::Way::default();
-        let address = reach::address(&device.address, &way, &mut Phases::default()).await.map_err(Error::Address)?;
-        let (socket, any) = if address.is_ipv4() { (&self.v4, "0.0.0.0:0") } else { (&self.v6, "[::]:0") };
-        let socket = socket.get_or_try_init(|| UdpTransport::bind(any)).await.map_err(|error| Error::NotAsked(error.to_string()))?;
+        let address = reach::address(&device.address, way, &mut Phases::default()).await.map_err(Error::Address)?;
+        let socket = self.socket(address, way.source).await?;
         let retry = Retry::fixed(AGAIN, Duration::ZERO).map_err(|error| Error::NotAsked(error.to_string()))?;
         let builder = Client::builder(SocketAddr::new(address, how.port), auth).request_timeout(ANSWER).retry(retry);
-        let client = builder.engine_cache(self.engines.clone()).build_with(socket).await;
+        let client = builder.engine_cache(self.engines.clone()).build_with(&socket).await;
         client.map(Agent).map_err(|error| Error::of(&error))
+    }
+
+    /// The socket that is asked from.
+    async fn socket(&self, to: IpAddr, source: Option<IpAddr>) -> Result<UdpTransport, Error> {
+        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let from = source.unwrap_or(any);
+        let mut sockets = self.sockets.lock().await;
+        if let Some(socket) = sockets.get(&from) {
+            return Ok(socket.clone());
+        }
+        let own = SocketAddr::new(from, 0);
+        // Why an address can't be had is told apart here, and not by the library.
+        std::net::UdpSocket::bind(own).map_err(|error| Error::Address(reach::unbound(from, &error)))?;
+        let socket = UdpTransport::bind(own.to_string()).await.map_err(|error| Error::NotAsked(error.to_string()))?;
+        if sockets.len() >= SOCKETS {
+            sockets.clear();
+        }
+        sockets.insert(from, socket.clone());
+        Ok(socket)
     }
 
     /// Community, or user and keys. What is wrong with them is said without what they are.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reconcile::ProbeCode;
+use reconcile::{AwayCode, ProbeCode};
 use russh::client::{self, Handle};
 use russh::keys::ssh_key::{self, Algorithm, HashAlg, PublicKey};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
@@ -116,6 +116,16 @@ impl Error {
             Self::NotPinned { .. } | Self::OtherKey { .. } | Self::BadPin(_) | Self::Key(_) | Self::Refused { .. } => {
                 ProbeCode::NoCredential
             }
+        }
+    }
+
+    /// Why a device that it stands for can't be acted on.
+    pub fn away(&self) -> AwayCode {
+        match self {
+            Self::Connect { .. } | Self::Slow { .. } | Self::Broken(_) | Self::Via { .. } => AwayCode::NoAnswer,
+            Self::NotPinned { .. } | Self::OtherKey { .. } | Self::BadPin(_) => AwayCode::HostKeyMismatch,
+            Self::Refused { .. } => AwayCode::LoginRefused,
+            Self::Key(_) => AwayCode::NoCredential,
         }
     }
 

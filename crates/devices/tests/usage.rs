@@ -243,6 +243,19 @@ async fn a_real_snmpd() {
         assert!(["hush", "authentication\"", "something else", "encryption"].iter().all(|secret| !found.contains(secret)), "{found}");
     }
 
+    // From where it is asked: the agent answers 127.0.0.1 only, and not every address is one of this machine.
+    let from = async |family: crds::Family, source: Option<&str>| {
+        let check = Check::Snmp { agent: agent(port, V2c, "community"), oid: uptime.into(), expect: None };
+        let (interval, timeout) = (SignedDuration::from_secs(1), SignedDuration::from_secs(10));
+        let way = Way { family, source: source.map(|source| source.parse().unwrap()) };
+        let probe = Probe { name: "it".into(), check, interval, timeout, failures: 1, successes: 1, way };
+        format!("{:?}", run(&devices, &device(MetricsSource::Ssh), &probe).await.code)
+    };
+    assert_eq!(from(crds::Family::IPv4, Some("127.0.0.1")).await, "Passed");
+    assert_eq!(from(crds::Family::Any, Some("127.0.0.2")).await, "Timeout");
+    assert_eq!(from(crds::Family::Any, Some("192.0.2.1")).await, "NoSource");
+    assert_eq!(from(crds::Family::IPv6, None).await, "NoAddress");
+
     for known in [agent(port, V2c, "community"), agent(port, V3, "ann")] {
         let device = device(MetricsSource::Snmp(known));
         // It counts processor time and interfaces every few seconds only.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use reconcile::alerting::suppress::ended;
 use reconcile::{Desired, Revision};
 
 use crate::core_object::Core;
 use crate::finding::Finding;
 use crate::git::{self, Entry, Fetched, Source};
 use crate::read::Reader;
-use crate::{folder, update};
+use crate::{folder, in_files, update};
 
 /// What manifests say, and what is wrong with them.
 pub type Checked = (Desired, Vec<Finding>);
@@ -49,6 +50,8 @@ fn fetched_all(fetched: Fetched, contents: &BTreeMap<String, Vec<u8>>) -> Checke
 fn all(tree: &BTreeMap<String, Entry>, read: impl FnMut(&str, &str) -> Result<Vec<u8>, String>, revision: Revision) -> Checked {
     let mut reader = Reader::default().with_core(Core::Checked);
     let (changes, _) = reader.update(tree, true, read);
-    let (desired, _, findings) = update(&reader, changes, &Desired::default(), revision);
+    let (desired, _, mut findings) = update(&reader, changes, &Desired::default(), revision);
+    findings.extend(reader.locate(&ended(&desired, jiff::Timestamp::now())));
+    findings.sort_by(in_files);
     (desired, findings)
 }

@@ -46,6 +46,10 @@ pub fn faults(kind: crds::Kind, object: &serde_json::Value) -> Vec<Finding> {
 pub fn findings(reader: &Reader, desired: &Desired) -> Vec<Finding> {
     let mut findings = reader.findings();
     findings.extend(reader.locate(&desired.findings()));
-    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
+    findings.sort_by(in_files);
     findings
+}
+
+fn in_files(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code))
 }

@@ -4,7 +4,7 @@
 //! Notice ─┐
 //! Receiver ├─► Channels::deliver() ─► Delivered | Error { permanent or transient, retry_after, category, reached }
 //! Secret ──┘                                        │
-//!                                     retry::next() ─► again at … | dead letter
+//!                                     retry::Backoff ─► again at … | dead letter
 //! ```
 //!
 //! Each call tries once; patience is the outbox's, and [`retry`] has what it decides with. A notice may be delivered twice (its answer may be

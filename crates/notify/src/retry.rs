@@ -18,10 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::Error;
 
-/// The longest wait after the first failure.
-const FIRST: Duration = Duration::from_secs(10);
-/// The longest wait of all: when a server is back after a long time, the news should come before somebody looks by himself.
-const LONGEST: Duration = Duration::from_secs(600);
+/// Six doublings: when a server is back after a long time, the news should come before somebody looks by himself.
+const LONGEST: u32 = 60;
 /// What a server may ask for at most: an hour, so that a mistake of its clock does not silence it for long.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
 /// How long a notice is tried: what is a day old is news to nobody.
@@ -57,29 +55,46 @@ impl Why {
     }
 }
 
-/// What becomes of a notice that was written at `since` after its attempt number `attempts` (from 1) failed. `dice` is evenly from 0 to 1.
-pub fn next(error: &Error, attempts: u32, since: Timestamp, now: Timestamp, dice: f64) -> Next {
-    if !error.is_transient() {
-        return Next::DeadLetter(Why::Permanent);
-    }
-    let wait = backoff(attempts, error.retry_after, dice);
-    let again = now.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
-    let limit = SignedDuration::try_from(GIVEN_UP).unwrap_or(SignedDuration::MAX);
-    // A clock that was set back must not make it eternal: that is what the number of attempts is for.
-    if attempts >= ATTEMPTS || again.duration_since(since) > limit {
-        return Next::DeadLetter(Why::Exhausted);
-    }
-    Next::Again(again)
+/// How long is waited before a notification is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest wait after the first failure; later ones are twice as long each time, up to sixty times this.
+    pub first: Duration,
 }
 
-/// How long to wait after a number of failed attempts.
-pub fn backoff(attempts: u32, retry_after: Option<Duration>, dice: f64) -> Duration {
-    let doublings = attempts.saturating_sub(1).min(16);
-    let longest = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    let drawn = longest.mul_f64(if dice.is_finite() { dice.clamp(0.0, 1.0) } else { 1.0 });
-    let asked = retry_after.unwrap_or_default().min(PATIENCE);
-    // What all were asked to wait for, they don't end at the same instant.
-    if asked > drawn { asked + FIRST.mul_f64(if dice.is_finite() { dice.clamp(0.0, 1.0) } else { 1.0 }) } else { drawn }
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(10) }
+    }
+}
+
+impl Backoff {
+    /// What becomes of a notice that was written at `since` after its attempt number `attempts` (from 1) failed. `dice` is evenly from 0
+    /// to 1.
+    pub fn next(self, error: &Error, attempts: u32, (since, now): (Timestamp, Timestamp), dice: f64) -> Next {
+        if !error.is_transient() {
+            return Next::DeadLetter(Why::Permanent);
+        }
+        let wait = self.wait(attempts, error.retry_after, dice);
+        let again = now.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
+        let limit = SignedDuration::try_from(GIVEN_UP).unwrap_or(SignedDuration::MAX);
+        // A clock that was set back must not make it eternal: that is what the number of attempts is for.
+        if attempts >= ATTEMPTS || again.duration_since(since) > limit {
+            return Next::DeadLetter(Why::Exhausted);
+        }
+        Next::Again(again)
+    }
+
+    /// How long to wait after a number of failed attempts.
+    pub fn wait(self, attempts: u32, retry_after: Option<Duration>, dice: f64) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(16);
+        let longest = self.first.saturating_mul((1 << doublings).min(LONGEST));
+        let dice = if dice.is_finite() { dice.clamp(0.0, 1.0) } else { 1.0 };
+        let drawn = longest.mul_f64(dice);
+        let asked = retry_after.unwrap_or_default().min(PATIENCE);
+        // What all were asked to wait for, they don't end at the same instant.
+        if asked > drawn { asked + self.first.mul_f64(dice) } else { drawn }
+    }
 }
 
 /// How much a receiver may be sent: so many at once, and so many in a minute.
@@ -154,22 +169,25 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_ten_minutes() {
-        let waits: Vec<u64> = (1..=9).map(|attempts| backoff(attempts, None, 1.0).as_secs()).collect();
-        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
-        assert_eq!(backoff(u32::MAX, None, 1.0), LONGEST);
-        assert_eq!(backoff(3, None, 0.25).as_secs(), 10);
-        assert_eq!(backoff(1, Some(Duration::from_secs(90)), 0.5).as_secs(), 95, "what the server asks for, and a little");
-        assert_eq!(backoff(1, Some(Duration::from_secs(1 << 40)), 0.0), PATIENCE);
+        let usual = Backoff::default();
+        let waits = |backoff: Backoff| (1..=9).map(|attempts| backoff.wait(attempts, None, 1.0).as_secs()).collect::<Vec<u64>>();
+        assert_eq!(waits(usual), [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+        assert_eq!(waits(Backoff { first: Duration::from_secs(1) }), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(usual.wait(u32::MAX, None, 1.0).as_secs(), 600);
+        assert_eq!(usual.wait(3, None, 0.25).as_secs(), 10);
+        assert_eq!(usual.wait(1, Some(Duration::from_secs(90)), 0.5).as_secs(), 95, "what the server asks for, and a little");
+        assert_eq!(usual.wait(1, Some(Duration::from_secs(1 << 40)), 0.0), PATIENCE);
     }
 
     #[test]
     fn it_is_given_up_where_that_helps_nothing_and_after_a_day() {
         let transient = Error::new(Category::Server, "500");
-        assert_eq!(next(&Error::new(Category::Refused, "404"), 1, at(0), at(0), 0.5), Next::DeadLetter(Why::Permanent));
-        assert_eq!(next(&transient, 1, at(0), at(0), 0.5), Next::Again(at(5)));
-        assert_eq!(next(&transient, 150, at(0), at(86_300), 1.0), Next::DeadLetter(Why::Exhausted));
-        assert_eq!(next(&transient, 150, at(0), at(86_300), 0.1), Next::Again(at(86_360)));
-        assert_eq!(next(&transient, ATTEMPTS, at(0), at(-5000), 0.1), Next::DeadLetter(Why::Exhausted));
+        let next = |error: &Error, attempts: u32, now: i64, dice: f64| Backoff::default().next(error, attempts, (at(0), at(now)), dice);
+        assert_eq!(next(&Error::new(Category::Refused, "404"), 1, 0, 0.5), Next::DeadLetter(Why::Permanent));
+        assert_eq!(next(&transient, 1, 0, 0.5), Next::Again(at(5)));
+        assert_eq!(next(&transient, 150, 86_300, 1.0), Next::DeadLetter(Why::Exhausted));
+        assert_eq!(next(&transient, 150, 86_300, 0.1), Next::Again(at(86_360)));
+        assert_eq!(next(&transient, ATTEMPTS, -5000, 0.1), Next::DeadLetter(Why::Exhausted));
     }
 
     #[test]
@@ -206,8 +224,9 @@ mod tests {
 
         #[test]
         fn no_wait_is_longer_than_its_bound(attempts in 0u32..2000, asked in prop::option::of(0u64..u64::MAX / 2), dice in prop::num::f64::ANY) {
-            let wait = backoff(attempts, asked.map(Duration::from_secs), dice);
-            prop_assert!(wait <= PATIENCE + FIRST);
+            let backoff = Backoff::default();
+            let wait = backoff.wait(attempts, asked.map(Duration::from_secs), dice);
+            prop_assert!(wait <= PATIENCE + backoff.first);
             prop_assert!(wait >= asked.map(Duration::from_secs).unwrap_or_default().min(PATIENCE));
         }
     }

@@ -40,8 +40,8 @@ pub use desired::{
 };
 pub use name::{Name, Target};
 pub use observed::{
-    AlertSeen, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, KEPT as KEPT_LINES, LogSaid, LogsSeen, Observed, ProbeCode, ProbeSeen,
-    ProbeState,
+    AlertSeen, AwayCode, Contact, DeviceSeen, Facts, ItemKey, ItemSeen, KEPT as KEPT_LINES, LogSaid, LogsSeen, Observed, ProbeCode,
+    ProbeSeen, ProbeState,
 };
 pub use outcome::{Outcome, Verdict};
 pub use outlook::{Outlook, outlook};

@@ -128,7 +128,47 @@ pub enum Contact {
         since: Timestamp,
         /// Why, in the words of the transport.
         reason: String,
+        /// Why, in one word.
+        #[serde(default)]
+        code: AwayCode,
     },
+}
+
+/// Why a device can't be acted on: somebody who refuses us is there, and waiting does not help.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AwayCode {
+    /// Nobody answers, or not in time.
+    #[default]
+    NoAnswer,
+    /// It does not let us log in.
+    LoginRefused,
+    /// Its host key is none that is pinned.
+    HostKeyMismatch,
+    /// There is no key to log in with.
+    NoCredential,
+}
+
+impl AwayCode {
+    /// The word for it, as in conditions, events and rules.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "Unreachable",
+            Self::LoginRefused => "LoginRefused",
+            Self::HostKeyMismatch => "HostKeyMismatch",
+            Self::NoCredential => "NoCredential",
+        }
+    }
+
+    /// The same for people, as of a device that is so since an instant.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "unreachable",
+            Self::LoginRefused => "refuses our login",
+            Self::HostKeyMismatch => "shows a host key that is not pinned",
+            Self::NoCredential => "can't be logged in to: our key is missing",
+        }
+    }
 }
 
 /// What kind of machine it is.
@@ -463,7 +503,7 @@ mod tests {
     #[test]
     fn out_of_sight_keeps_what_was_known() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let away = |second| Contact::Unreachable { since: at(second), reason: "no route".into() };
+        let away = |second| Contact::Unreachable { since: at(second), reason: "no route".into(), code: AwayCode::NoAnswer };
         let known = DeviceSeen { contact: Contact::Known, seen_at: Some(at(1)), boot_id: "one".into(), ..DeviceSeen::default() };
         let mut lost = DeviceSeen { contact: away(5), ..DeviceSeen::default() };
         lost.after(&known);

@@ -156,7 +156,7 @@ mod tests {
             // One way of being dead is as good as the other.
             let seen = match at % 2 {
                 0 => DeviceSeen {
-                    contact: Contact::Unreachable { since: Timestamp::UNIX_EPOCH, reason: String::new() },
+                    contact: Contact::Unreachable { since: Timestamp::UNIX_EPOCH, reason: String::new(), code: Default::default() },
                     ..DeviceSeen::default()
                 },
                 _ => DeviceSeen { probes: [("ping".to_owned(), failing.clone().into())].into(), ..DeviceSeen::default() },

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::content::Content;
 use crate::desired::{Deployment, Desired};
 use crate::name::{Name, Target};
-use crate::observed::{DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeCode, ProbeSeen, ProbeState};
+use crate::observed::{Contact, DeviceSeen, Health, ItemKey, ItemSeen, Observed, ProbeCode, ProbeSeen, ProbeState};
 use crate::parents::{self, Hidden};
 use crate::plan::{Deferred, WaitingOn};
 use crate::rollout::{self, Phase, Placement, RevisionRecord, RevisionResult, Rollout};
@@ -38,7 +38,11 @@ pub fn device(desired: &Desired, observed: &Observed, name: &Name) -> DeviceStat
     update.word().clone_into(&mut status.update);
     let ready = health == Health::Healthy && update == Update::UpToDate;
     // What keeps it from being ready.
-    let reason = if health == Health::Healthy { status.update.clone() } else { status.health.clone() };
+    let reason = match (&hidden, &seen.contact) {
+        (None, Contact::Unreachable { code, .. }) => code.word().to_owned(),
+        _ if health == Health::Healthy => status.update.clone(),
+        _ => status.health.clone(),
+    };
     let (since, word) = match &hidden {
         Some(hidden) => (hidden.since, hidden.reason()),
         None => (seen.changed_at(), seen.contact_word()),
@@ -161,7 +165,7 @@ impl DeviceSeen {
     /// When it last came to be as it is: its contact or a probe.
     fn changed_at(&self) -> Option<Timestamp> {
         let contact = match &self.contact {
-            crate::observed::Contact::Unreachable { since, .. } => Some(*since),
+            Contact::Unreachable { since, .. } => Some(*since),
             _ => None,
         };
         self.probes.values().filter_map(|probe| probe.since).chain(contact).max().or(self.seen_at)
@@ -169,7 +173,7 @@ impl DeviceSeen {
 
     fn contact_word(&self) -> String {
         match &self.contact {
-            crate::observed::Contact::Unreachable { reason, .. } => reason.clone(),
+            Contact::Unreachable { reason, .. } => reason.clone(),
             _ => String::new(),
         }
     }

@@ -103,6 +103,16 @@ metrics! {
     Uptime = "uptime" of Device in Seconds,
     /// How long the probe took when it last passed.
     ProbeSeconds = "probes.seconds" of Probe in Seconds,
+    /// Of that, finding the address; missing where there was no need to. It and the next four are of now only: they are not stored.
+    ProbeResolve = "probes.resolve" of Probe in Seconds,
+    /// Of that, connecting.
+    ProbeConnect = "probes.connect" of Probe in Seconds,
+    /// Of that, the TLS handshake.
+    ProbeTls = "probes.tls" of Probe in Seconds,
+    /// Of that, from asking to the first of the answer.
+    ProbeFirstByte = "probes.firstByte" of Probe in Seconds,
+    /// Of that, from there to as much of the answer as was wanted.
+    ProbeTransfer = "probes.transfer" of Probe in Seconds,
     /// Lines of log that came in the last whole minute.
     LogLines = "logs.lines" of Device in Count,
     /// Those of them that are errors or worse (severity 3 and below, RFC 5424).
@@ -122,6 +132,16 @@ metrics! {
 }
 
 impl Metric {
+    /// Whether it comes of probes, and not of reading a device.
+    pub fn is_of_probes(self) -> bool {
+        self.of() == Of::Probe
+    }
+
+    /// Whether samples of it are stored. What parts of a probe took would be several times as much as all that is known of it otherwise.
+    pub fn is_stored(self) -> bool {
+        !self.is_of_probes() || self == Self::ProbeSeconds
+    }
+
     /// Whether it comes of lines of log, and not of reading a device.
     pub fn is_of_logs(self) -> bool {
         self.name().starts_with("logs.")

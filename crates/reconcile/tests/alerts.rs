@@ -17,11 +17,13 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use reconcile::alerting::alerts::{Alerts, Around, Key};
+use reconcile::alerting::expr::{Inputs, Rollouts};
 use reconcile::alerting::groups::Group;
+use reconcile::alerting::history::History;
 use reconcile::alerting::state::{Acknowledged, Instance, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
 use reconcile::alerting::{Notice, Truth};
-use reconcile::{Contact, Desired, DeviceSeen, Name, Observed, Placement, Revision};
+use reconcile::{Contact, Desired, DeviceSeen, Metric, Name, Observed, Placement, Revision, Series, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -254,7 +256,9 @@ impl World {
                 let spec = json!({"type": "Server", "address": "10.0.0.2", "maintenance": [{"schedule": schedule, "duration": span, "reason": "disks"}]});
                 self.update((Kind::Device, device), Some(object(Kind::Device, device, json!({"site": "ams", "role": "web"}), spec)));
             }
-            ["dead", device] => self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into() }),
+            ["dead", device] => {
+                self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into(), code: Default::default() })
+            }
             ["alive", device] => self.contact(device, Contact::Known),
             ["rollout", device, phase] => self.rollout(device, phase),
             ["why", device] => {
@@ -450,6 +454,74 @@ fn each_story_goes_as_it_is_written() {
         }
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// A rule that looks back ten minutes, with readings each half minute; the process is killed after so many of them, and is back at once.
+/// The store lost what was read in the last so many seconds, and what it has comes after the first look, if it comes at all.
+fn looking_back(killed_at: Option<usize>, lost: i64, refilled: bool) -> String {
+    let rule = json!({"expr": "avg(usage.cpu.ratio, \"10m\") > 0.9", "for": "5m", "keepFiringFor": "0s"});
+    let story = Story { about: String::new(), rule: rule.as_object().unwrap().clone(), timelines: Vec::new() };
+    let timeline = Timeline {
+        name: String::new(),
+        rule: Default::default(),
+        rules: Default::default(),
+        quiet: true,
+        fleet: 0,
+        summaries: false,
+        events: Vec::new(),
+    };
+    let mut world = World::new(&story, &timeline);
+    let (name, a, cpu) = (Name::parse("web"), Name::parse("a"), Series::of(Metric::CpuRatio));
+    let rule = world.desired.rules[&name].clone();
+    let look = |world: &mut World, history: &History, usage: Option<&Usage>| {
+        let device = world.desired.devices[&a].clone();
+        let inputs = Inputs { device: &device, seen: None, usage, history, rollouts: Rollouts::Unknown, now: world.now };
+        let (verdict, _) = rule.verdict(&inputs);
+        world.with(|alerts, around, now| alerts.verdict(around, &name, &a, &verdict, now));
+        world.with(|alerts, around, now| alerts.pass(around, now));
+    };
+    let (mut history, mut stored) = (History::default(), Vec::new());
+    history.begin(&rule.looks_back_at(), world.now);
+    for reading in 0..100_usize {
+        world.until(start().checked_add(SignedDuration::from_secs(30 * reading as i64)).unwrap());
+        if Some(reading) == killed_at {
+            world.restart(SignedDuration::ZERO, false);
+            let kept = world.now.checked_sub(SignedDuration::from_secs(lost)).unwrap();
+            stored.retain(|(at, _)| *at <= kept);
+            history = History::default();
+            history.begin(&rule.looks_back_at(), world.now);
+            look(&mut world, &history, None);
+            if refilled {
+                history.before(&cpu, &stored);
+            }
+        }
+        // Wrong in the middle, and well at the end.
+        let value = if (30..70).contains(&reading) { 0.99 } else { 0.2 };
+        let usage = Usage { at: world.now, values: [(cpu.clone(), value)].into() };
+        history.push(&usage, &rule.looks_back_at());
+        stored.push((world.now, value));
+        look(&mut world, &history, Some(&usage));
+    }
+    world.text.lines().filter(|line| !line.contains("killed")).map(|line| format!("{line}\n")).collect()
+}
+
+/// Its windows are there again, so that a restart at any moment changes nothing: neither while it waits to fire, nor while it fires. Without
+/// them it is blind for half a window.
+#[test]
+fn a_restart_loses_no_window() {
+    let unbroken = looking_back(None, 0, false);
+    assert_eq!(
+        unbroken.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>(),
+        ["24m  a pending", "29m  a firing", "36m  a resolved"]
+    );
+    for killed_at in 35..70 {
+        assert_eq!(looking_back(Some(killed_at), 0, true), unbroken, "killed at reading {killed_at}");
+        // What a kill takes from the store leaves a hole, and the window goes on beyond it.
+        let holed = looking_back(Some(killed_at), 240, true);
+        assert_eq!(holed.matches(" a firing").count(), 1, "killed at reading {killed_at}: {holed}");
+        assert_eq!(holed.matches(" a resolved").count(), 1, "killed at reading {killed_at}: {holed}");
+    }
+    assert_ne!(looking_back(Some(45), 0, false), unbroken);
 }
 
 /// The suite carries the semantics: it may grow, and not shrink.

@@ -130,7 +130,7 @@ fn what_others_judge_is_not_looked_at_again_by_time() {
 #[test]
 fn a_window_that_is_too_short_yet_is_not_missing_data() {
     let series = Series::of(Metric::CpuRatio);
-    let wanted = std::collections::BTreeSet::from([series.clone()]);
+    let wanted = [(series.clone(), SignedDuration::from_mins(20))].into();
     let world = World::new();
     let rule = Rule::to_judge(&Name::parse("r"), crds::Selector::default(), "avg(usage.cpu.ratio, \"20m\") > 0.9", None).unwrap();
     let ago = |minutes: i64| now().checked_sub(SignedDuration::from_mins(minutes)).unwrap();
@@ -255,7 +255,7 @@ fn windows_look_back() {
         assert_eq!(world.truth(&text), Truth::True, "{text}");
     }
     let compiled = Compiled::new(&format!("predict({disk}, \"1h\", \"4h\") < 0")).unwrap();
-    assert_eq!(compiled.looks_back_at(), [free.clone()].into());
+    assert_eq!(compiled.looks_back_at().into_keys().collect::<Vec<_>>(), [free.clone()]);
     assert!((compiled.value(&world.inputs()).unwrap() - -3e9).abs() < 1.0);
     // Half of a window has to be known.
     let mut young = World::new();

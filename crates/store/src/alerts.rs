@@ -15,8 +15,8 @@ use crate::open::within;
 use crate::rows::{flag, insert, json, maybe_time, number, query, text, time, to_json, to_word};
 use crate::{Backend, Error, Store};
 
-/// Alerts and groups that are read at the start: with a limit of 1000 for each rule this is a hundred rules that all went wrong.
-const ALL: u32 = 100_000;
+/// Alerts, or groups, that are read by one statement at the start: all of them are, as one that was not read would fire anew.
+const AT_ONCE: u32 = 10_000;
 /// Notifications that are listed, or taken up, at once.
 const PAGE: u32 = 1000;
 /// How long what was delivered, or given up, is remembered.
@@ -182,21 +182,39 @@ pub enum Delivery {
 impl Store {
     /// Alerts as they were when the last transaction ended. From now on this process writes them: whoever did so before is refused.
     pub async fn alerts(&self) -> Result<Remembered, Error> {
-        within(ALL as usize, async {
-            self.take_over_alerts().await?;
-            let mut tx = self.read().await?;
-            let alerts = "SELECT document FROM alert ORDER BY rule, device LIMIT $1";
-            let alerts = query(alerts, [ALL.into()]).fetch_all(&mut *tx).await?;
-            let groups = "SELECT document FROM alert_group ORDER BY digest LIMIT $1";
-            let groups = query(groups, [ALL.into()]).fetch_all(&mut *tx).await?;
-            let clock = sqlx::query("SELECT alive_at FROM alert_clock WHERE one = 1").fetch_optional(&mut *tx).await?;
-            Ok(Remembered {
-                instances: alerts.iter().map(|row| json(row, "document")).collect::<Result<_, _>>()?,
-                groups: groups.iter().map(|row| json(row, "document")).collect::<Result<_, _>>()?,
-                alive_at: clock.map(|row| time(&row, "alive_at")).transpose()?,
-            })
-        })
-        .await
+        within(0, self.take_over_alerts()).await?;
+        self.remembered(AT_ONCE).await
+    }
+
+    /// What is remembered, so many rows by each statement. Nobody else writes them meanwhile: they would be refused.
+    async fn remembered(&self, at_once: u32) -> Result<Remembered, Error> {
+        let mut remembered = Remembered::default();
+        let (mut rule, mut device) = (String::new(), String::new());
+        loop {
+            let page = "SELECT rule, device, document FROM alert WHERE (rule, device) > ($1, $2) ORDER BY rule, device LIMIT $3";
+            let values = [rule.as_str().into(), device.as_str().into(), at_once.into()];
+            let rows = within(at_once as usize, async { Ok(query(page, values).fetch_all(&self.pool).await?) }).await?;
+            for row in &rows {
+                remembered.instances.push(json(row, "document")?);
+            }
+            let Some(last) = rows.last().filter(|_| rows.len() == at_once as usize) else { break };
+            (rule, device) = (text(last, "rule")?, text(last, "device")?);
+        }
+        let mut digest = String::new();
+        loop {
+            let page = "SELECT digest, document FROM alert_group WHERE digest > $1 ORDER BY digest LIMIT $2";
+            let values = [digest.as_str().into(), at_once.into()];
+            let rows = within(at_once as usize, async { Ok(query(page, values).fetch_all(&self.pool).await?) }).await?;
+            for row in &rows {
+                remembered.groups.push(json(row, "document")?);
+            }
+            let Some(last) = rows.last().filter(|_| rows.len() == at_once as usize) else { break };
+            digest = text(last, "digest")?;
+        }
+        let clock = "SELECT alive_at FROM alert_clock WHERE one = 1";
+        let clock = within(0, async { Ok(sqlx::query(clock).fetch_optional(&self.pool).await?) }).await?;
+        remembered.alive_at = clock.map(|row| time(&row, "alive_at")).transpose()?;
+        Ok(remembered)
     }
 
     /// Writes down what changed: alerts, what was said, the outbox and the audit log, all or nothing. Refused by [`Error::Replaced`], as
@@ -340,6 +358,15 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await
+    }
+
+    /// The newest notices of threads that begin with this, whatever became of them; at most 1000.
+    pub async fn newest_of_threads(&self, beginning: &str) -> Result<Vec<Notice>, Error> {
+        let newest = "SELECT document FROM notice WHERE thread >= $1 AND thread < $2 ORDER BY recorded_at DESC LIMIT $3";
+        // Of ASCII, so that the next letter is the end.
+        let query = query(newest, [beginning.into(), format!("{beginning}~").into(), PAGE.into()]);
+        let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
+        rows.iter().map(|row| json(row, "document")).collect()
     }
 
     /// The newest notifications, whatever became of them; at most 1000.

@@ -51,7 +51,7 @@ pub use logs::{
 pub use mailbox::{Letter, Owner};
 pub use open::Options;
 pub use plans::{PlanRow, StepRow};
-pub use samples::{FIVE_MINUTES_KEPT, HOURS_KEPT, POINTS, Point, RAW_KEPT, Samples};
+pub use samples::{AT_ONCE, FIVE_MINUTES_KEPT, HOURS_KEPT, POINTS, Point, RAW_KEPT, Samples, Since};
 pub use source::InForce;
 
 /// The store.

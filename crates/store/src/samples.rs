@@ -29,6 +29,7 @@ use crate::{Error, Store};
 use group::Group;
 pub use keep::{FIVE_MINUTES_KEPT, HOURS_KEPT, RAW_KEPT};
 pub use range::{POINTS, Point};
+pub use replay::{AT_ONCE, Since};
 use window::{SECONDS, Window, start};
 
 /// Windows that are open or wait for the database: those of 10 000 devices with 60 series each, and as many again. An open one takes about

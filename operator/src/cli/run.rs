@@ -103,6 +103,9 @@ pub(crate) struct RunArgs {
     /// network either [default: any; in a cluster remote]
     #[arg(long, value_enum, hide_default_value = true, value_name = "PLACES")]
     receiver_places: Option<Placed>,
+    /// Longest wait before a notification that failed is tried again; then twice as long each time, up to sixty times this
+    #[arg(long, default_value = "10s", value_name = "TIME")]
+    notify_retry: crds::Duration,
     /// File with a URL that is asked each minute as long as all is well here, such as https://hc-ping.com/UUID: who hears nothing more tells
     /// somebody. $EVENKEEL_HEARTBEAT_URL is another way to say it
     #[arg(long, value_name = "FILE")]
@@ -296,6 +299,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             Some(Placed::Remote) | None => notify::Places::Remote,
         },
         external_url: args.sign_in.external_url.clone(),
+        backoff: notify::retry::Backoff { first: interval("--notify-retry", args.notify_retry)? },
         heartbeat: heartbeat(args.heartbeat_file.as_deref())?,
     };
     let task = match cluster {

@@ -251,6 +251,7 @@ impl Running {
             secrets: Secrets::new(fleet.secrets()),
             places: notify::Places::Any,
             external_url: None,
+            backoff: notify::retry::Backoff::default(),
             heartbeat: None,
             writing: Arc::default(),
         };

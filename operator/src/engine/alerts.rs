@@ -11,15 +11,18 @@ use crds::{Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::alerts::{Alerts, Around, Changes, Happening};
 use reconcile::alerting::expr::{Inputs, Rollouts};
+use reconcile::alerting::rule::Rule;
 use reconcile::alerting::sheet::{FALSE, LANES, Sheet};
 use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
 use reconcile::record::Actor;
 use reconcile::{Desired, Device, Name, Target, report};
-use store::Remembered;
+use store::{Remembered, Since};
 
 use super::hands::letters::Judged;
 use super::judging::Judging;
+use super::own_network::OwnNetwork;
+use super::refill::Past;
 use super::told::Told;
 use super::{Engine, audit};
 
@@ -46,6 +49,8 @@ pub(super) struct Watch {
     told: Option<Told>,
     /// Devices that are otherwise than before, where neither a rule nor a silence is.
     other_devices: BTreeSet<Name>,
+    /// How it stands with our own network.
+    pub(super) own_network: OwnNetwork,
     /// Other rules or silences are in force.
     other_rules: bool,
     /// The rules in force, put together.
@@ -126,8 +131,14 @@ impl Watch {
         self.told = (shards > 0).then(|| Told::new(shards));
     }
 
+    /// Whether others read the devices.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// Somebody works for a shard.
-    pub(super) fn alive(&mut self, shard: u32, at: Timestamp, now: Timestamp) {
+    pub(super) fn alive(&mut self, shard: u32, (at, is_down): (Timestamp, bool), now: Timestamp) {
+        self.own_network.told(shard, is_down);
         let again = self.told.as_mut().map(|told| told.alive(shard, at, now)).unwrap_or_default();
         again.iter().for_each(|device| self.judging.touch(device));
     }
@@ -162,16 +173,27 @@ impl Watch {
             self.phases.clear();
             self.sheet = Sheet::new(new, self.told.is_some());
             new.devices.keys().for_each(|device| self.judging.touch(device));
-            let here = new.rules.values().filter(|rule| self.told.is_none() || rule.is_judged_by_planner());
-            self.judging.rules(here.map(|rule| &**rule), now);
+            self.judging.rules(judged_here(new, self.told.is_some()), now);
         }
+    }
+
+    /// What the store is to be asked for, so that rules can look back.
+    pub(super) fn take_past(&mut self, desired: &Desired, now: Timestamp) -> Vec<Since> {
+        let devices = desired.devices.values().map(|device| &**device);
+        self.judging.take_past(judged_here(desired, self.told.is_some()), devices, now)
+    }
+
+    /// What devices used before.
+    pub(super) fn before(&mut self, past: Vec<Past>) {
+        self.judging.before(past);
     }
 
     /// When it has to be looked at again.
     pub(super) fn look_again(&self, is_store_away: bool) -> Option<Timestamp> {
         let alive = self.alive_at.filter(|_| !is_store_away && self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
         let told = self.told.as_ref().and_then(Told::next);
-        self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).min()
+        let network = self.own_network.look_again().filter(|_| !is_store_away);
+        self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).chain(network).min()
     }
 
     /// The clock was set by so much. What was read before looks older or newer than it is: until all is read again, nothing is missing.
@@ -191,6 +213,11 @@ impl Watch {
         let jump = now.duration_since(before) - passed;
         (jump.abs() > JUMP).then_some(jump)
     }
+}
+
+/// The rules that this process judges by readings, where others may read the devices.
+fn judged_here(desired: &Desired, others: bool) -> impl Iterator<Item = &Rule> {
+    desired.rules.values().map(|rule| &**rule).filter(move |rule| !others || rule.is_judged_by_planner())
 }
 
 /// Silences in their order; those that have ended mute nothing.
@@ -235,11 +262,13 @@ impl Engine {
         }
         self.judge(&desired, now);
         self.record_alerts(now).await;
+        self.say_own_network(&desired, now).await;
     }
 
     fn judge(&mut self, desired: &Desired, now: Timestamp) {
         let watch = &mut self.alerts;
-        let silent = watch.told.as_mut().map(|told| told.fall_silent(now)).unwrap_or_default();
+        let (shards, silent) = watch.told.as_mut().map(|told| told.fall_silent(now)).unwrap_or_default();
+        shards.into_iter().for_each(|shard| watch.own_network.silent(shard));
         silent.iter().for_each(|device| watch.judging.touch(device));
         let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let around = Around { desired, observed: &view.observed, silences: &watch.silences };
@@ -347,7 +376,7 @@ impl Engine {
     }
 
     /// The store refuses; where that is because somebody else writes alerts by now, this one has nothing more to say.
-    fn alerts_refused(&mut self, error: &store::Error) {
+    pub(super) fn alerts_refused(&mut self, error: &store::Error) {
         match error {
             store::Error::Replaced(_) => {
                 tracing::warn!(%error, "what this replica has to say of alerts counts no more");
@@ -493,96 +522,4 @@ fn entry(happening: &Happening, now: Timestamp) -> Option<store::audit::Entry> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use reconcile::{Metric, Series};
-
-    use super::*;
-
-    fn object(kind: Kind, name: &str, spec: &serde_json::Value) -> Arc<Object> {
-        let labels = serde_json::json!({"role": "web"});
-        let value = serde_json::json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": name, "labels": labels}, "spec": spec});
-        Arc::new(Object::from_value(kind, value).unwrap())
-    }
-
-    /// A rule over a Deployment is asked again where that came further, and only there; rules that ask for none cost nothing.
-    #[test]
-    fn rules_over_deployments_are_asked_when_those_move() {
-        let selector = serde_json::json!({"matchLabels": {"role": "web"}});
-        let objects = |expr: &str| {
-            let package = serde_json::json!({"apt": {"name": "nginx", "version": "1"}});
-            [
-                object(Kind::Device, "web-01", &serde_json::json!({"type": "Server", "address": "10.0.0.1"})),
-                object(Kind::Deployment, "web", &serde_json::json!({"selector": selector, "package": package})),
-                object(Kind::AlertRule, "r", &serde_json::json!({"expr": expr, "severity": "warning"})),
-            ]
-        };
-        let revision = reconcile::Revision { commit: "1".into(), ..Default::default() };
-        let touched = |expr: &str| {
-            let (desired, _) = Desired::build(objects(expr), revision.clone());
-            let (mut watch, mut view) = (Watch::default(), View { desired: Arc::new(desired), ..View::default() });
-            watch.in_force(&Desired::default(), &view.desired, &BTreeSet::new());
-            let unit = BTreeSet::from([Name::parse("web")]);
-            let mut look = |view: &View| {
-                watch.judging.take(Timestamp::MIN);
-                watch.planned(view, &unit);
-                watch.judging.take(Timestamp::MIN).len()
-            };
-            let first = (look(&view), look(&view));
-            let record = serde_json::json!({"number": 1, "digest": view.desired.deployments[&Name::parse("web")].digest, "content": *view.desired.deployments[&Name::parse("web")].content,
-                "commit": "1", "startedAt": "2026-01-01T00:00:00Z", "result": "progressing"});
-            let rollout = reconcile::Rollout { history: vec![serde_json::from_value(record).unwrap()], ..Default::default() };
-            view.observed.rollouts.insert(Name::parse("web"), Arc::new(rollout));
-            let then = (look(&view), look(&view));
-            watch.judging.take(Timestamp::MIN);
-            watch.moved([&Name::parse("web-01")]);
-            (first, then, watch.judging.take(Timestamp::MIN).len())
-        };
-        assert_eq!(touched("deployments[\"web\"].phase == \"Failed\""), ((1, 0), (1, 0), 1));
-        assert_eq!(touched("age(device.changedAt) < duration(\"5m\")"), ((1, 0), (1, 0), 1));
-        assert_eq!(touched("usage.memory.ratio > 0.9"), ((0, 0), (0, 0), 0));
-    }
-
-    /// Lines of log come to the one who plans: its rules over them look back at what it heard, also where others read the devices.
-    #[test]
-    fn readings_count_where_shards_are_only_for_rules_that_are_judged_here() {
-        let takes = |expr: &str, shards: u32| {
-            let objects = [
-                object(Kind::Device, "web-01", &serde_json::json!({"type": "Server", "address": "10.0.0.1"})),
-                object(Kind::AlertRule, "r", &serde_json::json!({"expr": expr, "severity": "warning"})),
-            ];
-            let (desired, _) = Desired::build(objects, reconcile::Revision { commit: "1".into(), ..Default::default() });
-            let mut watch = Watch::default();
-            watch.told_by(shards);
-            watch.in_force(&Desired::default(), &desired, &BTreeSet::new());
-            watch.judging.take(Timestamp::MIN);
-            let web = Name::parse("web-01");
-            let at = Timestamp::from_second(1_800_000_000).unwrap();
-            let [errors, cpu] = [Metric::LogErrors, Metric::CpuRatio].map(Series::of);
-            let values = [(errors.clone(), 1.0), (cpu.clone(), 1.0)].into();
-            watch.usage(&desired, &News { device: web.clone(), usage: Arc::new(reconcile::Usage { at, values }) });
-            let is_kept =
-                [errors, cpu].iter().any(|series| !watch.judging.history(&web).window(series, SignedDuration::ZERO, at).is_empty());
-            (watch.judging.take(Timestamp::MIN).contains(&web), is_kept)
-        };
-        let (logs, cpu) = ("max(logs.errors, \"5m\") > 3", "max(usage.cpu.ratio, \"5m\") > 0.9");
-        assert_eq!((takes(logs, 0), takes(cpu, 0)), ((true, true), (true, true)));
-        assert_eq!((takes(logs, 2), takes(cpu, 2)), ((true, true), (false, false)));
-        assert_eq!(takes("usage.cpu.ratio > 0.9 && device.update == \"Blocked\"", 2), (true, false));
-    }
-
-    #[test]
-    fn a_clock_that_is_set_is_noticed() {
-        let mut watch = Watch::default();
-        let (start, began) = (Timestamp::from_second(1_800_000_000).unwrap(), Instant::now());
-        let mut after = |wall: i64, passed: u64| {
-            watch.jumped(start.checked_add(SignedDuration::from_secs(wall)).unwrap(), began + Duration::from_secs(passed))
-        };
-        assert_eq!(after(0, 0), None);
-        assert_eq!(after(60, 60), None);
-        assert_eq!(after(64, 60), None, "a little is what NTP does");
-        assert_eq!(after(3664, 60), Some(SignedDuration::from_hours(1)));
-        assert_eq!(after(124, 120), Some(SignedDuration::from_secs(-3600)));
-    }
-}
+pub(super) mod tests;

@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::usage::News;
 use jiff::{SignedDuration, Timestamp};
 use reconcile::alerting::due::Due;
-use reconcile::alerting::history::History;
+use reconcile::alerting::history::{History, LooksBack, farthest};
 use reconcile::alerting::rule::Rule;
-use reconcile::{Name, Series};
+use reconcile::{Device, Name, Series};
+use store::Since;
+
+use super::refill::Past;
 
 /// What is judged next, and what rules look back at.
 #[derive(Default)]
@@ -18,7 +21,9 @@ pub(super) struct Judging {
     /// Devices of which something changed that rules may ask for.
     touched: BTreeSet<Name>,
     /// What rules look back at.
-    looked_back_at: BTreeSet<Series>,
+    looked_back_at: LooksBack,
+    /// Of that, what the store was not asked for yet.
+    fresh: BTreeSet<Series>,
     /// That, of the devices whose usage is read.
     history: BTreeMap<Name, History>,
     /// The same of those that were not read yet.
@@ -43,9 +48,43 @@ impl Judging {
 
     /// These rules are in force.
     pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>, now: Timestamp) {
-        self.looked_back_at = rules.flat_map(Rule::looks_back_at).collect();
+        let before = std::mem::replace(&mut self.looked_back_at, farthest(rules.flat_map(Rule::looks_back_at)));
+        self.fresh.extend(self.looked_back_at.keys().filter(|series| !before.contains_key(*series)).cloned());
         for history in self.history.values_mut().chain([&mut self.unread]) {
             history.begin(&self.looked_back_at, now);
+        }
+    }
+
+    /// What the store is to be asked for: what devices used before, as far as rules that apply to them look back at it anew.
+    pub(super) fn take_past<'a>(
+        &mut self,
+        rules: impl Iterator<Item = &'a Rule>,
+        devices: impl Iterator<Item = &'a Device>,
+        now: Timestamp,
+    ) -> Vec<Since> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let of = |rule: &'a Rule| {
+            let series: LooksBack = rule.looks_back_at().into_iter().filter(|(series, _)| fresh.contains(series)).collect();
+            (!series.is_empty()).then_some((rule, series))
+        };
+        let rules: Vec<(&Rule, LooksBack)> = if fresh.is_empty() { Vec::new() } else { rules.filter_map(of).collect() };
+        if rules.is_empty() {
+            return Vec::new();
+        }
+        let since = |device: &Device| {
+            let apply = rules.iter().filter(|(rule, _)| rule.applies_to(device)).flat_map(|(_, series)| series.clone());
+            let from = |far| now.checked_sub(far).unwrap_or(Timestamp::MIN).as_second();
+            let wanted = farthest(apply).into_iter();
+            wanted.map(|(series, far)| Since { device: device.name.clone(), series, from: from(far) }).collect::<Vec<_>>()
+        };
+        devices.flat_map(since).collect()
+    }
+
+    /// What devices used before, from the store.
+    pub(super) fn before(&mut self, past: Vec<Past>) {
+        for Past { device, series, points } in past.into_iter().filter(|past| self.looked_back_at.contains_key(&past.series)) {
+            self.history.entry(device.clone()).or_insert_with(|| self.unread.clone()).before(&series, &points);
+            self.touched.insert(device);
         }
     }
 

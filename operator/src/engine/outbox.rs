@@ -16,7 +16,7 @@ use api::feed::{Change, Subject};
 use api::view::SharedView;
 use crds::Kind;
 use jiff::Timestamp;
-use notify::retry::{self, Bucket, Next, Rate};
+use notify::retry::{Backoff, Bucket, Next, Rate};
 use notify::{Category, Error, Reached};
 use reconcile::Name;
 use reconcile::alerting::Notice;
@@ -44,13 +44,15 @@ const STANDING: Duration = Duration::from_secs(2);
 pub(crate) trait Deliver: Clone + Send + Sync + 'static {
     /// Tries once.
     fn deliver(&self, notice: Notice, reached: Reached) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Whether nothing is sent to it for now: what lies there for it waits.
+    fn is_suspended(&self, receiver: &Name) -> bool;
     /// Who is told instead of what is given up for this one.
     fn fallback(&self, receiver: &Name) -> Option<Name>;
 }
 
 /// Delivers until it is stopped. `news` is told when something was written into the outbox.
-pub(crate) async fn run(store: Arc<Store>, view: SharedView, news: Arc<Notify>, deliver: impl Deliver) {
-    let mut outbox = Outbox::new(store, view, deliver, Rate::default());
+pub(crate) async fn run(store: Arc<Store>, view: SharedView, news: Arc<Notify>, deliver: impl Deliver, backoff: Backoff) {
+    let mut outbox = Outbox { backoff, ..Outbox::new(store, view, deliver, Rate::default()) };
     loop {
         let wait = match outbox.look().await {
             Ok(wait) => wait,
@@ -83,6 +85,7 @@ struct Outbox<D> {
     view: SharedView,
     deliver: D,
     rate: Rate,
+    backoff: Backoff,
     tries: JoinSet<Tried>,
     under_way: HashMap<Id, NoticeRow>,
     /// What came of tries, by the notice's id, not stored yet: they are not tried again meanwhile.
@@ -97,7 +100,7 @@ struct Outbox<D> {
 impl<D: Deliver> Outbox<D> {
     fn new(store: Arc<Store>, view: SharedView, deliver: D, rate: Rate) -> Self {
         let (tries, under_way, ended, buckets) = (JoinSet::new(), HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { store, view, deliver, rate, tries, under_way, ended, buckets, stood_at: None, changed: true }
+        Self { store, view, deliver, rate, backoff: Backoff::default(), tries, under_way, ended, buckets, stood_at: None, changed: true }
     }
 
     /// Waits until a try has come to its end; for ever, if none is under way.
@@ -135,7 +138,7 @@ impl<D: Deliver> Outbox<D> {
             },
             |(_, tried)| tried,
         );
-        let delivery = decide(&row, &outcome, Timestamp::now());
+        let delivery = decide(self.backoff, &row, &outcome, Timestamp::now());
         let (receiver, id) = (&row.notice.receiver, &row.notice.id);
         let (word, instead) = match &delivery {
             Delivery::Done => {
@@ -184,7 +187,9 @@ impl<D: Deliver> Outbox<D> {
         let taken: BTreeSet<&str> =
             self.under_way.values().map(|row| row.notice.id.as_str()).chain(self.ended.keys().map(String::as_str)).collect();
         let mut turns: Vec<(usize, Due)> = Vec::new();
-        for due in due.into_iter().filter(|due| !taken.contains(due.id.as_str())) {
+        // A trial is answered all the same: by that.
+        let waits = |due: &Due| !due.id.starts_with("trial-") && self.deliver.is_suspended(&due.receiver);
+        for due in due.into_iter().filter(|due| !taken.contains(due.id.as_str()) && !waits(due)) {
             let turn = busy.entry(due.receiver.clone()).or_default();
             *turn += 1;
             turns.push((*turn, due));
@@ -265,11 +270,11 @@ async fn note(store: &Store, id: &str, reached: &[String]) {
     }
 }
 
-fn decide(row: &NoticeRow, outcome: &Result<(), Error>, now: Timestamp) -> Delivery {
+fn decide(backoff: Backoff, row: &NoticeRow, outcome: &Result<(), Error>, now: Timestamp) -> Delivery {
     let Err(error) = outcome else { return Delivery::Done };
     // What failed together is not tried together.
     let dice = f64::from(u32::try_from(RandomState::new().hash_one(&row.notice.id) >> 32).unwrap_or_default()) / f64::from(u32::MAX);
-    match retry::next(error, row.attempts + 1, row.recorded_at, now, dice) {
+    match backoff.next(error, row.attempts + 1, (row.recorded_at, now), dice) {
         Next::Again(at) => Delivery::Later(at, error.to_string()),
         Next::DeadLetter(why) => Delivery::Dead(format!("{error}; {}", why.as_str())),
     }
@@ -307,6 +312,7 @@ mod tests {
     #[derive(Default)]
     struct Remembered {
         asked: Mutex<Vec<String>>,
+        is_awake: Mutex<bool>,
     }
 
     impl Deliver for Fake {
@@ -331,6 +337,10 @@ mod tests {
                     Ok(())
                 }
             }
+        }
+
+        fn is_suspended(&self, receiver: &Name) -> bool {
+            receiver.name() == "asleep" && !*self.0.is_awake.lock().unwrap()
         }
 
         fn fallback(&self, receiver: &Name) -> Option<Name> {
@@ -457,6 +467,20 @@ mod tests {
         assert_eq!(store.notices(100).await.unwrap().iter().map(|row| row.attempts).sum::<u32>(), 5);
         put(&store, vec![notice("other", "n-other")]).await;
         until(&mut outbox, async || finished(&store, "other").await == 1).await;
+    }
+
+    /// It is no try, nothing is given up for it, and nobody is told that it was said; a trial is answered.
+    #[tokio::test]
+    async fn what_is_for_a_suspended_receiver_waits() {
+        let data = tempfile::tempdir().unwrap();
+        let (store, fake) = (open(data.path()).await, Fake::default());
+        put(&store, vec![notice("asleep", "n"), notice("asleep", "trial-1"), notice("good", "n-good")]).await;
+        let mut outbox = outbox(&store, &fake);
+        until(&mut outbox, async || finished(&store, "good").await + finished(&store, "asleep").await == 2).await;
+        let row = store.notice("n").await.unwrap().unwrap();
+        assert_eq!((row.attempts, row.finished_at, fake.asked().len()), (0, None, 2));
+        *fake.0.is_awake.lock().unwrap() = true;
+        until(&mut outbox, async || finished(&store, "asleep").await == 2).await;
     }
 
     /// Whom a try reached before the engine was killed in its middle is not told again.

@@ -429,8 +429,8 @@ pub(super) fn turned(name: &Name, old: &Contact, new: &Contact) -> Option<Happen
         (Contact::Unreachable { .. }, Contact::Known) => {
             Some(Happening { key, reason: "Reachable", note: "it answers again".into(), is_warning: false })
         }
-        (Contact::Known | Contact::Never, Contact::Unreachable { reason, .. }) => {
-            Some(Happening { key, reason: "Unreachable", note: reason.clone(), is_warning: true })
+        (Contact::Known | Contact::Never, Contact::Unreachable { reason, code, .. }) => {
+            Some(Happening { key, reason: code.word(), note: reason.clone(), is_warning: true })
         }
         _ => None,
     }

@@ -56,18 +56,18 @@ impl Told {
         self.heard.values_mut().chain(self.silent.values_mut()).for_each(|at| *at = at.checked_add(by).unwrap_or(*at));
     }
 
-    /// Devices of which what was said counts no more by now.
-    pub(super) fn fall_silent(&mut self, now: Timestamp) -> Vec<Name> {
+    /// Shards of which nothing was heard for long, and their devices: what was said of them counts no more by now.
+    pub(super) fn fall_silent(&mut self, now: Timestamp) -> (Vec<u32>, Vec<Name>) {
         let over = |at: &Timestamp| now.duration_since(*at) > STALE;
         let silent: Vec<u32> =
             self.heard.iter().filter(|(shard, at)| over(at) && !self.silent.contains_key(shard)).map(|(shard, _)| *shard).collect();
         let mut devices = Vec::new();
-        for shard in silent {
+        for shard in silent.iter().copied() {
             tracing::warn!(shard, "nobody reads the devices of the shard any more: what rules say of them is not known");
             self.silent.insert(shard, self.heard.get(&shard).copied().unwrap_or(now));
             devices.extend(self.of(shard));
         }
-        devices
+        (silent, devices)
     }
 
     /// When the next one falls silent, if nothing more is heard of it.
@@ -114,16 +114,16 @@ mod tests {
         assert_eq!((says(&told).as_str(), told.alive(0, at(61), at(61)).len()), ("true", 0));
         assert_eq!(told.verdict(&Name::parse("low"), &web), Some(Verdict::of(Truth::False, None)));
         assert_eq!(told.verdict(&Name::parse("other"), &web), None, "nothing was said");
-        assert_eq!((told.fall_silent(at(66)).len(), told.next()), (0, Some(at(66).checked_add(SignedDuration::from_secs(1)).unwrap())));
-        assert_eq!(told.fall_silent(at(67)), std::slice::from_ref(&web));
+        assert_eq!((told.fall_silent(at(66)).1.len(), told.next()), (0, Some(at(66).checked_add(SignedDuration::from_secs(1)).unwrap())));
+        assert_eq!(told.fall_silent(at(67)), (vec![0], vec![web.clone()]));
         assert!(says(&told).starts_with("unknown: nobody has read it since "));
-        assert_eq!((told.fall_silent(at(68)).len(), told.next()), (0, None), "once");
+        assert_eq!((told.fall_silent(at(68)).1.len(), told.next()), (0, None), "once");
         assert_eq!(told.alive(0, at(70), at(70)), std::slice::from_ref(&web));
         assert_eq!(says(&told), "true");
         told.clock_set(SignedDuration::from_hours(1));
-        assert_eq!((told.fall_silent(at(131)).len(), says(&told).as_str()), (0, "true"), "the clock was set, and time did not go on");
+        assert_eq!((told.fall_silent(at(131)).1.len(), says(&told).as_str()), (0, "true"), "the clock was set, and time did not go on");
         told.clock_set(SignedDuration::from_hours(-1));
-        assert_eq!(told.fall_silent(at(76)).len(), 1, "time does");
+        assert_eq!(told.fall_silent(at(76)).1.len(), 1, "time does");
         told.forget(&web);
         assert_eq!(told.verdict(&high, &web), None);
     }

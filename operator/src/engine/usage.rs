@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use api::usage::{News, Usages};
 use api::view::SharedView;
-use devices::probe::Measurements;
+use devices::probe::{Measurement, Measurements};
 use devices::usage::Measured;
 use jiff::Timestamp;
-use reconcile::{Name, ProbeCode};
+use reconcile::{Metric, Name, ProbeCode};
 use store::{LastReading, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -33,9 +33,23 @@ pub(super) async fn take_in_probes(measurements: Measurements, usages: Arc<Usage
     loop {
         tokio::time::sleep(PROBES).await;
         for measured in measurements.take().into_iter().filter(|measured| measured.code == ProbeCode::Passed) {
-            usages.probe_took(&measured.device, &measured.probe, measured.at, measured.took.as_secs_f64());
+            usages.probe_took(&measured.device, &measured.probe, measured.at, &took(&measured));
         }
     }
+}
+
+/// How long a probe and its parts took.
+fn took(measurement: &Measurement) -> Vec<(Metric, f64)> {
+    let phases = measurement.measured.phases;
+    let parts = [
+        (Metric::ProbeSeconds, Some(measurement.took)),
+        (Metric::ProbeResolve, phases.resolve),
+        (Metric::ProbeConnect, phases.connect),
+        (Metric::ProbeTls, phases.tls),
+        (Metric::ProbeFirstByte, phases.first_byte),
+        (Metric::ProbeTransfer, phases.transfer),
+    ];
+    parts.into_iter().filter_map(|(metric, took)| Some((metric, took?.as_secs_f64()))).collect()
 }
 
 /// How often what was read is handed on to the one who plans, and how often that one looks: `top` there is a minute or two behind.

@@ -7,6 +7,7 @@ use api::view::SharedView;
 use crds::{Kind, Object};
 use devices::Secrets;
 use jiff::Timestamp;
+use notify::retry::Backoff;
 use notify::{Category, Channels, Error, Origin, Places, Reached, Secret};
 use reconcile::Name;
 use reconcile::alerting::alerts::Changes;
@@ -32,6 +33,8 @@ pub(super) struct Voice {
     pub(super) places: Places,
     /// Where people find us.
     pub(super) external_url: Option<reqwest::Url>,
+    /// When what failed is tried again.
+    pub(super) backoff: Backoff,
 }
 
 /// The way to the receivers.
@@ -47,11 +50,11 @@ struct Ways {
 impl Voice {
     /// For ever.
     pub(super) async fn speak(self, news: Arc<Notify>) {
-        let Self { view, secrets, store, places, external_url } = self;
+        let Self { view, secrets, store, places, external_url, backoff } = self;
         let url = external_url.and_then(|url| url.join("alerts").ok()).map(String::from);
         let channels = Channels::new(Origin { url }).only_to(places);
         let speaker = Speaker(Arc::new(Ways { view: view.clone(), secrets, channels }));
-        outbox::run(store, view, news, speaker).await;
+        outbox::run(store, view, news, speaker, backoff).await;
     }
 }
 
@@ -59,10 +62,6 @@ impl Deliver for Speaker {
     async fn deliver(&self, notice: Notice, reached: Reached) -> Result<(), Error> {
         let ways = &*self.0;
         let receiver = ways.receiver(&notice.receiver)?;
-        if receiver.suspend {
-            tracing::info!(receiver = %notice.receiver, id = notice.id, "not said: the receiver is suspended");
-            return Ok(());
-        }
         let secret = match &receiver.secret {
             None => Secret::default(),
             Some(name) => {
@@ -75,6 +74,10 @@ impl Deliver for Speaker {
             tracing::warn!(receiver = %notice.receiver, id = notice.id, "{note}");
         }
         Ok(())
+    }
+
+    fn is_suspended(&self, receiver: &Name) -> bool {
+        matches!(self.0.object(receiver).as_deref(), Some(Object::Receiver(receiver)) if receiver.spec.suspend == Some(true))
     }
 
     fn fallback(&self, receiver: &Name) -> Option<Name> {

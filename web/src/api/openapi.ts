@@ -2267,7 +2267,7 @@ export interface components {
                                 name: string;
                             } | null;
                         } | null;
-                        /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh and snmp. */
+                        /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh. */
                         sourceAddress?: string | null;
                         /** @description A command on the device. */
                         ssh?: {
@@ -2434,7 +2434,7 @@ export interface components {
                                 name: string;
                             } | null;
                         } | null;
-                        /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh and snmp. */
+                        /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh. */
                         sourceAddress?: string | null;
                         /** @description A command on the device. */
                         ssh?: {
@@ -3073,7 +3073,7 @@ export interface components {
                             name: string;
                         } | null;
                     } | null;
-                    /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh and snmp. */
+                    /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh. */
                     sourceAddress?: string | null;
                     /** @description A command on the device. */
                     ssh?: {
@@ -3534,7 +3534,7 @@ export interface components {
                             name: string;
                         } | null;
                     } | null;
-                    /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh and snmp. */
+                    /** @description The address of the engine's machine that is asked from; whichever the system takes if none. Not for ssh. */
                     sourceAddress?: string | null;
                     /** @description A command on the device. */
                     ssh?: {
@@ -4059,7 +4059,7 @@ export interface components {
                     /** @description To whom, in international form. */
                     to: string[];
                 } | null;
-                /** @description Send nothing. */
+                /** @description Send nothing. What is to be said waits: when this is taken back, what fires then is said, and what was said to fire and is over. */
                 suspend?: boolean | null;
                 /** @description By an HTTP request. */
                 webhook?: {

@@ -110,7 +110,7 @@ fn objects() -> Vec<Arc<Object>> {
 fn seen(health: &str) -> Arc<DeviceSeen> {
     let probe = |state| ProbeSeen { state, since: Some(at(0)), ..ProbeSeen::default() };
     let contact = match health {
-        "dead" => Contact::Unreachable { since: at(0), reason: "no answer".into() },
+        "dead" => Contact::Unreachable { since: at(0), reason: "no answer".into(), code: Default::default() },
         _ => Contact::Known,
     };
     let state = if health == "ok" { ProbeState::Ok } else { ProbeState::Fail };

@@ -60,7 +60,7 @@ pub(super) async fn connect(address: SocketAddr, way: &Way, phases: &mut Phases)
 }
 
 /// The address to ask from can't be had.
-pub(super) fn unbound(source: IpAddr, error: &io::Error) -> Reason {
+pub(crate) fn unbound(source: IpAddr, error: &io::Error) -> Reason {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => {
             Reason { code: ProbeCode::NoSource, words: format!("{source} is not an address of the machine that asks") }

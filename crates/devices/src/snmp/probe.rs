@@ -1,16 +1,16 @@
 //! A probe that wants one value of an SNMP agent.
 
 use async_snmp::Oid;
-use reconcile::{Device, ProbeCode, Snmp};
+use reconcile::{Device, ProbeCode, Snmp, Way};
 
 use super::{Error, shown};
 use crate::devices::Devices;
 use crate::probe::{Checked, Reason};
 
 /// Asks for the value once.
-pub(crate) async fn check(devices: &Devices, device: &Device, agent: &Snmp, oid: &str, expect: Option<&str>) -> Checked {
+pub(crate) async fn check(devices: &Devices, device: &Device, (agent, way): (&Snmp, &Way), oid: &str, expect: Option<&str>) -> Checked {
     let id = Oid::parse(oid).map_err(|_| Reason::new(ProbeCode::BadProbe, format!("`{oid}` is no object identifier")))?;
-    let value = match devices.agents.agent(&devices.secrets, device, agent).await {
+    let value = match devices.agents.agent(&devices.secrets, device, agent, way).await {
         Ok(agent) => agent.get(&id).await,
         Err(error) => Err(error),
     };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use async_snmp::Value;
-use reconcile::{Device, Metric, Snmp};
+use reconcile::{Device, Metric, Snmp, Way};
 
 use super::Answers;
 use crate::devices::Devices;
@@ -96,7 +96,7 @@ const SLACK: f64 = 1.1;
 
 /// Asks an agent.
 pub(crate) async fn read(devices: &Devices, device: &Device, agent: &Snmp) -> Result<Reading, String> {
-    let agent = devices.agents.agent(&devices.secrets, device, agent).await.map_err(super::Error::into_reason)?;
+    let agent = devices.agents.agent(&devices.secrets, device, agent, &Way::default()).await.map_err(super::Error::into_reason)?;
     let mut answers = Answers::default();
     for some in [FIRST.as_slice(), &SECOND] {
         agent.get_many(some, &mut answers).await.map_err(super::Error::into_reason)?;

@@ -2,13 +2,13 @@
 //!
 //! What it would have said is another matter: silences, maintenance, limits and receivers have no part in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::expr::{Inputs, Rollouts, STALE};
-use super::history::History;
+use super::history::{History, LooksBack};
 use super::rule::Rule;
 use super::state::{Instance, Subject, Transition, advance};
 use super::truth::Truth;
@@ -136,7 +136,7 @@ pub fn play(rule: &Rule, device: &Device, readings: &Readings, during: &Spans, (
 struct World<'a> {
     rule: &'a Rule,
     device: &'a Device,
-    looks_back_at: BTreeSet<Series>,
+    looks_back_at: LooksBack,
     subject: Subject,
     /// The last reading of each series: they need not all come at once.
     last: BTreeMap<Series, (Timestamp, f64)>,
@@ -155,7 +155,7 @@ impl World<'_> {
     fn read(&mut self, at: Timestamp) {
         let fresh = self.last.iter().filter(|(_, (then, _))| at.duration_since(*then) <= STALE);
         let usage = Usage { at, values: fresh.map(|(series, (_, value))| (series.clone(), *value)).collect() };
-        let new = self.last.iter().filter(|(series, (then, _))| *then == at && self.looks_back_at.contains(*series));
+        let new = self.last.iter().filter(|(series, (then, _))| *then == at && self.looks_back_at.contains_key(*series));
         for (series, (_, value)) in new {
             self.history.point(series, at, *value);
         }

@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::history::{LooksBack, farthest};
 use super::truth::Truth;
 use crate::usage::{Metric, Series};
 
@@ -180,9 +181,9 @@ impl Compiled {
         self.terms.iter().any(Term::is_of_rollouts) || self.fallback.asks_for_rollouts()
     }
 
-    /// The series that it looks back at.
-    pub fn looks_back_at(&self) -> BTreeSet<Series> {
-        self.terms.iter().filter_map(Term::looks_back_at).cloned().collect()
+    /// The series that it looks back at, and how far.
+    pub fn looks_back_at(&self) -> LooksBack {
+        farthest(self.terms.iter().filter_map(Term::looks_back_at).map(|(series, window)| (series.clone(), window)))
     }
 
     /// When time alone could change what it says.

@@ -18,7 +18,7 @@ use super::notice::Said;
 use super::state::{Instance, Subject};
 use crate::name::Name;
 
-pub use decide::{Decided, decide};
+pub use decide::{Decided, Hears, decide};
 pub use pace::{Pace, STORM, WINDOW};
 pub use routes::Branch;
 

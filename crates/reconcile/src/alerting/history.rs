@@ -1,6 +1,6 @@
 //! What a device used lately: as much as functions over a window need, and no more.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,6 +10,19 @@ use crate::usage::{Series, Usage};
 pub const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// Points of one series: an hour of readings each 5 seconds, as often as a device is read at most.
 pub const POINTS: usize = 720;
+
+/// Series that are looked back at, and how far.
+pub type LooksBack = BTreeMap<Series, SignedDuration>;
+
+/// The farthest that each is looked back at.
+pub fn farthest(all: impl IntoIterator<Item = (Series, SignedDuration)>) -> LooksBack {
+    let mut farthest = LooksBack::new();
+    for (series, window) in all {
+        let far = farthest.entry(series).or_insert(window);
+        *far = window.max(*far);
+    }
+    farthest
+}
 
 /// Points of the series that some rule looks back at, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,10 +34,10 @@ pub struct History {
 
 impl History {
     /// Takes in a reading, as far as somebody looks back at it.
-    pub fn push(&mut self, usage: &Usage, wanted: &BTreeSet<Series>) {
-        self.points.retain(|series, _| wanted.contains(series));
-        self.since.retain(|series, _| wanted.contains(series));
-        for series in wanted {
+    pub fn push(&mut self, usage: &Usage, wanted: &LooksBack) {
+        self.points.retain(|series, _| wanted.contains_key(series));
+        self.since.retain(|series, _| wanted.contains_key(series));
+        for series in wanted.keys() {
             if let Some(value) = usage.values.get(series).filter(|value| value.is_finite()) {
                 self.point(series, usage.at, *value);
             }
@@ -32,8 +45,8 @@ impl History {
     }
 
     /// Somebody looks back at these from now on, as far as nobody did before: what is not there yet is not missing.
-    pub fn begin(&mut self, wanted: &BTreeSet<Series>, now: Timestamp) {
-        for series in wanted {
+    pub fn begin(&mut self, wanted: &LooksBack, now: Timestamp) {
+        for series in wanted.keys() {
             self.since.entry(series.clone()).or_insert(now);
         }
     }
@@ -55,6 +68,18 @@ impl History {
             points.pop_front();
         }
         points.push_back((at, value));
+    }
+
+    /// Takes in what was read before all that is there, the oldest first: by whoever looked before a restart. Since when it is looked for
+    /// stays as it is: what is not there yet is not missing.
+    pub fn before(&mut self, series: &Series, past: &[(Timestamp, f64)]) {
+        let points = self.points.entry(series.clone()).or_default();
+        // The store knows seconds only.
+        let first = points.front().map_or(i64::MAX, |(first, _)| first.as_second());
+        let room = POINTS.saturating_sub(points.len());
+        for point in past.iter().rev().filter(|(at, value)| at.as_second() < first && value.is_finite()).take(room) {
+            points.push_front(*point);
+        }
     }
 
     /// The clock was set by so much.
@@ -88,5 +113,21 @@ mod tests {
         history.shift(SignedDuration::from_hours(5));
         assert_eq!(history.window(&series, KEPT, at(18_010)), [(at(18_005), 3.0)], "it was set, and somebody noticed");
         assert_eq!(history.looked_for(&series, at(18_010)), Some(SignedDuration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_was_before_comes_before_what_is_there() {
+        let (mut history, series) = (History::default(), Series::of(Metric::CpuRatio));
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        history.begin(&[(series.clone(), KEPT)].into(), at(90));
+        history.point(&series, at(100).checked_add(SignedDuration::from_millis(700)).unwrap(), 4.0);
+        history.before(&series, &[(at(30), 1.0), (at(60), 2.0), (at(61), f64::NAN), (at(100), 4.0), (at(130), 5.0)]);
+        let values: Vec<f64> = history.window(&series, KEPT, at(200)).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, [1.0, 2.0, 4.0], "and the store's second of what is there is not told twice");
+        assert_eq!(history.looked_for(&series, at(100)), Some(SignedDuration::from_secs(10)));
+        let many: Vec<_> = (0..10_000).map(|second| (at(second - 20_000), 0.0)).collect();
+        history.before(&series, &many);
+        assert_eq!(history.points[&series].len(), POINTS);
+        assert_eq!(history.points[&series][POINTS - 4].0, at(9_999 - 20_000), "the newest of it");
     }
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::alerts::Around;
 use super::expr::{Compiled, Inputs, Wrong};
 use super::groups::{Branch, Routing};
+use super::history::{LooksBack, farthest};
 use super::lines;
 use super::notice::LastChange;
 use super::state::{Subject, Timing, Verdict};
@@ -20,7 +21,6 @@ use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::parents;
 use crate::rollout::Phase;
-use crate::usage::Series;
 
 /// Alerts that one rule may have at once, if it says nothing else. More of them is no alert but a mistake.
 pub const LIMIT: usize = 1000;
@@ -198,9 +198,9 @@ impl Rule {
         self.expressions().flat_map(Compiled::patterns).collect()
     }
 
-    /// The series that it looks back at.
-    pub fn looks_back_at(&self) -> BTreeSet<Series> {
-        self.expressions().flat_map(Compiled::looks_back_at).collect()
+    /// The series that it looks back at, and how far.
+    pub fn looks_back_at(&self) -> LooksBack {
+        farthest(self.expressions().flat_map(Compiled::looks_back_at))
     }
 
     /// What its expressions are.

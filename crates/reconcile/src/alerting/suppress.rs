@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use crds::{Kind, Object};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::SETTLING;
 use crate::desired::{Desired, Device};
-use crate::name::Name;
+use crate::finding::{Finding, Severity};
+use crate::name::{Name, Target};
 use crate::observed::Observed;
 use crate::parents::root_of;
 use crate::rollout::{Phase, Placement, RevisionResult, Rollout};
@@ -120,6 +123,27 @@ impl Silence {
             && self.match_labels.iter().all(|(key, value)| label(key) == Some(value))
             && self.devices.as_ref().is_none_or(|devices| devices.matches(own))
     }
+}
+
+/// Silences that have ended, for whoever checks manifests: that is worth knowing, and no reason to stop a pipeline, since time alone leads there.
+pub fn ended(desired: &Desired, now: Timestamp) -> Vec<Finding> {
+    let of = |object: &Arc<Object>| match &**object {
+        Object::Silence(silence) => Some(silence.spec.until),
+        _ => None,
+    };
+    let from = (Kind::Silence, Name::new("", ""));
+    let all = desired.objects.range(from..).take_while(|((kind, _), _)| *kind == Kind::Silence);
+    let ended = all.filter_map(|((_, name), object)| Some((name, of(object).filter(|until| *until <= now)?)));
+    let finding = |(name, until): (&Name, Timestamp)| Finding {
+        severity: Severity::Note,
+        code: "ended",
+        object: Target::of(Kind::Silence, name.clone()),
+        path: "spec.until".into(),
+        message: format!("it ended at {until:.0}, so it mutes nothing"),
+        help: "take it away, or name a later end".into(),
+        stalls: false,
+    };
+    ended.map(finding).collect()
 }
 
 /// What follows on a dead parent, by what kept the alert from being said before: what is reached through it is looked at again within

@@ -116,16 +116,6 @@ pub(crate) fn probe(target: &Target, path: &str, probe: &Probe, address: Option<
         let message = named(&format!("`matches` is not a regular expression: {}", last_line(&error.to_string())));
         findings.error(target, "probe-pattern", path, message, "write it in the syntax of Rust's `regex`, which has no look-around");
     }
-    if matches!(probe.check, Check::Ssh { .. } | Check::Snmp { .. }) && !probe.way.is_any() {
-        let message = named("`family` and `sourceAddress` are not for ssh and snmp, and say nothing here");
-        return findings.warn(
-            target,
-            "probe-way",
-            path,
-            message,
-            "take them away: these go the way of the device's access, or of its agent",
-        );
-    }
     let Some(address) = address.and_then(|address| address.parse::<IpAddr>().ok()) else { return };
     if !probe.way.takes(address) {
         let message = named(&format!("{address} is not of the family that it asks for, or asks from"));

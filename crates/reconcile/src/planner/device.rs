@@ -221,7 +221,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         let Some(placement) = self.placement else { return };
         draft.look_at(self.unit.lost_at(&self.device.name, placement));
         let waiting = match self.seen.map(|seen| &seen.contact) {
-            Some(Contact::Unreachable { since, reason }) => {
+            Some(Contact::Unreachable { since, reason, .. }) => {
                 WaitingOn::Unreachable { since: Some(*since), reason: format!("{reason}, with a step under way") }
             }
             _ => WaitingOn::Lock { step: placement.step.clone(), holder: self.unit.name().clone() },
@@ -252,7 +252,7 @@ impl<'u, 'a> Wanted<'u, 'a> {
         }
         match self.seen.map(|seen| &seen.contact) {
             Some(Contact::Known) => {}
-            Some(Contact::Unreachable { since, reason }) => {
+            Some(Contact::Unreachable { since, reason, .. }) => {
                 return Some(WaitingOn::Unreachable { since: Some(*since), reason: reason.clone() });
             }
             Some(Contact::Never) | None => {

@@ -60,7 +60,7 @@ pub(super) fn judge(unit: &Unit<'_>, content: &Content, device: &Device, placeme
 pub(super) fn out_of_sight(unit: &Unit<'_>, device: &Device, applied_at: Timestamp) -> Option<Gate> {
     let seen = unit.observed.devices.get(&device.name)?;
     let (since, reason) = match &seen.contact {
-        Contact::Unreachable { since, reason } => (*since, reason.clone()),
+        Contact::Unreachable { since, reason, .. } => (*since, reason.clone()),
         _ => {
             let hidden = parents::hidden(unit.desired, unit.observed, &device.name)?;
             let since = hidden.since.unwrap_or(applied_at);

@@ -77,7 +77,7 @@ impl World {
             // Nobody can log in there; only its probes run.
         } else if let Some((since, reason)) = &machine.away {
             // What was last known of it stays known.
-            seen.contact = Contact::Unreachable { since: *since, reason: reason.clone() };
+            seen.contact = Contact::Unreachable { since: *since, reason: reason.clone(), code: Default::default() };
             self.observed.devices.insert(name.clone(), Arc::new(seen));
             return;
         } else {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use reconcile::record::{Act, Observe, RecordedStep};
-use reconcile::{Contact, Device, DeviceSeen, ItemKey, Name, Outcome, ProbeState};
+use reconcile::{AwayCode, Contact, Device, DeviceSeen, ItemKey, Name, Outcome, ProbeState};
 
 use crate::memory::machine::{Breaks, Machine, Versions};
 
@@ -67,7 +67,10 @@ impl Observe for Devices {
         let Fleet { now, machines, versions, .. } = &mut *fleet;
         let machine = machines.entry(device.name.clone()).or_default();
         if machine.is_away() {
-            return DeviceSeen { contact: Contact::Unreachable { since: *now, reason: "no answer".into() }, ..DeviceSeen::default() };
+            return DeviceSeen {
+                contact: Contact::Unreachable { since: *now, reason: "no answer".into(), code: AwayCode::NoAnswer },
+                ..DeviceSeen::default()
+            };
         }
         DeviceSeen {
             contact: Contact::Known,

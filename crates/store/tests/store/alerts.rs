@@ -233,6 +233,25 @@ async fn each_receiver_has_its_turn() {
     }
 }
 
+/// However many alerts there are, all of them come back: one that is not read would fire anew, and be said anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_very_many_alerts_come_back() {
+    const MANY: usize = 20_001;
+    for place in places().await {
+        let store = open(&place.options).await;
+        store.record_alerts(&changes(), Vec::new(), at(0)).await.unwrap();
+        let numbers = format!("WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {})", MANY - 1);
+        for statement in [
+            "INSERT INTO alert (rule, device, id, state, document) {numbers} SELECT rule || n % 7, device || n, id || n, state, document FROM numbers CROSS JOIN alert",
+            "INSERT INTO alert_group (digest, rule, document) {numbers} SELECT digest || n, rule, document FROM numbers CROSS JOIN alert_group",
+        ] {
+            place.execute(&statement.replace("{numbers}", &numbers)).await;
+        }
+        let remembered = store.alerts().await.unwrap();
+        assert_eq!((remembered.instances.len(), remembered.groups.len()), (MANY, MANY), "{}", place.name);
+    }
+}
+
 /// However much was said before, what is due is found: the database's own limit of a statement is the bound.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_does_not_hold_up_what_is_due() {

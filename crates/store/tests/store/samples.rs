@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use reconcile::{Metric, Name, Series, Usage};
-use store::{FIVE_MINUTES_KEPT, HOURS_KEPT, POINTS, RAW_KEPT, Samples, Store};
+use store::{AT_ONCE, FIVE_MINUTES_KEPT, HOURS_KEPT, POINTS, RAW_KEPT, Samples, Since, Store};
 
 use crate::places::{Place, places};
 
@@ -63,6 +63,34 @@ async fn what_goes_in_comes_out() {
         assert_eq!(store.series(&web()).await.unwrap(), [load.clone(), memory, disk], "{}", place.name);
         assert_eq!(store.series(&Name::parse("other")).await.unwrap(), [], "{}", place.name);
         assert_eq!(store.samples(&Name::parse("other"), &load, DAY, now, POINTS, now).await.unwrap(), [], "{}", place.name);
+    }
+}
+
+/// What rules look back at after a restart: of several series at once, each from its own second on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_lately_is_there_again() {
+    for place in places().await {
+        let (store, samples) = open(&place).await;
+        fill(&samples, DAY, DAY + 3600);
+        samples.flush(DAY + 3300, false).await.unwrap();
+        let now = DAY + 3600;
+        let of = |series: Series, from: i64| Since { device: web(), series, from };
+        let [load, disk] = [Series::of(Metric::LoadOne), Series::item(Metric::DiskRatio, "/srv/ü \0")];
+        let other = Since { device: Name::parse("other"), series: load.clone(), from: DAY };
+        let wanted = [of(load.clone(), now - 600), of(disk, now - 90), other, of(Series::of(Metric::SwapRatio), DAY)];
+        let found = samples.since(&wanted, now).await.unwrap();
+        let counts = |found: &[Vec<(Timestamp, f64)>]| found.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(counts(&found), [20, 3, 0, 0], "{}: half of it from memory", place.name);
+        assert_eq!(found[0][11], (Timestamp::from_second(now - 270).unwrap(), 1.0), "{}", place.name);
+        assert!(found[0].is_sorted_by_key(|(at, _)| *at), "{}", place.name);
+        // Another process, after a kill: what was in memory is lost, and after an orderly end nothing is.
+        let killed = Samples::new(store.clone());
+        assert_eq!(counts(&killed.since(&wanted, now).await.unwrap()), [10, 0, 0, 0], "{}", place.name);
+        samples.flush(now, true).await.unwrap();
+        assert_eq!(killed.since(&wanted, now).await.unwrap(), found, "{}", place.name);
+        let many = vec![of(load.clone(), DAY); AT_ONCE + 1];
+        assert_eq!(killed.since(&many, now).await.unwrap().len(), AT_ONCE, "{}: there is a limit", place.name);
+        assert_eq!(killed.since(&[], now).await.unwrap(), Vec::<Vec<_>>::new(), "{}", place.name);
     }
 }
 

@@ -230,6 +230,9 @@ impl Judged {
 pub(crate) struct Alive {
     /// By their clock.
     pub(crate) at: jiff::Timestamp,
+    /// Their own network is down.
+    #[serde(default)]
+    pub(crate) network_down: bool,
 }
 
 /// The shard that a device belongs to, by rendezvous hashing: with one shard more, only those devices move that go to it (Thaler and

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::judging::Judging;
 use super::super::usage::Readings;
-use super::super::{Event, heard, usage};
+use super::super::{Event, heard, refill, usage};
 use super::act::Actor;
 use super::here::{Here, Watching};
 use super::letters::{Alive, Asked, Errand, Judged, Matter, Order, PLANNER, Place, shard};
@@ -100,6 +100,10 @@ struct Shard {
     post: Arc<Post>,
     usages: Arc<Usages>,
     judging: Judging,
+    /// The own network of this replica is down.
+    network_down: bool,
+    /// Where what it asks the store for arrives.
+    events: mpsc::Sender<Event>,
     /// Nothing is judged before all that lay in the mailbox was read: rules and devices are in no order there.
     has_read: bool,
 }
@@ -114,7 +118,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let mut delivering = tokio::spawn(post.clone().deliver(place.store.clone(), owner.clone()));
     let actor = Actor::here(place.store.clone(), devices.clone());
     let usages = place.view.read().unwrap_or_else(PoisonError::into_inner).usages.clone();
-    let here = Here::new(devices, events, probes, &place.watching, usages.clone());
+    let here = Here::new(devices, events.clone(), probes, &place.watching, usages.clone());
     let mut own_network = here.own_network();
     let mut readings = Readings::new(usages.on_usage());
     let mut alive = tokio::time::interval(ALIVE);
@@ -132,6 +136,8 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
         post: post.clone(),
         usages: usages.clone(),
         judging: Judging::default(),
+        network_down: false,
+        events,
         has_read: false,
         owner: owner.clone(),
         place,
@@ -145,7 +151,11 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             () = &mut stop => break Ok(()),
             // It ends when another one owns the mailbox.
             _ = &mut delivering => break Err(store::Error::Replaced(owner.mailbox().to_owned())),
-            event = seen.recv() => if let Some(Event::Seen(name, seen)) = event { shard.seen(&name, *seen) },
+            event = seen.recv() => match event {
+                Some(Event::Seen(name, seen)) => shard.seen(&name, *seen),
+                Some(Event::Past(past)) => shard.judging.before(past),
+                _ => {}
+            },
             ran = ran.recv() => if let Some(ran) = ran { shard.ran(&ran) },
             Some(news) = readings.next() => {
                 shard.usage(&news);
@@ -268,7 +278,8 @@ impl Shard {
 
     /// Tells the one who plans that somebody works for the shard.
     fn alive(&self) {
-        self.post.put(PLANNER, &Matter::Alive(self.number), serde_json::to_string(&Alive { at: Timestamp::now() }).ok());
+        let alive = Alive { at: Timestamp::now(), network_down: self.network_down };
+        self.post.put(PLANNER, &Matter::Alive(self.number), serde_json::to_string(&alive).ok());
     }
 
     fn next_judging(&self) -> Duration {
@@ -281,6 +292,7 @@ impl Shard {
         if !self.has_read {
             return;
         }
+        self.refill(now);
         for name in self.judging.take(now) {
             let Some(watched) = self.watched.get_mut(&name) else { continue };
             let device = watched.device.clone();
@@ -305,6 +317,15 @@ impl Shard {
                 watched.judged = Some(judged);
             }
             self.judging.again(&name, next);
+        }
+    }
+
+    /// What rules look back at is read from the store: whoever had the shard before has written it.
+    fn refill(&mut self, now: Timestamp) {
+        let rules = self.desired.rules.values().map(|rule| &**rule);
+        let wanted = self.judging.take_past(rules, self.watched.values().map(|watched| &*watched.device), now);
+        if let Some(samples) = self.usages.samples().filter(|_| !wanted.is_empty()) {
+            tokio::spawn(refill::read(samples.clone(), wanted, self.events.clone()));
         }
     }
 
@@ -400,8 +421,11 @@ impl Shard {
         }
     }
 
-    /// This replica's network is down, or is back: its view shows that, and devices that went out of reach just before did not.
+    /// This replica's network is down, or is back: its view shows that, the one who plans says it, and devices that went out of reach just
+    /// before did not.
     fn own_network(&mut self, is_down: bool) {
+        self.network_down = is_down;
+        self.alive();
         self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_down = is_down;
         let excused = self.watched.iter_mut().filter(|(_, watched)| is_down && heard::is_excused(&watched.last));
         for (name, watched) in excused {

@@ -6,7 +6,7 @@ use crds::{Kind, Object};
 use jiff::Timestamp;
 
 use super::{Alerts, Around, Key};
-use crate::alerting::groups::{Decided, Group, decide};
+use crate::alerting::groups::{Decided, Group, Hears, decide};
 use crate::alerting::notice::Notice;
 use crate::alerting::receiver::groups_by_itself;
 use crate::alerting::state::Instance;
@@ -74,7 +74,7 @@ impl Alerts {
             let mentions = group.told.iter_mut().filter_map(|(_, told)| told.firing.get_mut(&alert.id));
             mentions.for_each(|mention| mention.said.ended = alert.resolved_at);
         }
-        let (decided, why) = decide(group, &alerts, is_look, |receiver| is_program(around.desired, receiver), now);
+        let (decided, why) = decide(group, &alerts, is_look, |receiver| hears(around.desired, receiver), now);
         if is_look {
             group.tick(now);
         }
@@ -126,7 +126,7 @@ impl Alerts {
 
     fn say(&mut self, desired: &Desired, receiver: &Name, decided: Vec<Decided>, now: Timestamp) {
         let notices: Vec<Notice> = decided.into_iter().flat_map(|decided| decided.notices).collect();
-        if is_program(desired, receiver) {
+        if hears(desired, receiver) == Hears::Each {
             self.changes.notices.extend(notices);
             return;
         }
@@ -135,8 +135,11 @@ impl Alerts {
     }
 }
 
-/// Whether a receiver has to hear of each alert, as it groups them by itself.
-fn is_program(desired: &Desired, receiver: &Name) -> bool {
-    let object = desired.objects.get(&(Kind::Receiver, receiver.clone())).map(|object| &**object);
-    matches!(object, Some(Object::Receiver(receiver)) if groups_by_itself(&receiver.spec))
+/// What a receiver hears, as it is written now.
+fn hears(desired: &Desired, receiver: &Name) -> Hears {
+    match desired.objects.get(&(Kind::Receiver, receiver.clone())).map(|object| &**object) {
+        Some(Object::Receiver(receiver)) if receiver.spec.suspend == Some(true) => Hears::Nothing,
+        Some(Object::Receiver(receiver)) if groups_by_itself(&receiver.spec) => Hears::Each,
+        _ => Hears::Groups,
+    }
 }

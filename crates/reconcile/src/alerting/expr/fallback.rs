@@ -15,7 +15,7 @@ use super::paths::{Many, Wrong};
 use super::rollouts::FIELDS;
 use super::term::{Inputs, ProbeField, Scalar, Term, fresh, probe_field};
 use crate::alerting::truth::Truth;
-use crate::usage::Of;
+use crate::usage::{Metric, Of, Series};
 
 /// CEL's own operators and functions.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -175,10 +175,11 @@ fn probes(inputs: &Inputs<'_>) -> Vec<(String, Value)> {
             let value = probe_field(name, *field, seen?).and_then(cel_value).ok()?;
             Some(((*word).to_owned(), value))
         });
-        let seconds =
-            inputs.usage.and_then(|usage| usage.values.get(&crate::usage::Series::item(crate::usage::Metric::ProbeSeconds, name)));
-        let seconds = seconds.map(|seconds| ("seconds".to_owned(), Value::Float(*seconds)));
-        let fields: std::collections::HashMap<String, Value> = known.chain(seconds).collect();
+        let took = Metric::ALL.iter().filter(|metric| metric.is_of_probes()).filter_map(|metric| {
+            let seconds = inputs.usage?.values.get(&Series::item(*metric, name))?;
+            Some((metric.name().split_once('.')?.1.to_owned(), Value::Float(*seconds)))
+        });
+        let fields: std::collections::HashMap<String, Value> = known.chain(took).collect();
         (name.clone(), fields.into())
     };
     inputs.device.probes.iter().map(|probe| one(&probe.name)).collect()

@@ -92,7 +92,10 @@ fn not_kept(term: &Term) -> Option<&Term> {
     let term = bare(term);
     let is_kept = match term {
         Term::Probe(..) | Term::Deployment(..) => false,
-        Term::Device(field) => !matches!(field, Field::Health | Field::Contact | Field::AwaySince | Field::Update | Field::ChangedAt),
+        Term::Series(series) | Term::Window { series, .. } => series.metric.is_stored(),
+        Term::Device(field) => {
+            !matches!(field, Field::Health | Field::Contact | Field::AwaySince | Field::AwayReason | Field::Update | Field::ChangedAt)
+        }
         _ => true,
     };
     (!is_kept).then_some(term)
@@ -137,6 +140,7 @@ fn device(field: Field) -> &'static str {
         Field::Health => "health",
         Field::Contact => "contact",
         Field::AwaySince => "awaySince",
+        Field::AwayReason => "awayReason",
         Field::Update => "update",
         Field::ChangedAt => "changedAt",
     }

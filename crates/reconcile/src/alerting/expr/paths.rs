@@ -92,7 +92,7 @@ impl Many {
             Self::Interfaces => Of::Interface,
             Self::Probes => match probe_field(field) {
                 Some((_, kind)) => return Ok(kind),
-                None if field == "seconds" => return Ok(Kind::Number),
+                None if probe_metric(field).is_some() => return Ok(Kind::Number),
                 None => return Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
             },
             Self::Deployments => {
@@ -155,11 +155,25 @@ pub(super) enum Path {
 
 /// The names that an expression may begin with.
 pub(super) const ROOTS: [&str; 6] = ["device", "usage", "probes", "logs", "deployments", "now"];
-const DEVICE: [&str; 13] =
-    ["name", "namespace", "type", "address", "labels", "vars", "health", "contact", "awaySince", "update", "changedAt", "usage", "logs"];
+const DEVICE: [&str; 14] = [
+    "name",
+    "namespace",
+    "type",
+    "address",
+    "labels",
+    "vars",
+    "health",
+    "contact",
+    "awaySince",
+    "awayReason",
+    "update",
+    "changedAt",
+    "usage",
+    "logs",
+];
 const DEPLOYMENT: [&str; 4] = ["phase", "revision", "version", "changedAt"];
 const STATES: [&str; 2] = ["ok", "fail"];
-const PROBE: [&str; 5] = ["state", "since", "reason", "lastOk", "seconds"];
+const PROBE: [&str; 10] = ["state", "since", "reason", "lastOk", "seconds", "resolve", "connect", "tls", "firstByte", "transfer"];
 
 /// What a path means; it begins with one of [`ROOTS`].
 pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
@@ -169,11 +183,11 @@ pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
         ["device", "logs", rest @ ..] | ["logs", rest @ ..] => logs(rest),
         ["device", rest @ ..] => device(rest),
         ["probes"] => Ok(Path::Map(Many::Probes)),
-        ["probes", _] => Ok(Path::Record("state, since, reason, lastOk, seconds")),
-        ["probes", name, "seconds"] => series(Metric::ProbeSeconds, name),
-        ["probes", name, field] => match probe_field(field) {
-            Some((field, kind)) => Ok(Path::Term(Term::Probe((*name).to_owned(), field), kind)),
-            None => Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
+        ["probes", _] => Ok(Path::Record("state, since, reason, lastOk, seconds, resolve, connect, tls, firstByte, transfer")),
+        ["probes", name, field] => match (probe_field(field), probe_metric(field)) {
+            (Some((field, kind)), _) => Ok(Path::Term(Term::Probe((*name).to_owned(), field), kind)),
+            (None, Some(metric)) => series(metric, name),
+            (None, None) => Err(Wrong::unknown(&format!("probes[…].{field}"), &PROBE)),
         },
         ["deployments"] => Ok(Path::Map(Many::Deployments)),
         ["deployments", _] => Ok(Path::Record("phase, revision, version, changedAt")),
@@ -195,6 +209,12 @@ fn deployment(field: &str) -> Option<(DeploymentField, Kind)> {
     Some((*field, kind))
 }
 
+/// What is measured of a probe.
+pub(super) fn probe_metric(field: &str) -> Option<Metric> {
+    let is_it = |metric: &&Metric| metric.is_of_probes() && metric.name().split_once('.').is_some_and(|(_, name)| name == field);
+    Metric::ALL.iter().find(is_it).copied()
+}
+
 fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
     Some(match field {
         "state" => (ProbeField::State, Kind::Text),
@@ -208,7 +228,9 @@ fn probe_field(field: &str) -> Option<(ProbeField, Kind)> {
 fn device(path: &[&str]) -> Result<Path, Wrong> {
     let text = |field| Ok(Path::Term(Term::Device(field), Kind::Text));
     match path {
-        [] => Ok(Path::Record("name, namespace, type, address, labels, vars, health, contact, awaySince, update, changedAt, usage, logs")),
+        [] => Ok(Path::Record(
+            "name, namespace, type, address, labels, vars, health, contact, awaySince, awayReason, update, changedAt, usage, logs",
+        )),
         ["name"] => text(Field::Name),
         ["namespace"] => text(Field::Namespace),
         ["type"] => text(Field::Type),
@@ -216,6 +238,7 @@ fn device(path: &[&str]) -> Result<Path, Wrong> {
         ["health"] => text(Field::Health),
         ["contact"] => text(Field::Contact),
         ["awaySince"] => Ok(Path::Term(Term::Device(Field::AwaySince), Kind::Time)),
+        ["awayReason"] => text(Field::AwayReason),
         ["update"] => text(Field::Update),
         ["changedAt"] => Ok(Path::Term(Term::Device(Field::ChangedAt), Kind::Time)),
         ["labels"] => Ok(Path::Map(Many::Labels)),
@@ -335,6 +358,7 @@ pub(super) fn values(term: &Term) -> Option<&'static [&'static str]> {
         Term::Device(Field::Update) => &["UpToDate", "OutOfDate", "Updating", "Blocked"],
         Term::Device(Field::Health) => &["Healthy", "Degraded", "Unreachable"],
         Term::Device(Field::Contact) => &["Reachable", "Unreachable"],
+        Term::Device(Field::AwayReason) => &["Unreachable", "LoginRefused", "HostKeyMismatch", "NoCredential"],
         Term::Device(Field::Type) => &["Server", "Network", "Storage"],
         _ => return None,
     })

@@ -103,6 +103,8 @@ pub enum Field {
     Contact,
     /// Since when it is out of reach.
     AwaySince,
+    /// Why it is: Unreachable, LoginRefused, HostKeyMismatch or NoCredential.
+    AwayReason,
     /// Whether it is what its Deployments want: UpToDate, OutOfDate, Updating or Blocked.
     Update,
     /// When any Deployment last changed it.
@@ -197,10 +199,10 @@ impl Term {
         }
     }
 
-    /// The series that it looks back at.
-    pub fn looks_back_at(&self) -> Option<&Series> {
+    /// The series that it looks back at, and how far.
+    pub fn looks_back_at(&self) -> Option<(&Series, SignedDuration)> {
         match self {
-            Self::Window { series, .. } => Some(series),
+            Self::Window { series, window, .. } => Some((series, *window)),
             Self::Known(of) | Self::Age(of) => of.looks_back_at(),
             _ => None,
         }
@@ -267,6 +269,10 @@ fn device<'a>(field: Field, inputs: &Inputs<'a>) -> Result<Scalar<'a>, String> {
             Contact::Unreachable { since, .. } => Scalar::Number(seconds(*since)),
             _ => return Err("it is not away".into()),
         },
+        Field::AwayReason => match contact {
+            Contact::Unreachable { code, .. } => text(code.word()),
+            _ => return Err("it is not away".into()),
+        },
         Field::Update => return inputs.rollouts.update(device),
         Field::ChangedAt => return inputs.rollouts.changed_at(device),
     })
@@ -321,11 +327,12 @@ fn over<'a>(series: &Series, function: Function, window: SignedDuration, inputs:
     let is_stale = inputs.now.duration_since(last.0) > STALE;
     if known.as_secs_f64() * 2.0 < window.as_secs_f64() {
         // Some time for the first reading to come, and for what came last to be known.
-        let early = if is_stale { SignedDuration::ZERO } else { window / 2 + STALE };
+        let early = if is_stale { STALE } else { window / 2 + STALE };
         return missing(format!("{series} is known for {known:#} of {window:#}"), early);
     }
     if is_stale {
-        return missing(format!("{series} has not been read since {:.0}", last.0), SignedDuration::ZERO);
+        // What the store had of it may be all there is for a while.
+        return missing(format!("{series} has not been read since {:.0}", last.0), STALE);
     }
     let values = || points.iter().map(|(_, value)| *value);
     let count = values().count() as f64;

@@ -1,6 +1,6 @@
 //! Whether something is said of a group to one receiver, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -28,13 +28,23 @@ pub struct Decided {
 /// A decision about one alert, for whoever asks why.
 pub type Why = (String, Name, String);
 
-/// Decides over each receiver. `is_look`: it is time for a look at the group, and not only for an escalation. `is_program`: a receiver has to
-/// hear of each alert, since it groups them by itself.
+/// What a receiver hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// Of groups: people.
+    Groups,
+    /// Of each alert, since it groups them by itself: a program.
+    Each,
+    /// Nothing for now: it is suspended. The difference is said when it is not any more.
+    Nothing,
+}
+
+/// Decides over each receiver. `is_look`: it is time for a look at the group, and not only for an escalation.
 pub fn decide(
     group: &Group,
     alerts: &[&Instance],
     is_look: bool,
-    is_program: impl Fn(&Name) -> bool,
+    hears: impl Fn(&Name) -> Hears,
     now: Timestamp,
 ) -> (Vec<Decided>, Vec<Why>) {
     let (mut decided, mut why) = (Vec::new(), Vec::new());
@@ -45,8 +55,12 @@ pub fn decide(
         if (route.level == 0 || !is_named(&route)) && !is_look {
             continue;
         }
-        let view = View::new(group, alerts, &route, after, is_named(&route), now);
-        let is_program = is_program(&route.receiver);
+        let hears = hears(&route.receiver);
+        let mut view = View::new(group, alerts, &route, after, is_named(&route), now);
+        if hears == Hears::Nothing {
+            view.hold_all();
+        }
+        let is_program = hears == Hears::Each;
         match view.reason(is_look, is_program) {
             Ok(reason) => {
                 view.explain(Some(reason), &mut why);
@@ -109,18 +123,29 @@ impl<'a> View<'a> {
                 due.push(alert);
             }
         }
-        let fires = |id: &str| alerts.iter().any(|alert| alert.id == id && alert.counts_as_firing());
+        // A rule that went wrong has a thousand of them.
+        let by_id: HashMap<&str, &Instance> = alerts.iter().map(|alert| (alert.id.as_str(), *alert)).collect();
+        let fires = |id: &str| by_id.get(id).is_some_and(|alert| alert.counts_as_firing());
         let mentioned = told.iter().flat_map(|told| &told.firing);
         let (still, over): (Vec<_>, Vec<_>) = mentioned.partition(|(id, _)| fires(id));
         let (mut said, mut waits) = (Vec::new(), Vec::new());
         for (id, mention) in over {
             match way(&mention.said.labels) {
                 Way::Closed(number, opens) => waits.push((id, mention, closed(group, number, opens))),
-                Way::None | Way::Open(_) => said.push((mention, alerts.iter().copied().find(|alert| alert.id == *id))),
+                Way::None | Way::Open(_) => said.push((mention, by_id.get(id.as_str()).copied())),
             }
         }
         let still = still.len() + waits.len();
         Self { group, route, told, due, held, over: said, waits, still, now }
+    }
+
+    /// Nobody is told anything: neither that something fires, nor that it is over, nor again.
+    fn hold_all(&mut self) {
+        let why = format!("not said: receiver/{} is suspended", self.route.receiver);
+        self.held.extend(std::mem::take(&mut self.due).into_iter().map(|alert| (alert, why.clone())));
+        let over = std::mem::take(&mut self.over);
+        self.still += over.len();
+        self.waits.extend(over.into_iter().map(|(mention, _)| (&mention.said.id, mention, why.clone())));
     }
 
     /// Alertmanager's table, in its order.
@@ -329,7 +354,12 @@ mod tests {
 
     /// What `old` is told: why, and how many fire and are over.
     fn told(group: &Group, alerts: &[&Instance], is_program: bool, now: Timestamp) -> Option<(Reason, usize, usize)> {
-        let (decided, _) = decide(group, alerts, true, |_| is_program, now);
+        let hears = if is_program { Hears::Each } else { Hears::Groups };
+        told_as(group, alerts, hears, now)
+    }
+
+    fn told_as(group: &Group, alerts: &[&Instance], hears: Hears, now: Timestamp) -> Option<(Reason, usize, usize)> {
+        let (decided, _) = decide(group, alerts, true, |_| hears, now);
         let notice =
             decided.into_iter().filter(|decided| decided.route.receiver.name() == "old").flat_map(|decided| decided.notices).next()?;
         Some((notice.reason, notice.firing.len(), notice.resolved.len()))
@@ -341,6 +371,20 @@ mod tests {
         let group = group(&known, "new");
         assert_eq!(told(&group, &[&known, &later], false, at(100)), None, "neither again nor of what came later");
         assert_eq!(told(&group, &[&later], false, at(1)), Some((Reason::AllResolved, 0, 1)));
+    }
+
+    /// When it is not suspended any more, the difference is said.
+    #[test]
+    fn who_is_suspended_hears_nothing_and_the_difference_afterwards() {
+        let (known, later) = (alert("web-01"), alert("web-02"));
+        let group = group(&known, "old");
+        for alerts in [&[&known, &later][..], &[&later], &[]] {
+            assert_eq!(told_as(&group, alerts, Hears::Nothing, at(100)), None);
+        }
+        let (_, why) = decide(&group, &[&known, &later], true, |_| Hears::Nothing, at(100));
+        assert_eq!((why.len(), why[0].2.as_str()), (2, "not said: receiver/old is suspended"));
+        assert_eq!(told_as(&group, &[&known, &later], Hears::Groups, at(100)), Some((Reason::NewAlerts, 2, 0)));
+        assert_eq!(told_as(&group, &[], Hears::Groups, at(100)), Some((Reason::AllResolved, 0, 1)));
     }
 
     #[test]
