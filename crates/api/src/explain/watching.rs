@@ -18,7 +18,7 @@ use reconcile::alerting::{Receiver, Truth};
 use reconcile::{Device, Name, Target};
 use store::NoticeRow;
 
-use super::{ALERTS, Sees, stalled, sees_suppressor};
+use super::{ALERTS, Sees, sees_suppressor, stalled};
 use crate::view::View;
 
 /// Devices that a rule is asked of to say how it stands.
@@ -37,7 +37,8 @@ pub(super) fn rule(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) -> 
         stalled(&mut text, view, &target);
         return (is_written || view.desired.stalled.contains_key(&target)).then_some(text);
     };
-    let devices: Vec<&Arc<Device>> = view.desired.devices.values().filter(|device| rule.applies_to(device) && sees(Kind::Device, &device.name)).collect();
+    let devices: Vec<&Arc<Device>> =
+        view.desired.devices.values().filter(|device| rule.applies_to(device) && sees(Kind::Device, &device.name)).collect();
     let mut text = format!("alertrule/{name} ({}) asks {}\n", severity(rule), counted(devices.len(), "device"));
     if rule.suspend {
         text.push_str("  suspended: nobody is asked; cleared by a commit that takes `suspend` back\n");
@@ -269,7 +270,8 @@ pub(super) fn silence(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) 
     let silence = Silence::of(name, &object.spec);
     let labels: Vec<String> = silence.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let with = if labels.is_empty() { String::new() } else { format!(" with {}", labels.join(",")) };
-    let own = view.desired.devices.values().filter(|device| device.name.namespace() == name.namespace() && sees(Kind::Device, &device.name));
+    let own =
+        view.desired.devices.values().filter(|device| device.name.namespace() == name.namespace() && sees(Kind::Device, &device.name));
     let devices = own.filter(|device| silence.devices.as_ref().is_none_or(|of| of.matches(&device.labels))).count();
     let (until, reason) = (silence.until, cut(&neutral(&silence.reason), TEXT));
     let mut text = if until <= now {
@@ -283,7 +285,8 @@ pub(super) fn silence(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) 
     let is_muted = |alert: &&Instance| {
         let subject = &alert.subject;
         let own = view.desired.devices.get(&subject.device).map(|device| &device.labels);
-        own.is_some_and(|own| silence.mutes((&subject.device, own), (&subject.rule, &subject.labels), now)) && sees(Kind::Device, &subject.device)
+        own.is_some_and(|own| silence.mutes((&subject.device, own), (&subject.rule, &subject.labels), now))
+            && sees(Kind::Device, &subject.device)
     };
     let muted: Vec<&Instance> = view.alerts.iter().filter(|alert| alert.counts_as_firing()).filter(is_muted).collect();
     for alert in muted.iter().take(ALERTS) {

@@ -81,7 +81,11 @@ pub(crate) async fn templates(State(shared): State<Shared>, Query(which): Query<
 }
 
 /// The kinds of lines that there are, those that are new first; from devices that are seen, if not from all.
-pub(crate) async fn found(shared: &Shared, which: &Which, sees: Option<&(dyn Fn(&Name) -> bool + Sync)>) -> Result<Vec<Kind>, store::Error> {
+pub(crate) async fn found(
+    shared: &Shared,
+    which: &Which,
+    sees: Option<&(dyn Fn(&Name) -> bool + Sync)>,
+) -> Result<Vec<Kind>, store::Error> {
     let now = Timestamp::now().as_second();
     let since = which.since.map_or(now - SINCE, Timestamp::as_second).clamp(now - LONGEST, now - 1);
     let device = which.device.as_deref();

@@ -202,7 +202,8 @@ impl Sight {
         let Some(pattern) = &*NAME else { return String::new() };
         let shown = |found: &regex::Captures<'_>| {
             let word = &found[0];
-            if let Some(target) = Target::parse(word).filter(|target| target.kind() != Kind::Device && word.starts_with(&format!("{}/", word_of(target.kind()))))
+            if let Some(target) = Target::parse(word)
+                .filter(|target| target.kind() != Kind::Device && word.starts_with(&format!("{}/", word_of(target.kind()))))
                 && !self.sees(target.kind(), target.name())
             {
                 return format!("{}/{HIDDEN}", word_of(target.kind()));

@@ -63,8 +63,11 @@ const QUERY: [Param; 3] = [
 ];
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    let routes =
-        routes.add(Method::GET, "/commits/{id}", Access::Known, commit).says("What became of a commit that was made here").takes(&[]).gives::<CommitNow>(200);
+    let routes = routes
+        .add(Method::GET, "/commits/{id}", Access::Known, commit)
+        .says("What became of a commit that was made here")
+        .takes(&[])
+        .gives::<CommitNow>(200);
     KINDS.into_iter().fold(routes, |routes, (kind, all, one)| {
         // Who makes something is judged by what they make, and who mutes alerts by `silence` as well as by `edit`: not before it is known what.
         let access = if kind == Kind::Silence { Access::Known } else { Access::Object(Verb::Edit, kind) };

@@ -26,11 +26,7 @@ pub(crate) const ONE: &str = "SELECT document FROM alert_history WHERE id = $1 O
 pub type Behind = (Timestamp, String);
 
 /// Writes down those that fired and are well now.
-pub(super) async fn remember<'a>(
-    tx: &mut AnyConnection,
-    alerts: impl Iterator<Item = &'a Instance>,
-    now: Timestamp,
-) -> Result<(), Error> {
+pub(super) async fn remember<'a>(tx: &mut AnyConnection, alerts: impl Iterator<Item = &'a Instance>, now: Timestamp) -> Result<(), Error> {
     let row = |alert: &Instance| {
         let resolved_at = alert.resolved_at.filter(|_| alert.fired_at.is_some())?;
         let (rule, device) = (alert.subject.rule.full(), alert.subject.device.full());

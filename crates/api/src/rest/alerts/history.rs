@@ -24,7 +24,8 @@ const LOOKED: usize = 20_000;
 
 pub(super) const QUERY: [Param; 9] = {
     let [limit, cursor, namespace, selector, q, _, _] = LIST;
-    let since = param("since", "Only what came to be well since then: an instant, or a time back such as `7d`; 30 days back if nothing is said.");
+    let since =
+        param("since", "Only what came to be well since then: an instant, or a time back such as `7d`; 30 days back if nothing is said.");
     let severity = param("severity", "Only these: `critical`, `warning`, `info`; several with commas between.");
     let rule = param("rule", "Only of this AlertRule: `NAMESPACE/NAME`, or `NAME` in `default`.");
     let device = param("device", "Only on this device: `NAMESPACE/NAME`, or `NAME` in `default`.");

@@ -85,7 +85,10 @@ async fn all_of_them_are_listed_to_who_may_see_the_deployment() {
         assert_eq!(named(&world.document(&format!("/api/v1/rollouts{query}"), &admin()).await), expected, "{query}");
     }
     let first = world.document("/api/v1/rollouts?limit=1", &admin()).await;
-    assert_eq!((&first["total"], &first["items"][0]["phase"], &first["items"][0]["batches"]), (&json!(2), &json!("Progressing"), &json!(2)));
+    assert_eq!(
+        (&first["total"], &first["items"][0]["phase"], &first["items"][0]["batches"]),
+        (&json!(2), &json!("Progressing"), &json!(2))
+    );
     let next = world.document(&format!("/api/v1/rollouts?limit=1&cursor={}", first["cursor"].as_str().unwrap()), &admin()).await;
     assert_eq!((named(&next), &next["cursor"]), (vec!["default/app-fra1"], &Value::Null));
     let seen = world.document("/api/v1/rollouts", &user("viewer")).await;
