@@ -6,6 +6,7 @@ use crds::Object;
 use jiff::Timestamp;
 use reconcile::Key;
 use reconcile::access::Who;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -169,7 +170,7 @@ pub struct CommitView {
 }
 
 /// How it stands with a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum CommitState {
     /// It is not in force yet.

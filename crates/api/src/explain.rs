@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crds::{AlertState, Kind};
 use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
+use reconcile::alerting::suppress::Suppressor;
 use reconcile::alerting::text::{cut, neutral};
 use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Metric, Name, Series, Target, WaitingOn, parents, report};
@@ -20,18 +21,19 @@ const ALERTS: usize = 20;
 const LINES: usize = 5;
 const WIDTH: usize = 120;
 
-/// Whether somebody may see a device.
-pub(crate) type Sees<'a> = &'a (dyn Fn(&Name) -> bool + Sync);
+/// Whether somebody may see an object of a kind.
+pub(crate) type Sees<'a> = &'a (dyn Fn(Kind, &Name) -> bool + Sync);
 
 /// Explains a device, a Deployment, an AlertRule, a Receiver, a Silence or the login of a Role to somebody; `None` if there is no such thing.
-/// What is counted and listed are the devices that they see. Where one is named as `device/NAME` it still is.
+/// What is counted and listed are the devices that they see, and other objects are named only if they see them. A text that comes from
+/// elsewhere may still name some, as `device/NAME` or `silence/NAME`.
 pub(crate) fn explain(view: &View, target: &Target, sees: Sees<'_>, now: Timestamp) -> Option<String> {
     match target {
         Target::Device(name) => device(view, name, sees),
         Target::Deployment(name) => rollout(view, name, sees),
         Target::Object(Kind::Role, name) => role(view, name, sees),
         Target::Object(Kind::AlertRule, name) => watching::rule(view, name, sees, now),
-        Target::Object(Kind::Receiver, name) => watching::receiver(view, name),
+        Target::Object(Kind::Receiver, name) => watching::receiver(view, name, sees),
         Target::Object(Kind::Silence, name) => watching::silence(view, name, sees, now),
         _ => None,
     }
@@ -47,7 +49,7 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
         let _ = writeln!(text, "  {}{since}: nobody knows how it is", hidden.reason());
     }
     if parents::is_dead(&view.observed, name) {
-        match parents::behind(&view.desired, &view.observed, name).iter().filter(|name| sees(name)).count() {
+        match parents::behind(&view.desired, &view.observed, name).iter().filter(|name| sees(Kind::Device, name)).count() {
             0 => {}
             1 => text.push_str("  1 device is behind it\n"),
             count => {
@@ -77,7 +79,7 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     for package in &status.packages {
         let version = if package.version == "-" { "not there, or not known yet" } else { &package.version };
         let by = if package.revision > 0 { format!(" revision {}", package.revision) } else { String::new() };
-        let _ = writeln!(text, "  {} is {version} ({}{by})", package.name, whose(&package.deployment));
+        let _ = writeln!(text, "  {} is {version} ({}{by})", package.name, whose(&package.deployment, sees));
     }
     for deviation in &status.deviations {
         let _ = writeln!(
@@ -86,7 +88,7 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
             deviation.path,
             deviation.desired,
             deviation.actual,
-            whose(&deviation.deployment),
+            whose(&deviation.deployment, sees),
             deviation.reason
         );
     }
@@ -94,7 +96,10 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     // What a whole Deployment waits on, its devices wait on too.
     let selected = view.desired.selected_by.get(name).cloned().unwrap_or_default();
     let concerns = |deferred: &&Deferred| {
-        deferred.target == target || (deferred.target == deferred.unit && selected.contains(&deferred.unit.rollout()))
+        deferred.target == target
+            || (deferred.target == deferred.unit
+                && selected.contains(&deferred.unit.rollout())
+                && sees(deferred.unit.kind(), deferred.unit.name()))
     };
     let own: Vec<&Deferred> = view.deferred.values().flatten().filter(concerns).collect();
     gates(&mut text, view, &own, sees);
@@ -102,8 +107,25 @@ fn device(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
 }
 
 /// Whose something is on a device, as a status has it.
-fn whose(by: &str) -> String {
-    if by.starts_with("role/") { by.to_owned() } else { format!("deployment/{by}") }
+fn whose(by: &str, sees: Sees<'_>) -> String {
+    let by = owner(by, sees);
+    if by.starts_with("role/") { by } else { format!("deployment/{by}") }
+}
+
+/// The same as somebody may know of it: a Deployment, or `role/NAME`.
+pub(crate) fn owner(by: &str, sees: Sees<'_>) -> String {
+    let role = by.strip_prefix("role/");
+    let (kind, name) = role.map_or((Kind::Deployment, by), |role| (Kind::Role, role));
+    match (sees(kind, &Name::parse(name)), role) {
+        (true, _) => by.to_owned(),
+        (false, None) => HIDDEN.to_owned(),
+        (false, Some(_)) => format!("role/{HIDDEN}"),
+    }
+}
+
+/// A target as somebody may know of it.
+fn seen_target(target: &Target, sees: Sees<'_>) -> Target {
+    if sees(target.kind(), target.name()) { target.clone() } else { Target::of(target.kind(), Name::new("default", HIDDEN)) }
 }
 
 /// Why an alert stands as it does, as `evenkeel alerts why` says it.
@@ -265,7 +287,7 @@ fn rollout(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
         .map(|rollout| {
             rollout
                 .in_flight()
-                .filter(|(device, _)| sees(device))
+                .filter(|(device, _)| sees(Kind::Device, device))
                 .take(20)
                 .map(|(device, placement)| {
                     format!("  step {} on {device}: {:?} since {:.0}", placement.step, placement.phase, placement.since)
@@ -334,7 +356,7 @@ fn stalled(text: &mut String, view: &View, target: &Target) {
 
 fn gates(text: &mut String, view: &View, deferred: &[&Deferred], sees: Sees<'_>) {
     let shown = deferred.iter().copied().filter(|deferred| match &deferred.target {
-        Target::Device(device) => sees(device),
+        Target::Device(device) => sees(Kind::Device, device),
         _ => true,
     });
     for (deferred, targets) in alike(shown).iter().take(50) {
@@ -355,14 +377,48 @@ fn gates(text: &mut String, view: &View, deferred: &[&Deferred], sees: Sees<'_>)
     }
 }
 
-/// The same without the devices that are not seen.
+/// The same without what is not seen.
 pub(crate) fn seen(waiting: &WaitingOn, sees: Sees<'_>) -> WaitingOn {
     let mut seen = waiting.clone();
-    if let WaitingOn::Budget { out, .. } = &mut seen {
-        out.retain(|device| sees(device));
+    match &mut seen {
+        WaitingOn::Budget { out, .. } => out.retain(|device| sees(Kind::Device, device)),
+        WaitingOn::Dependency { on } => *on = seen_target(on, sees),
+        WaitingOn::Lock { holder, step } => {
+            let by = Target::unit(holder);
+            if !sees(by.kind(), by.name()) {
+                (*holder, step.0) = (Name::new("default", HIDDEN), HIDDEN.to_owned());
+            }
+        }
+        WaitingOn::Alert { name, .. } => {
+            let rule = name.strip_prefix("alert ").map(Name::parse);
+            if rule.is_some_and(|rule| !sees(Kind::AlertRule, &rule)) {
+                *name = format!("alert {HIDDEN}");
+            }
+        }
+        WaitingOn::Unreachable { .. }
+        | WaitingOn::Window { .. }
+        | WaitingOn::Approval { .. }
+        | WaitingOn::Soak { .. }
+        | WaitingOn::Health { .. }
+        | WaitingOn::Maintenance { .. }
+        | WaitingOn::NoWayBack { .. }
+        | WaitingOn::Suspended { .. } => {}
     }
     seen
 }
+
+/// Whether they may see the object that keeps an alert from being said.
+pub(crate) fn sees_suppressor(by: &Suppressor, sees: Sees<'_>) -> bool {
+    match by {
+        Suppressor::Silence { name, .. } => sees(Kind::Silence, name),
+        Suppressor::Rollout { deployment } => sees(Kind::Deployment, deployment),
+        Suppressor::Inhibited { rule, .. } => sees(Kind::AlertRule, rule),
+        Suppressor::Maintenance { .. } | Suppressor::Parent { .. } | Suppressor::Returned { .. } => true,
+    }
+}
+
+/// What stands in place of a name that somebody may not know.
+pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// Who or what ends this kind of waiting.
 pub(crate) fn clears(waiting: &WaitingOn) -> &'static str {

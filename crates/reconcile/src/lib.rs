@@ -46,7 +46,7 @@ pub use observed::{
 pub use outcome::{Outcome, Verdict};
 pub use outlook::{Outlook, outlook};
 pub use plan::{Action, Deferred, Plan, PlanId, Revision, Step, StepId, WaitingOn, Work};
-pub use planner::{plan, plan_units, units};
+pub use planner::{Judged, judged, plan, plan_units, units};
 pub use record::{Act, Observe, Record, Recorded, RecordedStep, record};
 pub use rollout::{Phase, Placement, RevisionRecord, RevisionResult, Rollout, RolloutChange};
 pub use usage::{Metric, Series, Usage};

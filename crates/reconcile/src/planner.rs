@@ -16,10 +16,13 @@ mod device;
 mod draft;
 mod forward;
 mod gate;
+mod judged;
 mod shared;
 mod steady;
 mod survey;
 mod unit;
+
+pub use judged::{Judged, judged};
 
 /// Plans every Deployment.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {

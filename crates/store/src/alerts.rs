@@ -1,5 +1,7 @@
 //! Alerts, what was said of them, and the outbox.
 
+pub(crate) mod past;
+
 use jiff::{SignedDuration, Timestamp};
 use reconcile::Name;
 use reconcile::alerting::alerts::Changes;
@@ -14,6 +16,8 @@ use crate::audit::{Entry, cut};
 use crate::open::within;
 use crate::rows::{flag, insert, json, maybe_time, number, query, text, time, to_json, to_word};
 use crate::{Backend, Error, Store};
+
+pub use past::{ALERTS_KEPT, Behind};
 
 /// Alerts, or groups, that are read by one statement at the start: all of them are, as one that was not read would fire anew.
 const AT_ONCE: u32 = 10_000;
@@ -238,6 +242,7 @@ impl Store {
             });
             let replace = "ON CONFLICT (rule, device) DO UPDATE SET id = excluded.id, state = excluded.state, document = excluded.document";
             insert(tx, "alert (rule, device, id, state, document)", rows, replace).await?;
+            past::remember(tx, changes.instances.values().flatten(), now).await?;
             for (digest, _) in changes.groups.iter().filter(|(_, group)| group.is_none()) {
                 query("DELETE FROM alert_group WHERE digest = $1", [digest.as_str().into()]).execute(&mut *tx).await?;
             }

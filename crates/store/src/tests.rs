@@ -67,7 +67,21 @@ async fn a_file_that_is_read_only_is_away() {
 async fn queries_use_their_indices() {
     let data = TempDir::new().unwrap();
     let store = open(&data).await;
-    for statement in [log::ABOUT, alerts::DUE, alerts::STANDING, alerts::LOST, alerts::LISTED, alerts::OLD].into_iter().chain(QUERIES) {
+    for statement in [
+        log::ABOUT,
+        alerts::DUE,
+        alerts::STANDING,
+        alerts::LOST,
+        alerts::LISTED,
+        alerts::OLD,
+        alerts::past::OLD,
+        alerts::past::NEWEST,
+        alerts::past::BEHIND,
+        alerts::past::ONE,
+    ]
+    .into_iter()
+    .chain(QUERIES)
+    {
         let rows = store.pool.fetch_all(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"))).await.unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
         assert!(!steps.is_empty());

@@ -76,6 +76,11 @@ impl Caller {
 
     /// Asks. `path` is what comes behind `/api/v1`.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.ask_at(method, &format!("/api/v1{path}"), body)
+    }
+
+    /// The same for any path.
+    pub fn ask_at(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(90)))?;
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
@@ -84,7 +89,7 @@ impl Caller {
         // HTTP/1.0: the answer ends where the connection does.
         write!(
             stream,
-            "{method} /api/v1{path} HTTP/1.0\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             self.address,
             body.len()
         )?;

@@ -110,6 +110,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/alerts/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alerts on devices that one may see that are over: those of 30 days */
+        get: operations["getAlertsHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/alerts/{id}": {
         parameters: {
             query?: never;
@@ -1121,6 +1138,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/rollouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the Deployments that one may see are rolled out, each in short */
+        get: operations["getRollouts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/rollouts/{namespace}/{name}": {
         parameters: {
             query?: never;
@@ -1730,6 +1764,13 @@ export interface components {
              */
             wellSince: string | null;
         };
+        /** @description A page of alerts that are over. */
+        AlertHistory: {
+            /** @description Where the next page goes on; null: there is nothing before. */
+            cursor: string | null;
+            /** @description Those that came to be well last first. */
+            items: components["schemas"]["Alert"][];
+        };
         /** @description A page of alerts. */
         AlertList: {
             /** @description Devices that a rule has no room for, by rule; of rules that one may see. */
@@ -1996,6 +2037,87 @@ export interface components {
             /** @description It is, up to that checkpoint. */
             verified: boolean;
         };
+        /** @description What came of it. */
+        Backtest: {
+            /** @description It asks for labels or variables, which are as they are today. */
+            asOfToday: boolean;
+            /** @description What came of each that was looked at. */
+            devices: components["schemas"]["BacktestDevice"][];
+            /**
+             * Format: int64
+             * @description In seconds since 1970.
+             */
+            from: number;
+            /** @description Where it goes on, as `after`; null: that was all. */
+            next: string | null;
+            /** @description What the rule asks for that is not stored, and so unknown. */
+            notKept: string[];
+            /**
+             * Format: uint
+             * @description Readings that were looked at.
+             */
+            readings: number;
+            /**
+             * Format: uint
+             * @description Devices that the rule selects, of those that one may see.
+             */
+            selected: number;
+            /**
+             * Format: int64
+             * @description In seconds since 1970.
+             */
+            to: number;
+        };
+        /** @description What came of one device. */
+        BacktestDevice: {
+            /** @description It was not looked at to the end. */
+            cut: boolean;
+            device: string;
+            /**
+             * Format: int64
+             * @description Seconds for which it would have fired.
+             */
+            fired: number;
+            /** @description Each time that it would have fired, the oldest first. */
+            firings: components["schemas"]["BacktestFiring"][];
+            /**
+             * Format: int64
+             * @description Of them while a rollout was under way.
+             */
+            inRollouts: number;
+            /**
+             * Format: uint
+             * @description How many more.
+             */
+            more: number;
+            /** @description Why not, at the last of them. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Seconds of which nobody can say how it was.
+             */
+            unknown: number;
+        };
+        /** @description One time that it would have fired. */
+        BacktestFiring: {
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: int64
+             * @description Seconds of it while a rollout was under way.
+             */
+            inRollouts: number;
+            /**
+             * Format: date-time
+             * @description null: it would fire still.
+             */
+            to: string | null;
+            /**
+             * Format: double
+             * @description The number that was compared when it began.
+             */
+            value: number | null;
+        };
         /** @description Which rule, over which time. */
         BacktestQuestion: {
             /** @description Only devices after this one, where an answer had `next`. */
@@ -2011,6 +2133,7 @@ export interface components {
         Batch: {
             /** @description Of those that one may see. */
             devices: components["schemas"]["BatchDevice"][];
+            gate: components["schemas"]["BatchGate"];
             /**
              * Format: uint
              * @description From 1.
@@ -2023,6 +2146,8 @@ export interface components {
         };
         /** @description A device in a batch. */
         BatchDevice: {
+            /** @description What the gate says of it; null: it was not changed yet. */
+            gate: components["schemas"]["DeviceGate"] | null;
             health: string;
             /** @description As `NAMESPACE/NAME`. */
             name: string;
@@ -2040,6 +2165,22 @@ export interface components {
             /** Format: date-time */
             since: string | null;
             step: string | null;
+        };
+        /** @description What a batch has to pass before the next one is opened, or the revision is complete; counted are the devices that one may see. */
+        BatchGate: {
+            /**
+             * Format: date-time
+             * @description When it passed or failed.
+             */
+            at: string | null;
+            /** @description Devices by what the gate says of them: the words of `devices[].gate.result`, and `pending` for those that were not changed. */
+            counts: {
+                [key: string]: number;
+            };
+            /** @description Why it failed, as the rollout has it. */
+            reason: string;
+            /** @description `waiting`, `passed`, `failed`, or `left` where another revision came before it was decided. */
+            state: string;
         };
         /** @description How many there are. */
         BySeverity: {
@@ -2110,6 +2251,38 @@ export interface components {
         Comment: {
             /** @description For the audit log. */
             comment: string | null;
+        };
+        /** @description A commit that was made here. */
+        Commit: {
+            /** Format: date-time */
+            at: string;
+            /** @description `NAME <ADDRESS>`. */
+            author: string;
+            /** @description Its id. */
+            commit: string;
+            /** @description Why, or what to do. */
+            detail: string | null;
+            /** @description What it says of itself. */
+            message: string;
+            /** @description What became of it. */
+            state: components["schemas"]["CommitState"];
+        };
+        /** @description How it stands with a commit. */
+        CommitState: "waiting" | "inForce" | "superseded" | "refused";
+        /** @description What came of a write that became a commit. */
+        Committed: {
+            /** @description The branch that it is on. */
+            branch: string;
+            /** @description The commit; `GET /api/v1/commits/{id}` follows it. */
+            commit: string;
+            /** @description The file that it changes. */
+            file: string;
+            /** @description The branch is followed: it comes in force by itself. Else somebody has to merge it. */
+            followed: boolean;
+            /** @description What it says of itself. */
+            message: string;
+            /** @description The file could not be changed in place: its document was written anew, without its comments. */
+            rewritten: boolean;
         };
         /** @description What is put off. */
         DeferredChange: {
@@ -3296,6 +3469,26 @@ export interface components {
             /** @description What it uses just now, in a few words. */
             uses?: string;
         };
+        /** @description A mark on a chart's axis of time. */
+        DeviceChange: {
+            /** Format: date-time */
+            at: string;
+            author?: string | null;
+            commit?: string | null;
+            deployment?: string | null;
+            /** @description `rollout`, `commit` or `alert`. */
+            kind: string;
+            result?: string | null;
+            /** Format: uint32 */
+            revision?: number | null;
+            rule?: string | null;
+            title: string;
+        };
+        /** @description What happened to a device. */
+        DeviceChanges: {
+            /** @description The newest first. */
+            items: components["schemas"]["DeviceChange"][];
+        };
         /**
          * DeviceClass
          * @description Auto-generated derived type for DeviceClassSpec via `CustomResource`
@@ -3629,6 +3822,23 @@ export interface components {
                 observedGeneration?: number | null;
             } | null;
         };
+        /** @description What the gate says of a device that was changed. */
+        DeviceGate: {
+            /** @description Why, in words. From hostile text. */
+            reason: string;
+            /** @description `passed`, `waiting`, `changing`, `failed`, `unproven` (as unwell as before), `lost` (not reached since) or `away`. */
+            result: string;
+            /**
+             * Format: date-time
+             * @description Since when it is well.
+             */
+            since: string | null;
+        };
+        /** @description What came of it, as the engine says it. */
+        Done: {
+            /** @description In words. */
+            message: string;
+        };
         /** @description A way. */
         Edge: {
             /** @description As `NAMESPACE/NAME`. */
@@ -3674,6 +3884,22 @@ export interface components {
             state: string;
             text: string;
         };
+        /** @description A commit. */
+        InForce: {
+            author: string;
+            commit: string;
+            /** @description Branch or tag. */
+            reference: string;
+            /** @description The key that signed it, if its signature was verified. */
+            signer: string | null;
+        };
+        /** @description Somebody may choose a password. */
+        Invitation: {
+            /** @description The one-time token: only this answer has it. */
+            invitation: string;
+            /** Format: date-time */
+            invitationExpiresAt: string;
+        };
         /** @description Who did what. */
         LastAct: {
             actor: string;
@@ -3684,6 +3910,38 @@ export interface components {
             outcome: string;
             target: string;
             what: string;
+        };
+        /** @description A rollout in short: `/rollouts/NAMESPACE/NAME` has it at length. */
+        ListedRollout: {
+            author: string;
+            /**
+             * Format: uint
+             * @description Batches that were opened.
+             */
+            batches: number;
+            /** @description The commit that asked for it. */
+            commit: string;
+            /** @description As `NAMESPACE/NAME`. */
+            deployment: string;
+            /** Format: date-time */
+            finishedAt: string | null;
+            /** @description Somebody said stop. */
+            paused: components["schemas"]["Pause"] | null;
+            /** @description `Pending`, `Progressing`, `Soaking`, `AwaitingApproval`, `Paused`, `RollingBack`, `RolledBack`, `Complete` or `Failed`. */
+            phase: string;
+            /** @description Why it ended as it did, where that needs a word. */
+            reason: string;
+            /**
+             * Format: uint32
+             * @description The newest revision; null: it was never rolled out.
+             */
+            revision: number | null;
+            /** Format: date-time */
+            startedAt: string | null;
+            /** @description What it puts on devices, in a few words. */
+            version: string;
+            /** @description What it waits for, in words; empty: nothing. */
+            waitingOn: string;
         };
         /** @description A part of the time. */
         LogBucket: {
@@ -3805,6 +4063,18 @@ export interface components {
             /** Format: uint */
             total: number;
         };
+        /** @description What a write says that was done at once, or not at all. */
+        MaybeWritten: components["schemas"]["Trial"] | components["schemas"]["Written"] | components["schemas"]["Same"];
+        /** @description Who asks. */
+        Me: {
+            displayName: string;
+            email: string;
+            groups: string[];
+            isAdmin: boolean;
+            /** @description `local`, `oidc`, `kubernetes`, `token` or `socket`. */
+            kind: string;
+            name: string;
+        };
         /** @description What keeps an alert from being said. */
         Muted: {
             /** @description The object that does, as `kind/NAME`, if one may see it. */
@@ -3814,6 +4084,15 @@ export interface components {
             text: string;
             /** Format: date-time */
             until: string | null;
+        };
+        /** @description An alert that would be muted. */
+        MutedAlert: {
+            device: string;
+            id: string;
+            /** @description The AlertRule. */
+            rule: string;
+            state: components["schemas"]["AlertState"];
+            summary: string;
         };
         NewToken: {
             expiresIn: string | null;
@@ -3847,11 +4126,20 @@ export interface components {
             site: string;
             type: string;
         };
+        /** @description What a write says that wrote nothing: what it would do, or that it is so already. */
+        NothingWritten: components["schemas"]["Trial"] | components["schemas"]["Same"];
         /** @description Notifications. */
         Notices: {
             items: unknown[];
             /** Format: uint */
             total: number;
+        };
+        /** @description An opened batch. */
+        OpenedBatch: {
+            /** @description Those that one may see; null: all that were left. */
+            devices: string[] | null;
+            /** Format: date-time */
+            openedAt: string;
         };
         /** @description How a label's value is compared. */
         Operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
@@ -3864,6 +4152,23 @@ export interface components {
              * @description From 1.
              */
             line: number | null;
+        };
+        /** @description What would come of it if all went well. */
+        Outlook: {
+            /** @description What is put off at the end and does not come by waiting. */
+            deferred: {
+                [key: string]: unknown;
+            }[];
+            /** @description Whether it comes to its end; else there is more than is shown. */
+            ends: boolean;
+            /** @description Plans with something to do, in order. */
+            plans: {
+                [key: string]: unknown;
+            }[];
+            /** @description Deployments that wait for a window first, which opens then. */
+            windows: {
+                [key: string]: string;
+            };
         };
         /** @description All at a glance. */
         Overview: {
@@ -3882,6 +4187,85 @@ export interface components {
             /** Format: date-time */
             at: string;
             by: string;
+        };
+        /** @description Something that a Role allowed. */
+        Permission: {
+            /** @description By which commit. */
+            commit: string;
+            /** @description About which devices, as JSON text; empty: about every one. */
+            devices: string;
+            /** Format: date-time */
+            from: string;
+            /** @description To which kind; empty: to every one. */
+            kind: string;
+            /** @description The Role. */
+            role: string;
+            /** @description Whom: `user:ann`, `group:ops`, `signer:…`. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description Until when; null: it still does.
+             */
+            to: string | null;
+            verb: string;
+        };
+        /** @description What Roles allowed. */
+        Permissions: {
+            /**
+             * Format: date-time
+             * @description At that time.
+             */
+            at: string;
+            items: components["schemas"]["Permission"][];
+        };
+        /** @description What was done on one device. */
+        Placement: {
+            /** Format: date-time */
+            appliedAt: string | null;
+            /**
+             * Format: uint32
+             * @description Tries at this revision, from 1.
+             */
+            attempt: number;
+            /**
+             * Format: uint32
+             * @description From 1; 0: outside of batches.
+             */
+            batch: number;
+            /** @description Of the content for this device. */
+            digest: string;
+            /** @description What went wrong. From hostile text. */
+            failure: string;
+            /**
+             * Format: uint32
+             * @description The revision that was there before.
+             */
+            from: number | null;
+            healthyBefore: boolean;
+            /** @description Such as `applied`. */
+            phase: string;
+            rebootFrom: string | null;
+            /** Format: uint32 */
+            restoreFailures: number;
+            /** Format: uint32 */
+            revision: number;
+            /** Format: date-time */
+            since: string;
+            /** @description The last step. */
+            step: string;
+            undo: string | null;
+            /** @description Whether the old state can be restored. */
+            wayBack: unknown;
+        };
+        /** @description What would come of a revision. */
+        PlanPreview: {
+            /** @description What is wrong with its manifests. */
+            findings: string[];
+            outlook: components["schemas"]["Outlook"];
+            reach: components["schemas"]["Reach"];
+            revision: components["schemas"]["InForce"];
+            /** @description The limits that it would break, in words. */
+            tooFar: string | null;
         };
         /** @description A silence that is not written yet. */
         PlannedSilence: {
@@ -3910,7 +4294,7 @@ export interface components {
             deferred: components["schemas"]["DeferredChange"][];
             inFlight: components["schemas"]["StepUnderWay"][];
             /** @description The commit in force. */
-            revision: unknown;
+            revision: components["schemas"]["InForce"];
         };
         /** @description What a series was around an instant. */
         Point: {
@@ -3925,6 +4309,33 @@ export interface components {
             max: number;
             /** Format: double */
             min: number;
+        };
+        /** @description A probe with its states. */
+        Probe: {
+            /** @description Why, in a word. */
+            code: string;
+            /** @description The oldest first. */
+            history: components["schemas"]["ProbeStood"][];
+            /** @description Such as `http` or `icmp`. */
+            kind: string;
+            name: string;
+            /** @description Why. From hostile text. */
+            reason: string;
+            /** Format: date-time */
+            since: string | null;
+            /** @description Such as `ok`, `failed` or `unknown`. */
+            state: string;
+        };
+        /** @description From then on it was in this state. */
+        ProbeStood: {
+            /** Format: date-time */
+            at: string;
+            reason: string;
+            state: string;
+        };
+        /** @description The probes of a device. */
+        Probes: {
+            items: components["schemas"]["Probe"][];
         };
         /** @description An answer that says no. */
         Problem: {
@@ -3956,6 +4367,16 @@ export interface components {
              * @default about:blank
              */
             type: string;
+        };
+        /** @description What a revision would do to the fleet. */
+        Reach: {
+            deleted: string[];
+            /**
+             * Format: uint
+             * @description Devices in all.
+             */
+            of: number;
+            touched: string[];
         };
         /** @description A reading. */
         Reading: {
@@ -4309,6 +4730,26 @@ export interface components {
                 revision?: string | null;
             } | null;
         };
+        /** @description What became of a revision. */
+        RevisionResult: ("progressing" | "complete" | "stopped" | "superseded") | {
+            rollingBack: {
+                /** @description Only from the devices of the batch that failed. */
+                last_batch_only: boolean;
+                /**
+                 * Format: uint32
+                 * @description null: to what was there before.
+                 */
+                to: number | null;
+            };
+        } | {
+            rolledBack: {
+                /**
+                 * Format: uint32
+                 * @description null: to what was there before.
+                 */
+                to: number | null;
+            };
+        };
         /** @description What one may do. */
         Rights: {
             isAdmin: boolean;
@@ -4480,20 +4921,21 @@ export interface components {
         };
         /** @description How a Deployment is rolled out. */
         Rollout: {
+            /** @description Of the newest revision, each with what its gate says. */
             batches: components["schemas"]["Batch"][];
             /** @description As `NAMESPACE/NAME`. */
             deployment: string;
             /** @description What the current batch has to pass before the next one. */
             gates: components["schemas"]["Gate"][];
             /** @description Revisions, the oldest first. */
-            history: unknown[];
+            history: components["schemas"]["RolloutRevision"][];
             /** @description Somebody said stop. */
             paused: components["schemas"]["Pause"] | null;
             /** @description Where it stands, in a word. */
             phase: string;
             /** @description What was done on each device, by `NAMESPACE/NAME`; of those that one may see. */
             placements: {
-                [key: string]: unknown;
+                [key: string]: components["schemas"]["Placement"];
             };
             waits: components["schemas"]["Wait"][];
         };
@@ -4508,6 +4950,60 @@ export interface components {
             updated: number;
             /** @description What it waits for, in words; empty: nothing. */
             waits: string;
+        };
+        /** @description A page of rollouts. */
+        RolloutList: {
+            /** @description Where the next page begins; null: this was the last. */
+            cursor: string | null;
+            items: components["schemas"]["ListedRollout"][];
+            /**
+             * Format: uint
+             * @description Of those that one may see.
+             */
+            total: number;
+        };
+        /** @description One revision of a Deployment's content and what became of it. */
+        RolloutRevision: {
+            author: string;
+            batches: components["schemas"]["OpenedBatch"][];
+            commit: string;
+            /** @description What it puts on devices, as its manifest has it. */
+            content: {
+                [key: string]: unknown;
+            };
+            /** @description Of `content`. */
+            digest: string;
+            /**
+             * Format: date-time
+             * @description null: it goes on.
+             */
+            finishedAt: string | null;
+            /**
+             * Format: uint32
+             * @description Rises by one.
+             */
+            number: number;
+            reason: string;
+            result: components["schemas"]["RevisionResult"];
+            /** @description It returned to what was complete before. */
+            revert: boolean;
+            /**
+             * @description The key that signed the commit, if its signature was verified.
+             * @default null
+             */
+            signer: string | null;
+            /** Format: date-time */
+            startedAt: string;
+            /**
+             * @description Who asked to take it back.
+             * @default null
+             */
+            undoneBy: string | null;
+        };
+        /** @description It is so already, and nothing was written. */
+        Same: {
+            /** @description In words. */
+            message: string;
         };
         /** @description Chooses objects by their labels; all of it must hold. Empty chooses everything. */
         Selector: {
@@ -4553,9 +5049,41 @@ export interface components {
         };
         /** @description How bad it is. */
         Severity: "critical" | "warning" | "info";
+        /** @description What a token may. */
+        ShownTokenScope: {
+            /** @description None: all. */
+            kinds: string[];
+            /** @description None: all. */
+            verbs: string[];
+        };
         SignIn: {
             password: string;
             user: string;
+        };
+        /** @description A way to sign in. */
+        SignInProvider: {
+            /** @description `local` or `oidc`. */
+            id: string;
+            /** @description What people call it. */
+            title?: string | null;
+            /** @description Where a browser goes to. */
+            url?: string | null;
+        };
+        /** @description Who is signed in, and how one may sign in. */
+        SignedIn: {
+            /** @description What each change repeats in `X-CSRF-Token`; where one is signed in by a cookie. */
+            csrf?: string | null;
+            /** @description Where objects come from: `git`, `folder` or `kubernetes`. */
+            mode?: string | null;
+            /** @description Nobody is there yet: the first administrator comes in by the one-time token. */
+            needsFirstUser: boolean;
+            providers: components["schemas"]["SignInProvider"][];
+            signedIn: boolean;
+            /** @description Its URL. */
+            source?: string | null;
+            user?: components["schemas"]["Me"] | null;
+            /** @description Of the engine. */
+            version: string;
         };
         /**
          * Silence
@@ -4644,6 +5172,16 @@ export interface components {
                 observedGeneration?: number | null;
             } | null;
         };
+        /** @description What a silence would mute. */
+        SilencePreview: {
+            /** @description Alerts that are there now; some of them, if they are many. */
+            alerts: components["schemas"]["MutedAlert"][];
+            /**
+             * Format: uint
+             * @description Devices that it would be about: those that `devices` and the labels of devices among `matchLabels` choose.
+             */
+            devices: number;
+        };
         /** @description Where what is desired comes from. */
         Source: {
             author: string;
@@ -4678,10 +5216,41 @@ export interface components {
         StepUnderWay: {
             deployment: string;
             device: string;
-            phase: unknown;
+            /** @description Such as `applying`. */
+            phase: string;
             /** Format: date-time */
             since: string;
             step: string;
+        };
+        /** @description An API token. */
+        Token: {
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            id: string;
+            /** Format: date-time */
+            lastUsedAt?: string | null;
+            /** @description From which address. */
+            lastUsedFrom?: string | null;
+            /** @description What it is for. */
+            name: string;
+            /** @description What it begins with. */
+            prefix: string;
+            /** @description What it may of what its user may; none: all of it. */
+            scopes: components["schemas"]["ShownTokenScope"][];
+            /** @description The token itself: only the answer that made it has it. */
+            token?: string | null;
+            /** @description Whose it is. */
+            user: string;
+        };
+        /** @description API tokens. */
+        TokenList: {
+            /** @description There is one page. */
+            cursor: string | null;
+            items: components["schemas"]["Token"][];
+            /** Format: uint */
+            total: number;
         };
         TokenScope: {
             /** @default [] */
@@ -4714,6 +5283,40 @@ export interface components {
              */
             hidden: number;
             nodes: components["schemas"]["Node"][];
+        };
+        /** @description What a write would do. */
+        Trial: {
+            /** @description As `diff -u` says it. */
+            diff: string;
+            /** @description The file. */
+            file: string | null;
+            /** @description What is worth a look that is not so now: warnings and notes, since what would be wrong is refused. */
+            findings: components["schemas"]["TrialFinding"][];
+            /** @description Its document would be written anew, without its comments. */
+            rewritten: boolean;
+        };
+        /** @description One thing that is worth a look. */
+        TrialFinding: {
+            /**
+             * Format: uint
+             * @description Column, from 1.
+             */
+            column?: number | null;
+            /** @description What is wrong, and what to do. */
+            detail: string;
+            /** @description The file that it would stand in. */
+            file?: string | null;
+            /**
+             * Format: uint
+             * @description Line, from 1.
+             */
+            line?: number | null;
+            /** @description The object, where it is another one. */
+            object?: string | null;
+            /** @description Where in the object, as a JSON pointer (RFC 6901). */
+            pointer: string;
+            /** @description `warning` or `note`. */
+            severity: string;
         };
         /** @description A receiver that was not told what it should have been. */
         Undelivered: {
@@ -4756,11 +5359,59 @@ export interface components {
             /** @description The last reading that succeeded. */
             usage: components["schemas"]["Reading"] | null;
         };
+        /** @description A user. */
+        User: {
+            /** Format: date-time */
+            createdAt: string;
+            /** @description They may not come in. */
+            disabled: boolean;
+            displayName: string;
+            email: string;
+            /** @description All of them. */
+            groups: string[];
+            /** @description The token of the invitation of who was just added: only this answer has it. */
+            invitation?: string | null;
+            /** Format: date-time */
+            invitationExpiresAt?: string | null;
+            /** @description They have not chosen a password yet. */
+            invited?: boolean;
+            isAdmin: boolean;
+            /** @description `local` or `oidc`. */
+            kind: string;
+            /** Format: date-time */
+            lastSignIn?: string | null;
+            /**
+             * Format: date-time
+             * @description So many wrong passwords were tried that they can't come in until then.
+             */
+            lockedUntil?: string | null;
+            name: string;
+            /**
+             * Format: uint64
+             * @description How many they have.
+             */
+            sessions: number;
+            /** @description Those that are kept here; the others are what a provider said. */
+            storedGroups: string[];
+            /**
+             * Format: uint64
+             * @description How many they have.
+             */
+            tokens: number;
+        };
         UserChange: {
             disabled: boolean | null;
             displayName: string | null;
             email: string | null;
             groups: string[] | null;
+        };
+        /** @description A page of users. */
+        UserList: {
+            /** @description Where the next page begins; null: this was the last. */
+            cursor: string | null;
+            items: components["schemas"]["User"][];
+            /** Format: uint */
+            total: number;
         };
         /** @description Something that is put off. */
         Wait: {
@@ -4783,6 +5434,13 @@ export interface components {
             kind: string;
         } & {
             [key: string]: unknown;
+        };
+        /** @description What came of a write that is in force, or written where it comes in force by itself. */
+        Written: {
+            /** @description In words. */
+            message: string;
+            /** @description The file could not be changed in place: its document was written anew, without its comments. */
+            rewritten: boolean;
         };
         /** @description What is wrong now. */
         Wrong: {
@@ -4822,6 +5480,24 @@ export interface components {
         };
         /** @description One may not. */
         Forbidden: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description It was there once, and is over. */
+        Gone: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Nobody may, as the engine was started. */
+        NotAllowed: {
             headers: {
                 [name: string]: unknown;
             };
@@ -4918,7 +5594,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4964,7 +5640,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5015,13 +5691,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -5029,19 +5705,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -5066,7 +5747,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5116,13 +5797,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -5130,19 +5811,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -5174,13 +5860,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -5188,7 +5874,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -5201,6 +5889,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -5236,13 +5925,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -5250,12 +5939,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -5277,7 +5969,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5313,7 +6005,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5369,13 +6061,64 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AlertList"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getAlertsHistory: {
+        parameters: {
+            query?: {
+                /** @description Items in one answer, 100 if nothing is said, 1000 at most. */
+                limit?: number;
+                /** @description Where the next page begins, as the answer before said it. */
+                cursor?: string;
+                /** @description Only what is in this namespace. */
+                namespace?: string;
+                /** @description Only what has these labels, as Kubernetes writes it: `a=b,c!=d,e in (x,y),f,!g`. */
+                labelSelector?: string;
+                /** @description Only what has all these words in its name, address or labels. */
+                q?: string;
+                /** @description Only what came to be well since then: an instant, or a time back such as `7d`; 30 days back if nothing is said. */
+                since?: string;
+                /** @description Only these: `critical`, `warning`, `info`; several with commas between. */
+                severity?: string;
+                /** @description Only of this AlertRule: `NAMESPACE/NAME`, or `NAME` in `default`. */
+                rule?: string;
+                /** @description Only on this device: `NAMESPACE/NAME`, or `NAME` in `default`. */
+                device?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertHistory"];
                 };
             };
             /** @description It is as it was: `If-None-Match` names it. */
@@ -5403,7 +6146,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5444,13 +6187,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5458,6 +6201,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -5477,13 +6221,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5491,6 +6235,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -5521,7 +6266,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5552,7 +6297,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5577,7 +6322,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5611,7 +6356,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5650,13 +6395,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Backtest"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5694,7 +6439,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5728,13 +6473,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Commit"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5768,7 +6513,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5819,13 +6564,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -5833,19 +6578,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -5870,7 +6620,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5920,13 +6670,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -5934,19 +6684,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -5978,13 +6733,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -5992,7 +6747,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -6005,6 +6762,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6040,13 +6798,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -6054,12 +6812,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6088,19 +6849,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6122,7 +6884,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6158,7 +6920,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6201,19 +6963,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6242,19 +7005,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6283,19 +7047,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6329,7 +7094,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6380,13 +7145,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -6394,19 +7159,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6431,7 +7201,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6481,13 +7251,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -6495,19 +7265,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6539,13 +7314,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -6553,7 +7328,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -6566,6 +7343,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6601,13 +7379,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -6615,12 +7393,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6642,7 +7423,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6698,7 +7479,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6754,13 +7535,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -6768,19 +7549,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6805,7 +7591,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6855,13 +7641,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -6869,19 +7655,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6913,13 +7704,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -6927,7 +7718,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -6940,6 +7733,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -6975,13 +7769,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -6989,12 +7783,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -7019,13 +7816,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["DeviceChanges"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7048,7 +7845,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7087,26 +7884,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -7128,7 +7919,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7167,13 +7958,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Probes"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7196,7 +7987,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7232,7 +8023,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7265,7 +8056,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7289,7 +8080,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7313,7 +8104,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7337,7 +8128,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7380,7 +8171,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7429,7 +8220,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7461,7 +8252,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7503,7 +8294,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7539,7 +8330,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7576,7 +8367,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7607,15 +8398,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Found */
             302: {
                 headers: {
@@ -7640,15 +8422,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Found */
             302: {
                 headers: {
@@ -7670,13 +8443,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": Record<string, never>;
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7694,7 +8467,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7730,13 +8503,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Permissions"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7755,7 +8528,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7791,14 +8564,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["PlanPreview"];
                 };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -7832,7 +8612,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7883,13 +8663,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -7897,19 +8677,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -7934,7 +8719,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7984,13 +8769,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -7998,19 +8783,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8042,13 +8832,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -8056,7 +8846,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -8069,6 +8861,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8104,13 +8897,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -8118,12 +8911,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8145,7 +8941,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8181,7 +8977,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8220,19 +9016,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8266,7 +9063,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8317,13 +9114,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -8331,19 +9128,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8368,7 +9170,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8418,13 +9220,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -8432,19 +9234,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8476,13 +9283,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -8490,7 +9297,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -8503,6 +9312,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8538,13 +9348,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -8552,12 +9362,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8579,7 +9392,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8627,7 +9440,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8678,13 +9491,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -8692,19 +9505,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8729,7 +9547,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8779,13 +9597,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -8793,19 +9611,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8837,13 +9660,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -8851,7 +9674,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -8864,6 +9689,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8899,13 +9725,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -8913,12 +9739,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -8940,7 +9769,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8976,7 +9805,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9000,6 +9829,54 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    getRollouts: {
+        parameters: {
+            query?: {
+                /** @description Items in one answer, 100 if nothing is said, 1000 at most. */
+                limit?: number;
+                /** @description Where the next page begins, as the answer before said it. */
+                cursor?: string;
+                /** @description Only what is in this namespace. */
+                namespace?: string;
+                /** @description Only what has these labels, as Kubernetes writes it: `a=b,c!=d,e in (x,y),f,!g`. */
+                labelSelector?: string;
+                /** @description Only what has all these words in its name, address or labels. */
+                q?: string;
+                /** @description By what to sort, such as `name` or `-name`, with commas between. */
+                sort?: string;
+                /** @description Only these parts of each item, such as `metadata.name,status.health`. */
+                fields?: string;
+                /** @description Only in these, such as `Progressing,AwaitingApproval`. */
+                phase?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutList"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getRolloutsByNamespaceByName: {
         parameters: {
             query?: never;
@@ -9012,7 +9889,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9056,7 +9933,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9088,13 +9965,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SignedIn"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -9115,16 +9992,17 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SignedIn"];
                 };
             };
             400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
@@ -9145,15 +10023,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -9187,23 +10056,17 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
             };
             400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
@@ -9228,23 +10091,17 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
             };
             400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
@@ -9265,15 +10122,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -9307,15 +10155,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -9345,7 +10184,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9353,13 +10192,6 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["SessionList"];
                 };
-            };
-            /** @description It is as it was: `If-None-Match` names it. */
-            304: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -9380,15 +10212,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -9433,7 +10256,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9484,13 +10307,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["NothingWritten"];
                 };
             };
             /** @description Created */
@@ -9498,19 +10321,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -9536,19 +10364,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SilencePreview"];
                 };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -9573,7 +10402,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9623,13 +10452,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Created */
@@ -9637,19 +10466,24 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
             };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -9681,13 +10515,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Trial"];
                 };
             };
             /** @description Accepted */
@@ -9695,7 +10529,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             /** @description No Content */
             204: {
@@ -9708,6 +10544,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -9743,13 +10580,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MaybeWritten"];
                 };
             };
             /** @description Accepted */
@@ -9757,12 +10594,15 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["NotAllowed"];
             409: components["responses"]["Conflict"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["TooLarge"];
@@ -9784,7 +10624,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9820,7 +10660,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9853,7 +10693,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9891,13 +10731,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -9925,21 +10765,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -9963,7 +10796,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9997,13 +10830,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["TokenList"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -10025,21 +10858,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -10065,15 +10891,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -10108,7 +10925,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10146,13 +10963,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["UserList"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -10175,21 +10992,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -10215,13 +11025,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["User"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -10243,15 +11053,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -10290,13 +11091,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["User"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -10323,21 +11124,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Invitation"];
+                };
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
@@ -10367,15 +11161,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {
@@ -10407,15 +11192,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
             /** @description No Content */
             204: {
                 headers: {

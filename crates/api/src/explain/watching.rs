@@ -12,13 +12,13 @@ use reconcile::alerting::history::History;
 use reconcile::alerting::receiver::Channel;
 use reconcile::alerting::rule::Rule;
 use reconcile::alerting::state::{Decision, Instance};
-use reconcile::alerting::suppress::Silence;
+use reconcile::alerting::suppress::{Silence, Suppressor};
 use reconcile::alerting::text::{cut, neutral};
 use reconcile::alerting::{Receiver, Truth};
 use reconcile::{Device, Name, Target};
 use store::NoticeRow;
 
-use super::{ALERTS, Sees, stalled};
+use super::{ALERTS, Sees, sees_suppressor, stalled};
 use crate::view::View;
 
 /// Devices that a rule is asked of to say how it stands.
@@ -37,7 +37,8 @@ pub(super) fn rule(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) -> 
         stalled(&mut text, view, &target);
         return (is_written || view.desired.stalled.contains_key(&target)).then_some(text);
     };
-    let devices: Vec<&Arc<Device>> = view.desired.devices.values().filter(|device| rule.applies_to(device) && sees(&device.name)).collect();
+    let devices: Vec<&Arc<Device>> =
+        view.desired.devices.values().filter(|device| rule.applies_to(device) && sees(Kind::Device, &device.name)).collect();
     let mut text = format!("alertrule/{name} ({}) asks {}\n", severity(rule), counted(devices.len(), "device"));
     if rule.suspend {
         text.push_str("  suspended: nobody is asked; cleared by a commit that takes `suspend` back\n");
@@ -57,10 +58,10 @@ pub(super) fn rule(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) -> 
     let _ = writeln!(text, "  fires after {}{keeps}; what is not known means {:?}", long(timing.hold_for), timing.no_data);
     standing(&mut text, view, rule, &devices, now);
     let mut alerts: Vec<&Instance> =
-        view.alerts.iter().filter(|alert| alert.subject.rule == *name && sees(&alert.subject.device)).collect();
+        view.alerts.iter().filter(|alert| alert.subject.rule == *name && sees(Kind::Device, &alert.subject.device)).collect();
     alerts.sort_by_key(|alert| (!alert.counts_as_firing(), alert.state != AlertState::Pending, alert.fired_at.unwrap_or(alert.active_at)));
     for alert in alerts.iter().take(ALERTS) {
-        instance(&mut text, alert);
+        instance(&mut text, alert, sees);
     }
     if let Some(more @ 1..) = alerts.len().checked_sub(ALERTS) {
         let _ = writeln!(text, "  and {more} more: evenkeel alerts --all");
@@ -76,17 +77,21 @@ pub(super) fn rule(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) -> 
         let hit = devices.iter().filter(|device| mutes(&silence, device, rule, now)).count();
         if hit > 0 {
             let (until, reason) = (silence.until, cut(&neutral(&silence.reason), TEXT));
-            let _ = writeln!(text, "  silence/{} mutes it on {} until {until:.0}: {reason}", silence.name, counted(hit, "device"));
+            let (on, is_seen) = (counted(hit, "device"), sees(Kind::Silence, &silence.name));
+            let _ = match is_seen {
+                true => writeln!(text, "  silence/{} mutes it on {on} until {until:.0}: {reason}", silence.name),
+                false => writeln!(text, "  a silence that you may not see mutes it on {on} until {until:.0}"),
+            };
         }
     }
     match &rule.routing {
-        Some(routing) => told(&mut text, view, routing),
+        Some(routing) => told(&mut text, view, routing, sees),
         None => text.push_str("  tells nobody: it has no `notify`\n"),
     }
     let mut decisions: Vec<(&Decision, &Instance)> = alerts
         .iter()
         .flat_map(|alert| alert.decisions.iter().map(move |decision| (decision, *alert)))
-        .filter(|(decision, _)| !decision.receiver.is_empty())
+        .filter(|(decision, _)| !decision.receiver.is_empty() && sees(Kind::Receiver, &Name::parse(&decision.receiver)))
         .collect();
     decisions.sort_by_key(|(decision, _)| std::cmp::Reverse(decision.at));
     for (decision, alert) in decisions.iter().take(SAID) {
@@ -130,7 +135,7 @@ fn standing(text: &mut String, view: &View, rule: &Rule, devices: &[&Arc<Device>
 }
 
 /// One line for an alert.
-fn instance(text: &mut String, alert: &Instance) {
+fn instance(text: &mut String, alert: &Instance, sees: Sees<'_>) {
     let (word, since) = match alert.state {
         AlertState::Firing => ("fires", alert.fired_at),
         AlertState::Pending => ("is pending", Some(alert.active_at)),
@@ -138,7 +143,8 @@ fn instance(text: &mut String, alert: &Instance) {
     };
     let since = since.unwrap_or(alert.seen_at);
     let by = alert.acknowledged.as_ref().map(|by| format!(" ({} looks after it)", neutral(&by.by))).unwrap_or_default();
-    let quiet = alert.suppressed.first().map(|by| format!("; not said for now: {}", neutral(&by.to_string()))).unwrap_or_default();
+    let why = |by: &Suppressor| if sees_suppressor(by, sees) { neutral(&by.to_string()) } else { "by what you may not see".into() };
+    let quiet = alert.suppressed.first().map(|by| format!("; not said for now: {}", why(by))).unwrap_or_default();
     let subject = &alert.subject;
     let _ = writeln!(
         text,
@@ -150,7 +156,7 @@ fn instance(text: &mut String, alert: &Instance) {
 }
 
 /// Who is told of a rule's alerts, and how often.
-fn told(text: &mut String, view: &View, routing: &Routing) {
+fn told(text: &mut String, view: &View, routing: &Routing, sees: Sees<'_>) {
     let mut levels = BTreeMap::<(usize, SignedDuration), Vec<String>>::new();
     for (route, after) in routing.routes() {
         levels.entry((route.level, after)).or_default().push(route.receiver.to_string());
@@ -169,7 +175,7 @@ fn told(text: &mut String, view: &View, routing: &Routing) {
     };
     let (wait, interval, repeat) = (long(routing.wait), long(routing.interval), long(routing.repeat));
     let _ = writeln!(text, "  {groups}: the first after {wait}, then news each {interval}, and again after {repeat}");
-    for lost in &view.outbox.standing.lost {
+    for lost in view.outbox.standing.lost.iter().filter(|lost| sees(Kind::Receiver, &lost.receiver)) {
         if routing.routes().any(|(route, _)| route.receiver == lost.receiver) {
             let _ = writeln!(text, "  receiver/{} could not be told since {:.0}: {}", lost.receiver, lost.since, neutral(&lost.problem));
         }
@@ -177,7 +183,7 @@ fn told(text: &mut String, view: &View, routing: &Routing) {
 }
 
 /// A Receiver: how it is reached, of what it hears, and whether it does.
-pub(super) fn receiver(view: &View, name: &Name) -> Option<String> {
+pub(super) fn receiver(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     let Object::Receiver(object) = &**view.desired.objects.get(&(Kind::Receiver, name.clone()))? else { return None };
     let (usable, wrong) = Receiver::of(name, &object.spec);
     let mut text = match usable.as_ref().map(|receiver| &receiver.channel) {
@@ -199,9 +205,14 @@ pub(super) fn receiver(view: &View, name: &Name) -> Option<String> {
         text.push_str("  suspended: nothing is sent; cleared by a commit that takes `suspend` back\n");
     }
     let before = text.len();
+    let mut hidden = 0;
     for rule in view.desired.rules.values() {
         let routes = rule.routing.iter().flat_map(Routing::routes).filter(|(route, _)| route.receiver == *name);
         for (route, after) in routes {
+            if !sees(Kind::AlertRule, &rule.name) {
+                hidden += 1;
+                continue;
+            }
             let when = if route.level == 0 { String::new() } else { format!(", {} later if nobody has acknowledged it", long(after)) };
             let _ = writeln!(text, "  told by alertrule/{}{when}", rule.name);
         }
@@ -209,10 +220,16 @@ pub(super) fn receiver(view: &View, name: &Name) -> Option<String> {
     for ((_, other), object) in view.desired.objects.range((Kind::Receiver, Name::new("", ""))..) {
         let Object::Receiver(object) = &**object else { break };
         if object.spec.fallback.as_ref().is_some_and(|fallback| other.sibling(fallback) == *name) {
+            if !sees(Kind::Receiver, other) {
+                hidden += 1;
+                continue;
+            }
             let _ = writeln!(text, "  told what receiver/{other} can't be told");
         }
     }
-    if text.len() == before {
+    if hidden > 0 {
+        text.push_str("  told by what you may not see\n");
+    } else if text.len() == before {
         text.push_str("  no AlertRule names it: it is never told anything\n");
     }
     if let Some(fallback) = usable.as_ref().and_then(|receiver| receiver.fallback.as_ref()) {
@@ -253,7 +270,8 @@ pub(super) fn silence(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) 
     let silence = Silence::of(name, &object.spec);
     let labels: Vec<String> = silence.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let with = if labels.is_empty() { String::new() } else { format!(" with {}", labels.join(",")) };
-    let own = view.desired.devices.values().filter(|device| device.name.namespace() == name.namespace() && sees(&device.name));
+    let own =
+        view.desired.devices.values().filter(|device| device.name.namespace() == name.namespace() && sees(Kind::Device, &device.name));
     let devices = own.filter(|device| silence.devices.as_ref().is_none_or(|of| of.matches(&device.labels))).count();
     let (until, reason) = (silence.until, cut(&neutral(&silence.reason), TEXT));
     let mut text = if until <= now {
@@ -267,7 +285,8 @@ pub(super) fn silence(view: &View, name: &Name, sees: Sees<'_>, now: Timestamp) 
     let is_muted = |alert: &&Instance| {
         let subject = &alert.subject;
         let own = view.desired.devices.get(&subject.device).map(|device| &device.labels);
-        own.is_some_and(|own| silence.mutes((&subject.device, own), (&subject.rule, &subject.labels), now)) && sees(&subject.device)
+        own.is_some_and(|own| silence.mutes((&subject.device, own), (&subject.rule, &subject.labels), now))
+            && sees(Kind::Device, &subject.device)
     };
     let muted: Vec<&Instance> = view.alerts.iter().filter(|alert| alert.counts_as_firing()).filter(is_muted).collect();
     for alert in muted.iter().take(ALERTS) {

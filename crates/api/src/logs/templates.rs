@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use reconcile::{LogSaid, LogsSeen, Name};
 use serde::{Deserialize, Serialize};
 
-use crate::explain::Sees;
 use crate::problem::problem;
 use crate::server::{Shared, read};
 
@@ -82,7 +81,11 @@ pub(crate) async fn templates(State(shared): State<Shared>, Query(which): Query<
 }
 
 /// The kinds of lines that there are, those that are new first; from devices that are seen, if not from all.
-pub(crate) async fn found(shared: &Shared, which: &Which, sees: Option<Sees<'_>>) -> Result<Vec<Kind>, store::Error> {
+pub(crate) async fn found(
+    shared: &Shared,
+    which: &Which,
+    sees: Option<&(dyn Fn(&Name) -> bool + Sync)>,
+) -> Result<Vec<Kind>, store::Error> {
     let now = Timestamp::now().as_second();
     let since = which.since.map_or(now - SINCE, Timestamp::as_second).clamp(now - LONGEST, now - 1);
     let device = which.device.as_deref();

@@ -45,42 +45,52 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::POST, "/deployments/{namespace}/{name}/pause", deployment(Verb::Deploy), pause)
         .says("Pauses a rollout")
         .reads::<Comment>()
+        .gives::<Done>(200)
         .add(Method::POST, "/deployments/{namespace}/{name}/resume", deployment(Verb::Deploy), resume)
         .says("Lets a paused rollout go on")
         .reads::<Comment>()
+        .gives::<Done>(200)
         .add(Method::POST, "/deployments/{namespace}/{name}/undo", deployment(Verb::Rollback), undo)
         .says("Takes a Deployment back to a revision that was complete")
         .reads::<Undo>()
+        .gives::<Done>(200)
         .add(Method::POST, "/deployments/{namespace}/{name}/approve", deployment(Verb::Approve), approve)
         .says("Agrees to what a rollout waits for, by the id that was shown")
         .reads::<Approval>()
+        .gives::<Done>(200)
         // A look changes nothing and reads what is read every minute anyway, and however often it is asked for, a device is looked at once at a
         // time: who may see a device may want to know how it is now.
         .add(Method::POST, "/devices/{namespace}/{name}/look", Access::Object(Verb::View, Kind::Device), look)
         .says("Has a device looked at and probed now")
-        .or(&[202])
+        .gives::<Done>(202)
         .add(Method::POST, "/alerts/{id}/acknowledge", Access::Known, acknowledge)
         .says("Says that somebody looks after an alert, until then")
         .reads::<Acknowledgement>()
+        .gives::<Done>(200)
         .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Known, unacknowledge)
         .says("Takes that back")
+        .gives::<Done>(200)
         // It shows what they may see anyway.
         .add(Method::POST, "/silences/preview", Access::Known, preview)
         .says("What a silence would mute, before it is made")
         .reads::<Planned>()
+        .gives::<Muted>(200)
         // The source brings what is rolled out, and a commit that went too far is agreed to as a rollout is.
         .add(Method::POST, "/source/sync", Access::Kind(Verb::Deploy, Kind::Repository), sync)
         .says("Has the source looked at now")
-        .or(&[202])
+        .gives::<Done>(202)
         .add(Method::POST, "/source/admit", Access::Kind(Verb::Approve, Kind::Repository), admit)
         .says("Lets a commit through that went beyond the limits, by the id that was shown")
         .reads::<Approval>()
+        .gives::<Done>(200)
         .add(Method::POST, "/backtest", Access::Known, backtest::backtest)
         .says("How often, where and for how long a rule would have fired on what is stored")
         .reads::<backtest::Asked>()
+        .gives::<backtest::Told>(200)
         // People are told something: that is for who may say where it goes.
         .add(Method::POST, "/receivers/{namespace}/{name}/test", Access::Object(Verb::Edit, Kind::Receiver), try_out)
         .says("Sends a test to a receiver, by the very way of an alert")
+        .gives::<Done>(200)
 }
 
 /// What somebody says to it.
@@ -142,8 +152,17 @@ fn default_namespace() -> String {
     "default".into()
 }
 
+/// What came of it, as the engine says it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it says how what the engine answers looks")]
+struct Done {
+    /// In words.
+    message: String,
+}
+
 /// What a silence would mute.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SilencePreview")]
 pub(crate) struct Muted {
     /// Alerts that are there now; some of them, if they are many.
     alerts: Vec<MutedAlert>,
@@ -152,10 +171,13 @@ pub(crate) struct Muted {
 }
 
 /// An alert that would be muted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct MutedAlert {
     id: String,
+    /// The AlertRule.
+    #[schemars(with = "String")]
     rule: Name,
+    #[schemars(with = "String")]
     device: Name,
     state: AlertState,
     summary: String,
@@ -272,15 +294,24 @@ async fn look(State(shared): State<Shared>, Extension(caller): Extension<Caller>
 }
 
 /// The alert of this name, if they may see its device; and then, whether they may say that they look after it.
-#[expect(clippy::result_large_err, reason = "it is answered at once")]
-fn alert(shared: &Shared, caller: &Caller, id: &str) -> Result<String, Response> {
+async fn alert(shared: &Shared, caller: &Caller, id: &str) -> Result<String, Response> {
+    let found = read(shared, |view| view.alerts.iter().find(|alert| alert.id == id).map(|alert| (alert.subject.device.clone(), None)));
+    let found = match found {
+        Some(found) => Some(found),
+        None => match shared.store.past_alert(id).await {
+            Ok(past) => past.map(|past| (past.subject.device, past.resolved_at)),
+            Err(error) => return Err(say(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        },
+    };
     read(shared, |view| {
-        let mut meant = view.alerts.iter().filter(|alert| alert.id == id);
-        let alert = meant.next().filter(|alert| sees(view, caller, &alert.subject.device));
-        let Some(alert) = alert else { return Err(say(StatusCode::NOT_FOUND, "there is no such alert")) };
-        let device = &alert.subject.device;
-        let may = caller.may(view, Verb::Acknowledge, Kind::Device, device.namespace(), What::On(device));
-        may.map(|()| alert.id.clone()).map_err(|why| say(StatusCode::FORBIDDEN, why))
+        let found = found.filter(|(device, _)| sees(view, caller, device));
+        let Some((device, over)) = found else { return Err(say(StatusCode::NOT_FOUND, "there is no such alert")) };
+        let may = caller.may(view, Verb::Acknowledge, Kind::Device, device.namespace(), What::On(&device));
+        may.map_err(|why| say(StatusCode::FORBIDDEN, why))?;
+        match over {
+            Some(over) => Err(say(StatusCode::GONE, format!("it is over: well again since {over:.0}"))),
+            None => Ok(id.to_owned()),
+        }
     })
 }
 
@@ -289,7 +320,7 @@ fn sees(view: &View, caller: &Caller, device: &Name) -> bool {
 }
 
 async fn acknowledge(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>, bytes: Bytes) -> Response {
-    let id = match alert(&shared, &caller, &id) {
+    let id = match alert(&shared, &caller, &id).await {
         Ok(id) => id,
         Err(refusal) => return refusal,
     };
@@ -301,7 +332,7 @@ async fn acknowledge(State(shared): State<Shared>, Extension(caller): Extension<
 }
 
 async fn unacknowledge(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Response {
-    match alert(&shared, &caller, &id) {
+    match alert(&shared, &caller, &id).await {
         Ok(id) => answer(asked(&shared, Ask::Unacknowledge { id }, &caller.name).await),
         Err(refusal) => refusal,
     }

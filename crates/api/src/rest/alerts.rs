@@ -1,5 +1,7 @@
 //! Alerts, their life, and notices.
 
+mod history;
+
 use std::collections::BTreeMap;
 
 use axum::extract::{Path as UrlPath, State};
@@ -47,6 +49,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .says("The alerts on devices that one may see")
         .takes(&QUERY)
         .answers::<List>()
+        .add(Method::GET, "/alerts/history", Access::Known, history::list)
+        .says("Alerts on devices that one may see that are over: those of 30 days")
+        .takes(&history::QUERY)
+        .answers::<history::List>()
         .add(Method::GET, "/alerts/{id}", Access::Known, one)
         .says("One alert: what was decided and said of it, and what is behind it")
         .takes(&[])
@@ -272,12 +278,7 @@ fn muted(sight: &Sight, by: &Suppressor) -> Muted {
 
 /// Whether they may see the object that keeps an alert from being said.
 fn is_seen(sight: &Sight, by: &Suppressor) -> bool {
-    match by {
-        Suppressor::Silence { name, .. } => sight.sees(crds::Kind::Silence, name),
-        Suppressor::Rollout { deployment } => sight.sees(crds::Kind::Deployment, deployment),
-        Suppressor::Inhibited { rule, .. } => sight.sees(crds::Kind::AlertRule, rule),
-        Suppressor::Maintenance { .. } | Suppressor::Parent { .. } | Suppressor::Returned { .. } => true,
-    }
+    crate::explain::sees_suppressor(by, &|kind, name| sight.sees(kind, name))
 }
 
 /// Words of a decision that begin what keeps an alert from being said.
@@ -405,12 +406,17 @@ pub(super) fn undelivered(view: &View, sight: &Sight) -> Vec<Undelivered> {
 }
 
 async fn one(State(shared): State<Shared>, Seen(sight): Seen, UrlPath(id): UrlPath<String>, asked: Asked) -> Answer {
-    let found = read(&shared, |view| {
+    let mut found = read(&shared, |view| {
         let alert = view.alerts.iter().find(|alert| alert.id == id && sight.sees_device(&alert.subject.device))?;
         let behind = parents::behind(&sight.desired, &view.observed, &alert.subject.device);
         let behind = behind.iter().filter(|device| sight.sees_device(device)).take(BEHIND);
         Some((alert.clone(), Alert::of(view, &sight, alert), behind.map(|device| device.full().to_owned()).collect::<Vec<_>>()))
     });
+    // Whoever was told of it days ago still finds it.
+    if found.is_none() {
+        let past = shared.store.past_alert(&id).await?.filter(|alert| sight.sees_device(&alert.subject.device));
+        found = past.map(|past| (past.clone(), read(&shared, |view| history::past(view, &sight, &past)), Vec::new()));
+    }
     let Some((mut instance, alert, behind_devices)) = found else {
         return Err(Problem::missing(format!("there is no alert {}", short(&id))));
     };

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse as _, Response};
 use crds::{Kind, Verb};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::Name;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use store::audit::Entry;
 use store::{DeviceChange, Filter, ProbeChange};
 
@@ -37,12 +37,15 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::GET, "/devices/{namespace}/{name}/probes", see, probes)
         .says("The states of a device's probes over time")
         .takes(&SINCE)
+        .gives::<Probes>(200)
         .add(Method::GET, "/devices/{namespace}/{name}/changes", see, changes)
         .says("What happened to a device: rollouts, commits, alerts")
         .takes(&SINCE)
+        .gives::<Changes>(200)
         .add(Method::GET, "/permissions", Access::Admin, permissions)
         .says("Who could do what at some time, as Roles had it")
         .takes(&THEN)
+        .gives::<Permissions>(200)
 }
 
 /// Since when: `30d`, or an instant.
@@ -64,22 +67,38 @@ impl Since {
     }
 }
 
+/// The probes of a device.
+#[derive(Serialize, JsonSchema)]
+struct Probes {
+    items: Vec<ProbeView>,
+}
+
 /// A probe with its states.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Probe")]
 struct ProbeView {
     name: String,
+    /// Such as `http` or `icmp`.
     kind: String,
+    /// Such as `ok`, `failed` or `unknown`.
+    #[schemars(with = "String")]
     state: reconcile::ProbeState,
+    /// Why, in a word.
+    #[schemars(with = "String")]
     code: reconcile::ProbeCode,
+    /// Why. From hostile text.
     reason: String,
     since: Option<Timestamp>,
+    /// The oldest first.
     history: Vec<Stood>,
 }
 
 /// From then on it was in this state.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "ProbeStood")]
 struct Stood {
     at: Timestamp,
+    #[schemars(with = "String")]
     state: reconcile::ProbeState,
     reason: String,
 }
@@ -127,7 +146,7 @@ async fn probes(
         let reasons = std::iter::once(&mut probe.reason).chain(probe.history.iter_mut().map(|stood| &mut stood.reason));
         reasons.for_each(|reason| *reason = sight.masked(reason));
     }
-    Json(json!({"items": items})).into_response()
+    Json(Probes { items }).into_response()
 }
 
 /// Who may see every device is told which are not there.
@@ -155,11 +174,21 @@ fn history(changes: &[ProbeChange], probe: &str) -> Vec<Stood> {
     states.split_off(states.len().saturating_sub(STATES))
 }
 
+/// What happened to a device.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeviceChanges")]
+struct Changes {
+    /// The newest first.
+    items: Vec<Mark>,
+}
+
 /// A mark on a chart's axis of time.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "DeviceChange")]
 struct Mark {
     at: Timestamp,
+    /// `rollout`, `commit` or `alert`.
     kind: &'static str,
     title: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +241,7 @@ async fn changes(
     });
     marks.sort_by_key(|mark| std::cmp::Reverse(mark.at));
     marks.truncate(MARKS);
-    Json(json!({"items": marks})).into_response()
+    Json(Changes { items: marks }).into_response()
 }
 
 fn plain(at: Timestamp, kind: &'static str, title: String) -> Mark {
@@ -256,11 +285,40 @@ struct Then {
     subject: Option<String>,
 }
 
+/// What Roles allowed.
+#[derive(Serialize, JsonSchema)]
+struct Permissions {
+    /// At that time.
+    at: Timestamp,
+    #[schemars(with = "Vec<Permission>")]
+    items: Vec<store::PermissionRow>,
+}
+
+/// Something that a Role allowed.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it says how `store::PermissionRow` looks")]
+struct Permission {
+    /// The Role.
+    role: String,
+    /// Whom: `user:ann`, `group:ops`, `signer:…`.
+    subject: String,
+    verb: String,
+    /// To which kind; empty: to every one.
+    kind: String,
+    /// About which devices, as JSON text; empty: about every one.
+    devices: String,
+    from: Timestamp,
+    /// By which commit.
+    commit: String,
+    /// Until when; null: it still does.
+    to: Option<Timestamp>,
+}
+
 /// `GET /permissions`: what Roles allowed at that time; now, if none is named.
 async fn permissions(State(shared): State<Shared>, Query(then): Query<Then>) -> Response {
     let at = then.at.unwrap_or_else(Timestamp::now);
     match shared.store.permissions_at(at, then.subject.as_deref()).await {
-        Ok(items) => Json(json!({"at": at, "items": items})).into_response(),
+        Ok(items) => Json(Permissions { at, items }).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }

@@ -82,12 +82,30 @@ pub struct Declared {
     pub(super) query: Option<&'static [Param]>,
     /// What is sent.
     pub(super) reads: Option<Shape>,
-    /// What it answers.
-    pub(super) answers: Option<Shape>,
-    /// Statuses beside 200 that say yes.
-    pub(super) or: &'static [u16],
-    /// The media type of an answer that says yes.
-    pub(super) media: &'static str,
+    /// How it says yes: each status once.
+    pub(super) yes: Vec<Yes>,
+    /// Its answers have tags: what is as it was is a 304.
+    pub(super) is_tagged: bool,
+}
+
+/// One way of saying yes.
+#[derive(Clone)]
+pub(super) struct Yes {
+    /// Such as 200.
+    pub(super) status: u16,
+    /// What is in it.
+    pub(super) body: Said,
+}
+
+/// What is in an answer that says yes.
+#[derive(Clone)]
+pub(super) enum Said {
+    /// Nothing.
+    Nothing,
+    /// JSON of this shape.
+    Json(Shape),
+    /// Text of this media type.
+    Text(&'static str),
 }
 
 impl fmt::Debug for Declared {
@@ -117,9 +135,8 @@ impl Routes {
             summary: "".into(),
             query: Some(&[]),
             reads: None,
-            answers: None,
-            or: &[],
-            media: "application/json",
+            yes: Vec::new(),
+            is_tagged: false,
         };
         self.added.push((declared, on(filter, handler)));
         self
@@ -157,24 +174,38 @@ impl Routes {
         self.last(|declared| declared.reads = Some(shape))
     }
 
-    /// Statuses beside 200 with which the last one says yes.
-    pub(super) fn or(self, statuses: &'static [u16]) -> Self {
-        self.last(|declared| declared.or = statuses)
-    }
-
-    /// What the last one answers.
+    /// What the last one answers: a document with a tag.
     pub(super) fn answers<T: JsonSchema>(self) -> Self {
         self.shaped(Arc::new(|schemas| schemas.subschema_for::<T>()))
     }
 
     /// The same, where no type of ours has that shape.
     pub(super) fn shaped(self, shape: Shape) -> Self {
-        self.last(|declared| declared.answers = Some(shape))
+        self.gives_shape(200, shape).last(|declared| declared.is_tagged = true)
     }
 
-    /// The media type of what the last one answers, if not JSON.
+    /// What the last one says with a status.
+    pub(super) fn gives<T: JsonSchema>(self, status: u16) -> Self {
+        self.gives_shape(status, Arc::new(|schemas| schemas.subschema_for::<T>()))
+    }
+
+    /// The same, where no type of ours has that shape.
+    pub(super) fn gives_shape(self, status: u16, shape: Shape) -> Self {
+        self.yes(status, Said::Json(shape))
+    }
+
+    /// The last one says yes with this status and nothing more.
+    pub(super) fn gives_nothing(self, status: u16) -> Self {
+        self.yes(status, Said::Nothing)
+    }
+
+    /// The last one answers text of this media type.
     pub(super) fn media(self, media: &'static str) -> Self {
-        self.last(|declared| declared.media = media)
+        self.yes(200, Said::Text(media))
+    }
+
+    fn yes(self, status: u16, body: Said) -> Self {
+        self.last(|declared| declared.yes.push(Yes { status, body }))
     }
 
     /// All of them, each behind its guard; what begins with a kind also without `/v1`.

@@ -168,11 +168,19 @@ fn status(view: &View, sight: &Sight, kind: Kind, name: &Name) -> Value {
         serde_json::to_value(status).unwrap_or_default()
     }
     match kind {
-        Kind::Device => value(report::device(desired, &view.observed, name)),
+        Kind::Device => {
+            let mut status = report::device(desired, &view.observed, name);
+            // Whose something is on it they may not see.
+            let by = status.packages.iter_mut().map(|package| &mut package.deployment);
+            by.chain(status.deviations.iter_mut().map(|deviation| &mut deviation.deployment)).for_each(|by| {
+                *by = crate::explain::owner(by, &|kind, name| sight.sees(kind, name));
+            });
+            value(status)
+        }
         Kind::Deployment => {
             // What it waits for may name devices.
             let seen = |deferred: &Deferred| Deferred {
-                waiting_on: crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device)),
+                waiting_on: crate::explain::seen(&deferred.waiting_on, &|kind, name| sight.sees(kind, name)),
                 ..deferred.clone()
             };
             let deferred: Vec<Deferred> = view.deferred.get(name).into_iter().flatten().map(seen).collect();
@@ -183,7 +191,7 @@ fn status(view: &View, sight: &Sight, kind: Kind, name: &Name) -> Value {
         Kind::Role => {
             let deferred = view.deferred.get(&name.login()).map(Vec::as_slice).unwrap_or_default();
             let seen = |deferred: &Deferred| Deferred {
-                waiting_on: crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device)),
+                waiting_on: crate::explain::seen(&deferred.waiting_on, &|kind, name| sight.sees(kind, name)),
                 ..deferred.clone()
             };
             let deferred: Vec<Deferred> = deferred.iter().map(seen).collect();

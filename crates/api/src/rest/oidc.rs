@@ -32,11 +32,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::GET, "/oidc/login", Access::Anyone, login)
         .says("Sends a browser to the provider to sign in")
         .takes(&LOGIN)
-        .or(&[302])
+        .gives_nothing(302)
         .add(Method::GET, "/oidc/callback", Access::Anyone, callback)
         .says("Where the provider sends it back to")
         .takes_any()
-        .or(&[302])
+        .gives_nothing(302)
 }
 
 #[derive(Deserialize)]

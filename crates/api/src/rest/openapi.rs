@@ -1,11 +1,15 @@
 //! The description of `/api/v1` (OpenAPI 3.1), made from the routes as they are declared, and a page that shows it.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use crds::Kind;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::json_schema;
 use serde_json::{Map, Value, json};
 
-use super::gate::{Access, Declared, Routes};
+use super::gate::{Access, Declared, Routes, Said, Yes};
 use super::once;
 use crate::problem::{MEDIA_TYPE, Problem};
 
@@ -19,6 +23,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::GET, "/openapi.json", Access::Known, || async { file("application/json", DOCUMENT) })
         .says("This description")
         .takes(&[])
+        .gives_shape(200, Arc::new(|_| json_schema!({"type": "object", "description": "An OpenAPI 3.1 document."})))
         .add(Method::GET, "/docs", Access::Known, || async { file("text/html; charset=utf-8", include_str!("docs/page.html")) })
         .says("This description as a page")
         .takes(&[])
@@ -76,6 +81,8 @@ pub fn document() -> Value {
                 "Unauthorized": said_no("Nobody knows who asks."),
                 "Forbidden": said_no("One may not."),
                 "NotFound": said_no("There is no such thing, or none that one may know of."),
+                "NotAllowed": said_no("Nobody may, as the engine was started."),
+                "Gone": said_no("It was there once, and is over."),
                 "Conflict": said_no("It can't be done as things are."),
                 "PreconditionFailed": said_no("It is not any more as `If-Match` says."),
                 "TooLarge": said_no("What was sent is too large."),
@@ -95,7 +102,7 @@ pub fn text() -> String {
 }
 
 fn operation(declared: &Declared, schemas: &mut SchemaGenerator) -> Value {
-    let Declared { method, path, access, summary, query, reads, answers, or, media } = declared;
+    let Declared { method, path, access, summary, query, reads, yes, is_tagged: _ } = declared;
     let of_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let of_path = of_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let of_query = query.iter().flat_map(|query| query.iter()).map(|param| {
@@ -110,13 +117,15 @@ fn operation(declared: &Declared, schemas: &mut SchemaGenerator) -> Value {
         "parameters": of_path.chain(of_query).chain(of_headers(declared)).collect::<Vec<_>>(),
         "responses": responses(declared),
     });
-    let shape = answers.as_ref().map_or_else(|| json!({}), |shape| json!(shape(schemas)));
-    let is_text = answers.is_none() && *media != "application/json";
-    let shape = if is_text { json!({"type": "string"}) } else { shape };
-    operation["responses"]["200"] = json!({"description": "As asked for.", "content": {*media: {"schema": shape}}});
-    for status in *or {
+    for Yes { status, body } in yes {
         let status = StatusCode::from_u16(*status).unwrap_or_default();
-        operation["responses"][status.as_str()] = json!({"description": status.canonical_reason().unwrap_or_default()});
+        let mut answer = json!({"description": status.canonical_reason().unwrap_or_default()});
+        match body {
+            Said::Nothing => {}
+            Said::Json(shape) => answer["content"]["application/json"]["schema"] = json!(shape(schemas)),
+            Said::Text(media) => answer["content"][media]["schema"] = json!({"type": "string"}),
+        }
+        operation["responses"][status.as_str()] = answer;
     }
     if let Some(reads) = reads {
         let media = if *method == Method::PATCH && is_object(path) { "application/merge-patch+json" } else { "application/json" };
@@ -184,7 +193,19 @@ fn responses(declared: &Declared) -> Value {
             ("422", "Unprocessable"),
         ];
         more.iter().for_each(|(status, name)| drop(add(status, name)));
-    } else if declared.answers.is_some() {
+    }
+    // Objects may be written nowhere (`--write never`).
+    if declared.method != Method::GET && Kind::ALL.iter().any(|kind| declared.path.split('/').nth(1) == Some(kind.plural())) {
+        add("405", "NotAllowed");
+    }
+    if declared.path.ends_with("/acknowledge") {
+        add("410", "Gone");
+    }
+    // Signing in is what one is refused by a wrong password.
+    if declared.access == Access::Anyone && declared.method != Method::GET {
+        add("401", "Unauthorized");
+    }
+    if declared.is_tagged {
         responses.insert("304".into(), json!({"description": "It is as it was: `If-None-Match` names it."}));
     }
     Value::Object(responses)
@@ -222,7 +243,7 @@ mod tests {
             let operation = &document["paths"][&*declared.path][declared.method.as_str().to_ascii_lowercase()];
             assert_eq!(operation["x-access"], declared.access.to_string(), "{declared:?}");
             assert!(ids.insert(operation["operationId"].to_string()), "{declared:?}: the id is another one's too");
-            assert!(operation["responses"]["200"].is_object(), "{declared:?}");
+            assert!(!declared.yes.is_empty(), "{declared:?}: how does it say yes?");
             assert!(operation["summary"].as_str().is_some_and(|summary| summary.len() > 8), "{declared:?}: what is it for?");
             let is_empty = ["/look", "/sync", "/test", "/invitation"].iter().any(|end| declared.path.ends_with(end))
                 && declared.path != "/session/invitation";
@@ -234,6 +255,44 @@ mod tests {
                 assert!(names.contains(&part.trim_matches(['{', '}'])), "{declared:?}: {part}");
             }
         }
+    }
+
+    /// What has no shape of its own, and why.
+    const FREE: [(&str, &str); 7] = [
+        ("/audit/export", "lines of JSON that `evenkeel audit verify` reads"),
+        ("/docs", "a page"),
+        ("/docs/page.css", "a page's style"),
+        ("/docs/page.js", "a page's program"),
+        ("/events", "a stream"),
+        ("/logs/tail", "a stream"),
+        ("/openapi.json", "what OpenAPI says"),
+    ];
+
+    /// Programs are written against what is said of bodies: each has fields, or is named above.
+    #[test]
+    fn every_body_has_a_shape() {
+        let document = document();
+        let has_shape = |schema: &Value| {
+            let found = schema["$ref"].as_str().map_or(Some(schema), |place| document.pointer(place.trim_start_matches('#')));
+            let says = |key: &str| found.is_some_and(|schema| schema.get(key).is_some());
+            ["properties", "anyOf", "oneOf", "items", "enum"].into_iter().any(says)
+        };
+        let mut free = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let answers = operation["responses"].as_object().unwrap().iter().filter(|(status, _)| status.starts_with('2'));
+                let of_answers = answers.flat_map(|(_, answer)| answer["content"].as_object().into_iter().flatten());
+                let is_patch = |media: &String| media == "application/merge-patch+json" && path.ends_with("/{namespace}/{name}");
+                let sent = operation["requestBody"]["content"].as_object().into_iter().flatten().filter(|(media, _)| !is_patch(media));
+                for (media, content) in of_answers.chain(sent) {
+                    if !has_shape(&content["schema"]) {
+                        assert!(FREE.iter().any(|(known, _)| known == path), "{method} {path}: what is {media} like?");
+                        free.insert(path.as_str());
+                    }
+                }
+            }
+        }
+        assert_eq!(free, FREE.map(|(path, _)| path).into());
     }
 
     /// Each `$ref` leads somewhere.

@@ -190,7 +190,7 @@ fn changing(view: &View, sight: &Sight) -> Changing {
         let status = report::deployment(&sight.desired, &view.observed, deferred, name);
         let count = |key: &str| status.counts.get(key).copied().unwrap_or_default().into();
         let own = deferred.iter().find(|deferred| deferred.target == Target::Deployment(name.clone()));
-        let waits = own.map(|deferred| crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device)).to_string());
+        let waits = own.map(|deferred| crate::explain::seen(&deferred.waiting_on, &|kind, name| sight.sees(kind, name)).to_string());
         rollouts.push(Way {
             deployment: name.full().to_owned(),
             phase: status.phase.clone(),

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use crds::{Kind, Verb};
 use reconcile::access::What;
 use reconcile::{Name, Target};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
@@ -14,7 +15,7 @@ use crate::problem::complete;
 use crate::server::{Shared, read};
 
 /// A field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FieldError {
     /// Where in the object, as a JSON pointer (RFC 6901).

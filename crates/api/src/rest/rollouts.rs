@@ -1,5 +1,9 @@
 //! Rollouts, plans and the source.
 
+mod batches;
+mod list;
+mod shapes;
+
 use std::collections::BTreeMap;
 
 use axum::Extension;
@@ -11,6 +15,8 @@ use reconcile::{Deferred, Name, Placement, Rollout, Target, report};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use batches::Batch;
 
 use super::answer::{self, Answer};
 use super::asked::Asked;
@@ -31,6 +37,10 @@ const PREVIEW: [Param; 2] = [
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
+        .add(Method::GET, "/rollouts", Access::Known, list::list)
+        .says("How the Deployments that one may see are rolled out, each in short")
+        .takes(&list::QUERY)
+        .answers::<list::List>()
         .add(Method::GET, "/rollouts/{namespace}/{name}", Access::Object(Verb::View, Kind::Deployment), one)
         .says("How a Deployment is rolled out: its batches, how each device stands, and what it waits for")
         .takes(&[])
@@ -42,6 +52,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::GET, "/plans/preview", Access::Kind(Verb::View, Kind::Deployment), preview)
         .says("What would come of a revision if it were in force; for those who may see every Deployment and Device")
         .takes(&PREVIEW)
+        .answers::<shapes::Preview>()
         .add(Method::GET, "/source", Access::Known, in_force)
         .says("Where what is desired comes from, and how that went last")
         .takes(&[])
@@ -59,9 +70,12 @@ struct Course {
     /// Somebody said stop.
     paused: Option<Pause>,
     /// Revisions, the oldest first.
+    #[schemars(with = "Vec<shapes::Revision>")]
     history: Vec<Value>,
     /// What was done on each device, by `NAMESPACE/NAME`; of those that one may see.
+    #[schemars(with = "BTreeMap<String, shapes::Placement>")]
     placements: BTreeMap<String, Value>,
+    /// Of the newest revision, each with what its gate says.
     batches: Vec<Batch>,
     waits: Vec<Wait>,
     /// What the current batch has to pass before the next one.
@@ -73,36 +87,6 @@ struct Course {
 struct Pause {
     by: String,
     at: Timestamp,
-}
-
-/// A batch of the newest revision.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Batch {
-    /// From 1.
-    number: usize,
-    opened_at: Timestamp,
-    /// It takes all devices that are left.
-    takes_rest: bool,
-    /// Of those that one may see.
-    devices: Vec<Member>,
-}
-
-/// A device in a batch.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "BatchDevice")]
-struct Member {
-    /// As `NAMESPACE/NAME`.
-    name: String,
-    /// `waiting` as long as nothing was done, else `preparing`, `prepared`, `applying`, `applied`, `rebooting`, `failed`, `restoring`,
-    /// `restored`, `removing`.
-    phase: String,
-    /// The revision that it was done for.
-    revision: Option<u32>,
-    since: Option<Timestamp>,
-    step: Option<String>,
-    problem: Option<String>,
-    health: String,
 }
 
 /// Something that is put off.
@@ -143,6 +127,7 @@ struct Gate {
 #[serde(rename_all = "camelCase")]
 struct Plans {
     /// The commit in force.
+    #[schemars(with = "shapes::Commit")]
     revision: Value,
     in_flight: Vec<Flight>,
     deferred: Vec<Put>,
@@ -155,6 +140,8 @@ struct Flight {
     deployment: String,
     device: String,
     step: String,
+    /// Such as `applying`.
+    #[schemars(with = "String")]
     phase: Value,
     since: Timestamp,
 }
@@ -221,7 +208,7 @@ async fn in_force(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked)
 }
 
 fn wait(view: &View, sight: &Sight, deferred: &Deferred) -> Wait {
-    let seen = crate::explain::seen(&deferred.waiting_on, &|device| sight.sees_device(device));
+    let seen = crate::explain::seen(&deferred.waiting_on, &|kind, name| sight.sees(kind, name));
     let fields = serde_json::to_value(&seen).ok().and_then(|mut value| match value.as_object_mut()?.values_mut().next()? {
         Value::Object(fields) => Some(std::mem::take(fields)),
         _ => None,
@@ -274,7 +261,7 @@ async fn one(
                 .filter(seen)
                 .map(|(device, placed)| (device.full().to_owned(), placement(&sight, placed)))
                 .collect(),
-            batches: batches(view, &sight, &name, &rollout),
+            batches: batches::of(view, &sight, &name, &rollout),
             gates: gates(&rollout, &waits, &name),
             waits,
         })
@@ -301,32 +288,6 @@ fn history(sight: &Sight, record: &reconcile::RevisionRecord) -> Value {
     let mut value = json!(record);
     sight.mask(&mut value);
     value
-}
-
-fn batches(view: &View, sight: &Sight, name: &Name, rollout: &Rollout) -> Vec<Batch> {
-    let Some(current) = rollout.current() else { return Vec::new() };
-    let listed: std::collections::BTreeSet<&Name> = current.batches.iter().flat_map(|batch| batch.devices.iter().flatten()).collect();
-    let members = sight.desired.deployments.get(name).map(|deployment| deployment.members.as_slice()).unwrap_or_default();
-    let member = |device: &Name| {
-        let placed = rollout.placements.get(device).filter(|placed| placed.revision == current.number);
-        Member {
-            name: device.full().to_owned(),
-            phase: placed.map_or_else(|| "waiting".into(), |placed| json!(placed.phase).as_str().unwrap_or_default().to_owned()),
-            revision: rollout.placements.get(device).map(|placed| placed.revision),
-            since: placed.map(|placed| placed.since),
-            step: placed.map(|placed| placed.step.to_string()),
-            problem: placed.filter(|placed| !placed.failure.is_empty()).map(|placed| sight.masked(&placed.failure)),
-            health: format!("{:?}", reconcile::parents::health(&sight.desired, &view.observed, device)),
-        }
-    };
-    let batch = |(at, batch): (usize, &reconcile::rollout::Batch)| {
-        let devices: Vec<Member> = match &batch.devices {
-            Some(devices) => devices.iter().filter(|device| sight.sees_device(device)).map(member).collect(),
-            None => members.iter().filter(|device| !listed.contains(device) && sight.sees_device(device)).map(member).collect(),
-        };
-        Batch { number: at + 1, opened_at: batch.opened_at, takes_rest: batch.devices.is_none(), devices }
-    };
-    current.batches.iter().enumerate().map(batch).collect()
 }
 
 /// What the Deployment as a whole has to pass: what it waits for is not passed yet, and what it never waited for is not there.

@@ -1,5 +1,7 @@
 //! Signing in and out.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -7,8 +9,7 @@ use axum::{Extension, Json};
 use jiff::Timestamp;
 use reconcile::record::Actor;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::users::{ABSOLUTE, ADMINS, NewSession, User, UserKind};
 use tokio::sync::Semaphore;
 
@@ -34,27 +35,29 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/session", Access::Anyone, session)
         .says("Who is signed in, and how one may sign in")
+        .gives::<SessionView>(200)
         .add(Method::POST, "/session", Access::Anyone, sign_in)
         .says("Signs in with a password: the answer has the cookie, and the token that each change repeats in `X-CSRF-Token`")
         .reads::<Named>()
+        .gives::<SessionView>(200)
         .add(Method::DELETE, "/session", Access::Known, sign_out)
         .says("Signs out")
-        .or(&[204])
+        .gives_nothing(204)
         .add(Method::DELETE, "/session/others", Access::Known, sign_out_elsewhere)
         .says("Signs out everywhere else")
-        .or(&[204])
+        .gives_nothing(204)
         .add(Method::POST, "/session/first", Access::Anyone, first)
         .says("Makes the first administrator, by the one-time token that the engine printed")
         .reads::<First>()
-        .or(&[201])
+        .gives::<SessionView>(201)
         .add(Method::POST, "/session/invitation", Access::Anyone, accept)
         .says("Chooses a password by the one-time token of an invitation, and signs in")
         .reads::<Accepted>()
-        .or(&[201])
+        .gives::<SessionView>(201)
         .add(Method::POST, "/session/password", Access::Known, change_password)
         .says("Chooses another password; all other sessions end")
         .reads::<Changed>()
-        .or(&[204])
+        .gives_nothing(204)
 }
 
 /// Who is signed in, as the page shows it, and how one can.
@@ -68,33 +71,81 @@ async fn session(
     answer(&shared, user, csrf.map(|Extension(Csrf(csrf))| csrf)).await
 }
 
-async fn answer(shared: &Shared, user: Option<Value>, csrf: Option<String>) -> Response {
+/// Who is signed in, and how one may sign in.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "SignedIn")]
+struct SessionView {
+    signed_in: bool,
+    providers: Vec<Provider>,
+    /// Nobody is there yet: the first administrator comes in by the one-time token.
+    needs_first_user: bool,
+    /// Of the engine.
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Me>,
+    /// Where objects come from: `git`, `folder` or `kubernetes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    /// Its URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// What each change repeats in `X-CSRF-Token`; where one is signed in by a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csrf: Option<String>,
+}
+
+/// A way to sign in.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SignInProvider")]
+struct Provider {
+    /// `local` or `oidc`.
+    id: &'static str,
+    /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    /// Where a browser goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'static str>,
+}
+
+/// Who asks.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Me {
+    name: String,
+    display_name: String,
+    email: String,
+    groups: BTreeSet<String>,
+    is_admin: bool,
+    /// `local`, `oidc`, `kubernetes`, `token` or `socket`.
+    kind: &'static str,
+}
+
+async fn answer(shared: &Shared, user: Option<Me>, csrf: Option<String>) -> Response {
     let has_users = match shared.store.has_users().await {
         Ok(has) => has,
         Err(error) => return unavailable(&error),
     };
-    let mut providers = vec![json!({"id": "local"})];
+    let mut providers = vec![Provider { id: "local", title: None, url: None }];
     if let Some(oidc) = shared.sign_in.oidc() {
-        providers.push(json!({"id": "oidc", "title": oidc.title(), "url": "/api/v1/oidc/login"}));
+        providers.push(Provider { id: "oidc", title: Some(oidc.title().to_owned()), url: Some("/api/v1/oidc/login") });
     }
-    let mut body = json!({
-        "signedIn": user.is_some(),
-        "providers": providers,
-        "needsFirstUser": !has_users,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    if let Some(user) = user {
-        body["user"] = user;
-        body["mode"] = json!(shared.sign_in.options().mode);
-        body["source"] = read(shared, |view| json!(view.source.url));
-    }
-    if let Some(csrf) = csrf {
-        body["csrf"] = json!(csrf);
-    }
+    let is_in = user.is_some();
+    let body = SessionView {
+        signed_in: is_in,
+        providers,
+        needs_first_user: !has_users,
+        version: env!("CARGO_PKG_VERSION"),
+        user,
+        mode: is_in.then(|| shared.sign_in.options().mode),
+        source: is_in.then(|| read(shared, |view| view.source.url.clone())),
+        csrf,
+    };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-fn shown(caller: &Caller, signed: Option<&Signed>) -> Value {
+fn shown(caller: &Caller, signed: Option<&Signed>) -> Me {
     let user = signed.map(|signed| &signed.user);
     let kind = match caller.by {
         By::Socket => "socket",
@@ -102,14 +153,14 @@ fn shown(caller: &Caller, signed: Option<&Signed>) -> Value {
         By::Kubernetes => "kubernetes",
         By::Session => user.map_or("local", |user| kind(user.kind)),
     };
-    json!({
-        "name": caller.name,
-        "displayName": user.map(|user| user.display_name.as_str()).unwrap_or_default(),
-        "email": user.map(|user| user.email.as_str()).unwrap_or_default(),
-        "groups": user.map(User::groups).unwrap_or_default(),
-        "isAdmin": caller.is_admin,
-        "kind": kind,
-    })
+    Me {
+        name: caller.name.clone(),
+        display_name: user.map(|user| user.display_name.clone()).unwrap_or_default(),
+        email: user.map(|user| user.email.clone()).unwrap_or_default(),
+        groups: user.map(User::groups).unwrap_or_default(),
+        is_admin: caller.is_admin,
+        kind,
+    }
 }
 
 /// As it is written.

@@ -24,10 +24,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/sessions", Access::Known, list)
         .says("One's own sessions, the one that was used last first")
-        .answers::<List>()
+        .gives::<List>(200)
         .add(Method::DELETE, "/sessions/{id}", Access::Known, end)
         .says("Ends one of one's own sessions")
-        .or(&[204])
+        .gives_nothing(204)
 }
 
 /// Where one is signed in.

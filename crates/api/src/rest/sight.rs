@@ -16,13 +16,12 @@ use tokio::sync::OnceCell;
 
 use super::caller::Caller;
 use super::fleet::Fleet;
+pub(super) use crate::explain::HIDDEN;
 use crate::problem::Problem;
 use crate::server::{Shared, read};
 
 /// Callers whose sight is kept: with 100 000 devices one takes up to a megabyte. Whoever asks when all places are taken has it made anew.
 const CALLERS: usize = 64;
-/// What stands in texts in place of a device that one may not see.
-pub(super) const HIDDEN: &str = "(hidden)";
 
 /// What callers may see.
 #[derive(Default)]
@@ -57,6 +56,11 @@ impl FromRequestParts<Shared> for Seen {
             .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.body_text()))?;
         Ok(Self(sights.of(&caller, shared)))
     }
+}
+
+/// The word of a kind in `kind/NAME`.
+fn word_of(kind: Kind) -> String {
+    kind.as_str().to_lowercase()
 }
 
 impl Sights {
@@ -187,7 +191,8 @@ impl Sight {
         })
     }
 
-    /// A text without the devices in it that they may not see: what is named as `device/NAME`, and each word that is one's name.
+    /// A text without the objects in it that they may not see: what is named as `device/NAME` or `silence/NAME`, and each word that is the
+    /// name of a device.
     pub(super) fn masked(&self, text: &str) -> String {
         static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[a-z0-9](?:[-a-z0-9./]*[a-z0-9])?").ok());
         if self.is_all() {
@@ -197,6 +202,12 @@ impl Sight {
         let Some(pattern) = &*NAME else { return String::new() };
         let shown = |found: &regex::Captures<'_>| {
             let word = &found[0];
+            if let Some(target) = Target::parse(word)
+                .filter(|target| target.kind() != Kind::Device && word.starts_with(&format!("{}/", word_of(target.kind()))))
+                && !self.sees(target.kind(), target.name())
+            {
+                return format!("{}/{HIDDEN}", word_of(target.kind()));
+            }
             let (is_named, name) = word.strip_prefix("device/").map_or((false, word), |name| (true, name));
             let name = Name::parse(name);
             let is_device = is_named || self.desired.devices.contains_key(&name);

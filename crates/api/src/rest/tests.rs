@@ -1,7 +1,11 @@
 //! The router in process, on a small fleet of two sites.
 
 mod answers;
+mod codes;
+mod explained;
 mod hostile;
+mod past;
+mod rollouts;
 mod sees;
 mod walk;
 

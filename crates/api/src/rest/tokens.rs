@@ -1,5 +1,7 @@
 //! API tokens: everybody's own, and for administrators all of them.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -8,8 +10,7 @@ use crds::{Kind, Verb};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::record::Actor;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::users::{TokenRow, TokenScope};
 
 use super::asked::short;
@@ -40,13 +41,60 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::GET, "/tokens", Access::Known, list)
         .says("One's own API tokens; of administrators all")
         .takes(&QUERY)
+        .gives::<List>(200)
         .add(Method::POST, "/tokens", Access::Known, add)
         .says("Makes an API token: only this answer has it")
         .reads::<New>()
-        .or(&[201])
+        .gives::<Shown>(201)
         .add(Method::DELETE, "/tokens/{id}", Access::Known, revoke)
         .says("Revokes an API token")
-        .or(&[204])
+        .gives_nothing(204)
+}
+
+/// API tokens.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenList")]
+struct List {
+    items: Vec<Shown>,
+    total: usize,
+    /// There is one page.
+    cursor: Option<String>,
+}
+
+/// An API token.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Token")]
+struct Shown {
+    id: String,
+    /// What it is for.
+    name: String,
+    /// Whose it is.
+    user: String,
+    /// What it begins with.
+    prefix: String,
+    /// What it may of what its user may; none: all of it.
+    scopes: Vec<ShownScope>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Timestamp>,
+    /// From which address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_from: Option<String>,
+    /// The token itself: only the answer that made it has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// What a token may.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ShownTokenScope")]
+struct ShownScope {
+    /// None: all.
+    verbs: BTreeSet<String>,
+    /// None: all.
+    kinds: BTreeSet<String>,
 }
 
 /// Whose.
@@ -70,34 +118,33 @@ async fn list(
         (false, Some(own)) if whose.user.as_ref().is_none_or(|user| *user == own) => Some(own),
         (false, Some(_)) => return problem(StatusCode::FORBIDDEN, "only administrators see the tokens of others"),
         // Kubernetes gives its users tokens of its own.
-        (false, None) => return Json(json!({"items": [], "total": 0, "cursor": null})).into_response(),
+        (false, None) => return Json(List { items: Vec::new(), total: 0, cursor: None }).into_response(),
     };
     match shared.store.tokens(user.as_deref()).await {
         Ok(tokens) => {
             let tokens = tokens.iter().filter(|token| itself.as_ref().is_none_or(|id| *id == token.id));
-            let items: Vec<Value> = tokens.map(shown).collect();
-            Json(json!({"items": items, "total": items.len(), "cursor": null})).into_response()
+            let items: Vec<Shown> = tokens.map(shown).collect();
+            Json(List { total: items.len(), items, cursor: None }).into_response()
         }
         Err(error) => unavailable(&error),
     }
 }
 
-fn shown(token: &TokenRow) -> Value {
-    let scopes: Vec<Value> = token.scopes.iter().map(|scope| json!({"verbs": scope.verbs, "kinds": scope.kinds})).collect();
-    let mut item = json!({
-        "id": token.id,
-        "name": token.name,
-        "user": token.user,
-        "prefix": token.prefix,
-        "scopes": scopes,
-        "createdAt": token.created_at,
-        "expiresAt": token.expires_at,
-    });
-    if let Some((at, from)) = &token.last_used {
-        item["lastUsedAt"] = json!(at);
-        item["lastUsedFrom"] = json!(from);
+fn shown(token: &TokenRow) -> Shown {
+    let scopes = token.scopes.iter().map(|scope| ShownScope { verbs: scope.verbs.clone(), kinds: scope.kinds.clone() });
+    let (last_used_at, last_used_from) = token.last_used.clone().unzip();
+    Shown {
+        id: token.id.clone(),
+        name: token.name.clone(),
+        user: token.user.clone(),
+        prefix: token.prefix.clone(),
+        scopes: scopes.collect(),
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+        last_used_at,
+        last_used_from,
+        token: None,
     }
-    item
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -160,7 +207,7 @@ async fn add(
     match shared.store.add_token(&token, &secret::hash(&secret_token), said).await {
         Ok(()) => {
             let mut body = shown(&token);
-            body["token"] = json!(secret_token);
+            body.token = Some(secret_token);
             (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
         }
         Err(error @ store::Error::TooMany(_)) => problem(StatusCode::CONFLICT, error.to_string()),
@@ -206,7 +253,7 @@ fn scopes(asked: &[Scope]) -> Result<Vec<TokenScope>, String> {
 }
 
 fn covers(scopes: &[TokenScope]) -> String {
-    let list = |set: &std::collections::BTreeSet<String>| match set.is_empty() {
+    let list = |set: &BTreeSet<String>| match set.is_empty() {
         true => "all".to_owned(),
         false => set.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
     };

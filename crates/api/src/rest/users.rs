@@ -9,8 +9,8 @@ use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::record::Actor;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::users::{Invitation, ListedUser, User, UserChange, UserKind};
 use tokio::sync::Semaphore;
 
@@ -47,28 +47,31 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::GET, "/users", Access::Admin, list)
         .says("Local users, and whom a provider vouched for")
         .takes(&QUERY)
+        .gives::<List>(200)
         .add(Method::POST, "/users", Access::Admin, add)
         .says("Adds a local user; one without a password is invited to choose it")
         .reads::<New>()
-        .or(&[201])
+        .gives::<Shown>(201)
         .add(Method::GET, "/users/{name}", Access::Admin, one)
         .says("A user, with how many sessions and tokens they have")
+        .gives::<Shown>(200)
         .add(Method::PATCH, "/users/{name}", Access::Admin, change)
         .says("Changes a user: names, groups, whether they may come in")
         .reads::<Change>()
+        .gives::<Shown>(200)
         .add(Method::DELETE, "/users/{name}", Access::Admin, remove)
         .says("Deletes a user with their sessions and tokens")
-        .or(&[204])
+        .gives_nothing(204)
         .add(Method::POST, "/users/{name}/password", Access::Admin, set_password)
         .says("Sets a local user's password; their sessions end")
         .reads::<Chosen>()
-        .or(&[204])
+        .gives_nothing(204)
         .add(Method::POST, "/users/{name}/invitation", Access::Admin, invite)
         .says("Invites a local user to choose another password")
-        .or(&[201])
+        .gives::<Invited>(201)
         .add(Method::DELETE, "/users/{name}/sessions", Access::Admin, end_sessions)
         .says("Ends all sessions of a user")
-        .or(&[204])
+        .gives_nothing(204)
 }
 
 /// Which users.
@@ -79,6 +82,64 @@ struct Which {
     cursor: Option<String>,
     /// In name, display name, address of mail or a group.
     q: Option<String>,
+}
+
+/// A page of users.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserList")]
+struct List {
+    items: Vec<Shown>,
+    total: usize,
+    /// Where the next page begins; null: this was the last.
+    cursor: Option<String>,
+}
+
+/// A user.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "User")]
+struct Shown {
+    name: String,
+    display_name: String,
+    email: String,
+    /// All of them.
+    groups: BTreeSet<String>,
+    /// Those that are kept here; the others are what a provider said.
+    stored_groups: BTreeSet<String>,
+    is_admin: bool,
+    /// They may not come in.
+    disabled: bool,
+    created_at: Timestamp,
+    /// `local` or `oidc`.
+    kind: &'static str,
+    /// How many they have.
+    sessions: u64,
+    /// How many they have.
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_sign_in: Option<Timestamp>,
+    /// They have not chosen a password yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    invited: bool,
+    /// So many wrong passwords were tried that they can't come in until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked_until: Option<Timestamp>,
+    /// The token of the invitation of who was just added: only this answer has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation_expires_at: Option<Timestamp>,
+}
+
+/// Somebody may choose a password.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Invitation")]
+struct Invited {
+    /// The one-time token: only this answer has it.
+    invitation: String,
+    invitation_expires_at: Timestamp,
 }
 
 async fn list(State(shared): State<Shared>, Query(which): Query<Which>) -> Response {
@@ -108,38 +169,33 @@ async fn list(State(shared): State<Shared>, Query(which): Query<Which>) -> Respo
             Err(error) => return unavailable(&error),
         }
     }
-    Json(json!({"items": items, "total": found.len(), "cursor": cursor})).into_response()
+    Json(List { items, total: found.len(), cursor }).into_response()
 }
 
-async fn item(shared: &Shared, listed: &ListedUser, now: Timestamp) -> Result<Value, store::Error> {
+async fn item(shared: &Shared, listed: &ListedUser, now: Timestamp) -> Result<Shown, store::Error> {
     let ListedUser { user, sessions, tokens } = listed;
-    let mut item = json!({
-        "name": user.name,
-        "displayName": user.display_name,
-        "email": user.email,
-        "groups": user.groups(),
-        "storedGroups": user.stored,
-        "isAdmin": user.is_admin(),
-        "disabled": user.disabled,
-        "createdAt": user.created_at,
-        "kind": kind(user.kind),
-        "sessions": sessions,
-        "tokens": tokens,
-    });
-    if let Some(at) = user.last_sign_in {
-        item["lastSignIn"] = json!(at);
-    }
-    if user.kind == UserKind::Local && !user.has_password {
-        item["invited"] = json!(true);
-    }
-    if let Some(until) = shared.store.locked_until(&lockout::of_name(&user.name), now).await? {
-        item["lockedUntil"] = json!(until);
-    }
-    Ok(item)
+    Ok(Shown {
+        name: user.name.clone(),
+        display_name: user.display_name.clone(),
+        email: user.email.clone(),
+        groups: user.groups(),
+        stored_groups: user.stored.clone(),
+        is_admin: user.is_admin(),
+        disabled: user.disabled,
+        created_at: user.created_at,
+        kind: kind(user.kind),
+        sessions: *sessions,
+        tokens: *tokens,
+        last_sign_in: user.last_sign_in,
+        invited: user.kind == UserKind::Local && !user.has_password,
+        locked_until: shared.store.locked_until(&lockout::of_name(&user.name), now).await?,
+        invitation: None,
+        invitation_expires_at: None,
+    })
 }
 
 /// A user as it is answered, with what is added to it.
-async fn shown(shared: &Shared, name: &str, status: StatusCode, more: Value) -> Response {
+async fn shown(shared: &Shared, name: &str, status: StatusCode, invited: Option<Invited>) -> Response {
     let now = Timestamp::now();
     let found = async {
         let listed = shared.store.users(now).await?.into_iter().find(|listed| listed.user.name == name);
@@ -150,9 +206,9 @@ async fn shown(shared: &Shared, name: &str, status: StatusCode, more: Value) -> 
     };
     match found.await {
         Ok(Some((mut item, kept))) => {
-            let how_it_stands = answer::digest(item.to_string().as_bytes());
-            for (key, value) in more.as_object().into_iter().flatten() {
-                item[key] = value.clone();
+            let how_it_stands = answer::digest(json!(item).to_string().as_bytes());
+            if let Some(Invited { invitation, invitation_expires_at }) = invited {
+                (item.invitation, item.invitation_expires_at) = (Some(invitation), Some(invitation_expires_at));
             }
             let mut response = (status, Json(item)).into_response();
             if let Ok(tag) = HeaderValue::try_from(format!("\"{kept}.{how_it_stands}\"")) {
@@ -186,7 +242,7 @@ fn missing(name: &str) -> Response {
 }
 
 async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    shown(&shared, &name, StatusCode::OK, Value::Null).await
+    shown(&shared, &name, StatusCode::OK, None).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -231,8 +287,8 @@ async fn add(State(shared): State<Shared>, Extension(caller): Extension<Caller>,
         Ok(()) => {}
         Err(error) => return refused(&error),
     }
-    let more = invitation.map_or(Value::Null, |invitation| json!({"invitation": token, "invitationExpiresAt": invitation.expires_at}));
-    shown(&shared, &name, StatusCode::CREATED, more).await
+    let invited = invitation.map(|invitation| Invited { invitation: token, invitation_expires_at: invitation.expires_at });
+    shown(&shared, &name, StatusCode::CREATED, invited).await
 }
 
 fn invitation(now: Timestamp) -> (String, Invitation) {
@@ -308,9 +364,9 @@ async fn change(
             if let Err(error) = shared.store.forgive(&lockout::of_name(&name), true, Timestamp::now()).await {
                 return unavailable(&error);
             }
-            shown(&shared, &name, StatusCode::OK, Value::Null).await
+            shown(&shared, &name, StatusCode::OK, None).await
         }
-        Ok(true) => shown(&shared, &name, StatusCode::OK, Value::Null).await,
+        Ok(true) => shown(&shared, &name, StatusCode::OK, None).await,
         Ok(false) => missing(&name),
         Err(error) => refused(&error),
     }
@@ -363,7 +419,7 @@ async fn invite(State(shared): State<Shared>, Extension(caller): Extension<Calle
     let said = entry(Actor::user(&caller.name), "invite", &format!("user/{name}"), "to choose a password");
     match shared.store.invite(&name, &invitation, said).await {
         Ok(true) => {
-            let body = json!({"invitation": token, "invitationExpiresAt": invitation.expires_at});
+            let body = Invited { invitation: token, invitation_expires_at: invitation.expires_at };
             (StatusCode::CREATED, Json(body)).into_response()
         }
         Ok(false) => problem(StatusCode::NOT_FOUND, "there is no such local user"),

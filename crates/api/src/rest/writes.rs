@@ -15,9 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use reconcile::access::{What, roles};
 use reconcile::finding::Severity;
 use reconcile::{Name, Target};
-use schemars::json_schema;
+use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::caller::{By, Caller};
@@ -25,7 +25,7 @@ use super::gate::{Access, Param, Routes, param};
 use super::objects::object_of;
 use super::refusal::{self, FieldError, field, say};
 use super::tag;
-use crate::change::{Answer, Author, CommitView, Fault, How, Refusal, Trial, Wanted};
+use crate::change::{Answer, Author, CommitState, CommitView, Fault, How, Refusal, Trial, Wanted};
 use crate::server::{Shared, read};
 use crate::view::{Ask, Request, passes};
 
@@ -63,8 +63,11 @@ const QUERY: [Param; 3] = [
 ];
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    let routes =
-        routes.add(Method::GET, "/commits/{id}", Access::Known, commit).says("What became of a commit that was made here").takes(&[]);
+    let routes = routes
+        .add(Method::GET, "/commits/{id}", Access::Known, commit)
+        .says("What became of a commit that was made here")
+        .takes(&[])
+        .gives::<CommitNow>(200);
     KINDS.into_iter().fold(routes, |routes, (kind, all, one)| {
         // Who makes something is judged by what they make, and who mutes alerts by `silence` as well as by `edit`: not before it is known what.
         let access = if kind == Kind::Silence { Access::Known } else { Access::Object(Verb::Edit, kind) };
@@ -75,12 +78,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
             move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
         let name = kind.as_str();
         let routes = routes.add(Method::POST, all, Access::Known, create).says(format!("Makes a {name}"));
-        let routes = routes.takes(&QUERY).sent(object_of(kind)).or(&[201, 202]);
+        let routes = routes.takes(&QUERY).sent(object_of(kind));
+        let routes = routes.gives::<NothingWritten>(200).gives::<Written>(201).gives::<CommitAnswer>(202);
         let routes = routes.add(Method::PUT, one, access, put).says(format!("Makes a {name}, or says anew what it is"));
-        let routes = routes.takes(&QUERY).sent(object_of(kind)).or(&[201, 202]);
+        let routes = routes.takes(&QUERY).sent(object_of(kind));
+        let routes = routes.gives::<MaybeWritten>(200).gives::<Written>(201).gives::<CommitAnswer>(202);
         let routes = routes.add(Method::PATCH, one, access, patch).says(format!("Changes a {name} (RFC 7396)"));
-        let routes = routes.takes(&QUERY).sent(Arc::new(|_| json_schema!({"type": "object"}))).or(&[202]);
-        routes.add(Method::DELETE, one, access, delete).says(format!("Deletes a {name}")).takes(&QUERY).or(&[202, 204])
+        let routes = routes.takes(&QUERY).sent(Arc::new(|_| json_schema!({"type": "object"})));
+        let routes = routes.gives::<MaybeWritten>(200).gives::<CommitAnswer>(202);
+        let routes = routes.add(Method::DELETE, one, access, delete).says(format!("Deletes a {name}")).takes(&QUERY);
+        routes.gives::<TrialAnswer>(200).gives::<CommitAnswer>(202).gives_nothing(204)
     })
 }
 
@@ -105,9 +112,45 @@ pub(crate) struct Meant {
     message: Option<String>,
 }
 
+/// What came of a write that is in force, or written where it comes in force by itself.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Written {
+    /// In words.
+    message: String,
+    /// The file could not be changed in place: its document was written anew, without its comments.
+    rewritten: bool,
+}
+
+/// It is so already, and nothing was written.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Same {
+    /// In words.
+    message: &'static str,
+}
+
+/// What a write says that wrote nothing: what it would do, or that it is so already.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it says how answers look")]
+enum NothingWritten {
+    Trial(TrialAnswer),
+    Same(Same),
+}
+
+/// What a write says that was done at once, or not at all.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it says how answers look")]
+enum MaybeWritten {
+    Trial(TrialAnswer),
+    Written(Written),
+    Same(Same),
+}
+
 /// What came of a write that became a commit.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Committed")]
 pub(crate) struct CommitAnswer {
     /// The commit; `GET /api/v1/commits/{id}` follows it.
     commit: String,
@@ -124,8 +167,9 @@ pub(crate) struct CommitAnswer {
 }
 
 /// What a write would do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Trial")]
 pub(crate) struct TrialAnswer {
     /// As `diff -u` says it.
     diff: String,
@@ -138,7 +182,7 @@ pub(crate) struct TrialAnswer {
 }
 
 /// One thing that is worth a look.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TrialFinding {
     /// `warning` or `note`.
@@ -339,7 +383,7 @@ async fn change(
         Err(refusal) => return refusal,
     };
     match answered {
-        Ok(Ok(Answer::Same)) => Json(json!({"message": "it is so already"})).into_response(),
+        Ok(Ok(Answer::Same)) => Json(Same { message: "it is so already" }).into_response(),
         Ok(Ok(Answer::Tried(trial))) => tried(shared, caller, &Target::of(kind, name), trial),
         Ok(Ok(Answer::Committed(done))) => {
             let location = format!("/api/v1/commits/{}", done.commit);
@@ -355,7 +399,7 @@ async fn change(
         }
         Ok(Ok(Answer::Done { .. })) if is_gone => StatusCode::NO_CONTENT.into_response(),
         Ok(Ok(Answer::Done { is_rewritten })) => {
-            let body = Json(json!({"message": "it is written", "rewritten": is_rewritten})).into_response();
+            let body = Json(Written { message: "it is written".into(), rewritten: is_rewritten }).into_response();
             let location = format!("/api/v1/{}/{}/{}", kind.plural(), name.namespace(), name.name());
             if is_new { located(StatusCode::CREATED, &location, body) } else { body }
         }
@@ -439,6 +483,23 @@ pub(super) async fn asked(shared: &Shared, what: Ask, by: &str) -> Result<Value,
     }
 }
 
+/// A commit that was made here.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Commit")]
+struct CommitNow {
+    /// Its id.
+    commit: String,
+    /// `NAME <ADDRESS>`.
+    author: String,
+    /// What it says of itself.
+    message: String,
+    at: Timestamp,
+    /// What became of it.
+    state: CommitState,
+    /// Why, or what to do.
+    detail: Option<String>,
+}
+
 /// What became of a commit: for administrators, whoever wrote it, and those who may see Repositories.
 async fn commit(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Response {
     let missing = || say(StatusCode::NOT_FOUND, "there is no such commit, or nothing is known of it here");
@@ -454,15 +515,8 @@ async fn commit(State(shared): State<Shared>, Extension(caller): Extension<Calle
     if view.author != author(&caller) && !sees_all() {
         return missing();
     }
-    Json(json!({
-        "commit": view.commit,
-        "author": format!("{} <{}>", view.author.name, view.author.email),
-        "message": view.message,
-        "at": view.at,
-        "state": view.state,
-        "detail": view.detail,
-    }))
-    .into_response()
+    let CommitView { commit, author: Author { name, email }, message, at, state, detail } = view;
+    Json(CommitNow { commit, author: format!("{name} <{email}>"), message, at, state, detail }).into_response()
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn standing(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> Standing {
+pub(super) fn standing(unit: &Unit<'_>, record: &RevisionRecord, name: &Name) -> Standing {
     let Some(device) = unit.desired.devices.get(name) else { return Standing::Away };
     let placement = unit.rollout.placements.get(name);
     if let Some(placement) = placement.filter(|placement| placement.phase.is_in_flight()) {

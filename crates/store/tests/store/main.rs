@@ -1,5 +1,6 @@
 //! One suite for SQLite and PostgreSQL: what the store promises, and what it does when the database fails.
 
+mod alert_history;
 mod alerts;
 mod asked;
 mod conformance;

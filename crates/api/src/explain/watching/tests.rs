@@ -67,7 +67,7 @@ fn view() -> View {
 }
 
 fn explained(target: &str) -> String {
-    explain(&view(), &Target::parse(target).unwrap(), &|_| true, at(10)).unwrap()
+    explain(&view(), &Target::parse(target).unwrap(), &|_, _| true, at(10)).unwrap()
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_rule_says_whom_it_asks_how_that_stands_and_who_is_told() {
     insta::assert_snapshot!(explained("alertrule/nobody"));
     let (view, target) = (view(), Target::parse("alertrule/memory").unwrap());
     let Target::Object(_, name) = &target else { panic!() };
-    let seen = rule(&view, name, &|device| device.name() != "web-01", at(10)).unwrap();
+    let seen = rule(&view, name, &|_, name| name.name() != "web-01", at(10)).unwrap();
     assert!(!seen.contains("web-01") && seen.contains("asks 2 devices"), "{seen}");
 }
 
@@ -115,5 +115,5 @@ fn a_receiver_says_how_it_is_reached_and_whether_it_was() {
 fn a_silence_says_what_it_mutes() {
     insta::assert_snapshot!(explained("silence/work"));
     insta::assert_snapshot!(explained("silence/old"));
-    assert_eq!(explain(&view(), &Target::parse("silence/none").unwrap(), &|_| true, at(10)), None);
+    assert_eq!(explain(&view(), &Target::parse("silence/none").unwrap(), &|_, _| true, at(10)), None);
 }

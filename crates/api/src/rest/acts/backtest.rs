@@ -13,8 +13,7 @@ use jiff::Timestamp;
 use reconcile::access::What;
 use reconcile::{Device, Name};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use store::FIVE_MINUTES_KEPT;
 
 use super::body;
@@ -42,6 +41,67 @@ pub(crate) struct Asked {
     since: String,
     /// Only devices after this one, where an answer had `next`.
     after: Option<String>,
+}
+
+/// What came of it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Backtest")]
+pub(super) struct Told {
+    /// Devices that the rule selects, of those that one may see.
+    selected: usize,
+    /// What came of each that was looked at.
+    #[schemars(with = "Vec<OfDevice>")]
+    devices: Vec<crate::backtest::Of>,
+    /// Readings that were looked at.
+    readings: usize,
+    /// What the rule asks for that is not stored, and so unknown.
+    not_kept: Vec<String>,
+    /// It asks for labels or variables, which are as they are today.
+    as_of_today: bool,
+    /// In seconds since 1970.
+    from: i64,
+    /// In seconds since 1970.
+    to: i64,
+    /// Where it goes on, as `after`; null: that was all.
+    #[schemars(with = "Option<String>")]
+    next: Option<Name>,
+}
+
+/// What came of one device.
+#[derive(JsonSchema)]
+#[schemars(rename = "BacktestDevice", rename_all = "camelCase")]
+#[expect(dead_code, reason = "it says how `crate::backtest::Of` looks")]
+struct OfDevice {
+    device: String,
+    /// Each time that it would have fired, the oldest first.
+    firings: Vec<Firing>,
+    /// How many more.
+    more: usize,
+    /// Seconds for which it would have fired.
+    fired: i64,
+    /// Of them while a rollout was under way.
+    in_rollouts: i64,
+    /// Seconds of which nobody can say how it was.
+    unknown: i64,
+    /// Why not, at the last of them.
+    reason: String,
+    /// It was not looked at to the end.
+    cut: bool,
+}
+
+/// One time that it would have fired.
+#[derive(JsonSchema)]
+#[schemars(rename = "BacktestFiring", rename_all = "camelCase")]
+#[expect(dead_code, reason = "it says how what came of a rule looks")]
+struct Firing {
+    from: Timestamp,
+    /// null: it would fire still.
+    to: Option<Timestamp>,
+    /// The number that was compared when it began.
+    value: Option<f64>,
+    /// Seconds of it while a rollout was under way.
+    in_rollouts: i64,
 }
 
 pub(super) async fn backtest(
@@ -99,17 +159,8 @@ pub(super) async fn backtest(
         readings += answer.readings;
         after = answer.next;
         if after.is_none() || begin.elapsed() > LIMIT {
-            return Json(json!({
-                "selected": selected.len(),
-                "devices": devices,
-                "readings": readings,
-                "notKept": answer.not_kept,
-                "asOfToday": answer.as_of_today,
-                "from": from,
-                "to": to,
-                "next": after,
-            }))
-            .into_response();
+            let (not_kept, as_of_today, selected) = (answer.not_kept, answer.as_of_today, selected.len());
+            return Json(Told { selected, devices, readings, not_kept, as_of_today, from, to, next: after }).into_response();
         }
     }
 }

@@ -393,7 +393,7 @@ async fn explain_silence(state: State<Shared>, seen: Seen, UrlPath((namespace, n
 
 async fn explained(shared: &Shared, sight: &Arc<Sight>, target: &Target, asked: &Asked) -> Answer {
     let now = Timestamp::now();
-    let text = read(shared, |view| crate::explain::explain(view, target, &|device| sight.sees_device(device), now));
+    let text = read(shared, |view| crate::explain::explain(view, target, &|kind, name| sight.sees(kind, name), now));
     let mut text = text.ok_or_else(|| Problem::missing(format!("there is no {target}")))?;
     if let Target::Object(Kind::Receiver, name) = target {
         let rows = shared.store.notices(NOTICES).await?;

@@ -2,6 +2,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request as HttpRequest;
 use reconcile::access::Who;
 use reconcile::{Desired, Revision};
+use serde_json::json;
 use store::{Options, Store};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;

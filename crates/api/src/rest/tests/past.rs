@@ -1,0 +1,90 @@
+//! Alerts that are over.
+
+use crds::AlertState;
+use jiff::{SignedDuration, Timestamp};
+use reconcile::alerting::alerts::Changes;
+use serde_json::Value;
+
+use super::{World, admin, alert, user};
+use crate::rest::caller::Caller;
+
+/// Alerts of both sites in turn that came to be well, one an hour, the last one an hour ago.
+async fn world(count: i64) -> World {
+    let world = World::new().await;
+    world.shared.store.alerts().await.unwrap();
+    for hour in 1..=count {
+        let site = if hour % 2 == 0 { "ams1" } else { "fra1" };
+        let mut over = alert(&format!("load-{site}"), &format!("web-{site}"), &format!("past-{hour:02}"));
+        let resolved = Timestamp::now() - SignedDuration::from_hours(hour);
+        (over.state, over.resolved_at) = (AlertState::Resolved, Some(resolved));
+        let key = (over.subject.rule.clone(), over.subject.device.clone());
+        for instance in [Some(over), None] {
+            let changes = Changes { instances: [(key.clone(), instance)].into(), ..Changes::default() };
+            world.shared.store.record_alerts(&changes, Vec::new(), Timestamp::now()).await.unwrap();
+        }
+    }
+    world
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
+}
+
+/// All pages of what somebody is told.
+async fn pages(world: &World, query: &str, caller: &Caller) -> Vec<String> {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..50 {
+        let page = world.document(&format!("/api/v1/alerts/history?{query}{cursor}"), caller).await;
+        found.extend(ids(&page).into_iter().map(str::to_owned));
+        let Some(next) = page["cursor"].as_str() else { return found };
+        cursor = format!("&cursor={next}");
+    }
+    panic!("it has no end: {found:?}");
+}
+
+#[tokio::test]
+async fn what_is_over_is_listed_page_by_page_to_who_may_see_its_device() {
+    let world = world(9).await;
+    for limit in [1, 2, 3, 4, 100] {
+        let query = format!("limit={limit}");
+        assert_eq!(pages(&world, &query, &user("viewer")).await, ["past-02", "past-04", "past-06", "past-08"], "{limit}");
+        assert_eq!(pages(&world, &query, &admin()).await.len(), 9, "{limit}");
+        assert!(pages(&world, &query, &user("approver")).await.is_empty(), "{limit}");
+    }
+    let everything = world.document("/api/v1/alerts/history", &user("viewer")).await;
+    assert!(!everything.to_string().contains("fra1"), "{everything}");
+    assert_eq!((&everything["items"][0]["state"], &everything["items"][0]["rule"]), (&"resolved".into(), &"default/load-ams1".into()));
+}
+
+#[tokio::test]
+async fn it_is_looked_for_by_time_rule_device_and_words() {
+    let world = world(6).await;
+    for (query, expected) in [
+        ("since=150m", vec!["past-01", "past-02"]),
+        ("since=30m", vec![]),
+        ("rule=load-fra1", vec!["past-01", "past-03", "past-05"]),
+        ("device=web-ams1&since=3h", vec!["past-02"]),
+        ("severity=info", vec![]),
+        ("severity=critical,info&limit=1", vec!["past-01"]),
+        ("q=WEB-fra1&since=2h", vec!["past-01"]),
+        ("labelSelector=site%3Dams1", vec!["past-02", "past-04", "past-06"]),
+        ("namespace=lab", vec![]),
+    ] {
+        assert_eq!(ids(&world.document(&format!("/api/v1/alerts/history?{query}"), &admin()).await), expected, "{query}");
+    }
+    for wrong in ["cursor=AAAA", "severity=grave", "since=yesterday", "sort=device"] {
+        assert_eq!(world.get(&format!("/api/v1/alerts/history?{wrong}"), &admin()).await.0, 400, "{wrong}");
+    }
+    // What is hidden is not found either.
+    assert_eq!(pages(&world, "q=web-fra1", &user("viewer")).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn whoever_was_told_of_one_finds_it_later() {
+    let world = world(2).await;
+    let told = world.document("/api/v1/alerts/past-02", &user("viewer")).await;
+    assert_eq!((&told["state"], &told["device"]), (&"resolved".into(), &"default/web-ams1".into()));
+    let (hidden, never) = ("/api/v1/alerts/past-01", "/api/v1/alerts/past-77");
+    assert_eq!(world.get(hidden, &user("viewer")).await.0, 404);
+    assert_eq!(world.get(never, &admin()).await.0, 404);
+}
