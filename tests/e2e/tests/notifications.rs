@@ -391,8 +391,8 @@ impl World<'_> {
         let notices = self.notices();
         let taken = self.sms.taken.lock().unwrap();
         NUMBERS.map(|number| {
-            let arrived =
-                |row: &&Value| taken.contains_key(&(row["notice"]["id"].as_str().unwrap_or_default().to_owned(), number.to_owned()));
+            let message = |id: &str| (format!("{id}-{}", number.trim_start_matches('+')), number.to_owned());
+            let arrived = |row: &&Value| row["notice"]["id"].as_str().is_some_and(|id| taken.contains_key(&message(id)));
             let told = notices.iter().filter(|row| row["notice"]["receiver"] == "sms").filter(arrived);
             let alerts = told.flat_map(|row| row["notice"][of].as_array().into_iter().flatten()).map(|alert| alert["id"].to_string());
             alerts.collect::<std::collections::BTreeSet<_>>().len()
