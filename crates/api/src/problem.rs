@@ -29,6 +29,9 @@ pub struct Problem {
     /// What is wrong with which field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    /// What became of an object since it was seen, or of a trial what it would become, as `diff -u` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
     /// The same as `detail`: command lines of before read this.
     #[serde(default)]
     pub error: String,
@@ -41,6 +44,9 @@ pub struct Fault {
     pub pointer: String,
     /// What is wrong with it.
     pub detail: String,
+    /// The object, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// The file it stands in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -67,6 +73,7 @@ impl Problem {
             error: detail.clone(),
             detail,
             errors: Vec::new(),
+            diff: None,
         })
     }
 

@@ -1994,25 +1994,25 @@ export interface components {
         AuditActor: {
             kind: string;
             name: string;
-            signer: string | null;
+            signer?: string | null;
         };
         /** @description An entry. */
         AuditEntry: {
             actor: components["schemas"]["AuditActor"];
             /** Format: date-time */
             at: string;
-            changes: string[] | null;
+            changes?: string[] | null;
             /** Format: uint64 */
             index: number;
-            message: string | null;
+            message?: string | null;
             /** @description `begun`, `done`, `failed` or `refused`. */
             outcome: string;
-            plan: string | null;
+            plan?: string | null;
             /** Format: uint64 */
-            refersTo: number | null;
-            step: string | null;
+            refersTo?: number | null;
+            step?: string | null;
             target: string;
-            unit: string | null;
+            unit?: string | null;
             verb: string;
         };
         /** @description A page of entries. */
@@ -3867,6 +3867,8 @@ export interface components {
              * @description The line, from 1.
              */
             line?: number | null;
+            /** @description The object, where it is another one. */
+            object?: string | null;
             /** @description Which, as RFC 6901 has it: `/spec/address`. */
             pointer: string;
         };
@@ -4344,6 +4346,8 @@ export interface components {
              * @default
              */
             detail: string;
+            /** @description What became of an object since it was seen, or of a trial what it would become, as `diff -u` says it. */
+            diff?: string | null;
             /**
              * @description The same as `detail`: command lines of before read this.
              * @default
@@ -4987,18 +4991,12 @@ export interface components {
             result: components["schemas"]["RevisionResult"];
             /** @description It returned to what was complete before. */
             revert: boolean;
-            /**
-             * @description The key that signed the commit, if its signature was verified.
-             * @default null
-             */
-            signer: string | null;
+            /** @description The key that signed the commit, if its signature was verified. */
+            signer?: string | null;
             /** Format: date-time */
             startedAt: string;
-            /**
-             * @description Who asked to take it back.
-             * @default null
-             */
-            undoneBy: string | null;
+            /** @description Who asked to take it back. */
+            undoneBy?: string | null;
         };
         /** @description It is so already, and nothing was written. */
         Same: {
@@ -5351,13 +5349,13 @@ export interface components {
              * Format: date-time
              * @description Since when readings fail.
              */
-            failingSince: string | null;
+            failingSince?: string | null;
             /** @description What of the last one was left out. */
-            note: string | null;
+            note?: string | null;
             /** @description Why the last one failed. */
-            problem: string | null;
+            problem?: string | null;
             /** @description The last reading that succeeded. */
-            usage: components["schemas"]["Reading"] | null;
+            usage?: components["schemas"]["Reading"] | null;
         };
         /** @description A user. */
         User: {
@@ -5672,9 +5670,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5775,9 +5773,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5842,9 +5840,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -5903,9 +5901,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6545,9 +6543,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6648,9 +6646,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6715,9 +6713,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -6776,9 +6774,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7126,9 +7124,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7229,9 +7227,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7296,9 +7294,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7357,9 +7355,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7516,9 +7514,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7619,9 +7617,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7686,9 +7684,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -7747,9 +7745,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8644,9 +8642,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8747,9 +8745,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8814,9 +8812,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -8875,9 +8873,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9095,9 +9093,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9198,9 +9196,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9265,9 +9263,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9326,9 +9324,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9472,9 +9470,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9575,9 +9573,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9642,9 +9640,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -9703,9 +9701,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -10288,9 +10286,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -10430,9 +10428,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -10497,9 +10495,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };
@@ -10558,9 +10556,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `true`: nothing is written. What would be refused is refused alike (422 then has the `diff` too); else the answer is a 200 with what would be. */
-                dryRun?: string;
+                dryRun?: boolean;
                 /** @description `true`, in a cluster: fields that others manage, such as kubectl, are taken over from them. */
-                force?: string;
+                force?: boolean;
                 /** @description What the commit says of itself. */
                 message?: string;
             };

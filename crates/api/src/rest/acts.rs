@@ -303,16 +303,17 @@ async fn alert(shared: &Shared, caller: &Caller, id: &str) -> Result<String, Res
             Err(error) => return Err(say(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
         },
     };
-    read(shared, |view| {
+    let judged = read(shared, |view| {
         let found = found.filter(|(device, _)| sees(view, caller, device));
-        let Some((device, over)) = found else { return Err(say(StatusCode::NOT_FOUND, "there is no such alert")) };
+        let Some((device, over)) = found else { return Err((StatusCode::NOT_FOUND, "there is no such alert".to_owned())) };
         let may = caller.may(view, Verb::Acknowledge, Kind::Device, device.namespace(), What::On(&device));
-        may.map_err(|why| say(StatusCode::FORBIDDEN, why))?;
+        may.map_err(|why| (StatusCode::FORBIDDEN, why))?;
         match over {
-            Some(over) => Err(say(StatusCode::GONE, format!("it is over: well again since {over:.0}"))),
+            Some(over) => Err((StatusCode::GONE, format!("it is over: well again since {over:.0}"))),
             None => Ok(id.to_owned()),
         }
-    })
+    });
+    judged.map_err(|(status, why)| say(status, why))
 }
 
 fn sees(view: &View, caller: &Caller, device: &Name) -> bool {

@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{Method, header};
 use axum::response::IntoResponse as _;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use reconcile::Target;
 use schemars::JsonSchema;
@@ -78,13 +78,19 @@ struct Item {
     actor: Actor,
     verb: String,
     target: String,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     plan: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     step: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<String>>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     /// `begun`, `done`, `failed` or `refused`.
     outcome: String,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     refers_to: Option<u64>,
 }
 
@@ -95,6 +101,7 @@ struct Item {
 struct Actor {
     kind: String,
     name: String,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
 }
 
@@ -293,6 +300,8 @@ async fn export(State(shared): State<Shared>) -> Answer {
             }
         }
     });
+    // Who compresses it asks once more after its end.
+    let pages = pages.fuse();
     let headers = [(header::CONTENT_TYPE, "application/jsonl"), (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.jsonl\"")];
     Ok((headers, Body::from_stream(pages)).into_response())
 }

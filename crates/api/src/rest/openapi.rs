@@ -159,7 +159,7 @@ fn schema_of(name: &str, several: Value) -> Value {
         "series" | "group" => several,
         "limit" | "points" | "buckets" => json!({"type": "integer", "minimum": 1}),
         "before" => json!({"type": "integer", "minimum": 0}),
-        "dead" | "suppressed" | "new" => json!({"type": "boolean"}),
+        "dead" | "suppressed" | "new" | "dryRun" | "force" => json!({"type": "boolean"}),
         _ => json!({"type": "string"}),
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Details {
     title: &'static str,
     status: u16,
     detail: String,
+    /// The same: every problem has it.
+    error: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     /// What became of the object since it was seen, or of a trial what it would become, as `diff -u` says it.
@@ -57,7 +59,7 @@ pub(super) fn say(status: StatusCode, detail: impl Into<String>) -> Response {
 
 fn with(status: StatusCode, detail: String, errors: Vec<FieldError>, diff: Option<String>) -> Response {
     let title = status.canonical_reason().unwrap_or("Problem");
-    let details = Details { r#type: "about:blank", title, status: status.as_u16(), detail, errors, diff };
+    let details = Details { r#type: "about:blank", title, status: status.as_u16(), error: detail.clone(), detail, errors, diff };
     let mut response = (status, Json(details)).into_response();
     complete(&mut response);
     response

@@ -120,7 +120,6 @@ struct Shown {
     last_sign_in: Option<Timestamp>,
     /// They have not chosen a password yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(default)]
     invited: bool,
     /// So many wrong passwords were tried that they can't come in until then.
     #[serde(skip_serializing_if = "Option::is_none")]

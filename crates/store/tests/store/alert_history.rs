@@ -32,7 +32,7 @@ fn next(before: Option<Instance>, device: &str, truth: Truth, second: i64) -> In
         behind: 0,
         lines: Vec::new(),
     };
-    advance(&timing(), before, &subject, &Verdict::of(truth, None), &[], at(second)).instance.unwrap()
+    advance(&timing(), before.as_ref(), &subject, &Verdict::of(truth, None), &[], at(second)).instance.unwrap()
 }
 
 async fn write(store: &Store, device: &str, instance: Option<Instance>, second: i64) {

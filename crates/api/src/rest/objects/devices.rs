@@ -105,12 +105,16 @@ struct Explained {
 #[expect(dead_code, reason = "it says how what `usage` answers looks")]
 struct Usage {
     /// The last reading that succeeded.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     usage: Option<Reading>,
     /// Since when readings fail.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     failing_since: Option<Timestamp>,
     /// Why the last one failed.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// What of the last one was left out.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Revision {
     commit: String,
     author: String,
     /// The key that signed the commit, if its signature was verified.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
     started_at: Timestamp,
     /// null: it goes on.
@@ -32,7 +32,7 @@ pub(super) struct Revision {
     result: RevisionResult,
     reason: String,
     /// Who asked to take it back.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     undone_by: Option<String>,
     batches: Vec<OpenedBatch>,
     /// It returned to what was complete before.

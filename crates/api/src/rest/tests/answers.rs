@@ -177,6 +177,10 @@ async fn the_log_is_proven_and_exported() {
     let text = to_bytes(export.into_body(), 1 << 20).await.unwrap();
     let report = store::audit::verify(&text[..], &world.shared.store.public_key(), None).unwrap();
     assert_eq!((report.entries, report.wrong), (3, None));
+    // Whoever takes it compressed gets all of it too.
+    let export = world.send(Method::GET, "/api/v1/audit/export", Some(&admin()), &[(header::ACCEPT_ENCODING, "gzip")]).await;
+    assert_eq!(export.headers()[header::CONTENT_ENCODING], "gzip");
+    assert!(!to_bytes(export.into_body(), 1 << 20).await.unwrap().is_empty());
     let found = world.document("/api/v1/audit?about=device/default/web-ams1&actor=ann&q=beside&limit=1", &admin()).await;
     assert_eq!((found["items"].as_array().unwrap().len(), &found["items"][0]["target"]), (1, &json!("device/web-ams1")));
 }
