@@ -244,6 +244,13 @@ pub struct RepositorySpec {
     /// What happens to objects changed behind its back; Correct if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<crate::Drift>,
+    /// In a cluster: ready only when what it applied is ready too, but for devices, which may be out of reach, and what is suspended. It is
+    /// applied all at once whatever this says; false if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<bool>,
+    /// With `wait`: what is not ready so long after its commit counts as failed; 1h if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
     /// Lets its server ask for a look at once, at `/hooks/NAMESPACE/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<HookSpec>,
@@ -382,6 +389,10 @@ pub struct RepositoryStatus {
     /// Objects that it applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i32>,
+    /// A hash of what was applied of that commit, kinds and names: of two clusters that have the same objects it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub inventory: Option<String>,
     /// The ConfigMaps and Secrets that it has applied: they go when they leave Git.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]

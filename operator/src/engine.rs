@@ -28,6 +28,7 @@ pub(crate) mod remote_write;
 pub(crate) mod reports;
 pub(crate) mod repositories;
 pub(crate) mod roles;
+mod secrets;
 pub(crate) mod source;
 mod telling;
 mod told;
@@ -109,6 +110,8 @@ pub(crate) enum Event {
     StoreBack,
     /// Somebody asks for something.
     Ask(Request),
+    /// These Secrets are otherwise than before.
+    Secrets(Vec<Name>),
     /// Another replica plans.
     Replaced,
     /// Whether the loop turns, and the store takes writes.
@@ -239,6 +242,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     // What others read is seen here too.
     let _seeing =
         (parts.shards > 0).then(|| AbortOnDropHandle::new(tokio::spawn(usage::take_over(engine.store.clone(), engine.view.clone()))));
+    let _rotating = AbortOnDropHandle::new(tokio::spawn(secrets::follow(parts.secrets.clone(), events.clone())));
     let voice = Voice {
         view: engine.view.clone(),
         secrets: parts.secrets,
@@ -386,6 +390,7 @@ impl Engine {
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,
             Some(Event::Ask(request)) => self.asked(request).await,
+            Some(Event::Secrets(secrets)) => self.secrets_changed(&secrets).await,
             Some(Event::Replaced) => self.replaced = true,
             Some(Event::Pulse(reply)) => drop(reply.send(!self.store_away)),
         }

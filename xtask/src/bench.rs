@@ -185,6 +185,10 @@ fn show(figures: &Figures) {
     row("commit -> device changed, asked for a look, median", "cluster_commit_median", "ms", "", None, "");
     row("the same, p99", "cluster_commit_p99", "ms", "", None, "");
     row("of that until the cluster has it, median", "cluster_commit_applied_median", "ms", "", None, "");
+    row("webhook -> answered, somebody looks, median", "cluster_webhook_taken_median", "ms", "", None, "");
+    row("webhook -> the cluster has it, median", "cluster_webhook_applied_median", "ms", "", None, "goal < 1000");
+    row("the same, p99", "cluster_webhook_applied_p99", "ms", "", None, "goal < 1000");
+    row("webhook -> device changed, median", "cluster_webhook_median", "ms", "", None, "");
     row("a start, until all is read", "cluster_start", "ms", "", None, "");
     row("memory after it", "cluster_start_resident", "MiB", "", None, "< 150 MiB");
     for (with, peer) in [("with", "rsyslog, PostgreSQL's too"), ("without", "rsyslog")] {

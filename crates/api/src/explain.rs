@@ -24,7 +24,7 @@ const WIDTH: usize = 120;
 /// Whether somebody may see an object of a kind.
 pub(crate) type Sees<'a> = &'a (dyn Fn(Kind, &Name) -> bool + Sync);
 
-/// Explains a device, a Deployment, an AlertRule, a Receiver, a Silence or the login of a Role to somebody; `None` if there is no such thing.
+/// Explains a device, a Deployment, an AlertRule, a Receiver, a Silence, a Repository or the login of a Role to somebody; `None` if there is no such thing.
 /// What is counted and listed are the devices that they see, and other objects are named only if they see them. A text that comes from
 /// elsewhere may still name some, as `device/NAME` or `silence/NAME`.
 pub(crate) fn explain(view: &View, target: &Target, sees: Sees<'_>, now: Timestamp) -> Option<String> {
@@ -32,6 +32,7 @@ pub(crate) fn explain(view: &View, target: &Target, sees: Sees<'_>, now: Timesta
         Target::Device(name) => device(view, name, sees),
         Target::Deployment(name) => rollout(view, name, sees),
         Target::Object(Kind::Role, name) => role(view, name, sees),
+        Target::Object(Kind::Repository, name) => repository(view, name),
         Target::Object(Kind::AlertRule, name) => watching::rule(view, name, sees, now),
         Target::Object(Kind::Receiver, name) => watching::receiver(view, name, sees),
         Target::Object(Kind::Silence, name) => watching::silence(view, name, sees, now),
@@ -240,6 +241,25 @@ fn role(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
         (Some(_), _) => "its login is not in force",
     };
     let _ = writeln!(text, "  {why}");
+    Some(text)
+}
+
+/// A Repository of a cluster: how its last look went, and what is in force of it.
+fn repository(view: &View, name: &Name) -> Option<String> {
+    let status = view.repositories.get(name)?;
+    let ready = status.plain.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    let mut text = format!("repository/{name} is {}\n", ready.reason);
+    for line in neutral(&ready.message).split("; ") {
+        let _ = writeln!(text, "  {line}");
+    }
+    let inventory = status.inventory.as_ref().map(|inventory| format!(", {inventory}")).unwrap_or_default();
+    match &status.revision {
+        Some(commit) => {
+            let _ = writeln!(text, "  in force: commit {commit}, {} objects{inventory}", status.objects.unwrap_or_default());
+        }
+        None => text.push_str("  no commit is in force\n"),
+    }
+    stalled(&mut text, view, &Target::Object(Kind::Repository, name.clone()));
     Some(text)
 }
 

@@ -1,7 +1,8 @@
 //! A Lease (coordination.k8s.io/v1), held by one process at a time; the rules are those of client-go's leader election.
 //!
-//! Clocks of two machines are never compared: who waits measures by its own clock how long the holder's word has not changed. Who can't
-//! renew in time takes it that the lease is lost before anybody else may take it.
+//! Clocks of two machines are never compared: who waits measures by its own clock how long the holder's word has not changed, and whoever begins
+//! anew has heard nothing yet. The holder's word is the lease's spec: what others write beside it is no sign of life. Who can't renew in time takes it
+//! that the lease is lost before anybody else may take it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,9 +75,8 @@ impl Held {
                     renewed = asked;
                     self.lease = lease;
                 }
-                // It may be ours, written by a request whose answer was lost.
+                // Ours, with what somebody else wrote beside it, or by a request of ours whose answer was lost: it is not renewed by that.
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 && self.is_still_ours(left).await => {
-                    renewed = asked;
                     if self.lease.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(WANTED_BY)) {
                         self.wanted.cancel();
                     }
@@ -126,7 +126,7 @@ pub struct Contender {
     identity: String,
     timing: Timing,
     /// What each holder said last, and since when it has said that.
-    heard: BTreeMap<String, (Option<String>, Instant)>,
+    heard: BTreeMap<String, (Option<LeaseSpec>, Instant)>,
 }
 
 /// How it stands with a lease.
@@ -149,19 +149,24 @@ impl Contender {
     pub async fn look(&mut self, name: &str) -> Result<Glance, String> {
         let lease = within(self.api.get_opt(name)).await.map_err(|error| reason(&error))?;
         let Some(lease) = lease else { return Ok(Glance { name: name.to_owned(), lease: None, holder: None, is_free: true }) };
-        let word = lease.metadata.resource_version.clone();
-        let since = match self.heard.get(name) {
-            Some((last, since)) if *last == word => *since,
-            _ => {
-                self.heard.insert(name.to_owned(), (word, Instant::now()));
-                Instant::now()
-            }
-        };
+        let since = self.heard_since(name, lease.spec.as_ref());
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
         let limit = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
         let is_free = holder.is_none() || since.elapsed() >= limit.max(Duration::from_secs(1));
         Ok(Glance { name: name.to_owned(), lease: Some(lease), holder, is_free })
+    }
+
+    /// Since when a holder's word has been what it is.
+    fn heard_since(&mut self, name: &str, word: Option<&LeaseSpec>) -> Instant {
+        match self.heard.get(name) {
+            Some((last, since)) if last.as_ref() == word => *since,
+            _ => {
+                let now = Instant::now();
+                self.heard.insert(name.to_owned(), (word.cloned(), now));
+                now
+            }
+        }
     }
 
     /// Takes a lease that is free; `None`: somebody else was quicker.
@@ -253,4 +258,39 @@ impl Cluster {
 /// The resource version in it makes this fail if somebody else wrote meanwhile.
 async fn replace(api: &Api<Lease>, lease: &Lease) -> Result<Lease, kube::Error> {
     within(api.replace(lease.metadata.name.as_deref().unwrap_or_default(), &PostParams::default(), lease)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contender() -> Contender {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let api = Api::namespaced(kube::Client::try_from(config).unwrap(), "ours");
+        Contender { api, identity: "b".into(), timing: Timing::new(Duration::from_secs(15)), heard: BTreeMap::new() }
+    }
+
+    fn word(holder: &str, second: i64) -> LeaseSpec {
+        let at = MicroTime(Timestamp::from_second(second).unwrap());
+        LeaseSpec { holder_identity: Some(holder.into()), renew_time: Some(at), lease_duration_seconds: Some(15), ..LeaseSpec::default() }
+    }
+
+    /// As `observedTime` of client-go: whatever the holder's clock says, and however old its word is, a process that begins waits as long as
+    /// the lease lasts from when it first heard it.
+    #[tokio::test]
+    async fn how_old_a_word_is_goes_by_when_it_was_heard_first() {
+        let mut contender = contender();
+        let begin = Instant::now();
+        let long_ago = word("a", 0);
+        let first = contender.heard_since("lease", Some(&long_ago));
+        assert!(first >= begin, "nothing was heard before");
+        assert_eq!(contender.heard_since("lease", Some(&long_ago)), first, "the same word is no new one");
+        assert!(contender.heard_since("other", Some(&long_ago)) >= first);
+        // Its clock was set back, and it is alive.
+        let back = contender.heard_since("lease", Some(&word("a", -3600)));
+        assert!(back > first);
+        let other = contender.heard_since("lease", Some(&word("c", -3600)));
+        assert!(other > back, "another holder is heard anew");
+        assert_eq!(contender.heard_since("lease", Some(&word("c", -3600))), other);
+    }
 }

@@ -9,7 +9,9 @@ mod by_hand;
 pub mod by_user;
 pub mod core_object;
 pub mod events;
+pub mod fields;
 pub mod grants;
+pub mod health;
 pub mod lease;
 mod marks;
 pub mod pod;
@@ -30,6 +32,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use reconcile::{Key, Name};
 use tokio::sync::watch as latest;
+
+use secrets::Secrets;
 
 pub use marks::{FIELD_MANAGER, FINALIZER, OURS};
 pub use watch::{Batch, Known};
@@ -121,6 +125,7 @@ pub struct Cluster {
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<Key, Known>>,
     changes: latest::Sender<u64>,
+    secrets: Arc<Secrets>,
 }
 
 impl Cluster {
@@ -141,13 +146,15 @@ impl Cluster {
         // A watch is asked for anew after five minutes at the latest, so that nothing is silent for longer.
         config.read_timeout = Some(SILENCE);
         let client = Client::try_from(config.clone()).map_err(|error| Error::Config(reason(&error)))?;
-        Ok(Self { client, config, namespaces, known: Mutex::default(), changes: latest::Sender::default() })
+        let secrets = Secrets::new(client.clone());
+        Ok(Self { client, config, namespaces, known: Mutex::default(), changes: latest::Sender::default(), secrets })
     }
 
     /// The same cluster, of whose objects nothing is known yet: for a watch of one's own.
     pub fn beside(&self) -> Self {
         let (client, config, namespaces) = (self.client.clone(), self.config.clone(), self.namespaces.clone());
-        Self { client, config, namespaces, known: Mutex::default(), changes: latest::Sender::default() }
+        let secrets = self.secrets.clone();
+        Self { client, config, namespaces, known: Mutex::default(), changes: latest::Sender::default(), secrets }
     }
 
     /// The namespace that the configuration names: where our own lease lies if nothing else is said.

@@ -91,6 +91,16 @@ pub fn own_rules(lease: &str) -> Vec<Rule> {
     ]
 }
 
+/// In each namespace whose Secrets are named in the chart's `secrets`: those, and no others. There is no `list`, and a watch that is allowed
+/// by name has to be of that one name.
+pub fn secret_rules() -> Vec<Rule> {
+    let secrets = |verbs: &[&str], reason| Rule { names: vec!["NAMES".into()], ..Rule::new("", vec!["secrets".into()], verbs, reason) };
+    vec![
+        secrets(&["get"], "read when they are needed"),
+        secrets(&["watch"], "that one was changed: whatever needs it is tried anew at once"),
+    ]
+}
+
 /// In the namespace that the operator runs in, where there are several replicas. Names of pods are not known before.
 pub fn pod_rules() -> Vec<Rule> {
     vec![Rule::new("", vec!["pods".into()], &["patch"], "the label on its own pod, by which the Service leads to the one that acts")]

@@ -1,7 +1,9 @@
 //! What the API server has of our kinds, as changes in batches.
 //!
-//! Each kind is listed in pages and then watched, from where the list ended. What a watch has missed (410 Gone) is listed anew, and what
-//! such a list lacks is gone. An object that this version can't read stalls itself only.
+//! Each kind is listed and then watched, from where the list ended: as one stream where the server offers that, and in pages where it does
+//! not. What a watch has missed (410 Gone) is listed anew, and what such a list lacks is gone. An object that this version can't read stalls itself only.
+
+mod streaming;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use reconcile::{Key, Name};
 use serde_json::Value;
 
 use crate::marks::{API_MANAGER, ASKED_BY, CHANGED_BY, FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER, FROM, GIT_MANAGER, OURS};
-use crate::{Cluster, resource};
+use crate::{Cluster, fields, resource};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
@@ -50,6 +52,8 @@ pub struct Known {
     pub from: Option<String>,
     /// Others who have applied fields of it, such as another GitOps tool.
     pub appliers: Vec<String>,
+    /// Fields that others have of what comes from a Repository.
+    pub others: fields::Others,
     /// Labels that others have put on what comes from a Repository.
     pub foreign: BTreeSet<String>,
 }
@@ -108,8 +112,10 @@ impl Cluster {
                 None => Api::all_with(self.client.clone(), &resource(*kind)),
                 Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource(*kind)),
             };
-            let config = watcher::Config::default().page_size(PAGE);
-            watcher::watcher(api, config).default_backoff().map(move |event| (number, event)).boxed()
+            let streamed = streaming::watch(api.clone()).default_backoff();
+            let paged = watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+            let streamed = streamed.take_while(|event| futures::future::ready(!streaming::is_not_offered(event)));
+            streamed.chain(paged).map(move |event| (number, event)).boxed()
         });
         let streams = streams.collect();
         let unlisted = (0..kinds.len()).collect();
@@ -294,6 +300,7 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
         broken: None,
         from: None,
         appliers: Vec::new(),
+        others: fields::Others::new(),
         foreign: BTreeSet::new(),
     };
     // An annotation alone may have been copied along with the rest of an object.
@@ -308,6 +315,8 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
     let labels: Vec<&Value> = applied.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:labels")).collect();
     let is_ours = |label: &str| labels.iter().any(|labels| labels.get(format!("f:{label}")).is_some());
     if is_from_git {
+        let theirs = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() != Some(GIT_MANAGER);
+        known.others = fields::of(written(metadata.managed_fields.as_deref().unwrap_or_default()).filter(theirs));
         known.foreign = metadata.labels.iter().flatten().map(|(label, _)| label.clone()).filter(|label| !is_ours(label)).collect();
     }
     let mut annotations = metadata.annotations.unwrap_or_default();

@@ -83,6 +83,11 @@ impl Devices {
         self.desired.store(desired);
     }
 
+    /// The key by which we log in there is another one: the connection that was opened with the one before is used no more.
+    pub async fn log_in_anew(&self, device: &Name) {
+        self.pool.leave(std::iter::once(device)).await;
+    }
+
     /// Runs a script on the device, as root if the device says how. It goes over standard input, so nothing of it is in an
     /// argument list there.
     pub async fn run(&self, device: &Device, script: &str, limit: Duration) -> Result<Output, ssh::Error> {

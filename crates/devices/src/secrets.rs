@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use reconcile::Name;
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
@@ -25,6 +26,8 @@ pub trait SecretSource: Send + Sync {
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>>;
     /// The same, of one that says itself that it is for receivers of notifications; of another one an error that says what to do.
     fn for_receiver<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>>;
+    /// Waits until secrets are otherwise than at the change of this number, and tells which, with the number to go on from.
+    fn changed(&self, after: u64) -> BoxFuture<'_, (u64, Vec<Name>)>;
 }
 
 /// Where secrets are read.
@@ -94,6 +97,15 @@ impl Secrets {
             values.insert(key, Zeroizing::new(value));
         }
         Ok(values)
+    }
+
+    /// Waits until secrets that were read are otherwise than at the change of this number, and tells which, with the number to go on from; of
+    /// files that is not known.
+    pub async fn changed(&self, after: u64) -> (u64, Vec<Name>) {
+        match &self.0 {
+            Place::Directory(_) => std::future::pending().await,
+            Place::Source(source) => source.changed(after).await,
+        }
     }
 
     /// The private key of a secret: under `ssh-privatekey`, `identity` or `id_ed25519`, or its only value.
@@ -191,6 +203,10 @@ mod tests {
 
         fn for_receiver<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
             Box::pin(async { Err("it is not for receivers".to_owned()) })
+        }
+
+        fn changed(&self, _: u64) -> BoxFuture<'_, (u64, Vec<Name>)> {
+            Box::pin(std::future::pending())
         }
     }
 

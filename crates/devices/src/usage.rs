@@ -114,6 +114,14 @@ impl Scheduler {
         }
     }
 
+    /// What it takes to read a device is otherwise: it is read anew.
+    pub fn anew(&mut self, name: &Name) {
+        if let Some(before) = self.running.remove(name) {
+            before.task.abort();
+            self.set(name, Some(&before.device));
+        }
+    }
+
     /// Others have seen that a device answers, or does not: it is read at once, if it was not, or less often.
     pub fn contact(&mut self, name: &Name, is_there: bool) {
         if let Some(running) = self.running.get(name) {

@@ -21,6 +21,7 @@ mod build;
 mod check;
 mod login;
 mod probe;
+mod secret;
 pub(crate) mod template;
 mod update;
 mod written;

@@ -374,6 +374,18 @@ impl Store {
         rows.iter().map(|row| json(row, "document")).collect()
     }
 
+    /// What could not be said yet to a receiver is due now: what held it up may be over.
+    pub async fn hurry_notices(&self, receiver: &Name, now: Timestamp) -> Result<(), Error> {
+        let hurry = "UPDATE notice SET due_at = $2 WHERE receiver = $1 AND finished_at IS NULL AND attempts > 0 AND due_at > $2";
+        within(0, async {
+            let mut tx = self.pool.begin().await?;
+            self.writes_alerts(&mut tx).await?;
+            query(hurry, [receiver.full().into(), now.into()]).execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
     /// The newest notifications, whatever became of them; at most 1000.
     pub async fn notices(&self, limit: u32) -> Result<Vec<NoticeRow>, Error> {
         let query = query(LISTED, [limit.clamp(1, PAGE).into()]);

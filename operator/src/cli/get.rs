@@ -210,7 +210,8 @@ fn stalled(status: &Value) -> Option<String> {
 /// What to explain.
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
-    /// device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, silence/NAME, or role/NAME for the login of a Role
+    /// device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, silence/NAME, in a cluster repository/NAME, or role/NAME for the login of a
+    /// Role
     target: String,
     #[command(flatten)]
     engine: Where,
@@ -223,12 +224,12 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What can be explained.
-const EXPLAINED: &str = "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, silence/NAME or role/NAME";
+const EXPLAINED: &str = "device/NAME, deployment/NAME, alertrule/NAME, receiver/NAME, silence/NAME, role/NAME or repository/NAME";
 
 /// Why it is as it is, in lines.
 pub(super) async fn why(engine: &Where, target: &Target) -> anyhow::Result<String> {
     let (name, kind) = (target.name(), target.kind());
-    if matches!(kind, crds::Kind::DeviceClass | crds::Kind::Repository) {
+    if kind == crds::Kind::DeviceClass {
         bail!("{target}: explained is {EXPLAINED}");
     }
     let [namespace, name] = [name.namespace(), name.name()].map(show::in_url);

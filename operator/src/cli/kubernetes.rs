@@ -12,6 +12,7 @@ use cluster::{Cluster, LEASE};
 use devices::{Secret, SecretSource};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use reconcile::Name;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -236,7 +237,7 @@ fn identity() -> String {
 }
 
 /// The cluster's Secrets, as devices ask for them.
-pub(super) struct Read(pub(super) cluster::secrets::Secrets);
+pub(super) struct Read(pub(super) Arc<cluster::secrets::Secrets>);
 
 impl SecretSource for Read {
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
@@ -245,5 +246,9 @@ impl SecretSource for Read {
 
     fn for_receiver<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Arc<Secret>, String>> {
         self.0.for_receiver(namespace, name).boxed()
+    }
+
+    fn changed(&self, after: u64) -> BoxFuture<'_, (u64, Vec<Name>)> {
+        self.0.changed(after).boxed()
     }
 }

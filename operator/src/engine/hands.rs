@@ -82,6 +82,13 @@ impl Hands {
         }
     }
 
+    /// These Secrets are otherwise than before. Whoever holds a shard sees that itself.
+    pub(super) async fn secrets_changed(&mut self, desired: &Desired, secrets: &[Name]) {
+        if let Self::Here(here) = self {
+            here.secrets_changed(secrets, || desired.devices.values()).await;
+        }
+    }
+
     /// What was told of a device is older than what was done there last.
     pub(super) fn outdated(&mut self, view: &View, name: &Name) {
         match self {

@@ -52,7 +52,7 @@ struct Wanted {
 /// What all followers share.
 pub(crate) struct Shared {
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) view: SharedView,
     pub(crate) reports: Arc<Reports>,
     /// Below it are their caches.

@@ -7,8 +7,10 @@ pub mod programs;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -36,6 +38,10 @@ pub struct ControlPlane {
     controllers: Option<Child>,
     server: Option<Child>,
     etcd: Option<Child>,
+    /// Resources of which the operator is meant to be denied something.
+    denied: Mutex<Vec<String>>,
+    /// Lines of the audit log that were written while the server started again: it forbids everything until it has read its rules.
+    starts: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Copy)]
@@ -80,7 +86,17 @@ impl ControlPlane {
         let folder = tempfile::Builder::new().prefix("evenkeel-control-plane-").tempdir()?;
         let programs = programs.to_owned();
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut plane = Self { folder, programs, ports: Ports::free()?, arguments, controllers: None, server: None, etcd: None };
+        let mut plane = Self {
+            folder,
+            programs,
+            ports: Ports::free()?,
+            arguments,
+            controllers: None,
+            server: None,
+            etcd: None,
+            denied: Mutex::default(),
+            starts: Vec::new(),
+        };
         plane.certify()?;
         plane.start_etcd()?;
         plane.start_server()?;
@@ -212,6 +228,35 @@ impl ControlPlane {
         self.requests(|entry| entry["impersonatedUser"]["username"] == user && entry["user"]["username"] == account.as_str())
     }
 
+    /// This test has the operator ask for what it may not have of a resource, such as `evenkeel.dev/devices`, or of every one (`*`). Otherwise a
+    /// right that it lacks fails the test, whatever else is tested, when this is dropped.
+    pub fn denials_are_meant(&self, of: &str) {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).push(of.to_owned());
+    }
+
+    /// What the operator itself asked for and its rights don't let it, by the server's own audit log: a release of the chart has an account of
+    /// its name. What is done in the name of others is a matter of their rights, and what admission refuses is none of rights.
+    fn denied(&self) -> Vec<Request> {
+        let is_operator = |user: &str| user.starts_with("system:serviceaccount:") && user.ends_with(":evenkeel");
+        let is_denied = |entry: &Value| {
+            entry["responseStatus"]["code"] == 403
+                && entry["annotations"]["authorization.k8s.io/decision"] != "allow"
+                && entry["impersonatedUser"].is_null()
+                && entry["user"]["username"].as_str().is_some_and(is_operator)
+        };
+        let text = std::fs::read_to_string(self.path("audit.log")).unwrap_or_default();
+        let lines = text.lines().enumerate().filter(|(line, _)| !self.starts.iter().any(|start| start.contains(line)));
+        let entries = lines.filter_map(|(_, line)| serde_json::from_str::<Value>(line).ok());
+        let meant = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |request: &Request| meant.iter().any(|of| of == "*" || *of == request.resource);
+        entries.filter(is_denied).map(|entry| Request::of(&entry)).filter(|request| !is_meant(request)).collect()
+    }
+
+    /// Lines of the server's audit log so far.
+    fn audited(&self) -> usize {
+        std::fs::read_to_string(self.path("audit.log")).unwrap_or_default().lines().count()
+    }
+
     fn requests(&self, is_wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<Request>> {
         let text = std::fs::read_to_string(self.path("audit.log"))?;
         let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -255,7 +300,10 @@ impl ControlPlane {
     /// Ends the API server at once, as a crash would, and starts it again.
     pub fn restart_server(&mut self) -> anyhow::Result<()> {
         end(self.server.take());
-        self.start_server()
+        let before = self.audited();
+        self.start_server()?;
+        self.starts.push(before..self.audited());
+        Ok(())
     }
 
     /// Ends the API server.
@@ -459,5 +507,7 @@ impl Drop for ControlPlane {
         end(self.controllers.take());
         end(self.server.take());
         end(self.etcd.take());
+        let denied = self.denied();
+        assert!(denied.is_empty() || std::thread::panicking(), "the chart's rules did not let the operator do something: {denied:?}");
     }
 }

@@ -119,7 +119,7 @@ impl Engine {
         command
             .arg("--data")
             .arg(&self.data)
-            .args(["--look-interval", "5s"])
+            .args(if self.arguments.iter().any(|argument| argument == "--look-interval") { &[][..] } else { &["--look-interval", "5s"] })
             .args(&self.arguments)
             .env("NO_COLOR", "1")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -387,6 +387,7 @@ fn from_git(w: &World) {
 
 /// RBAC is the limit, whatever a Role says; and so is for whom the operator may act.
 fn rights(w: &World) {
+    w.fleet.plane.denials_are_meant("evenkeel.dev/devices");
     w.fleet.plane.apply(&object("Device", "ams, labels: {site: ams}", "{type: Server, address: 10.6.0.1}")).unwrap();
     w.until(&path("ams"), "a device of the site", |answer| answer.status == 200);
     let change = json!({"spec": {"suspend": true}});

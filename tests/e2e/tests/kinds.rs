@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use e2e::control_plane::{ControlPlane, programs};
+use e2e::wait_until;
 use serde_json::Value;
 
 /// Manifests that nobody may get in: kind, spec, the field that both name, and our own message where a rule of ours says it.
@@ -209,6 +211,41 @@ fn what_can_not_be_changed_is_refused_in_our_words() {
     let output = plane.with(&["apply", "--server-side"], &device("Network")).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("type can't be changed: delete the device and create it anew"), "{said}");
+}
+
+/// A later version's schema may be stricter. What is there and does not fit it any more can still be changed elsewhere, and told of: only what
+/// is changed has to fit (Kubernetes calls it ratcheting).
+#[test]
+fn what_fits_a_stricter_schema_no_more_can_be_changed_elsewhere() {
+    let Some(plane) = plane() else { return };
+    let device = |name: &str, address: &str, more: &str| {
+        format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: {name}}}\nspec: {{type: Server, address: {address}{more}}}\n"
+        )
+    };
+    plane.apply(&device("old", "a-long-name.example.com", "")).unwrap();
+    let length = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/address/maxLength";
+    let patch = format!(r#"[{{"op": "add", "path": "{length}", "value": 10}}]"#);
+    plane.must(&["patch", "crd", "devices.evenkeel.dev", "--type=json", "--patch", &patch]).unwrap();
+    let refused = |text: &str| {
+        let output = plane.with(&["apply", "--server-side"], text).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() && said.contains("spec.address") { Ok(()) } else { Err(said) }
+    };
+    wait_until("a new one being refused", Duration::from_secs(60), || {
+        refused(&device("new", "another-long-name.example.com", "")).inspect_err(|_| drop(plane.kubectl(&["delete", "dev", "new"])))
+    })
+    .unwrap();
+    plane.apply(&device("old", "a-long-name.example.com", ", suspend: true")).unwrap();
+    plane.must(&["label", "dev", "old", "site=ams1"]).unwrap();
+    let status = r#"{"status": {"health": "Healthy"}}"#;
+    plane.must(&["patch", "dev", "old", "--subresource=status", "--type=merge", "--patch", status]).unwrap();
+    let there: Value = serde_json::from_str(&plane.must(&["get", "dev", "old", "-o", "json"]).unwrap()).unwrap();
+    assert_eq!((&there["spec"]["suspend"], &there["metadata"]["labels"]["site"]), (&true.into(), &"ams1".into()));
+    assert_eq!(there["status"]["health"], "Healthy");
+    // What is changed has to fit.
+    refused(&device("old", "a-longer-name.example.com", ", suspend: true")).unwrap();
+    plane.apply(&device("old", "10.0.0.1", "")).unwrap();
 }
 
 /// What lies in `examples/` is taken, and what the server gives back is taken by `check`.

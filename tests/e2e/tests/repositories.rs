@@ -108,6 +108,14 @@ impl World {
         });
     }
 
+    /// Waits until `kubectl describe` says this of an object.
+    fn described(&self, what: &str, words: &[&str]) {
+        self.until(&format!("{words:?}"), || {
+            let said = self.plane.must(&["describe", what, "--namespace", "fleet"]).map_err(|error| error.to_string())?;
+            if words.iter().all(|word| said.contains(word)) { Ok(()) } else { Err(said) }
+        });
+    }
+
     fn rolled_out(&self, phase: &str, version: &str) {
         self.until(&format!("{phase} of {version}"), || {
             let status = self.object("edep/app")["status"].clone();
@@ -151,6 +159,9 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
         if soak() == "1s" && spec.get("suspend").is_none() { Ok(()) } else { Err(spec.to_string()) }
     });
     assert_eq!(world.object("dev/d-1")["metadata"]["labels"]["owner"], "bob");
+    let named = "spec.strategy.soak, changed by kubectl-patch";
+    world.described("edep/app", &["DriftCorrected", "put back by repository fleet/fleet", named]);
+    world.described("erepo/fleet", &["DriftCorrected", "deployment/fleet/app was put back", named]);
 
     // Nothing is written when nothing changes, also not by a process that begins anew.
     let versions =
@@ -194,8 +205,43 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     std::thread::sleep(Duration::from_secs(3));
     assert_ne!(world.object("edep/app"), Value::Null);
     assert_ne!(world.object("dev/copy"), Value::Null);
-    let refused: Vec<_> = world.plane.requests_of(NAMESPACE, "evenkeel").unwrap().into_iter().filter(|request| request.forbidden).collect();
-    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// A Repository that waits is ready when what it applied is, and says what it waits for; one that reports drift names the field and who
+/// changed it.
+#[test]
+fn ready_waits_for_what_was_applied_and_drift_is_named() {
+    let Some(mut world) = world(2, "  wait: true\n  drift: Report\n") else { return };
+    world.engine.start().unwrap();
+    let first = world.engine.commit("app.yaml", &app("1.0-1", "  suspend: false\n"), "1.0").unwrap();
+    world.told(&first, "Applied", "3 objects");
+    world.rolled_out("Complete", "1.0-1");
+    let inventory = || world.object("erepo/fleet")["status"]["inventory"].as_str().unwrap_or_default().to_owned();
+    let before = inventory();
+    assert!(before.starts_with("sha256:") && before.len() == 71, "{before}");
+
+    let bad = world.engine.commit("app.yaml", &app("3.0-1", ""), "3.0").unwrap();
+    world.told(&bad, "Progressing", "it waits for deployment/fleet/app");
+    world.told(&bad, "HealthCheckFailed", "deployment/fleet/app: RolledBack");
+    let said = world.engine.text(&["explain", "repository/fleet/fleet"]).unwrap();
+    assert!(said.starts_with("repository/fleet/fleet is HealthCheckFailed") && said.contains(&bad), "{said}");
+    let good = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
+    world.told(&good, "Applied", "3 objects");
+    world.rolled_out("Complete", "2.0-1");
+    assert_eq!(inventory(), before, "the same objects, whatever they say");
+
+    let change = r#"{"spec":{"strategy":{"soak":"7m"}}}"#;
+    world.plane.must(&["patch", "edep/app", "--namespace", "fleet", "--type=merge", "-p", change]).unwrap();
+    let words = "deployment/fleet/app was changed by somebody else: spec.strategy.soak, changed by kubectl-patch";
+    world.told(&good, "Drifted", words);
+    world.described("edep/app", &["Drifted", "otherwise than repository fleet/fleet says", "spec.strategy.soak, changed by kubectl-patch"]);
+    let said = world.engine.text(&["explain", "repository/fleet/fleet"]).unwrap();
+    assert!(said.contains(words), "{said}");
+    assert_eq!(world.object("edep/app")["spec"]["strategy"]["soak"], "7m");
+    world.engine.git(&["rm", "-q", "d-2.yaml"]).unwrap();
+    let gone = world.engine.commit("x", "", "without d-2").unwrap();
+    world.told(&gone, "Drifted", "2 objects");
+    assert_ne!(inventory(), before);
 }
 
 /// What a branch of a Repository would change is shown as a plan, of the whole fleet as the cluster has it, and nothing of it is done.
@@ -256,10 +302,14 @@ fn what_a_branch_would_change_is_shown() {
 #[test]
 fn without_the_right_to_act_for_its_account_nothing_is_applied() {
     let Some(mut world) = world(1, "") else { return };
-    world.plane.must(&["delete", "role", "evenkeel-act-for-evenkeel-repository", "--namespace", "fleet"]).unwrap();
+    world.plane.denials_are_meant("*");
+    world.plane.must(&["patch", "clusterrole", "evenkeel-repository", "--type=merge", "-p", r#"{"rules": []}"#]).unwrap();
     world.engine.start().unwrap();
     let commit = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
+    world.told(&commit, "Refused", "cannot patch resource");
+    world.plane.must(&["delete", "role", "evenkeel-act-for-evenkeel-repository", "--namespace", "fleet"]).unwrap();
     world.told(&commit, "Refused", "may not act for that account (chart value `repositories`)");
+    world.told(&commit, "Refused", "cannot impersonate");
     assert!(world.object("dev/d-1").is_null());
 }
 

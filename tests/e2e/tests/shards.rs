@@ -159,6 +159,43 @@ impl World {
         self.replicas.iter().position(|replica| is_worker(&replica)).expect("a replica that holds a shard and does not plan")
     }
 
+    /// The shard that a replica holds.
+    fn shard_of(&self, replica: usize) -> usize {
+        let of = format!("_{}_", self.replicas[replica].id().unwrap_or_default());
+        self.holders().iter().position(|holder| holder.contains(&of)).expect("it holds a shard")
+    }
+
+    /// How often each shard has changed hands.
+    fn transitions(&self) -> Vec<u32> {
+        let of = |shard: usize| {
+            let lease = format!("evenkeel-shard-{shard}");
+            let asked = ["get", "lease", &lease, "--namespace", NAMESPACE, "-o", "jsonpath={.spec.leaseTransitions}"];
+            self.plane.must(&asked).unwrap().parse().unwrap_or_default()
+        };
+        (0..3).map(of).collect()
+    }
+
+    /// The leases that were written, in that order, by the API server's own log.
+    fn renewals(&self) -> Vec<String> {
+        let asked = self.plane.requests_of(NAMESPACE, "evenkeel").unwrap();
+        let written = asked.into_iter().filter(|request| request.verb == "update" && request.resource == "coordination.k8s.io/leases");
+        written.map(|request| request.name).collect()
+    }
+
+    /// A shard's holder died when so many leases had been written. From its last word until somebody else has the shard, whoever plans renews its
+    /// own lease: 7.5 times in the time that a lease lasts, and that is the clock, since a machine that is slow is slow for both.
+    fn taken_over_in_time(&self, shard: usize, dead: usize) {
+        let (written, lease) = (self.renewals(), format!("evenkeel-shard-{shard}"));
+        let last = written[..dead].iter().rposition(|name| *name == lease).expect("it held it");
+        let taken = dead + written[dead..].iter().position(|name| *name == lease).expect("somebody has it");
+        let ticks = written[last..taken].iter().filter(|name| *name == "evenkeel").count();
+        assert!(
+            ticks <= 15,
+            "taken over after {ticks} renewals of another lease, which are {} times what a lease lasts",
+            ticks as f64 / 7.5
+        );
+    }
+
     fn planner(&self) -> &Engine {
         let planner = self.holder("evenkeel");
         let is_planner = |replica: &&Engine| planner.contains(&format!("_{}_", replica.id().unwrap_or_default()));
@@ -209,9 +246,15 @@ fn replicas_share_the_devices() {
     world.plane.apply(&app("3.0-1")).unwrap();
     world.in_the_midst();
     let worker = world.worker();
+    let (shard, before) = (world.shard_of(worker), world.transitions());
     world.replicas[worker].kill().unwrap();
+    let dead = world.renewals().len();
     world.wait("Complete", "3.0-1");
     world.shared_by(2);
+    let mut expected = before;
+    expected[shard] += 1;
+    assert_eq!(world.transitions(), expected, "its shard changed hands once, and no other one did");
+    world.taken_over_in_time(shard, dead);
     world.replicas[worker].start().unwrap();
     world.shared_by(3);
 

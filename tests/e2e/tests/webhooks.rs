@@ -264,8 +264,6 @@ fn a_webhook_brings_a_commit_at_once_and_its_status_goes_back() {
     let log = world.engine.log();
     assert!(!log.contains(SECRET) && !log.contains(TOKEN), "a secret is in the log");
     assert!(!log.contains("author=\"evenkeel-webhook\""), "that somebody asks for a look is no change of what is desired: {log}");
-    let refused: Vec<_> = world.plane.requests_of(NAMESPACE, "evenkeel").unwrap().into_iter().filter(|request| request.forbidden).collect();
-    assert!(refused.is_empty(), "{refused:?}");
 }
 
 /// Any replica behind the Service may get the webhook: one that stands by takes it too, and the one that acts looks.

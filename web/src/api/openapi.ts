@@ -1049,6 +1049,23 @@ export interface paths {
         patch: operations["patchRepositoriesByNamespaceByName"];
         trace?: never;
     };
+    "/repositories/{namespace}/{name}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the last look at a Repository went, what it waits for, what others have changed, and what is in force of it */
+        get: operations["getRepositoriesByNamespaceByNameExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/repositories/{namespace}/{name}/origin": {
         parameters: {
             query?: never;
@@ -4641,6 +4658,8 @@ export interface components {
                 serviceAccountName?: string | null;
                 /** @description Don't look at it. */
                 suspend?: boolean | null;
+                /** @description With `wait`: what is not ready so long after its commit counts as failed; 1h if none. */
+                timeout?: string | null;
                 /** @description `https://`, `ssh://`, `file://`, or a path where the engine runs standalone. */
                 url: string;
                 /** @description Whose signature is asked for; nobody's if none. */
@@ -4669,6 +4688,11 @@ export interface components {
                         name: string;
                     };
                 } | null;
+                /**
+                 * @description In a cluster: ready only when what it applied is ready too, but for devices, which may be out of reach, and what is suspended. It is
+                 *     applied all at once whatever this says; false if none.
+                 */
+                wait?: boolean | null;
                 /** @description Lets its server ask for a look at once, at `/hooks/NAMESPACE/NAME`. */
                 webhook?: {
                     /**
@@ -4718,6 +4742,8 @@ export interface components {
                     /** @description type of condition in CamelCase or in foo.example.com/CamelCase. */
                     type: string;
                 }[];
+                /** @description A hash of what was applied of that commit, kinds and names: of two clusters that have the same objects it is the same. */
+                inventory?: string | null;
                 /** @description The `evenkeel.dev/requested-at` that was handled last. */
                 lastHandledRequestAt?: string | null;
                 /**
@@ -9374,6 +9400,42 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getRepositoriesByNamespaceByNameExplain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
+                };
+            };
+            /** @description It is as it was: `If-None-Match` names it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };

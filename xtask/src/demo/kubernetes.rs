@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::fleet::Fleet;
 use super::part;
+use crate::root;
 
 const NAMESPACE: &str = "evenkeel-system";
 /// How long a rollout of the story may take.
@@ -25,10 +26,45 @@ pub(super) fn set_up(fleet: &mut Fleet) -> anyhow::Result<ControlPlane> {
     let values = ["secrets[0].namespace=default", "secrets[0].names={fleet-key}"];
     println!("{}", style("$ helm upgrade --install evenkeel charts/evenkeel --namespace evenkeel-system --create-namespace --set …").dim());
     plane.install_chart("evenkeel", NAMESPACE, &values)?;
+    part("What the operator may do: the chart's rules");
+    rules()?;
     let key = format!("--from-file=ssh-privatekey={}", fleet.key().display());
     kubectl(&plane, &["create", "secret", "generic", "fleet-key", &key])?;
     fleet.engine.kubeconfig = Some(plane.service_account(NAMESPACE, "evenkeel")?);
     Ok(plane)
+}
+
+/// Which files of the chart have rules, and where those hold. They are generated, each rule with what it is for.
+const RULES: [(&str, &str); 6] = [
+    ("rules", "namespaces that are watched"),
+    ("secret-rules", "each namespace of `secrets`, the names given there"),
+    ("own-rules", "its own namespace"),
+    ("handed-out", "namespaces that are watched, with `roles.enabled`"),
+    ("webhook-rules", "namespaces that are watched, with `webhooks.enabled`"),
+    ("pod-rules", "its own namespace, with several replicas"),
+];
+
+/// The RBAC rules of the chart as a table: what may be done, and what for.
+fn rules() -> anyhow::Result<()> {
+    for (file, place) in RULES {
+        println!("  {}", style(format!("in {place}")).bold());
+        let text = std::fs::read_to_string(root().join(format!("charts/evenkeel/files/{file}.yaml")))?;
+        let list = |line: &str| line.replace(['[', ']', '"'], "").replace(',', ", ");
+        let (mut reason, mut group, mut resources) = (String::new(), String::new(), String::new());
+        for line in text.lines().skip(1) {
+            match line.trim_start_matches(['-', ' ']).split_once(": ") {
+                _ if line.starts_with("# ") => line[2..].clone_into(&mut reason),
+                Some(("apiGroups", value)) => group = list(value),
+                Some(("resources", value)) => resources = list(value),
+                Some(("verbs", value)) => {
+                    let of = if group.is_empty() { "core" } else { &group };
+                    println!("    {:<28} {resources} ({of})\n      {}", list(value), style(&reason).dim());
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Three releases by kubectl. Everything that is told is also checked.
@@ -125,7 +161,9 @@ pub(super) fn what_next(plane: &ControlPlane) -> anyhow::Result<()> {
   kubectl get edep -w                      how rollouts go on
   kubectl explain edep.spec.strategy       every field has a text
   kubectl describe dev web-ams1-01         what is known of a device, and what happened there
-  kubectl edit edep nginx                  give it another version: 1.24.0-1 is good, 1.25.2-1 is bad",
+  kubectl edit edep nginx                  give it another version: 1.24.0-1 is good, 1.25.2-1 is bad
+
+  cargo xtask bench cluster latency        what it costs: 5 000 and 10 000 devices, and from a commit or a webhook to a device",
         plane.kubeconfig().display(),
         kubectl.display()
     );

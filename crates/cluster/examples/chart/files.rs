@@ -19,6 +19,7 @@ pub fn files() -> Vec<(String, String)> {
         ("files/handed-out.yaml", rbac::handed_out()),
         ("files/webhook-rules.yaml", rbac::webhook_rules()),
         ("files/own-rules.yaml", rbac::own_rules(LEASE)),
+        ("files/secret-rules.yaml", rbac::secret_rules()),
         ("files/pod-rules.yaml", rbac::pod_rules()),
     ];
     let readme = [("README.md".to_owned(), values::readme(VALUES))];

@@ -19,6 +19,10 @@ helm upgrade --install evenkeel charts/evenkeel --namespace evenkeel-system --cr
 helm test evenkeel --namespace evenkeel-system
 ```
 
+There is no admission webhook, and none is needed. What one object can show is refused by the API server itself, by the schemas and CEL rules of the kinds. What takes
+several (a reference that leads nowhere, a circle, two that claim the same) may become wrong without anybody writing that object: the engine checks it whenever one of
+them changes, keeps what was last good, and says so in the status (`Stalled`). `evenkeel check` finds both before a commit. So nobody's `kubectl` waits for the operator.
+
 As it is it runs one replica with a SQLite file on a volume. More replicas share a PostgreSQL: `replicas`, `database.existingSecret` and
 `auditKey.existingSecret`. An upgrade brings the kinds with it; an uninstall leaves them, every object, and the volume. The folder `ci` has
 values for some ways to use it, each of which is tried on a real API server.

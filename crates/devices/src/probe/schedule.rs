@@ -146,6 +146,24 @@ impl Schedule {
         }
     }
 
+    /// These probes of a device begin anew, now.
+    pub(super) fn anew(&mut self, name: &Name, which: impl Fn(&Probe) -> bool, now: Instant) {
+        let ids = self.devices.get(name).cloned().unwrap_or_default();
+        let anew = |id: u64| {
+            let Some((device, number)) =
+                self.slots.get(&id).filter(|slot| which(slot.probe())).map(|slot| (slot.device.clone(), slot.number))
+            else {
+                return id;
+            };
+            self.forget(id);
+            self.add(&device, number, 0.0, now)
+        };
+        let ids: Vec<u64> = ids.into_iter().map(anew).collect();
+        if !ids.is_empty() {
+            self.devices.insert(name.clone(), ids);
+        }
+    }
+
     fn add(&mut self, device: &Arc<Device>, number: usize, share: f64, now: Instant) -> u64 {
         self.last += 1;
         let interval = Duration::try_from(device.probes[number].interval).unwrap_or(SOON).max(Duration::from_secs(1));

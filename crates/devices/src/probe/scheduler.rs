@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use reconcile::{Check, Device, Name, ProbeCode, ProbeSeen, ProbeState};
+use reconcile::{Check, Device, Name, Probe, ProbeCode, ProbeSeen, ProbeState};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -138,6 +138,12 @@ impl Scheduler {
         if now.is_none() {
             self.shared.suspicion().forget(name);
         }
+        self.shared.wake.notify_one();
+    }
+
+    /// What it takes to run these probes of a device is otherwise: they begin anew, at once.
+    pub fn anew(&mut self, name: &Name, which: impl Fn(&Probe) -> bool) {
+        self.shared.schedule().anew(name, which, Instant::now());
         self.shared.wake.notify_one();
     }
 

@@ -186,6 +186,24 @@ async fn a_clock_that_is_put_back_keeps_the_order() {
     }
 }
 
+/// What held up a receiver may be over: what was tried is tried again, of that receiver, and what waits for its time still does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_said_yet_can_be_hurried() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let other = |id: &str, receiver: &str| Notice { thread: id.into(), receiver: Name::parse(receiver), ..notice(id) };
+        let own = notice("n1").receiver.clone();
+        let notices = vec![notice("n1"), other("n2", "somebody-else"), Notice { thread: "n3".into(), ..notice("n3") }];
+        store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), at(0)).await.unwrap();
+        tried(&store, "n1", Delivery::Later(at(600), "535 wrong password".into()), 1).await;
+        tried(&store, "n2", Delivery::Later(at(600), "535 wrong password".into()), 1).await;
+        tried(&store, "n3", Delivery::Dead("550 no such user".into()), 1).await;
+        store.hurry_notices(&own, at(5)).await.unwrap();
+        let due: Vec<String> = lying(&store, 5).await.into_iter().map(|row| row.notice.id).collect();
+        assert_eq!(due, ["n1"], "{}", place.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_is_tried_until_it_is_delivered_or_given_up() {
     for place in places().await {

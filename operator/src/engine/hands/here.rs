@@ -88,6 +88,23 @@ impl Here {
         self.probes.ask(name);
     }
 
+    /// These Secrets are otherwise than before: whatever needs one of them begins anew on these devices.
+    pub(crate) async fn secrets_changed<'a, D: Iterator<Item = &'a Arc<Device>>>(&mut self, secrets: &[Name], devices: impl Fn() -> D) {
+        for secret in secrets {
+            for device in devices() {
+                if device.logs_in_with(secret) {
+                    self.devices.log_in_anew(&device.name).await;
+                    self.looks.now(&device.name);
+                }
+                self.probes.anew(&device.name, |probe| device.probes_with(probe, secret));
+                if device.is_read_with(secret) {
+                    self.readings.anew(&device.name);
+                }
+            }
+            tracing::info!(%secret, "a Secret changed: what needs it begins anew");
+        }
+    }
+
     /// What was told of its probes is older than what was done there last.
     pub(crate) fn outdated(&mut self, name: &Name) {
         self.probes.ask(name);

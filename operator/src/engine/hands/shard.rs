@@ -146,6 +146,7 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
     let mut after = 0;
     let mut next = Instant::now();
     let mut well = Instant::now();
+    let (secrets, mut turn) = (shard.place.secrets.clone(), 0);
     let ended = loop {
         tokio::select! {
             () = &mut stop => break Ok(()),
@@ -163,6 +164,11 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
             }
             () = tokio::time::sleep(shard.next_judging()) => {}
             _ = alive.tick(), if shard.has_read => shard.alive(),
+            (newest, changed) = secrets.changed(turn) => {
+                turn = newest;
+                let watched = &shard.watched;
+                shard.here.secrets_changed(&changed, || watched.values().map(|watched| &watched.device)).await;
+            }
             Ok(()) = own_network.changed() => shard.own_network(*own_network.borrow_and_update()),
             // At an instant, and not after a pause: answers come all the time.
             () = tokio::time::sleep_until(next) => {

@@ -85,7 +85,9 @@ impl Follower {
             all.insert(key.clone(), &**object);
             match self.turn(&wanted.spec, &key, &placed(&key, object), &touched) {
                 Turn::None => {}
-                Turn::Drifted => notes.push(format!("{}: note: it was changed by somebody else, and stays so", Target::of(key.0, key.1))),
+                Turn::Drifted(fields) => {
+                    notes.push(format!("{}: note: it was changed by somebody else, and stays so: {fields}", Target::of(key.0, key.1)));
+                }
                 Turn::Refused(text) => notes.push(format!("error: {text}")),
                 Turn::Left(text) => notes.push(format!("note: {text}")),
                 Turn::Apply { .. } => changes.extend(self.applied_as(key, (**object).clone())),

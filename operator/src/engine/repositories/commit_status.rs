@@ -61,9 +61,10 @@ pub(super) fn report(commit: &str, verdict: &Verdict) -> Option<Report> {
     let (state, description) = match verdict.reason {
         // What others have changed since is not about the commit.
         "Applied" | "Drifted" => (State::Success, format!("applied: {}", said.split(';').next().unwrap_or_default())),
+        "Progressing" => (State::Pending, format!("applied, and not ready yet: {}", said.split(';').next().unwrap_or_default())),
         "WaitsForApproval" => (State::Pending, format!("waits for approval: {said}")),
         "NotWritten" => (State::Pending, format!("is tried again: {said}")),
-        "Refused" | "Denied" | "InvalidManifest" | "GitFailed" => (State::Failure, said.to_owned()),
+        "Refused" | "Denied" | "InvalidManifest" | "GitFailed" | "HealthCheckFailed" => (State::Failure, said.to_owned()),
         _ => return None,
     };
     Some(Report { commit: commit.to_owned(), state, description })

@@ -2,9 +2,11 @@
 
 mod also;
 pub(super) mod bounds;
+mod credentials;
+mod drift;
+mod health;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use manifests::git::{Follow, Held, Options, Source};
 use reconcile::access::commit::Objects;
+use reconcile::content::Digest;
 use reconcile::{Changed, Desired, Key, Name, Target, report};
 use tokio::sync::watch;
 
@@ -41,14 +44,16 @@ const MESSAGE: usize = 2048;
 /// What is to be done about an object.
 pub(super) enum Turn {
     None,
-    /// Somebody else has changed it, and that is only told.
-    Drifted,
+    /// Somebody else has changed it, and that is only told: which fields.
+    Drifted(String),
     Refused(String),
     /// It stays as it is, and that is told.
     Left(String),
     Apply {
         /// Also where others have changed it.
         forced: bool,
+        /// What of it somebody else has changed, if so.
+        drift: Option<String>,
     },
 }
 
@@ -82,6 +87,12 @@ pub(super) struct Follower {
     outbox: Option<Outbox>,
     /// The ConfigMaps and Secrets.
     also: also::Also,
+    /// What others have changed, as it was told last.
+    drift: drift::Drift,
+    /// What is waited for, if anything is.
+    waiting: Option<health::Waiting>,
+    /// What was applied when last all of it was, in one hash.
+    inventory: Option<String>,
 }
 
 impl Follower {
@@ -105,35 +116,29 @@ impl Follower {
             rest: None,
             outbox: None,
             also: also::Also::default(),
+            drift: drift::Drift::default(),
+            waiting: None,
+            inventory: None,
         }
     }
 
     pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
-        self.revision = self.known_revision();
+        (self.revision, self.inventory) = self.known_revision();
         self.outbox = Outbox::new(&self.name, &self.shared, &wanted.borrow().spec);
         self.also = self.known_also();
         let mut questions = self.shared.asides.join(&self.name);
         let mut told = String::new();
+        let (secrets, mut turn) = (self.shared.secrets.clone(), self.shared.secrets.turn());
         loop {
             let now = wanted.borrow_and_update().clone();
-            let mut verdict = self.look(&now).await;
-            self.report(&verdict);
-            if let Some(fault) = self.hook_fault(&now.spec).await {
-                verdict.message = format!("{}; webhook: {fault}", verdict.message);
-            }
-            if told != verdict.message {
-                told.clone_from(&verdict.message);
-                if verdict.is_ready {
-                    tracing::info!(repository = %self.name, "{told}");
-                } else {
-                    tracing::warn!(repository = %self.name, "{told}");
-                }
-                self.shared.happened(&self.name, verdict.reason, told.clone(), !verdict.is_ready);
-            }
-            self.tell(&now, verdict);
+            let looked = self.look(&now).await;
+            let fault = self.hook_fault(&now.spec).await;
             let interval = now.spec.interval.map_or(INTERVAL, |interval| interval.0.try_into().unwrap_or(INTERVAL)).max(SHORTEST);
             let next = tokio::time::Instant::now() + interval;
             loop {
+                let verdict = self.with_health(&now, looked.clone());
+                let waits = looked.is_ready && !verdict.is_ready;
+                self.say(&now, verdict, fault.as_deref(), &mut told);
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(next) => break,
@@ -141,10 +146,39 @@ impl Follower {
                         Ok(()) => break,
                         Err(_) => return,
                     },
+                    (newest, changed) = secrets.changed(turn) => {
+                        turn = newest;
+                        if credentials::need_one_of(&self.name, &now.spec, &changed) {
+                            self.also.again();
+                            break;
+                        }
+                    }
                     Some(question) = questions.recv() => self.answer(&now, question).await,
+                    () = tokio::time::sleep(health::LOOK), if waits => {}
                 }
             }
         }
+    }
+
+    /// Says how it stands, where that is to be heard; what it waits for is in its status.
+    fn say(&self, now: &Wanted, mut verdict: Verdict, fault: Option<&str>, told: &mut String) {
+        self.report(&verdict);
+        let mut said = if verdict.reason == "Progressing" { verdict.reason.to_owned() } else { verdict.message.clone() };
+        if let Some(fault) = fault {
+            verdict.message = format!("{}; webhook: {fault}", verdict.message);
+            said = verdict.message.clone();
+        }
+        if *told != said {
+            *told = said;
+            let message = &verdict.message;
+            if verdict.is_ready {
+                tracing::info!(repository = %self.name, "{message}");
+            } else {
+                tracing::warn!(repository = %self.name, "{message}");
+            }
+            self.shared.happened(&self.name, verdict.reason, message.clone(), !verdict.is_ready);
+        }
+        self.tell(now, verdict);
     }
 
     /// Has its server told what has come of the commit that the verdict is about.
@@ -170,10 +204,11 @@ impl Follower {
         }
     }
 
-    /// The commit that an earlier process applied.
-    fn known_revision(&self) -> Option<String> {
-        let known = self.shared.cluster.known(&(Kind::Repository, self.name.clone()))?;
-        serde_json::from_str::<RepositoryStatus>(&known.status).ok()?.revision
+    /// The commit that an earlier process applied, and what it applied.
+    fn known_revision(&self) -> (Option<String>, Option<String>) {
+        let known = self.shared.cluster.known(&(Kind::Repository, self.name.clone()));
+        let status = known.and_then(|known| serde_json::from_str::<RepositoryStatus>(&known.status).ok()).unwrap_or_default();
+        (status.revision, status.inventory)
     }
 
     fn tell(&self, wanted: &Wanted, verdict: Verdict) {
@@ -189,7 +224,8 @@ impl Follower {
             last_handled_request_at: wanted.requested.clone(),
         };
         let objects = i32::try_from(self.reading.objects().len()).ok();
-        self.shared.tell(&self.name, RepositoryStatus { plain, revision: self.revision.clone(), objects, applied: self.also.applied() });
+        let (revision, inventory) = (self.revision.clone(), self.inventory.clone());
+        self.shared.tell(&self.name, RepositoryStatus { plain, revision, objects, inventory, applied: self.also.applied() });
     }
 
     async fn look(&mut self, wanted: &Wanted) -> Verdict {
@@ -249,7 +285,7 @@ impl Follower {
             let values =
                 self.shared.secrets.get(&namespace, &verify.secret_ref.name).await.map_err(|error| Verdict::not("NoSecret", error))?;
             let place = folder.join("keys");
-            lay_out(&place, &values).map_err(|error| Verdict::not("NoKeys", format!("{}: {error}", place.display())))?;
+            credentials::lay_out(&place, &values).map_err(|error| Verdict::not("NoKeys", format!("{}: {error}", place.display())))?;
             keys = Some(place);
         }
         if !spec.also.is_empty() && spec.verify.as_ref().is_some_and(|verify| verify.roles == Some(true)) {
@@ -378,16 +414,19 @@ impl Follower {
         if let Some(too_far) = self.too_many(of, &revision.commit, &gone) {
             return self.waits(&too_far);
         }
-        let mut drifted = Vec::new();
+        let mut drift = drift::Drift::default();
         let mut refused: BTreeMap<Key, Refusal> = BTreeMap::new();
         let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
         for (key, object) in &wanted {
             match self.turn(spec, key, &placed(key, object), &self.touched) {
                 Turn::None => {}
-                Turn::Drifted => drifted.push(Target::of(key.0, key.1.clone()).to_string()),
+                Turn::Drifted(fields) => drop(drift.left.insert(key.clone(), fields)),
                 Turn::Left(text) => left.push(text),
                 Turn::Refused(text) => drop(refused.insert(key.clone(), Refusal { text, again: false })),
-                Turn::Apply { forced } => work.entry(rank(key.0)).or_default().push((key, object, forced)),
+                Turn::Apply { forced, drift: fields } => {
+                    drift.corrected.extend(fields.map(|fields| (key.clone(), fields)));
+                    work.entry(rank(key.0)).or_default().push((key, object, forced));
+                }
             }
         }
         let unforced = work.values().flatten().filter(|(_, _, forced)| !forced);
@@ -406,6 +445,7 @@ impl Follower {
             written += results.iter().filter(|(_, result)| result.is_ok()).count();
             refused.extend(results.into_iter().filter_map(|(key, result)| Some((key.clone(), result.err()?))));
         }
+        drift.corrected.retain(|key, _| !refused.contains_key(key));
         // Applied once more as it is by now, they would stay as they are.
         self.yielded.retain(|key, _| wanted.contains_key(key));
         self.yielded.extend(yielded.into_iter().filter(|(key, _)| !refused.contains_key(key)));
@@ -423,6 +463,7 @@ impl Follower {
         let commit = revision.commit.clone();
         if refused.is_empty() {
             self.revision = Some(commit.clone());
+            self.inventory = Some(inventory(wanted.keys()));
             self.judging.iter_mut().for_each(Judging::in_force);
             // Until all of it is done, what somebody has let through stays so.
             self.let_through = None;
@@ -436,7 +477,9 @@ impl Follower {
             self.touched.retain(|key| refused.contains_key(key));
         }
         let short = &commit[..commit.len().min(12)];
-        left.extend(drifted.iter().map(|object| format!("{object} was changed by somebody else")));
+        left.extend(drift.words());
+        let reason = if drift.left.is_empty() { "Applied" } else { "Drifted" };
+        self.tell_drift(drift);
         if let Some(error) = self.reading.fault() {
             return Verdict::not(
                 "InvalidManifest",
@@ -453,7 +496,6 @@ impl Follower {
             return Verdict::not("Denied", format!("commit {short}: {denied}; the rest is applied"));
         }
         let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
-        let reason = if drifted.is_empty() { "Applied" } else { "Drifted" };
         let notes = if left.is_empty() { String::new() } else { format!("; {}", few(&left)) };
         let verdict = Verdict { is_ready: true, reason, message: format!("commit {short}: {count}{notes}") };
         if written + pruned == 0 {
@@ -489,14 +531,15 @@ impl Follower {
             return Turn::Refused(format!("{} is applied by repository {other}: take it out of one of them", shown()));
         }
         if is_ours && !is_touched && spec.drift.is_some_and(|drift| drift != crds::Drift::Correct) {
-            return Turn::Drifted;
+            return Turn::Drifted(self.drift_of(key, object));
         }
         // Fields that another tool applies are left to it, also where it came later.
         let forced = is_ours && known.as_ref().is_none_or(|known| known.appliers.is_empty());
         if let Some(known) = known.filter(|known| !is_touched && self.yielded.get(key) == Some(&known.version)) {
             return Turn::Left(format!("{} differs in fields that {} applies", shown(), known.appliers.join(", ")));
         }
-        Turn::Apply { forced }
+        let drift = (forced && !is_touched).then(|| self.drift_of(key, object));
+        Turn::Apply { forced, drift }
     }
 
     /// What its signers may not change, if there is such.
@@ -523,19 +566,14 @@ fn rank(kind: Kind) -> u8 {
     }
 }
 
+/// One hash of what was applied, that of two clusters with the same objects is the same: of a line `Kind namespace/name` for each, sorted.
+fn inventory<'a>(keys: impl Iterator<Item = &'a Key>) -> String {
+    let mut lines: Vec<String> = keys.map(|(kind, name)| format!("{} {}\n", kind.as_str(), name.full())).collect();
+    lines.sort();
+    format!("sha256:{}", Digest::of(lines.concat().as_bytes()).as_str())
+}
+
 fn few(texts: &[String]) -> String {
     let shown = texts.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
     if texts.len() > TOLD { format!("{shown}; and {} more", texts.len() - TOLD) } else { shown }
-}
-
-/// Public keys as files, as those who verify read them; those that are gone from the Secret are gone from there.
-fn lay_out(folder: &PathBuf, values: &cluster::secrets::Values) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for entry in std::fs::read_dir(folder)?.flatten() {
-        if !values.contains_key(&*entry.file_name().to_string_lossy()) {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    // Keys of a Secret have no slashes.
-    values.iter().filter(|(key, _)| !key.contains('/')).try_for_each(|(key, value)| std::fs::write(folder.join(key), value))
 }

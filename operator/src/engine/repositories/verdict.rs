@@ -19,7 +19,7 @@ impl Verdict {
             _ if self.is_ready => None,
             "Suspended" => None,
             // It is tried again, or waits for a person who is asked.
-            "Reading" | "GitFailed" | "NoCache" | "NotWritten" | "WaitsForApproval" => Some("Reconciling"),
+            "Reading" | "GitFailed" | "NoCache" | "NotWritten" | "WaitsForApproval" | "Progressing" => Some("Reconciling"),
             _ => Some("Stalled"),
         }
     }

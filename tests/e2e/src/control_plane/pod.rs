@@ -200,6 +200,11 @@ impl Pod {
         self.request("GET", path, "Accept: */*")
     }
 
+    /// The same with a header.
+    pub fn get_with(&self, path: &str, header: &str) -> std::io::Result<String> {
+        self.request("GET", path, header)
+    }
+
     /// Posts nothing but these headers, and gives back the answer.
     pub fn post(&self, path: &str, headers: &str) -> std::io::Result<String> {
         self.request("POST", path, &format!("Content-Length: 0\r\n{headers}"))

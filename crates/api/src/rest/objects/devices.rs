@@ -90,6 +90,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .says("What a Silence mutes, and until when")
         .takes(&[])
         .answers::<Explained>()
+        .add(Method::GET, "/repositories/{namespace}/{name}/explain", Access::Object(Verb::View, Kind::Repository), explain_repository)
+        .says("How the last look at a Repository went, what it waits for, what others have changed, and what is in force of it")
+        .takes(&[])
+        .answers::<Explained>()
 }
 
 /// What there is to say to it.
@@ -393,6 +397,15 @@ async fn explain_receiver(state: State<Shared>, seen: Seen, UrlPath((namespace, 
 
 async fn explain_silence(state: State<Shared>, seen: Seen, UrlPath((namespace, name)): UrlPath<(String, String)>, asked: Asked) -> Answer {
     explained(&state.0, &seen.0, &Target::Object(Kind::Silence, Name::new(&namespace, &name)), &asked).await
+}
+
+async fn explain_repository(
+    state: State<Shared>,
+    seen: Seen,
+    UrlPath((namespace, name)): UrlPath<(String, String)>,
+    asked: Asked,
+) -> Answer {
+    explained(&state.0, &seen.0, &Target::Object(Kind::Repository, Name::new(&namespace, &name)), &asked).await
 }
 
 async fn explained(shared: &Shared, sight: &Arc<Sight>, target: &Target, asked: &Asked) -> Answer {

@@ -98,6 +98,22 @@ fn of_a_long_interval_the_first_run_is_soon_and_the_others_are_spread() {
     assert!(spread > 1200, "second runs within {spread} s");
 }
 
+/// A Secret changed that the probes of one of two devices need.
+#[test]
+fn what_begins_anew_runs_at_once_and_then_as_before() {
+    let (web, db) = (device("web", 3600), device("db", 3600));
+    let mut clock = Clock::new(&[web.clone(), db.clone()]);
+    clock.pass(60 * SECOND, |_| QUICK);
+    assert!(clock.runs.values().all(|runs| runs.len() == 1), "{:?}", clock.runs);
+    let now = clock.begun + clock.now;
+    clock.schedule.anew(&web.name, |_| true, now);
+    clock.schedule.anew(&db.name, |_| false, now);
+    clock.pass(SECOND, |_| QUICK);
+    assert_eq!((clock.runs["web"].len(), clock.runs["db"].len()), (2, 1));
+    clock.pass(3600 * SECOND, |_| QUICK);
+    assert_eq!(clock.runs["web"].len(), 3, "once in its interval");
+}
+
 /// The process was stopped for ten minutes, or the machine slept.
 #[test]
 fn after_a_pause_there_is_no_storm() {

@@ -52,6 +52,11 @@ impl Also {
         self.applied.iter().cloned().collect()
     }
 
+    /// What they are decrypted with may be otherwise: they are applied at the next look.
+    pub(super) fn again(&mut self) {
+        self.last = None;
+    }
+
     /// Whether nothing has to be done now.
     fn is_at_rest(&self, commit: &str, requested: Option<&String>) -> bool {
         self.last.as_ref().is_some_and(|last| {
