@@ -1,7 +1,4 @@
 // A browser for tests: Debian's Chromium, which talks to nobody but the page's own host.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 export const URL_OF_IT = process.env.E2E_URL ?? 'http://127.0.0.1:4200';
@@ -13,18 +10,20 @@ export const IS_REAL = process.env.E2E_REAL === '1';
 const LIMIT = 20_000;
 export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
 
-/** Starts it; `close()` ends it and takes its profile away. */
+const LAUNCH = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+};
+
+/** One for many scripts: those that have its address in E2E_BROWSER take a window of it that knows nothing of the others. */
+export const sharedBrowser = () => chromium.launchServer(LAUNCH);
+
+/** A window of the shared one, or of one of its own; `close()` ends it. */
 export async function browser() {
-  const profile = mkdtempSync(join(tmpdir(), 'evenkeel-e2e-'));
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-    viewport: { width: 1440, height: 900 },
-    reducedMotion: 'reduce',
-    locale: 'en-GB',
-  });
-  const page = context.pages()[0] ?? (await context.newPage());
+  const one = process.env.E2E_BROWSER ? await chromium.connect(process.env.E2E_BROWSER) : await chromium.launch(LAUNCH);
+  const context = await one.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce', locale: 'en-GB' });
+  const page = await context.newPage();
   page.setDefaultTimeout(LIMIT);
   page.setDefaultNavigationTimeout(LIMIT);
   const foreign = [];
@@ -44,7 +43,7 @@ export async function browser() {
   });
   const close = async () => {
     await context.close();
-    rmSync(profile, { recursive: true, force: true });
+    await one.close();
   };
   return { context, page, foreign, faults, close };
 }
@@ -57,10 +56,19 @@ export async function signIn(page, user = USER, password = PASSWORD) {
   await page.locator('.ek-side').waitFor({ state: 'attached' });
 }
 
+/** Frames in a row that show nothing of waiting: what is drawn may begin to fetch something more. */
+const STILL = 6;
+
 /** The page is drawn: nothing is being fetched, and no grey shape is left. The change feed and logs never end, so that is all there is to wait for. */
 export async function settled(page) {
-  await page.waitForFunction(() => !document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') && document.querySelector('h1'), undefined, { timeout: LIMIT });
-  await page.waitForTimeout(300);
+  await page.evaluate(() => {
+    window.__still = 0;
+  });
+  await page.waitForFunction((still) => {
+    const waits = document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') || !document.querySelector('h1') || document.fonts.status !== 'loaded';
+    window.__still = waits ? 0 : window.__still + 1;
+    return window.__still > still;
+  }, STILL, { timeout: LIMIT });
 }
 
 /** Language and theme, as the reader of this browser has chosen them. */
