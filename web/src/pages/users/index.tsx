@@ -10,7 +10,7 @@ import { useParam } from '@/lib/address';
 import { Said } from '../text/Said';
 import { Copied } from '../tokens/Secret';
 import type { ListedUser } from './model';
-import { UserForm } from './UserForm';
+import { EditUser, UserForm } from './UserForm';
 import texts from './text';
 import css from './users.module.css';
 
@@ -28,6 +28,10 @@ export default function Users() {
   if (!user?.isAdmin) {
     return <Page title={t('title')}><Nothing title={t('only')} hint={t('onlyHint')} /></Page>;
   }
+  const onDone = (done: ListedUser | undefined) => {
+    setEdited(undefined);
+    if (done?.invitation) setMade(done);
+  };
   return (
     <Page title={t('title')} about={t('about')} actions={<Button type="primary" icon={<PlusOutlined />} onClick={() => setEdited('new')}>{t('add')}</Button>}>
       <Part flush title={<Input.Search className={css.filter} aria-label={t('filter')} placeholder={t('filter')} value={q} allowClear onChange={(event) => setQ(event.target.value)} />}>
@@ -39,16 +43,8 @@ export default function Users() {
           }}
         </Fetched>
       </Part>
-      {edited && (
-        <UserForm
-          user={edited === 'new' ? undefined : edited}
-          onClose={() => setEdited(undefined)}
-          onDone={(done) => {
-            setEdited(undefined);
-            if (done?.invitation) setMade(done);
-          }}
-        />
-      )}
+      {edited === 'new' && <UserForm onClose={() => setEdited(undefined)} onDone={onDone} />}
+      {edited && edited !== 'new' && <EditUser name={edited.name} onClose={() => setEdited(undefined)} onDone={onDone} />}
       {made?.invitation && <Invitation user={made} onClose={() => setMade(undefined)} />}
     </Page>
   );
