@@ -7,7 +7,7 @@ export const PASSWORD = process.env.E2E_PASSWORD ?? 'evenkeel';
 /** An engine stands behind it, not the mock. */
 export const IS_REAL = process.env.E2E_REAL === '1';
 /** Milliseconds until what is waited for does not come any more. Nothing waits so long where all is well. */
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
 
 const LAUNCH = {
