@@ -58,12 +58,12 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
       size="small"
       rowKey="name"
       dataSource={users}
-      scroll={{ x: 1120 }}
+      scroll={{ x: 1000 }}
       pagination={users.length > 100 ? { pageSize: 100, showSizeChanger: false, size: 'small' } : false}
       columns={[
         {
           title: t('user'),
-          width: 260,
+          width: 220,
           sorter: (a, b) => a.name.localeCompare(b.name),
           render: (_, user) => (
             <>
@@ -73,12 +73,12 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
           ),
         },
         { title: t('groups'), render: (_, { groups }) => groups.map((group) => <Tag key={group}><Said text={group} /></Tag>) },
-        { title: t('state'), width: 130, render: (_, user) => <State user={user} now={now} /> },
-        { title: t('kind'), width: 120, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
-        { title: t('lastSignIn'), width: 130, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
-        { title: t('sessions'), dataIndex: 'sessions', width: 90, align: 'right', className: 'ek-num' },
+        { title: t('state'), width: 110, render: (_, user) => <State user={user} now={now} /> },
+        { title: t('kind'), width: 110, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
+        { title: t('lastSignIn'), width: 120, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
+        { title: t('sessions'), dataIndex: 'sessions', width: 80, align: 'right', className: 'ek-num' },
         { title: t('tokens'), dataIndex: 'tokens', width: 80, align: 'right', className: 'ek-num' },
-        { title: <span className="ek-hidden">{t('deeds')}</span>, width: 290, align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
+        { title: <span className="ek-hidden">{t('deeds')}</span>, width: 230, fixed: 'right', align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
       ]}
     />
   );
