@@ -10,6 +10,10 @@ export const IS_REAL = process.env.E2E_REAL === '1';
 const LIMIT = 60_000;
 export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
 
+/** What a page has asked for and not got, but for the change feed and logs as they come. */
+const asked = new WeakMap();
+const NEVER_END = /\/api\/v1\/(events|logs\/tail)/;
+
 const LAUNCH = {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   headless: true,
@@ -26,6 +30,12 @@ export async function browser() {
   const page = await context.newPage();
   page.setDefaultTimeout(LIMIT);
   page.setDefaultNavigationTimeout(LIMIT);
+  const open = new Set();
+  asked.set(page, open);
+  page.on('request', (request) => {
+    if (!NEVER_END.test(request.url())) open.add(request);
+  });
+  for (const ended of ['requestfinished', 'requestfailed']) page.on(ended, (request) => open.delete(request));
   const foreign = [];
   const faults = [];
   page.on('request', (request) => {
@@ -59,8 +69,19 @@ export async function signIn(page, user = USER, password = PASSWORD) {
 /** Frames in a row that show nothing of waiting: what is drawn may begin to fetch something more. */
 const STILL = 6;
 
-/** The page is drawn: nothing is being fetched, and no grey shape is left. The change feed and logs never end, so that is all there is to wait for. */
+/** The page is drawn: nothing is being fetched, and no grey shape is left. */
 export async function settled(page) {
+  const end = Date.now() + LIMIT;
+  const open = asked.get(page);
+  let busy = true;
+  while (busy && Date.now() < end) {
+    busy = open.size > 0;
+    await still(page);
+    busy ||= open.size > 0;
+  }
+}
+
+async function still(page) {
   await page.evaluate(() => {
     window.__still = 0;
   });
