@@ -1,7 +1,4 @@
 // A browser for tests: Debian's Chromium, which talks to nobody but the page's own host.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 export const URL_OF_IT = process.env.E2E_URL ?? 'http://127.0.0.1:4200';
@@ -10,23 +7,35 @@ export const PASSWORD = process.env.E2E_PASSWORD ?? 'evenkeel';
 /** An engine stands behind it, not the mock. */
 export const IS_REAL = process.env.E2E_REAL === '1';
 /** Milliseconds until what is waited for does not come any more. Nothing waits so long where all is well. */
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 export const SHOTS = process.env.E2E_SHOTS ?? 'shots';
 
-/** Starts it; `close()` ends it and takes its profile away. */
+/** What a page has asked for and not got, but for the change feed and logs as they come. */
+const asked = new WeakMap();
+const NEVER_END = /\/api\/v1\/(events|logs\/tail)/;
+
+const LAUNCH = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+};
+
+/** One for many scripts: those that have its address in E2E_BROWSER take a window of it that knows nothing of the others. */
+export const sharedBrowser = () => chromium.launchServer(LAUNCH);
+
+/** A window of the shared one, or of one of its own; `close()` ends it. */
 export async function browser() {
-  const profile = mkdtempSync(join(tmpdir(), 'evenkeel-e2e-'));
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-    viewport: { width: 1440, height: 900 },
-    reducedMotion: 'reduce',
-    locale: 'en-GB',
-  });
-  const page = context.pages()[0] ?? (await context.newPage());
+  const one = process.env.E2E_BROWSER ? await chromium.connect(process.env.E2E_BROWSER) : await chromium.launch(LAUNCH);
+  const context = await one.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce', locale: 'en-GB' });
+  const page = await context.newPage();
   page.setDefaultTimeout(LIMIT);
   page.setDefaultNavigationTimeout(LIMIT);
+  const open = new Set();
+  asked.set(page, open);
+  page.on('request', (request) => {
+    if (!NEVER_END.test(request.url())) open.add(request);
+  });
+  for (const ended of ['requestfinished', 'requestfailed']) page.on(ended, (request) => open.delete(request));
   const foreign = [];
   const faults = [];
   page.on('request', (request) => {
@@ -44,7 +53,7 @@ export async function browser() {
   });
   const close = async () => {
     await context.close();
-    rmSync(profile, { recursive: true, force: true });
+    await one.close();
   };
   return { context, page, foreign, faults, close };
 }
@@ -57,10 +66,30 @@ export async function signIn(page, user = USER, password = PASSWORD) {
   await page.locator('.ek-side').waitFor({ state: 'attached' });
 }
 
-/** The page is drawn: nothing is being fetched, and no grey shape is left. The change feed and logs never end, so that is all there is to wait for. */
+/** Frames in a row that show nothing of waiting: what is drawn may begin to fetch something more. */
+const STILL = 6;
+
+/** The page is drawn: nothing is being fetched, and no grey shape is left. */
 export async function settled(page) {
-  await page.waitForFunction(() => !document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') && document.querySelector('h1'), undefined, { timeout: LIMIT });
-  await page.waitForTimeout(300);
+  const end = Date.now() + LIMIT;
+  const open = asked.get(page);
+  let busy = true;
+  while (busy && Date.now() < end) {
+    busy = open.size > 0;
+    await still(page);
+    busy ||= open.size > 0;
+  }
+}
+
+async function still(page) {
+  await page.evaluate(() => {
+    window.__still = 0;
+  });
+  await page.waitForFunction((still) => {
+    const waits = document.querySelector('.ant-skeleton-active, .ek-waiting, .ant-spin-spinning') || !document.querySelector('h1') || document.fonts.status !== 'loaded';
+    window.__still = waits ? 0 : window.__still + 1;
+    return window.__still > still;
+  }, STILL, { timeout: LIMIT });
 }
 
 /** Language and theme, as the reader of this browser has chosen them. */

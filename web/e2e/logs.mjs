@@ -35,7 +35,7 @@ try {
     await settled(page);
     await rows().first().focus();
     await page.keyboard.press('ArrowDown');
-    await page.waitForTimeout(200);
+    await page.waitForFunction(() => document.activeElement?.matches('button[data-row]') && document.activeElement !== document.querySelector('button[data-row]'));
     await page.keyboard.press('Enter');
     must((await page.locator('button[data-row][aria-expanded=true]').count()) === 1, 'no row has opened');
     must((await page.locator('dl').count()) > 0, 'its fields are not shown');
@@ -59,7 +59,8 @@ try {
     await rows().nth(1).waitFor({ timeout: 30_000 });
     await page.getByRole('button', { name: /(Hold|暂停)$/ }).click();
     const first = await rows().first().getAttribute('data-row');
-    await page.waitForTimeout(3_000);
+    // Once something new has come, it is seen whether it was held.
+    await page.getByText(/(Held while you read: [1-9]|阅读时已暂停：[1-9])/).waitFor({ timeout: 30_000 });
     must((await rows().first().getAttribute('data-row')) === first, 'it goes on though it is held');
     await page.getByRole('button', { name: /(Show them|显示新日志)$/ }).click();
     await page.waitForFunction((first) => document.querySelector('button[data-row]')?.dataset.row !== first, first, { timeout: 15_000 });

@@ -35,7 +35,7 @@ try {
   const all = { ...(await addresses(page)), 'log kinds': '/logs?view=kinds', senders: '/logs?view=senders', plan: '/source?revision=main', entry: `/audit?entry=${await newest(page)}` };
   let names = false;
   await page.route(/\/api\/v1\/(?!session|access|events|logs\/tail|audit\/export)/, async (route) => {
-    const response = await route.fetch().catch(() => undefined);
+    const response = await route.fetch({ maxRetries: 3 }).catch(() => undefined);
     const text = response && (response.headers()['content-type'] ?? '').includes('json') ? await response.text() : '';
     if (!text) return response ? route.fulfill({ response }) : route.abort();
     return route.fulfill({ response, body: JSON.stringify(filled(JSON.parse(text), '', names)) });
@@ -52,7 +52,7 @@ try {
         await settled(page);
         const opener = page.locator('button[data-row], .ant-table-row-expand-icon-collapsed').first();
         if ((await opener.count()) > 0) await opener.click();
-        await page.waitForTimeout(150);
+        await settled(page);
         const found = await page.evaluate((mark) => {
           const links = [...document.querySelectorAll('a[href], area[href], form[action], iframe, object, embed, base')];
           const bad = links.filter((one) => !/^(https?:|blob:)/.test(one.href ?? one.action ?? 'frame:')).map((one) => one.outerHTML.slice(0, 200));

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { URL_OF_IT, browser, choose, settled, signIn } from './browser.mjs';
 
 const FOLDER = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
-const PICTURES = { deployment: '/deployments/default/nginx', device: '/devices/default/db-ams1-01' };
+const PICTURES = { deployment: '/deployments/default/nginx', device: '/devices/default/db-ams1-01?range=15m' };
 
 mkdirSync(FOLDER, { recursive: true });
 const { page, close } = await browser();

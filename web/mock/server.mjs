@@ -71,6 +71,14 @@ function matches(selector, labels) {
   });
 }
 
+/** Alerts that are over: each that was resolved lately, and once more for each of some days before. */
+function past(query) {
+  const days = Array.from({ length: 12 }, (_, day) => day * 2);
+  const one = alerts.filter(({ state, rule, severity }) => state === 'resolved' && [undefined, null, '', rule].includes(query.get('rule')) && [undefined, null, '', severity].includes(query.get('severity')));
+  const before = (time, day) => new Date(Date.parse(time) - day * 86400e3).toISOString();
+  return days.flatMap((day) => one.map((alert) => ({ ...alert, id: day ? `${alert.id}-${day}` : alert.id, activeAt: before(alert.activeAt, day), firedAt: before(alert.firedAt ?? alert.activeAt, day), resolvedAt: before(alert.resolvedAt, day) })));
+}
+
 function page(items, query, more = {}) {
   const from = Number(query.get('cursor') ?? 0);
   const limit = Math.min(Number(query.get('limit') ?? 100), 1000);
@@ -172,6 +180,7 @@ const ROUTES = [
     const states = query.get('state')?.split(',');
     return page(alerts.filter((one) => (!states || states.includes(one.state)) && (!query.get('device') || one.device === query.get('device').replace('default/', '')) && (!query.get('rule') || one.rule === query.get('rule').replace('default/', '')) && (query.get('suppressed') !== 'false' || one.suppressed.length === 0) && (!query.get('q') || `${one.summary} ${one.device} ${one.rule}`.includes(query.get('q')))), query, { beyondLimit: {}, undelivered: [{ receiver: 'night-shift', count: 1, since: ago(8000), last: ago(900), problem: '402 Payment Required' }] });
   }],
+  ['GET', '/alerts/history', ({ query }) => page(past(query), query)],
   ['GET', '/alerts/:id', ({ id }) => alertDetail(alerts.find((one) => one.id === id) ?? (() => { throw new No(404, 'there is no such alert'); })())],
   ['POST', '/alerts/:id/acknowledge', ({ id, given, me }) => { const found = alerts.find((one) => one.id === id); found.acknowledged = { by: me.name, at: new Date().toISOString(), until: given.until, comment: given.comment }; announce('Alert', id); return { message: 'acknowledged' }; }],
   ['DELETE', '/alerts/:id/acknowledge', ({ id }) => { alerts.find((one) => one.id === id).acknowledged = null; announce('Alert', id); return { message: 'not acknowledged any more' }; }],

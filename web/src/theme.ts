@@ -66,6 +66,8 @@ export function themeOf(dark: boolean): ThemeConfig {
     hashed: false,
     token: { ...SHARED, ...(dark ? DARK : LIGHT) },
     components: {
+      // In the dark these colours are light ones, so what stands on them is dark.
+      ...(dark && { Button: { dangerColor: '#1b0808' } }),
       Layout: { headerHeight: 48, headerPadding: '0 16px' },
       Menu: { ...(dark && { itemSelectedColor: '#7fdcd2' }), itemHeight: 34, iconSize: 15, itemMarginInline: 8 },
       Table: { cellPaddingBlockSM: 6, cellPaddingInlineSM: 10, headerBorderRadius: 6 },

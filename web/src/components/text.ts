@@ -63,7 +63,7 @@ export default text({
   range: ['Span of time', '时间范围'],
   last: ['Last {span}', '最近 {span}'],
   custom: ['From … to …', '自定义'],
-  selectorHint: ['Labels, such as site=ams1,role in (web,db),!canary', '标签，例如 site=ams1,role in (web,db),!canary'],
+  selectorHint: ['Labels, such as site=ams1,role!=db', '标签，例如 site=ams1,role!=db'],
   badKey: ['“{at}” has no valid label name', '“{at}”中的标签名无效'],
   badValue: ['“{at}” has no valid value', '“{at}”中的值无效'],
   badParentheses: ['The parentheses do not match', '括号不匹配'],

@@ -230,7 +230,8 @@ fn chart_of_a_month(figures: &mut Figures, engine: &Engine) -> anyhow::Result<()
     Ok(())
 }
 
-/// Paints the first page in Chromium. In it is the token, as the engine's owner has it.
+/// Paints the list of devices in Chromium. It is interactive once rows are drawn and half a second begins in which nothing keeps the page busy (no long
+/// task), as TTI is defined; then a click has to lead to a device. In it is the token, as the engine's owner has it.
 const PAINT: &str = r"
 const { chromium } = require('playwright-core');
 (async () => {
@@ -238,9 +239,23 @@ const { chromium } = require('playwright-core');
   for (let round = 0; round < 5; round++) {
     const context = await browser.newContext({ extraHTTPHeaders: { authorization: 'Bearer ' + process.env.BENCH_TOKEN } });
     const page = await context.newPage();
-    await page.goto(process.argv[1], { waitUntil: 'networkidle', timeout: 30000 }).catch(() => page.waitForTimeout(3000));
+    await page.addInitScript(() => {
+      const seen = (window.bench = { rows: 0, busy: 0 });
+      new PerformanceObserver((list) => {
+        for (const task of list.getEntries()) seen.busy = task.startTime + task.duration;
+      }).observe({ type: 'longtask', buffered: true });
+      const look = () => {
+        if (document.querySelector('.ant-table-row')) seen.rows = performance.now();
+        else requestAnimationFrame(look);
+      };
+      requestAnimationFrame(look);
+    });
+    await page.goto(process.argv[1] + 'devices', { timeout: 30000 });
+    await page.waitForFunction(() => bench.rows > 0 && performance.now() - Math.max(bench.rows, bench.busy) > 500);
+    const ready = await page.evaluate(() => Math.max(bench.rows, bench.busy));
     const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1);
-    const ready = await page.evaluate(() => performance.getEntriesByType('navigation')[0].domInteractive);
+    await page.locator('.ant-table-row a').first().click();
+    await page.waitForURL((url) => /[/]devices[/]./.test(url.pathname));
     console.log(`${paint}\t${ready}`);
     await context.close();
   }
@@ -291,8 +306,8 @@ pub(super) fn rows(figures: &Figures, row: &mut impl FnMut(&str, &str, &str, &st
     row("memory of the engine with them", "api_resident", "MiB", "", None, "< 1024 MiB");
     row("30 days of one series of a device, median", "api_chart_p50", "ms", "", None, "");
     row("the same, p99", "api_chart_p99", "ms", "", None, "< 100 ms");
-    row("first contentful paint of the first page", "api_paint", "ms", "", None, "< 1000 ms");
-    row("until it is interactive", "api_interactive", "ms", "", None, "< 1000 ms");
+    row("first contentful paint of the list of devices", "api_paint", "ms", "", None, "< 1000 ms");
+    row("until its rows are there and answer a click", "api_interactive", "ms", "", None, "< 1000 ms");
     row(&format!("{many} listeners: changes a second"), "api_events_rate", "/s", "", None, ">= 1000/s");
     row("the same, told in all a second", "api_events_told", "/s", "", None, "");
     row("listeners that missed something", "api_events_lost", "", "", None, "0");

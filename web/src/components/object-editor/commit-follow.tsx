@@ -24,14 +24,20 @@ const SELDOM = 30_000;
 /** Only web addresses become links. */
 export const isWebAddress = (url: string | undefined): url is string => url !== undefined && /^https?:\/\//i.test(url);
 
+/** The commit that a write came to, asked for until it is decided. */
+export function useCommit(written: Written | undefined) {
+  const id = written?.commit ?? '';
+  return useGet<Commit>(`/commits/${encodeURIComponent(id)}`, undefined, {
+    enabled: id !== '',
+    refetchInterval: (query) => (query.state.data && query.state.data.state !== 'waiting' ? false : written?.followed === false ? SELDOM : AGAIN),
+    retry: 2,
+  });
+}
+
 export function CommitFollow({ written, onClose }: { written: Written; onClose?: () => void }) {
   const t = useText(texts);
   const id = written.commit ?? '';
-  const commit = useGet<Commit>(`/commits/${encodeURIComponent(id)}`, undefined, {
-    enabled: id !== '',
-    refetchInterval: (query) => (query.state.data && query.state.data.state !== 'waiting' ? false : written.followed === false ? SELDOM : AGAIN),
-    retry: 2,
-  });
+  const commit = useCommit(written);
   if (id === '') return null;
   const state = commit.data?.state ?? 'waiting';
   const isAside = written.followed === false && state === 'waiting';

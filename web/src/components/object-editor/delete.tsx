@@ -8,7 +8,7 @@ import { useText } from '@/i18n/language';
 import { type Named, pathOf, shownName } from '@/lib/name';
 import { useQuery } from '@tanstack/react-query';
 import { call, type Refused } from '@/api/http';
-import { CommitFollow } from './commit-follow';
+import { CommitFollow, useCommit } from './commit-follow';
 import { readUnified } from './diff';
 import { DiffView } from './diff-view';
 import { Findings } from './findings';
@@ -20,10 +20,12 @@ export interface Doomed {
   name: Named;
 }
 
+/** `onDone`: it is gone, so whoever shows it goes elsewhere; where a commit takes it away, only once that is in force and has been read here. */
 export function DeleteDialog({ doomed, onClose, onDone }: { doomed: Doomed | undefined; onClose: () => void; onDone?: () => void }) {
   const t = useText(texts);
   const { message } = App.useApp();
   const [written, setWritten] = useState<Written>();
+  const commit = useCommit(written);
   const path = doomed ? `/${doomed.plural}/${pathOf(doomed.name)}` : '';
   const preview = useQuery<DryRun | undefined, Refused>({
     queryKey: [`${path}#delete`],
@@ -36,16 +38,17 @@ export function DeleteDialog({ doomed, onClose, onDone }: { doomed: Doomed | und
     quiet: true,
     renews: doomed ? [`/${doomed.plural}`] : [],
     onDone: (answer) => {
-      onDone?.();
       if (answer?.commit) return setWritten(answer);
       message.success(t('removed'));
       onClose();
+      onDone?.();
     },
   });
   const close = () => {
     setWritten(undefined);
     deed.reset();
     onClose();
+    if (written && commit.data?.state === 'inForce') onDone?.();
   };
   return (
     <Modal

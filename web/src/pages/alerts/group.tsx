@@ -37,7 +37,7 @@ export function Group({ group, by, acts }: { group: AlertGroup; by: GroupBy; act
         </article>
       )}
       {heads.map((alert) => (
-        <AlertRow key={alert.id} alert={alert} {...acts} />
+        <AlertRow key={`${alert.id} ${alert.resolvedAt ?? ''}`} alert={alert} {...acts} />
       ))}
       {group.heads.length > heads.length && (
         <Button type="link" size="small" onClick={() => setMost(most + MOST * 4)}>
@@ -49,7 +49,7 @@ export function Group({ group, by, acts }: { group: AlertGroup; by: GroupBy; act
           <Button type="text" size="small" icon={open ? <DownOutlined /> : <RightOutlined />} aria-expanded={open} onClick={() => setOpen(!open)}>
             {open ? t('behindHide') : t('behindShow', { n: group.behind.length })}
           </Button>
-          {open && group.behind.slice(0, most).map((alert) => <AlertRow key={alert.id} alert={alert} {...acts} />)}
+          {open && group.behind.slice(0, most).map((alert) => <AlertRow key={`${alert.id} ${alert.resolvedAt ?? ''}`} alert={alert} {...acts} />)}
         </div>
       )}
     </section>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { countOf, groupAlerts, quietUntil, shelfOf, shelve } from './grouping';
+import { countOf, groupAlerts, over, quietUntil, shelfOf, shelve } from './grouping';
 import type { Alert } from './types';
 
 let number = 0;
@@ -70,5 +70,14 @@ describe('shelves', () => {
     expect(quietUntil(both)).toBeUndefined();
     expect(shelve([silenced]).suppressed).toHaveLength(1);
     expect(countOf([alert('sw'), behind('c', 'sw'), silenced])).toBe(2);
+  });
+});
+
+describe('what is over', () => {
+  it('has each time once, the newest first', () => {
+    const at = (hour: number) => ({ state: 'resolved' as const, resolvedAt: `2026-11-26T${hour}:00:00Z` });
+    const [lately, earlier] = [alert('web-01', at(15)), alert('web-02', at(11))];
+    const before = { ...lately, resolvedAt: '2026-11-26T10:00:00Z' };
+    expect(over([lately], [lately, earlier, before])).toEqual([lately, earlier, before]);
   });
 });

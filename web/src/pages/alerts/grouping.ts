@@ -105,3 +105,9 @@ export function quietUntil(alert: Alert): string | undefined {
   if (ends.length === 0 || ends.some((end) => !end)) return undefined;
   return (ends as string[]).reduce((last, end) => (end > last ? end : last));
 }
+
+/** Alerts that are over, the newest first: what the history has, and of the last minutes what the list still has; each of them once. */
+export function over(recent: Alert[], past: Alert[]): Alert[] {
+  const each = new Map([...recent, ...past].map((alert) => [`${alert.id} ${alert.resolvedAt ?? ''}`, alert]));
+  return [...each.values()].sort((a, b) => (b.resolvedAt ?? '').localeCompare(a.resolvedAt ?? '') || byUrgency(a, b));
+}

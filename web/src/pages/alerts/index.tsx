@@ -1,6 +1,7 @@
 import { Badge, Button, Input, Segmented, Select, Skeleton, Tabs } from 'antd';
 import { useMemo, useState } from 'react';
 import { useList } from '@/api/query';
+import type { List } from '@/api/types';
 import { Nothing, Page, Problem } from '@/components';
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
@@ -10,7 +11,7 @@ import { fromAlert, type SilenceDraft } from '../silences/draft';
 import { Acknowledge } from './acknowledge';
 import { Banners } from './banners';
 import { Group } from './group';
-import { byUrgency, countOf, groupAlerts, type GroupBy, GROUPINGS, type Shelf, shelve } from './grouping';
+import { countOf, groupAlerts, type GroupBy, GROUPINGS, over, type Shelf, shelve } from './grouping';
 import type { RowActs } from './row';
 import texts from './text';
 import type { Alert, AlertList } from './types';
@@ -42,6 +43,10 @@ export default function Alerts() {
   const read = useList<Alert, AlertList & { items: Alert[] }>('/alerts', { q: paused, rule }, { limit: 1000 });
   const shelves = useMemo(() => shelve(read.items.filter((alert) => (!severity || alert.severity === severity) && alert.device.includes(device.trim()))), [read.items, severity, device]);
   const shown: Shelf = SHELVES.includes(shelf as Shelf) ? (shelf as Shelf) : 'firing';
+  // What is over for longer is asked for only where it is looked at.
+  const past = useList<Alert, List<Alert>>('/alerts/history', { q: paused, rule, severity }, { enabled: shown === 'resolved' });
+  const resolved = useMemo(() => over(shelves.resolved, past.items.filter((alert) => alert.device.includes(device.trim()))), [shelves, past.items, device]);
+  const more = shown === 'resolved' ? past : read;
   const rules = useMemo(() => [...new Set(read.items.map((alert) => alert.rule))].sort(), [read.items]);
   const filtered = q !== '' || rule !== '' || device !== '' || severity !== '';
   const clear = () => {
@@ -97,10 +102,11 @@ export default function Alerts() {
         }))}
       />
       {read.error && <Problem error={read.error} retry={() => void read.refetch()} />}
-      {read.isPending && <Skeleton active title={false} paragraph={{ rows: 6 }} />}
-      {read.data && <Shelved alerts={shelves[shown]} quiet={shelves.suppressed.length} onQuiet={() => setShelf('suppressed')} shelf={shown} by={GROUPINGS.includes(by as GroupBy) ? (by as GroupBy) : 'root'} acts={acts} filtered={filtered} onClear={clear} />}
-      {read.hasNextPage && (
-        <Button loading={read.isFetchingNextPage} onClick={() => void read.fetchNextPage()}>
+      {shown === 'resolved' && past.error && <Problem error={past.error} retry={() => void past.refetch()} />}
+      {(read.isPending || (shown === 'resolved' && past.isLoading)) && <Skeleton active title={false} paragraph={{ rows: 6 }} />}
+      {read.data && !(shown === 'resolved' && past.isLoading) && <Shelved alerts={shown === 'resolved' ? resolved : shelves[shown]} quiet={shelves.suppressed.length} onQuiet={() => setShelf('suppressed')} shelf={shown} by={GROUPINGS.includes(by as GroupBy) ? (by as GroupBy) : 'root'} acts={acts} filtered={filtered} onClear={clear} />}
+      {more.hasNextPage && (
+        <Button loading={more.isFetchingNextPage} onClick={() => void more.fetchNextPage()}>
           {t('more')}
         </Button>
       )}
@@ -128,7 +134,7 @@ function Shelved({ alerts, quiet, onQuiet, shelf, by, acts, filtered, onClear }:
   const groups = useMemo(
     () =>
       shelf === 'resolved'
-        ? [{ key: '', heads: [...alerts].sort((a, b) => (b.resolvedAt ?? '').localeCompare(a.resolvedAt ?? '') || byUrgency(a, b)), behind: [], behindCount: 0, severity: 'info' as const, since: '' }].filter((group) => group.heads.length > 0)
+        ? [{ key: '', heads: alerts, behind: [], behindCount: 0, severity: 'info' as const, since: '' }].filter((group) => group.heads.length > 0)
         : groupAlerts(alerts, by),
     [alerts, by, shelf],
   );

@@ -59,8 +59,8 @@ export default text({
   nonePendingHint: ['Here stands what is wrong, but not for as long as its rule wants.', '已出现问题但尚未达到规则规定时长的告警会显示在此。'],
   noneSuppressed: ['Nothing is kept quiet', '没有被抑制的告警'],
   noneSuppressedHint: ['Here stands what fires and is not said: silences, maintenance, rollouts at work.', '正在触发但不通知的告警会显示在此：静默、维护、正在推进的部署。'],
-  noneResolved: ['Nothing was resolved lately', '最近没有恢复的告警'],
-  noneResolvedHint: ['What is well again is kept here for a while; the audit log and the notices have it for longer.', '恢复的告警会在此保留一段时间；审计日志和通知记录保留更久。'],
+  noneResolved: ['Nothing was resolved in the last 30 days', '最近 30 天没有恢复的告警'],
+  noneResolvedHint: ['What is well again is kept here for 30 days; the audit log has it for longer.', '恢复的告警会在此保留 30 天；审计日志保留更久。'],
   noMatch: ['No alert matches', '没有符合条件的告警'],
   clear: ['Clear the filters', '清除筛选'],
   // Acknowledging.

@@ -1,6 +1,7 @@
-import { Form, Input, Modal, Radio, Select } from 'antd';
+import { useQuery } from '@tanstack/react-query';
+import { Alert, Button, Form, Input, Modal, Radio, Select, Skeleton } from 'antd';
 import { useState } from 'react';
-import { deedKey } from '@/api/http';
+import { deedKey, type Refused, request } from '@/api/http';
 import { useDeed } from '@/api/query';
 import { Problem } from '@/components';
 import { useText } from '@/i18n/language';
@@ -13,8 +14,41 @@ type Fields = { name: string; displayName?: string; email?: string; groups?: str
 /** As the engine takes names; it has the last word. */
 const NAME = /^[\w.@+-]{1,64}$/;
 
-/** Makes a user, or changes one. */
-export function UserForm({ user, onClose, onDone }: { user: ListedUser | undefined; onClose: () => void; onDone: (done: ListedUser | undefined) => void }) {
+interface Props {
+  onClose: () => void;
+  onDone: (done: ListedUser | undefined) => void;
+}
+
+/** A user as they are now, with the tag of that, so that nobody's change is overwritten unseen. */
+interface Read {
+  user: ListedUser;
+  etag: string | null;
+}
+
+const pathOf = (name: string) => `/users/${encodeURIComponent(name)}`;
+
+/** Changes a user, who is read anew for it. */
+export function EditUser({ name, onClose, onDone }: Props & { name: string }) {
+  const t = useText(texts);
+  const read = useQuery<Read, Refused>({
+    queryKey: [`${pathOf(name)}#form`],
+    queryFn: async ({ signal }) => {
+      const response = await request('GET', pathOf(name), { signal });
+      return { user: (await response.json()) as ListedUser, etag: response.headers.get('ETag') };
+    },
+    gcTime: 0,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  if (read.data) return <UserForm key={read.dataUpdatedAt} user={read.data.user} etag={read.data.etag} onReload={() => void read.refetch()} onClose={onClose} onDone={onDone} />;
+  return (
+    <Modal title={t('editUser', { name })} open onCancel={onClose} footer={null}>
+      {read.error ? <Problem error={read.error} retry={() => void read.refetch()} /> : <Skeleton active title={false} />}
+    </Modal>
+  );
+}
+
+/** Makes a user, or changes the one that was read. */
+export function UserForm({ user, etag, onReload, onClose, onDone }: Props & { user?: ListedUser; etag?: string | null; onReload?: () => void }) {
   const t = useText(texts);
   const [form] = Form.useForm<Fields>();
   const how = Form.useWatch('how', form) ?? 'invite';
@@ -25,7 +59,7 @@ export function UserForm({ user, onClose, onDone }: { user: ListedUser | undefin
     if (user) {
       const changed = changedOf(user, shared);
       if (Object.keys(changed).length === 0) onClose();
-      else deed.mutate({ method: 'PATCH', path: `/users/${encodeURIComponent(user.name)}`, body: changed });
+      else deed.mutate({ method: 'PATCH', path: pathOf(user.name), body: changed, ...(etag && { ifMatch: etag }) });
     } else deed.mutate({ path: '/users', body: { name: name.trim(), ...shared, ...(how === 'password' && { password }) }, idempotencyKey: key });
   };
   return (
@@ -39,7 +73,11 @@ export function UserForm({ user, onClose, onDone }: { user: ListedUser | undefin
       confirmLoading={deed.isPending}
     >
       <Form<Fields> form={form} layout="vertical" requiredMark={false} initialValues={{ ...user, groups: user && ownGroups(user), how: 'invite' }} onFinish={send}>
-        {deed.error && <Problem error={deed.error} />}
+        {deed.error?.status === 412 ? (
+          <Alert type="warning" showIcon role="alert" title={t('moved')} action={<Button size="small" onClick={onReload}>{t('reload')}</Button>} />
+        ) : (
+          deed.error && <Problem error={deed.error} />
+        )}
         {!user && (
           <Form.Item name="name" label={t('name')} extra={t('nameHint')} rules={[{ required: true, pattern: NAME, message: t('nameBad') }]}>
             <Input autoFocus autoComplete="off" maxLength={64} />

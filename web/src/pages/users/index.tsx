@@ -10,7 +10,7 @@ import { useParam } from '@/lib/address';
 import { Said } from '../text/Said';
 import { Copied } from '../tokens/Secret';
 import type { ListedUser } from './model';
-import { UserForm } from './UserForm';
+import { EditUser, UserForm } from './UserForm';
 import texts from './text';
 import css from './users.module.css';
 
@@ -28,6 +28,10 @@ export default function Users() {
   if (!user?.isAdmin) {
     return <Page title={t('title')}><Nothing title={t('only')} hint={t('onlyHint')} /></Page>;
   }
+  const onDone = (done: ListedUser | undefined) => {
+    setEdited(undefined);
+    if (done?.invitation) setMade(done);
+  };
   return (
     <Page title={t('title')} about={t('about')} actions={<Button type="primary" icon={<PlusOutlined />} onClick={() => setEdited('new')}>{t('add')}</Button>}>
       <Part flush title={<Input.Search className={css.filter} aria-label={t('filter')} placeholder={t('filter')} value={q} allowClear onChange={(event) => setQ(event.target.value)} />}>
@@ -39,16 +43,8 @@ export default function Users() {
           }}
         </Fetched>
       </Part>
-      {edited && (
-        <UserForm
-          user={edited === 'new' ? undefined : edited}
-          onClose={() => setEdited(undefined)}
-          onDone={(done) => {
-            setEdited(undefined);
-            if (done?.invitation) setMade(done);
-          }}
-        />
-      )}
+      {edited === 'new' && <UserForm onClose={() => setEdited(undefined)} onDone={onDone} />}
+      {edited && edited !== 'new' && <EditUser name={edited.name} onClose={() => setEdited(undefined)} onDone={onDone} />}
       {made?.invitation && <Invitation user={made} onClose={() => setMade(undefined)} />}
     </Page>
   );
@@ -62,12 +58,12 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
       size="small"
       rowKey="name"
       dataSource={users}
-      scroll={{ x: 1120 }}
+      scroll={{ x: 1000 }}
       pagination={users.length > 100 ? { pageSize: 100, showSizeChanger: false, size: 'small' } : false}
       columns={[
         {
           title: t('user'),
-          width: 260,
+          width: 220,
           sorter: (a, b) => a.name.localeCompare(b.name),
           render: (_, user) => (
             <>
@@ -77,12 +73,12 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
           ),
         },
         { title: t('groups'), render: (_, { groups }) => groups.map((group) => <Tag key={group}><Said text={group} /></Tag>) },
-        { title: t('state'), width: 130, render: (_, user) => <State user={user} now={now} /> },
-        { title: t('kind'), width: 120, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
-        { title: t('lastSignIn'), width: 130, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
-        { title: t('sessions'), dataIndex: 'sessions', width: 90, align: 'right', className: 'ek-num' },
+        { title: t('state'), width: 110, render: (_, user) => <State user={user} now={now} /> },
+        { title: t('kind'), width: 110, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
+        { title: t('lastSignIn'), width: 120, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
+        { title: t('sessions'), dataIndex: 'sessions', width: 80, align: 'right', className: 'ek-num' },
         { title: t('tokens'), dataIndex: 'tokens', width: 80, align: 'right', className: 'ek-num' },
-        { title: <span className="ek-hidden">{t('deeds')}</span>, width: 290, align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
+        { title: <span className="ek-hidden">{t('deeds')}</span>, width: 230, fixed: 'right', align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
       ]}
     />
   );

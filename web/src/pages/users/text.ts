@@ -51,6 +51,8 @@ export default text({
   password: ['with a password', '设置密码'],
   passwordField: ['Password', '密码'],
   passwordBad: ['12 characters at least', '至少 12 个字符'],
+  moved: ['Somebody else has changed this user meanwhile. Nothing was saved.', '其他人已修改该用户，您的更改未保存。'],
+  reload: ['Reload', '重新加载'],
   create: ['Create', '创建'],
   save: ['Save', '保存'],
   cancel: ['Cancel', '取消'],
