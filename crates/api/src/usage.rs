@@ -39,11 +39,14 @@ pub struct Last {
     far: bool,
     /// When each probe last passed, and how long it and its parts took: a few, so that a list takes less room than a map.
     #[serde(skip)]
-    probes: Vec<(Arc<str>, Timestamp, Box<[(Metric, f64)]>)>,
+    probes: Vec<Took>,
     /// What its lines of log came to in the last whole minute.
     #[serde(skip)]
     logs: Option<Arc<Usage>>,
 }
+
+/// A probe, when it last passed, and how long it and its parts took.
+type Took = (Arc<str>, Timestamp, Box<[(Metric, f64)]>);
 
 impl Last {
     /// Whether another replica has read it.
@@ -484,7 +487,7 @@ mod tests {
     fn probes_and_readings_are_as_old_as_they_are() {
         let (usages, web) = (Usages::default(), Name::parse("web-01"));
         let took = |probe: &str, second: i64| {
-            usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), &[(Metric::ProbeSeconds, 0.25)])
+            usages.probe_took(&web, probe, Timestamp::from_second(second).unwrap(), &[(Metric::ProbeSeconds, 0.25)]);
         };
         let seen = || {
             let latest = usages.latest(&web).unwrap();
