@@ -257,7 +257,7 @@ impl World {
                 self.update((Kind::Device, device), Some(object(Kind::Device, device, json!({"site": "ams", "role": "web"}), spec)));
             }
             ["dead", device] => {
-                self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into(), code: Default::default() })
+                self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into(), code: Default::default() });
             }
             ["alive", device] => self.contact(device, Contact::Known),
             ["rollout", device, phase] => self.rollout(device, phase),

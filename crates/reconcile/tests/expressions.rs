@@ -255,7 +255,7 @@ fn windows_look_back() {
         assert_eq!(world.truth(&text), Truth::True, "{text}");
     }
     let compiled = Compiled::new(&format!("predict({disk}, \"1h\", \"4h\") < 0")).unwrap();
-    assert_eq!(compiled.looks_back_at().into_keys().collect::<Vec<_>>(), [free.clone()]);
+    assert_eq!(compiled.looks_back_at().into_keys().collect::<Vec<_>>(), std::slice::from_ref(&free));
     assert!((compiled.value(&world.inputs()).unwrap() - -3e9).abs() < 1.0);
     // Half of a window has to be known.
     let mut young = World::new();

@@ -21,7 +21,7 @@ fn timing() -> Timing {
 }
 
 /// What is so on a device at that time, after what was so before.
-fn next(before: Option<Instance>, device: &str, truth: Truth, second: i64) -> Instance {
+fn next(before: Option<&Instance>, device: &str, truth: Truth, second: i64) -> Instance {
     let subject = Subject {
         rule: Name::parse("down"),
         device: Name::parse(device),
@@ -32,7 +32,7 @@ fn next(before: Option<Instance>, device: &str, truth: Truth, second: i64) -> In
         behind: 0,
         lines: Vec::new(),
     };
-    advance(&timing(), before.as_ref(), &subject, &Verdict::of(truth, None), &[], at(second)).instance.unwrap()
+    advance(&timing(), before, &subject, &Verdict::of(truth, None), &[], at(second)).instance.unwrap()
 }
 
 async fn write(store: &Store, device: &str, instance: Option<Instance>, second: i64) {
@@ -45,7 +45,7 @@ async fn write(store: &Store, device: &str, instance: Option<Instance>, second: 
 async fn comes_and_goes(store: &Store, device: &str, second: i64) -> Instance {
     let fires = next(None, device, Truth::True, second);
     write(store, device, Some(fires.clone()), second).await;
-    let over = next(Some(fires), device, Truth::False, second + 1);
+    let over = next(Some(&fires), device, Truth::False, second + 1);
     write(store, device, Some(over.clone()), second + 1).await;
     write(store, device, None, second + 1000).await;
     over
