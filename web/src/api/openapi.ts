@@ -9416,7 +9416,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked for. */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;

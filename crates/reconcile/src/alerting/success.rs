@@ -43,11 +43,8 @@ impl Success {
             return Err(format!("it goes through lists more than {MACROS} times"));
         }
         if words.iter().any(|word| LOOPS.contains(word)) {
-            // Raw texts end elsewhere than others, and so do those in three quotes: what is behind them would be taken for a part of them.
-            if ["\\", "\"\"\"", "'''"].iter().any(|sign| expression.contains(sign)) {
-                return Err("where it goes through a list no text has a backslash or three quotes".into());
-            }
-            if unquoted(expression).contains('+') {
+            let plain = unquoted(expression).ok_or("where it goes through a list no text is raw (`r''`) or in three quotes")?;
+            if plain.contains('+') {
                 return Err("where it goes through a list nothing is put together by `+`".into());
             }
         }
@@ -76,20 +73,30 @@ impl Success {
     }
 }
 
-/// Without the texts in it, of which none has a backslash.
-fn unquoted(expression: &str) -> String {
-    let mut quote = None;
-    let is_outside = |letter: &char| match quote {
-        Some(open) => {
-            quote = (*letter != open).then_some(open);
-            false
+/// Without the texts in it. None where one ends elsewhere than others do, as what is behind it would be taken for a part of it: with a letter
+/// before its quote, or in three quotes.
+fn unquoted(expression: &str) -> Option<String> {
+    if ["\"\"\"", "'''"].iter().any(|quotes| expression.contains(quotes)) {
+        return None;
+    }
+    let (mut plain, mut quote, mut escaped) = (String::new(), None, false);
+    for letter in expression.chars() {
+        match quote {
+            Some(_) if std::mem::take(&mut escaped) => {}
+            Some(open) => {
+                escaped = letter == '\\';
+                quote = (letter != open).then_some(open);
+            }
+            None if ['"', '\''].contains(&letter) => {
+                if plain.ends_with(char::is_alphanumeric) {
+                    return None;
+                }
+                quote = Some(letter);
+            }
+            None => plain.push(letter),
         }
-        None => {
-            quote = ['"', '\''].contains(letter).then_some(*letter);
-            quote.is_none()
-        }
-    };
-    expression.chars().filter(is_outside).collect()
+    }
+    Some(plain)
 }
 
 fn parts(value: &serde_json::Value) -> usize {
@@ -132,7 +139,7 @@ mod tests {
             ("stauts == 200", "", "only status, body and json"),
             ("json.all(a, json.all(b, json.all(c, true)))", "[]", "more than 2 times"),
             ("json.map(a, body + body).size() > 0", "[]", "put together"),
-            (r"json.map(a, r'\' + body + '').size() > 0", "[]", "backslash"),
+            (r"json.map(a, r'\' + body + '').size() > 0", "[]", "raw"),
             ("json.map(a, ''' ' ''' + body + ''' ' ''').size() > 0", "[]", "three quotes"),
         ] {
             let found = of(expression, 200, body);
