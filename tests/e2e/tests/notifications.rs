@@ -439,7 +439,9 @@ impl World<'_> {
         let tries: u64 = notices.iter().filter_map(|row| row["attempts"].as_u64()).sum();
         eprintln!("{} notices, {tries} tries", notices.len());
         for (name, gateway, doubles) in [("pager", &self.pager, pager), ("SMS", &self.sms, sms)] {
-            let (taken, lost) = (gateway.taken.lock().unwrap().len(), gateway.lost());
+            // One lock at a time.
+            let lost = gateway.lost();
+            let taken = gateway.taken.lock().unwrap().len();
             eprintln!("{name}: {taken} taken, {lost} answers lost, {doubles} doubles beside");
             assert!(lost > 0, "{name}: some answers were lost");
             assert!(doubles <= EACH, "{name}: {doubles} came twice without having been cut");
