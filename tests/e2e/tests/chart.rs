@@ -290,9 +290,11 @@ fn rights(plane: &ControlPlane) {
         ("role/evenkeel-secrets", "default"),
     ];
     // What is held to be handed out is used by handing it out, and an apply that creates is written down as a patch: that each of these is
-    // needed is shown by `without_a_right_it_can_not_be_handed_out` of roles.rs.
+    // needed is shown by `without_a_right_it_can_not_be_handed_out` of roles.rs. Our kinds are listed in pages only where the API server does
+    // not send a list as a stream, as this one does.
     let is_shown_elsewhere = |role: &str, resource: &str, verb: &str| {
-        role == "clusterrole/evenkeel-roles" && (resource.starts_with("evenkeel.dev/") || verb == "create")
+        (role == "clusterrole/evenkeel-roles" && (resource.starts_with("evenkeel.dev/") || verb == "create"))
+            || (resource.starts_with("evenkeel.dev/") && verb == "list")
     };
     for (role, namespace) in roles {
         let scope: &[&str] = if namespace.is_empty() { &[] } else { &["--namespace", namespace] };

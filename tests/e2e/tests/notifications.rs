@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -337,9 +337,13 @@ spec:
     text
 }
 
-/// A port of ours that nobody listens on, and somebody who does.
+/// A port of ours that nobody listens on, and somebody who does. It is below those that the system gives to whoever wants any, so that nobody
+/// has it in between.
 fn closed() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    let ports = (0..100).map(|_| first + TRIED.fetch_add(1, Ordering::Relaxed));
+    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn opened(port: u16) -> TcpListener {

@@ -48,7 +48,7 @@ fn a_key_that_is_changed_is_logged_in_with_at_once() {
     is("Complete", "1.0-1");
     let good = key(&fleet);
     put(&fleet, "fleet-key", &serde_json::json!({"ssh-privatekey": "no key at all"}));
-    explained(&fleet, &engine, "unreachable since");
+    explained(&fleet, &engine, "our key is missing since");
     explained(&fleet, &engine, "fleet-key/ssh-privatekey can't be used as a private key");
     put(&fleet, "fleet-key", &serde_json::json!({"ssh-privatekey": good}));
     fleet.deploy("2.0-1", "");
@@ -59,7 +59,7 @@ fn a_key_that_is_changed_is_logged_in_with_at_once() {
     let file = format!("--from-file=ssh-privatekey={}", fleet.simulated.key().display());
     fleet.plane.must(&["create", "secret", "generic", "fleet-key", &file]).unwrap();
     until(&fleet, &engine, "it being reached again", || match engine.text(&["explain", "device/d-1"]) {
-        Ok(text) if !text.contains("unreachable") => Ok(()),
+        Ok(text) if !text.contains("our key is missing") => Ok(()),
         other => Err(format!("{other:?}")),
     });
     // It was done by watches of that one name, and by a list of nothing but our own kinds that came as a watch.
