@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use e2e::control_plane::{ControlPlane, Request};
-use e2e::fleet::{Fleet, LIMIT, NAMESPACE, database_secrets, skipped};
+use e2e::fleet::{Fleet, LIMIT, NAMESPACE, app, database_secrets, skipped};
 use e2e::postgres::Postgres;
 use e2e::wait_until;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ impl World {
         self.fleet.plane.must(&["delete", "lease", "--all", "--namespace", NAMESPACE]).unwrap();
         self.fleet.pods[0].run().unwrap();
         let version = ["2.0-1", "3.0-1"][self.turn % 2];
-        self.fleet.deploy(version, "  onDelete: Remove\n");
+        deploy(&self.fleet, version);
         let named = |kind: &str, spec: &str| {
             let name = format!("turn-{}", self.turn);
             format!("apiVersion: evenkeel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: default}}\nspec: {spec}\n")
@@ -76,6 +76,13 @@ impl World {
         let _ = self.fleet.pods[0].get_with("/api/v1/devices", &format!("Authorization: Bearer {token}"));
         let _ = self.fleet.pods[0].post("/hooks/default/r", "X-Gitlab-Token: the-token-of-the-webhook\r\nX-Gitlab-Event: Push Hook");
     }
+}
+
+/// Another version each time, lower than the one before where that has come as far as the device.
+fn deploy(fleet: &Fleet, version: &str) {
+    let app =
+        app(version, "  onDelete: Remove\n").replace(&format!("version: {version}"), &format!("version: {version}, allowDowngrade: true"));
+    fleet.plane.apply(&app).unwrap();
 }
 
 /// Whether a request is of what a rule allows.
@@ -116,7 +123,7 @@ fn each_rule_that_is_taken_away_is_missed() {
         ROLES.map(|(role, _)| role).into_iter().chain(ELSEWHERE.map(|(role, _)| role)).map(str::to_owned).collect()
     );
     fleet.start_pod().unwrap();
-    fleet.deploy("1.0-1", "  onDelete: Remove\n");
+    deploy(&fleet, "1.0-1");
     fleet.wait("Complete", "1.0-1", 1);
     let mut world = World { fleet, turn: 0 };
     world.ask();
@@ -153,7 +160,7 @@ fn each_rule_that_is_taken_away_is_missed() {
     let version = ["2.0-1", "3.0-1"][world.turn % 2];
     world.fleet.wait("Complete", version, 1);
     let before = world.refused().len();
-    world.fleet.deploy("1.0-1", "  onDelete: Remove\n");
+    deploy(&world.fleet, "1.0-1");
     world.fleet.wait("Complete", "1.0-1", 1);
     assert_eq!(world.refused().len(), before, "{:?}", &world.refused()[before..]);
 }
