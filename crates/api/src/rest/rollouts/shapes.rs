@@ -1,5 +1,5 @@
-//! How values of the core look as they are sent: nothing here is made, it is only described. The run against a live engine
-//! (`tests/e2e/tests/openapi.rs`) holds them to it.
+//! How values of the core look as they are sent: nothing here is made, it is only described. Only the run against a live engine
+//! (`tests/e2e/tests/openapi.rs`), where it is asked for, holds them to it.
 #![expect(dead_code, reason = "it says how values of the core look")]
 
 use std::collections::BTreeMap;
