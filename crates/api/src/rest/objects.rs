@@ -208,6 +208,7 @@ pub(super) fn object_of(kind: Kind) -> Shape {
 
 fn object_schema(schemas: &mut SchemaGenerator, kind: Kind) -> Schema {
     let mut schema = crds::schema(kind).clone();
+    say_null(&mut schema);
     schema["properties"]["metadata"] = json!({
         "type": "object",
         "required": ["namespace", "name"],
@@ -245,6 +246,28 @@ fn object_schema(schemas: &mut SchemaGenerator, kind: Kind) -> Schema {
     schema["required"] = json!(["apiVersion", "kind", "metadata"]);
     schemas.definitions_mut().insert(kind.as_str().to_owned(), schema);
     json_schema!({"$ref": format!("#/components/schemas/{}", kind.as_str())})
+}
+
+/// A custom resource's schema is that of OpenAPI 3.0, whose `nullable` says nothing in 3.1: there null is a type among others.
+fn say_null(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("nullable") == Some(&json!(true)) {
+                fields.remove("nullable");
+                if let Some(of) = fields.get_mut("type").filter(|of| of.is_string()) {
+                    *of = json!([of, "null"]);
+                }
+                if let Some(Value::Array(words)) = fields.get_mut("enum")
+                    && !words.contains(&Value::Null)
+                {
+                    words.push(Value::Null);
+                }
+            }
+            fields.values_mut().for_each(say_null);
+        }
+        Value::Array(all) => all.iter_mut().for_each(say_null),
+        _ => {}
+    }
 }
 
 /// The schema of a list of objects.

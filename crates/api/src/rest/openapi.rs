@@ -176,6 +176,10 @@ fn responses(declared: &Declared) -> Value {
     if !matches!(declared.access, Access::Anyone | Access::Known) || ["/can", "/sessions"].contains(&&*declared.path) {
         add("403", "Forbidden");
     }
+    // There may be no provider.
+    if declared.path.starts_with("/oidc/") {
+        add("404", "NotFound");
+    }
     if declared.path.contains('{') || declared.query.is_some_and(|query| query.iter().any(|param| param.name == "device")) {
         add("404", "NotFound");
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod codes;
+mod described;
 mod explained;
 mod hostile;
 mod past;
@@ -22,7 +23,7 @@ use reconcile::alerting::flap::Flaps;
 use reconcile::alerting::state::{Instance, Subject};
 use reconcile::observed::{Contact, DeviceSeen, ProbeSeen, ProbeState};
 use reconcile::record::Actor;
-use reconcile::{Desired, Metric, Name, Revision, Series, Usage};
+use reconcile::{Deferred, Desired, Metric, Name, Revision, Series, Target, Usage, WaitingOn};
 use serde_json::{Value, json};
 use store::audit::Entry;
 use store::{LogLine, Options, Store};
@@ -61,7 +62,7 @@ fn device(name: &str, site: &str, parents: &[&str]) -> Arc<Object> {
         Kind::Device,
         name,
         &json!({"site": site, "role": "web"}),
-        &json!({"type": "Server", "address": format!("{name}.example.com"), "parents": parents}),
+        &json!({"type": "Server", "address": format!("{}.example.com", name.replace('/', ".")), "parents": parents}),
     )
 }
 
@@ -226,6 +227,7 @@ impl World {
                     crate::view::Ask::Change(_) => {
                         json!(Ok::<_, crate::change::Refusal>(crate::change::Answer::Done { is_rewritten: false }))
                     }
+                    crate::view::Ask::Preview { .. } => json!(preview()),
                     _ => json!({"message": "done"}),
                 };
                 let _ = request.reply.send(Ok(done));
@@ -252,8 +254,14 @@ impl World {
         let request = Request::builder().method(Method::POST).uri(path).header(header::CONTENT_TYPE, "application/json");
         let request = request.extension(caller.clone()).body(Body::from(body.to_string())).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status();
+        Self::read(&Method::POST, path, response).await
+    }
+
+    /// Status and document of an answer, which is as it is described.
+    async fn read(method: &Method, path: &str, response: Response) -> (StatusCode, Value) {
+        let (status, media) = (response.status(), response.headers().get(header::CONTENT_TYPE).cloned());
         let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
+        described::holds(method, path, status, media.as_ref().and_then(|media| media.to_str().ok()), &body);
         (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
     }
 
@@ -264,10 +272,8 @@ impl World {
 
     /// Status and document of an answer.
     async fn asked(&self, method: Method, path: &str, caller: &Caller) -> (StatusCode, Value) {
-        let response = self.send(method, path, Some(caller), &[]).await;
-        let status = response.status();
-        let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+        let response = self.send(method.clone(), path, Some(caller), &[]).await;
+        Self::read(&method, path, response).await
     }
 
     /// Gets a document that is there.
@@ -275,6 +281,25 @@ impl World {
         let (status, value) = self.get(path, caller).await;
         assert_eq!(status, StatusCode::OK, "{path}: {value}");
         value
+    }
+}
+
+/// What would come of a commit, as the engine answers it.
+fn preview() -> crate::view::Preview {
+    let deployment = Name::parse("app-ams1");
+    let (target, waiting_on) = (Target::unit(&deployment), WaitingOn::Approval { id: "a".into() });
+    let deferred = Deferred { unit: target.clone(), target: target.clone(), wants: "open batch 1".into(), waiting_on };
+    crate::view::Preview {
+        revision: Revision { commit: "c0ffee".into(), ..Revision::default() },
+        reach: reconcile::limits::Reach { deleted: vec![Name::parse("web-ams1")], touched: vec![Name::parse("sw-ams1")], of: 2 },
+        too_far: Some("deletes 1 device".into()),
+        findings: vec!["error: it is wrong".into()],
+        outlook: reconcile::outlook::Outlook {
+            plans: Vec::new(),
+            windows: [(target, at(60))].into(),
+            deferred: vec![deferred],
+            ends: true,
+        },
     }
 }
 

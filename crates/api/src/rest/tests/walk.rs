@@ -1,6 +1,11 @@
 //! Every route x every role: what `routes.txt` beside this says, and nothing else.
 
-use super::{Method, World, admin, token, user};
+use std::collections::BTreeSet;
+
+use axum::body::to_bytes;
+use axum::http::header;
+
+use super::{Method, World, admin, described, token, user};
 use crate::rest::caller::Caller;
 use crate::rest::gate::Declared;
 
@@ -42,12 +47,20 @@ fn path(declared: &Declared, site: &str) -> String {
     format!("/api/v1{path}{query}")
 }
 
-/// What a route answers a role: about a thing of its site, and about one of the other site if that is not the same.
-async fn answers(world: &World, declared: &Declared, role: &str) -> String {
+/// What a route answers a role: about a thing of its site, and about one of the other site if that is not the same. And what of that is not as
+/// it is described.
+async fn answers(world: &World, declared: &Declared, role: &str, faults: &mut BTreeSet<String>) -> String {
     let mut codes = Vec::new();
     for site in ["ams1", "fra1"] {
         let path = path(declared, site);
-        codes.push(world.send(declared.method.clone(), &path, caller(role).as_ref(), &[]).await.status().as_u16());
+        let answer = world.send(declared.method.clone(), &path, caller(role).as_ref(), &[]).await;
+        let (status, media) = (answer.status(), answer.headers().get(header::CONTENT_TYPE).cloned());
+        let media = media.as_ref().and_then(|media| media.to_str().ok());
+        codes.push(status.as_u16());
+        // A stream has no end.
+        let is_stream = media.is_some_and(|media| media.starts_with("text/event-stream"));
+        let body = if is_stream { Default::default() } else { to_bytes(answer.into_body(), 16 << 20).await.unwrap() };
+        faults.extend(described::fault(&declared.method, &declared.path, status, media, &body));
     }
     if codes[0] == codes[1] { codes[0].to_string() } else { format!("{}/{}", codes[0], codes[1]) }
 }
@@ -61,14 +74,14 @@ async fn every_route_answers_every_role_as_the_table_says() {
         .filter_map(|line| line.split_once(" : "))
         .map(|(route, codes)| (route.trim(), codes.trim()))
         .collect();
-    let (mut wrong, mut routes) = (Vec::new(), 0);
+    let (mut wrong, mut routes, mut faults) = (Vec::new(), 0, BTreeSet::new());
     let all = crate::rest::routes();
     for declared in all.declared() {
         routes += 1;
         let route = format!("{} {}", declared.method, declared.path);
         let mut found = Vec::new();
         for role in ROLES {
-            found.push(format!("{:7}", answers(&world, declared, role).await));
+            found.push(format!("{:7}", answers(&world, declared, role, &mut faults).await));
         }
         let found = found.join(" ").trim_end().to_owned();
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -78,6 +91,8 @@ async fn every_route_answers_every_role_as_the_table_says() {
     }
     println!("{routes} routes x {} roles", ROLES.len());
     assert!(wrong.is_empty(), "not as tests/routes.txt says; these lines would make it so:\n{}", wrong.join("\n"));
+    let faults: Vec<String> = faults.into_iter().collect();
+    assert!(faults.is_empty(), "not as it is described:\n{}", faults.join("\n"));
     assert_eq!(expected.len(), routes, "the table speaks of routes that are not there");
 }
 
