@@ -22,8 +22,6 @@ const TOOLS: &[(&str, &str)] = &[
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     // The web UI in a browser, in Chinese too.
     ("chromium", "chromium"),
-    // Environments for Schemathesis; the module has no program.
-    ("../lib/python3.11/ensurepip", "python3-venv"),
     ("../share/fonts/truetype/wqy", "fonts-wqy-microhei"),
     ("rsyslogd", "rsyslog"),
     // The module with its TLS; it has no program.

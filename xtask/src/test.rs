@@ -51,8 +51,8 @@ const LEVELS: [Level; 9] =
 const E2E: &str = "e2e";
 /// Programs of that level that run at once: mostly they wait.
 const AT_ONCE: usize = 2;
-/// Those with real machines, a browser or a thousand questions, which need the processor more than others: never two of them at once.
-const HEAVY: [&str; 5] = ["rollout", "machines", "ui", "logins", "openapi"];
+/// Those with real machines or a browser, which need the processor more than others: never two of them at once.
+const HEAVY: [&str; 4] = ["rollout", "machines", "ui", "logins"];
 /// The one of the others that takes longest, begun first, so that nobody waits for it alone.
 const LONGEST: &str = "chaos";
 /// Test files of the level `unit` beside the crates' own: fast, and in need of nothing.

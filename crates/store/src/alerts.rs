@@ -367,9 +367,10 @@ impl Store {
 
     /// The newest notices of threads that begin with this, whatever became of them; at most 1000.
     pub async fn newest_of_threads(&self, beginning: &str) -> Result<Vec<Notice>, Error> {
-        let newest = "SELECT document FROM notice WHERE thread >= $1 AND thread < $2 ORDER BY recorded_at DESC LIMIT $3";
-        // Of ASCII, so that the next letter is the end.
-        let query = query(newest, [beginning.into(), format!("{beginning}~").into(), PAGE.into()]);
+        // Not by order: that of a database goes by its language.
+        let newest =
+            "SELECT document FROM notice WHERE substr(thread, 1, length(CAST($1 AS TEXT))) = $1 ORDER BY recorded_at DESC LIMIT $2";
+        let query = query(newest, [beginning.into(), PAGE.into()]);
         let rows = within(0, async { Ok(query.fetch_all(&self.pool).await?) }).await?;
         rows.iter().map(|row| json(row, "document")).collect()
     }

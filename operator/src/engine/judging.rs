@@ -49,7 +49,8 @@ impl Judging {
     /// These rules are in force.
     pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>, now: Timestamp) {
         let before = std::mem::replace(&mut self.looked_back_at, farthest(rules.flat_map(Rule::looks_back_at)));
-        self.fresh.extend(self.looked_back_at.keys().filter(|series| !before.contains_key(*series)).cloned());
+        let is_farther = |(series, far): &(&Series, &SignedDuration)| before.get(*series).is_none_or(|before| before < *far);
+        self.fresh.extend(self.looked_back_at.iter().filter(is_farther).map(|(series, _)| series.clone()));
         for history in self.history.values_mut().chain([&mut self.unread]) {
             history.begin(&self.looked_back_at, now);
         }

@@ -100,6 +100,10 @@ mod tests {
         let asked = wanted(&mut judging, &desired, now);
         assert_eq!(asked, [Since { device: web.clone(), series: cpu.clone(), from: ago(600).as_second() }]);
         assert_eq!(wanted(&mut judging, &desired, now), [], "once");
+        let farther = super::super::alerts::tests::desired("avg(usage.cpu.ratio, \"15m\") > 0.9");
+        let more = wanted(&mut judging, &farther, now);
+        assert_eq!(more.iter().map(|of| of.from).collect::<Vec<_>>(), [ago(900).as_second()], "where a rule looks farther back");
+        wanted(&mut judging, &desired, now);
         let (tell, mut told) = mpsc::channel(4);
         read(Arc::new(Samples::new(store)), asked, tell).await;
         let Some(Event::Past(past)) = told.recv().await else { panic!("nothing was told") };

@@ -169,6 +169,26 @@ async fn those_of_a_thread_are_delivered_in_their_order() {
     }
 }
 
+/// By what they begin with, in a database of any language.
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_are_found_by_their_beginning() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let of = |id: &str, thread: &str| Notice { thread: thread.into(), ..notice(id) };
+        let notices = vec![
+            of("a", "own-network-1-x"),
+            of("b", "own-network-2-\u{e9}"),
+            of("c", "own-networks"),
+            of("d", "Own-network-3"),
+            of("e", "t"),
+        ];
+        store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), at(0)).await.unwrap();
+        let mut found: Vec<String> = store.newest_of_threads("own-network-").await.unwrap().into_iter().map(|notice| notice.id).collect();
+        found.sort();
+        assert_eq!(found, ["a", "b"], "{}", place.name);
+    }
+}
+
 /// A clock that is put back neither turns a thread round nor puts off for days what waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_put_back_keeps_the_order() {

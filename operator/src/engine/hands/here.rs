@@ -96,7 +96,9 @@ impl Here {
                     self.devices.log_in_anew(&device.name).await;
                     self.looks.now(&device.name);
                 }
-                self.probes.anew(&device.name, |probe| device.probes_with(probe, secret));
+                if device.probes.iter().any(|probe| device.probes_with(probe, secret)) {
+                    self.probes.anew(&device.name, |probe| device.probes_with(probe, secret));
+                }
                 if device.is_read_with(secret) {
                     self.readings.anew(&device.name);
                 }

@@ -1,5 +1,4 @@
-//! How values of the core look as they are sent: nothing here is made, it is only described. Only the run against a live engine
-//! (`tests/e2e/tests/openapi.rs`), where it is asked for, holds them to it.
+//! How values of the core look as they are sent: nothing here is made, it is only described. The API's tests hold what is sent to it.
 #![expect(dead_code, reason = "it says how values of the core look")]
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
-// The page that shows the description, in a browser: a route is tried out as one is signed in, and with a token. tests/openapi.rs runs it.
-import { createRequire } from 'node:module';
+// The page that shows the description, in a browser: a route is tried out as one is signed in, and with a token. It needs a live engine: the
+// test `ui` runs it, with E2E_URL, E2E_USER, E2E_PASSWORD and E2E_TOKEN.
+import { chromium } from 'playwright-core';
 
-const { chromium } = createRequire(new URL('../../../web/package.json', import.meta.url))('playwright-core');
 const { E2E_URL, E2E_USER, E2E_PASSWORD, E2E_TOKEN } = process.env;
 
 function expect(fine, what) {
