@@ -150,6 +150,7 @@ fn lines_are_archived_before_they_go_whatever_is_killed() {
     };
     let text = "word ".repeat(60);
     for part in 0..2 {
+        let before = segments();
         world.send((0..many / 2).map(|number| format!("<13>1 - gw app - - - line{} {text}\n", part * many / 2 + number)));
         let wanted = (part + 1) * many / 2;
         world.until("all lines stored", || {
@@ -157,7 +158,6 @@ fn lines_are_archived_before_they_go_whatever_is_killed() {
             let number = newest.last().map_or(0, |line| line["number"].as_u64().unwrap());
             if number == wanted as u64 { Ok(()) } else { Err(format!("{number} of {wanted}")) }
         });
-        let before = segments();
         world.until("a segment", || if segments() > before { Ok(()) } else { Err("none".into()) });
         // In the middle of whatever it is doing with it.
         world.engine.kill().unwrap();

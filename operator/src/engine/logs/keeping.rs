@@ -150,14 +150,18 @@ impl Keeping {
             if behind < archive::LINES && !all && !first.first().is_some_and(|line| is_old(line.received)) {
                 return Ok(());
             }
-            let Some(segment) = self.write(&folder, tail.archived).await? else { return Ok(()) };
+            let Some((segment, is_full)) = self.write(&folder, tail.archived).await? else { return Ok(()) };
             self.record(&folder, &segment).await?;
+            // It has all that was there: what came since would be a file of a few lines, and so would what comes while that is written.
+            if !is_full {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
-    /// Writes the next segment. Compressing takes a second of a processor, and is done where that holds up nobody.
-    async fn write(&self, folder: &Path, after: u64) -> Result<Option<Segment>, String> {
+    /// Writes the next segment, and tells whether it is full. Compressing takes a second of a processor, and is done where that holds up nobody.
+    async fn write(&self, folder: &Path, after: u64) -> Result<Option<(Segment, bool)>, String> {
         let mut writer = Writer::begin(folder).map_err(|error| error.to_string())?;
         let mut from = after;
         loop {
@@ -173,8 +177,10 @@ impl Keeping {
         if writer.lines() == 0 {
             return Ok(None);
         }
+        let is_full = writer.is_full();
         let task = tokio::task::spawn_blocking(move || writer.finish(after));
-        task.await.map_err(|error| error.to_string())?.map(Some).map_err(|error| error.to_string())
+        let segment = task.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Ok(Some((segment, is_full)))
     }
 
     async fn record(&mut self, folder: &Path, segment: &Segment) -> Result<(), String> {
