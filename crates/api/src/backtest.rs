@@ -18,7 +18,7 @@ use store::{FIVE_MINUTES_KEPT, Store};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Time after which a page ends: the asker waits for 30 seconds.
 const PAGE: Duration = Duration::from_secs(3);

@@ -17,6 +17,7 @@ mod problem;
 pub mod rest;
 pub mod served;
 pub mod server;
+pub mod shared;
 pub mod sign_in;
 pub mod ui;
 pub mod usage;

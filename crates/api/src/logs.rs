@@ -11,7 +11,7 @@ use serde_json::json;
 use store::{Place, Search};
 
 use crate::problem::problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Lines in one answer where nothing is said.
 const LIMIT: usize = 100;

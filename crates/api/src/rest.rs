@@ -45,7 +45,7 @@ use std::sync::Arc;
 use axum::routing::any;
 use axum::{Extension, Router};
 
-use crate::server::Shared;
+use crate::shared::Shared;
 use gate::Routes;
 
 /// All of them, each with its guard. Who asks has been found out before: see [`caller`]; how often they do is counted by `rates`.

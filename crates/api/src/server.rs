@@ -22,54 +22,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Filter, Store};
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::backtest;
 use crate::can::Question;
-use crate::hooks::{self, Hooks};
+use crate::hooks;
 use crate::logs;
 use crate::metrics;
 use crate::places::{Places, Taken};
-use crate::problem::{Problem, problem};
+use crate::problem::problem;
 use crate::rest;
 use crate::served;
+use crate::shared::{BODY, Caller, Shared, ask_engine, read};
+use crate::sign_in::authenticate;
 use crate::sign_in::whence::Whence;
-use crate::sign_in::{SignIn, authenticate};
 use crate::ui;
-use crate::view::{Ask, Request, Requests, SharedView, passes};
+use crate::view::Ask;
 
-/// The largest request.
-pub(crate) const BODY: usize = 1 << 20;
 /// Objects in one answer; more come with `after`.
 const PAGE: usize = 1000;
 
 /// Alerts in one answer.
 const ALERTS: usize = 10_000;
-
-/// What the server works with.
-#[derive(Clone)]
-pub struct Shared {
-    /// What the engine shows.
-    pub view: SharedView,
-    /// Where requests go.
-    pub requests: Requests,
-    /// The store, for what is not in the view.
-    pub store: Arc<Store>,
-    /// Who takes webhooks, if anybody.
-    pub hooks: Option<Hooks>,
-    /// How people come in.
-    pub sign_in: SignIn,
-}
-
-impl Shared {
-    /// Something was taken from a user: what is remembered of them does not count any more, and who listens in their name comes again.
-    pub(crate) fn took_from(&self, user: &str) {
-        self.sign_in.known().forget();
-        read(self, |view| view.feed.clone()).end(user, "sessions, tokens or groups changed");
-    }
-}
 
 /// Where to listen.
 pub enum Listen {
@@ -78,10 +53,6 @@ pub enum Listen {
     /// TCP: for whoever signs in, and whoever has this token.
     Tcp(std::net::SocketAddr, Option<Zeroizing<String>>),
 }
-
-/// Who asks, as the listener knows them.
-#[derive(Clone)]
-pub(crate) struct Caller(pub(crate) String);
 
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     /// The user at the other end of the socket, as the kernel says; see SO_PEERCRED in unix(7).
@@ -236,10 +207,6 @@ fn user(id: u32) -> String {
         (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| format!("uid {id}"))
-}
-
-pub(crate) fn read<T>(shared: &Shared, look: impl FnOnce(&crate::view::View) -> T) -> T {
-    look(&shared.view.read().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -479,15 +446,6 @@ async fn put(shared: &Shared, what: Ask, by: String) -> Response {
         Ok(value) => Json(value).into_response(),
         Err(why) => why.into_response(),
     }
-}
-
-/// What the engine answers, or why it does not.
-pub(crate) async fn ask_engine(shared: &Shared, what: Ask, by: String) -> Result<Value, Box<Problem>> {
-    let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping");
-    let (reply, answer) = oneshot::channel();
-    shared.requests.send(Request { what, by, reply }).await.map_err(|_| stopping())?;
-    let status = |error: &str| if passes(error) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
-    answer.await.map_err(|_| stopping())?.map_err(|error| Problem::new(status(&error), error))
 }
 
 fn answer<T: Serialize>(result: Result<T, store::Error>) -> Response {

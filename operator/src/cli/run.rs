@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::server::{Listen, Shared, bind, serve};
+use api::server::{Listen, bind, serve};
+use api::shared::Shared;
 use clap::{Args, ValueEnum};
 use devices::probe::Reference;
 use devices::{Devices, Secrets};

@@ -477,6 +477,8 @@ pub struct Request {
     pub name: String,
     /// It was answered with 403.
     pub forbidden: bool,
+    /// It is a watch that began with all that was there.
+    pub streams: bool,
 }
 
 impl Request {
@@ -491,6 +493,7 @@ impl Request {
             namespace: text(&object["namespace"]),
             name: text(&object["name"]),
             forbidden: entry["responseStatus"]["code"] == 403,
+            streams: entry["requestURI"].as_str().is_some_and(|asked| asked.contains("sendInitialEvents=true")),
         }
     }
 }

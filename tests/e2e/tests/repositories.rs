@@ -225,10 +225,17 @@ fn ready_waits_for_what_was_applied_and_drift_is_named() {
     world.told(&bad, "HealthCheckFailed", "deployment/fleet/app: RolledBack");
     let said = world.engine.text(&["explain", "repository/fleet/fleet"]).unwrap();
     assert!(said.starts_with("repository/fleet/fleet is HealthCheckFailed") && said.contains(&bad), "{said}");
-    let good = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
-    world.told(&good, "Applied", "3 objects");
+    let better = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0").unwrap();
+    world.told(&better, "Applied", "3 objects");
     world.rolled_out("Complete", "2.0-1");
     assert_eq!(inventory(), before, "the same objects, whatever they say");
+
+    // What waits for somebody is not waited for for ever.
+    world.plane.must(&["patch", "erepo/fleet", "--namespace", "fleet", "--type=merge", "-p", r#"{"spec":{"timeout":"3s"}}"#]).unwrap();
+    let asks = world.engine.commit("app.yaml", &app("4.0-1", "  approval: FirstBatch\n"), "4.0, once somebody agrees").unwrap();
+    world.told(&asks, "HealthCheckFailed", "not ready after 3 s: deployment/fleet/app (");
+    let good = world.engine.commit("app.yaml", &app("2.0-1", ""), "2.0 again").unwrap();
+    world.told(&good, "Applied", "3 objects");
 
     let change = r#"{"spec":{"strategy":{"soak":"7m"}}}"#;
     world.plane.must(&["patch", "edep/app", "--namespace", "fleet", "--type=merge", "-p", change]).unwrap();

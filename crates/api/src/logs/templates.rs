@@ -11,7 +11,7 @@ use reconcile::{LogSaid, LogsSeen, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::problem::problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// How far back where nothing is said, in seconds.
 const SINCE: i64 = 3600;

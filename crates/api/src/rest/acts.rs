@@ -29,7 +29,7 @@ use super::refusal::{field, say};
 use super::selector;
 use super::sight::{Seen, Sight};
 use super::writes::asked;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::view::{Ask, Shown, View};
 
 /// Bytes of what somebody says to what they do.

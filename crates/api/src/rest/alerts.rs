@@ -22,7 +22,7 @@ use super::fleet::contains;
 use super::gate::{Access, Param, Routes, param};
 use super::sight::{Seen, Sight};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::view::View;
 
 /// Notices that are looked through for those that one may see, and for what was said of one alert.

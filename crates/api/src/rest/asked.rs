@@ -11,7 +11,7 @@ use reconcile::Name;
 use super::gate::{Param, param};
 use super::selector;
 use crate::problem::Problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Items in one answer where nothing is said.
 pub(super) const LIMIT: usize = 100;

@@ -20,7 +20,7 @@ use super::fleet::contains;
 use super::gate::{Access, Param, Routes, param};
 use super::sight::{HIDDEN, Seen, Sight};
 use crate::problem::Problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Entries that are read at once, and that one question looks through: whoever searches farther goes on with `cursor`.
 const PAGE: usize = 1000;

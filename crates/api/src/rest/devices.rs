@@ -16,7 +16,7 @@ use super::audit;
 use super::gate::{Access, Param, Routes, param};
 use super::sight::Seen;
 use crate::problem::problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Entries of the audit log that are looked through for marks.
 const ENTRIES: usize = 5000;

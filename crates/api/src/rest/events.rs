@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::gate::{Access, Routes};
 use crate::feed::After;
 use crate::places::Taken;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use stream::{Listener, Source};
 
 pub(super) fn routes(routes: Routes) -> Routes {

@@ -10,7 +10,7 @@ use reconcile::{Desired, Device, Name, parents, report};
 
 use super::answer::Rendered;
 use super::sight::Sight;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// How old what is known of all devices at once may be before it is looked up anew.
 const FRESH: Duration = Duration::from_secs(1);

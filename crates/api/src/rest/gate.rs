@@ -21,7 +21,7 @@ use super::caller::Caller;
 use super::once;
 use super::sight::Sights;
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::caller::{By, Caller};
 use crate::problem::{MEDIA_TYPE, Problem};
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::sign_in::whence::{Whence, network};
 
 /// Requests of one caller in a second, and at once after a pause: a page asks for some tens, and somebody may have many of them open.

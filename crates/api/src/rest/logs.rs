@@ -24,7 +24,7 @@ use super::sight::{Seen, Sight};
 use crate::logs::templates::{self, Sort};
 use crate::logs::{self};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Lines that are read at once, and that one question looks through where the database can't tell which fit: whoever searches farther goes on
 /// with the cursor.

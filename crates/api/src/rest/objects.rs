@@ -22,7 +22,7 @@ use super::fleet::{Lists, contains};
 use super::gate::{Access, Param, Routes, Shape, param};
 use super::sight::{Seen, Sight};
 use crate::problem::Problem;
-use crate::server::{Shared, ask_engine, read};
+use crate::shared::{Shared, ask_engine, read};
 use crate::view::{Ask, View};
 
 /// What one object takes.

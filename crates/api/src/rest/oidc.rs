@@ -13,7 +13,7 @@ use store::users::{ABSOLUTE, User, UserKind};
 use super::gate::{Access, Param, Routes, param};
 use super::session;
 use crate::problem::problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::sign_in::audit::{entry, refused};
 use crate::sign_in::authenticate::unavailable;
 use crate::sign_in::cookie::Cookie;

@@ -15,7 +15,7 @@ use store::{AnswerKept, Asked};
 
 use super::caller::{By, Caller};
 use super::refusal::say;
-use crate::server::{BODY, Shared};
+use crate::shared::{BODY, Shared};
 
 /// The header.
 const KEY: &str = "idempotency-key";

@@ -146,7 +146,7 @@ fn is_object(path: &str) -> bool {
 fn of_headers(declared: &Declared) -> impl Iterator<Item = Value> {
     let header = |name: &str, what: &str| json!({"name": name, "in": "header", "description": what, "schema": {"type": "string"}});
     let takes_keys = declared.method == Method::POST && once::covers(&declared.path);
-    let is_user = declared.method == Method::PATCH && declared.path == "/users/{name}";
+    let is_user = [Method::PATCH, Method::DELETE].contains(&declared.method) && declared.path == "/users/{name}";
     let is_write = is_user || (declared.method != Method::GET && is_object(&declared.path));
     let key =
         takes_keys.then(|| header("Idempotency-Key", "The same request under the same key is done once within a day, and answered alike."));

@@ -22,7 +22,7 @@ use super::fleet::Lists;
 use super::gate::{Access, Routes};
 use super::rollouts::{Source, source};
 use super::sight::{Seen, Sight};
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::view::View;
 
 /// Alerts, entries and rollouts that are shown.

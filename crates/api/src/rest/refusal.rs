@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::caller::Caller;
 use crate::change::{Fault, Refusal};
 use crate::problem::complete;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

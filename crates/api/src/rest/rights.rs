@@ -17,7 +17,7 @@ use super::gate::{Access, Param, Routes, param};
 use super::sight::{Seen, Sight};
 use crate::can::{self, Question};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 const QUERY: [Param; 6] = [
     param("verb", "What: `view`, `edit`, `deploy`, `rollback`, `approve`, `silence`, `acknowledge`."),

@@ -24,7 +24,7 @@ use super::caller::Caller;
 use super::gate::{Access, Param, Routes, param};
 use super::sight::{Seen, Sight};
 use crate::problem::Problem;
-use crate::server::{self, Shared, read};
+use crate::shared::{Shared, ask_engine, read};
 use crate::view::{Ask, View};
 
 /// What is shown of plans: as many steps under way, and as much that is put off.
@@ -342,6 +342,6 @@ async fn preview(State(shared): State<Shared>, Seen(sight): Seen, Extension(call
         return Err(Problem::missing(format!("there is no repository {repository}")));
     }
     let ask = Ask::Preview { reference: asked.one("revision").map(str::to_owned), repository };
-    let preview = server::ask_engine(&shared, ask, caller.name).await?;
+    let preview = ask_engine(&shared, ask, caller.name).await?;
     answer::document(&asked, &preview)
 }

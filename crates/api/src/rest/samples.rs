@@ -13,7 +13,7 @@ use super::asked::Asked;
 use super::gate::{Access, Param, Routes, param};
 use super::sight::Seen;
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Points where nothing is said.
 const POINTS: usize = 300;

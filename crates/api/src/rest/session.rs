@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::caller::{By, Caller};
 use super::gate::{Access, Routes};
 use crate::problem::problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::sign_in::audit::{entry, refused};
 use crate::sign_in::authenticate::{Csrf, Signed, unavailable};
 use crate::sign_in::cookie::Cookie;

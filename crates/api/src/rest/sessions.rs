@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::gate::{Access, Routes};
 use super::session::no_session;
 use crate::problem::problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::sign_in::audit::entry;
 use crate::sign_in::authenticate::{Signed, unavailable};
 

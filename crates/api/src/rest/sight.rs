@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::fleet::Fleet;
 pub(super) use crate::explain::HIDDEN;
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Callers whose sight is kept: with 100 000 devices one takes up to a megabyte. Whoever asks when all places are taken has it made anew.
 const CALLERS: usize = 64;

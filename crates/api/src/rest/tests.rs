@@ -31,7 +31,8 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::caller::{By, Caller, Scope};
-use crate::server::{Shared, router};
+use crate::server::router;
+use crate::shared::Shared;
 use crate::view::{SharedView, View};
 
 /// A router with all that it needs.

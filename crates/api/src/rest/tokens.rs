@@ -17,7 +17,7 @@ use super::asked::short;
 use super::caller::{By, Caller};
 use super::gate::{Access, Param, Routes, param};
 use crate::problem::problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::sign_in::audit::entry;
 use crate::sign_in::authenticate::{Signed, unavailable};
 use crate::sign_in::limits::Asked;

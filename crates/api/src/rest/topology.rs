@@ -14,7 +14,7 @@ use super::asked::Asked;
 use super::fleet::Lists;
 use super::gate::{Access, Param, Routes, param};
 use super::sight::Seen;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Devices in one picture: more than anybody sees at once.
 const NODES: usize = 5000;

@@ -20,7 +20,7 @@ use super::gate::{Access, Param, Routes, param};
 use super::session::{busy, kind};
 use super::tag;
 use crate::problem::problem;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::sign_in::audit::entry;
 use crate::sign_in::authenticate::unavailable;
 use crate::sign_in::limits::Asked;
@@ -371,9 +371,19 @@ async fn change(
     }
 }
 
-async fn remove(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Response {
+async fn remove(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(turn) = TURN.acquire().await else { return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping") };
+    if let Err(refusal) = is_as_seen(&shared, &headers, &name).await {
+        return *refusal;
+    }
     let said = entry(Actor::user(&caller.name), "delete", &format!("user/{name}"), "with their sessions and tokens");
     let removed = shared.store.delete_user(&name, said).await;
+    drop(turn);
     shared.took_from(&name);
     match removed {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),

@@ -26,7 +26,7 @@ use super::objects::object_of;
 use super::refusal::{self, FieldError, field, say};
 use super::tag;
 use crate::change::{Answer, Author, CommitState, CommitView, Fault, How, Refusal, Trial, Wanted};
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::view::{Ask, Request, passes};
 
 /// Characters of what somebody says to a change.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use reconcile::alerting::expr::STALE;
 use reconcile::{Desired, Metric, Name, Series};
 
-use super::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::problem::problem;
 use crate::usage::{Last, Usages, underscored};
 

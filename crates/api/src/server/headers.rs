@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Shared;
+use crate::shared::Shared;
 
 /// How long browsers stay with https: a year.
 const STAY: HeaderValue = HeaderValue::from_static("max-age=31536000");

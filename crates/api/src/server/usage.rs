@@ -9,7 +9,8 @@ use reconcile::{Name, Series};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{PAGE, Page, Shared, list, read};
+use super::{PAGE, Page, list};
+use crate::shared::{Shared, read};
 use crate::problem::problem;
 
 /// Seconds that are shown where nothing is said.

@@ -20,7 +20,7 @@ use super::{Reviewed, secret};
 use crate::places::Taken;
 use crate::problem::problem;
 use crate::rest::caller::{By, Caller, Scope};
-use crate::server::{self, Shared};
+use crate::shared::{self, Shared};
 
 /// The longest token that is looked at: those of Kubernetes have a kilobyte or two.
 const LONGEST: usize = 16 * 1024;
@@ -75,7 +75,7 @@ pub(crate) async fn by_tcp(shared: Shared, token: Option<Arc<Zeroizing<String>>>
             Some(caller) if !caller.is_admin || caller.scopes.is_some() => {
                 return problem(StatusCode::FORBIDDEN, NOT_FOR_ALL);
             }
-            Some(caller) => request.extensions_mut().insert(server::Caller(caller.name.clone())),
+            Some(caller) => request.extensions_mut().insert(shared::Caller(caller.name.clone())),
         };
     }
     if let Some(caller) = caller {

@@ -16,7 +16,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use super::{Options, SignIn};
-use crate::server::{Listen, Shared, bind, serve};
+use crate::server::{Listen, bind, serve};
+use crate::shared::Shared;
 use crate::view::{SharedView, View};
 
 const PASSWORD: &str = "correct horse battery";

@@ -21,7 +21,7 @@ use crate::backtest::{Question, page, rule, turn};
 use crate::rest::caller::Caller;
 use crate::rest::refusal::{field, say};
 use crate::rest::sight::Seen;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Time after which the answer is what there is by then, with where it goes on.
 const LIMIT: Duration = Duration::from_secs(20);

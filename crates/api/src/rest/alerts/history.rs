@@ -15,7 +15,7 @@ use super::super::gate::{Param, param};
 use super::super::sight::{Seen, Sight};
 use super::{Alert, word};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::view::View;
 
 /// Alerts that are read at once, and that one question looks through: whoever searches farther goes on with `cursor`.

@@ -22,7 +22,7 @@ use crate::rest::caller::Caller;
 use crate::rest::gate::{Param, param};
 use crate::rest::pattern;
 use crate::rest::sight::Seen;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 
 /// Time between two looks for new lines.
 const LOOK: Duration = Duration::from_secs(1);

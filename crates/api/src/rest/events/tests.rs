@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use super::stream;
 use crate::feed::{Change, Feed, Subject};
 use crate::rest::caller::{By, Caller};
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::view::View;
 
 /// A server in this process, with two devices of which `ann` sees one.

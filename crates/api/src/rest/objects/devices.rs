@@ -23,7 +23,7 @@ use super::super::gate::{Access, Param, Routes, param};
 use super::super::sight::{Seen, Sight};
 use super::{SharedLists, list_of, shown};
 use crate::problem::Problem;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::usage::Last;
 use crate::view::View;
 

@@ -14,7 +14,7 @@ use super::super::fleet::contains;
 use super::super::gate::{Param, param};
 use super::super::sight::{Seen, Sight};
 use super::Pause;
-use crate::server::{Shared, read};
+use crate::shared::{Shared, read};
 use crate::view::View;
 
 /// By what they are sorted.

@@ -18,7 +18,7 @@ use store::audit::Entry;
 use super::{World, admin, device, object, role, token, user};
 use crate::rest::caller::Caller;
 use crate::rest::sight::Sights;
-use crate::server::read;
+use crate::shared::read;
 
 /// All that may be asked for.
 const ALL: [&str; 23] = [

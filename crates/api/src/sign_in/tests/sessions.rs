@@ -309,7 +309,14 @@ async fn a_user_is_changed_as_they_were_seen() {
     assert!(status == 412 && problem["detail"].as_str().unwrap().starts_with("If-Match"), "{problem}");
     let (_, user) = world.look(&admin, "/api/v1/users/bob").await;
     assert_eq!(user["groups"], json!(["db", "web"]), "what the first one did is not lost");
+    let delete = async |tag: &str| {
+        let request = world.request(Method::DELETE, "/api/v1/users/bob").bearer_auth(OPERATOR).header("if-match", tag);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(delete(&seen).await, 412, "who is in another group by now may be needed");
     assert_eq!(change("*", json!({"email": "bob@example.com"})).await.0, 200);
+    let seen = tag().await;
+    assert_eq!((delete(&seen).await, delete(&seen).await), (204, 404));
     let request = world.request(Method::PATCH, "/api/v1/users/eve").bearer_auth(OPERATOR).header("if-match", "*");
     assert_eq!(request.json(&json!({"groups": []})).send().await.unwrap().status(), 404);
 }
