@@ -3,20 +3,24 @@
 mod batches;
 mod list;
 mod shapes;
+mod standing;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{Method, StatusCode};
 use crds::{Kind, Verb};
 use jiff::Timestamp;
-use reconcile::{Deferred, Name, Placement, Rollout, Target, report};
+use reconcile::{Deferred, Name, Rollout, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use batches::Batch;
+use standing::Standing;
 
 use super::answer::{self, Answer};
 use super::asked::Asked;
@@ -29,6 +33,10 @@ use crate::view::{Ask, View};
 
 /// What is shown of plans: as many steps under way, and as much that is put off.
 const PAGE: usize = 1000;
+/// Rollouts that are looked through at a time: each takes a processor as long as it has devices.
+static TURN: Semaphore = Semaphore::const_new(2);
+/// How long one waits for others.
+const WAIT: Duration = Duration::from_secs(10);
 
 const PREVIEW: [Param; 2] = [
     param("revision", "Branch, tag or commit; what is in force if nothing is said."),
@@ -66,15 +74,12 @@ struct Course {
     /// As `NAMESPACE/NAME`.
     deployment: String,
     /// Where it stands, in a word.
-    phase: String,
+    phase: &'static str,
     /// Somebody said stop.
     paused: Option<Pause>,
     /// Revisions, the oldest first.
     #[schemars(with = "Vec<shapes::Revision>")]
     history: Vec<Value>,
-    /// What was done on each device, by `NAMESPACE/NAME`; of those that one may see.
-    #[schemars(with = "BTreeMap<String, shapes::Placement>")]
-    placements: BTreeMap<String, Value>,
     /// Of the newest revision, each with what its gate says.
     batches: Vec<Batch>,
     waits: Vec<Wait>,
@@ -207,7 +212,7 @@ async fn in_force(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked)
     answer::document(&asked, &read(&shared, |view| source(view, &sight)))
 }
 
-fn wait(view: &View, sight: &Sight, deferred: &Deferred) -> Wait {
+fn wait(since: Option<Timestamp>, sight: &Sight, deferred: &Deferred) -> Wait {
     let seen = crate::explain::seen(&deferred.waiting_on, &|kind, name| sight.sees(kind, name));
     let fields = serde_json::to_value(&seen).ok().and_then(|mut value| match value.as_object_mut()?.values_mut().next()? {
         Value::Object(fields) => Some(std::mem::take(fields)),
@@ -220,7 +225,7 @@ fn wait(view: &View, sight: &Sight, deferred: &Deferred) -> Wait {
         wants: sight.masked(&deferred.wants),
         waiting_on: Waiting { kind: seen.word(), of },
         text: sight.masked(&seen.to_string()),
-        since: view.waits_since(deferred),
+        since,
         cleared_by: crate::explain::clears(&seen),
     }
 }
@@ -243,40 +248,34 @@ async fn one(
         // The login of a Role is seen by whoever may view that.
         return Err(Problem::missing(format!("deployment/{name} has never been rolled out")));
     }
-    let course = read(&shared, |view| {
-        let rollout = view.observed.rollouts.get(&name)?.clone();
-        let deferred = view.deferred.get(&name).map(Vec::as_slice).unwrap_or_default();
-        let status = report::deployment(&sight.desired, &view.observed, deferred, &name);
-        let seen = |(device, _): &(&Name, &Placement)| sight.sees_device(device);
-        let waits: Vec<Wait> =
-            deferred.iter().filter(|deferred| is_seen(&sight, deferred)).take(PAGE).map(|deferred| wait(view, &sight, deferred)).collect();
-        Some(Course {
-            deployment: name.full().to_owned(),
-            phase: status.phase,
-            paused: rollout.paused.as_ref().map(|pause| Pause { by: pause.by.clone(), at: pause.at }),
-            history: rollout.history.iter().map(|record| history(&sight, record)).collect(),
-            placements: rollout
-                .placements
-                .iter()
-                .filter(seen)
-                .map(|(device, placed)| (device.full().to_owned(), placement(&sight, placed)))
-                .collect(),
-            batches: batches::of(view, &sight, &name, &rollout),
-            gates: gates(&rollout, &waits, &name),
-            waits,
-        })
+    sight.devices().await;
+    let _turn = match tokio::time::timeout(WAIT, TURN.acquire()).await {
+        Ok(turn) => turn.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"))?,
+        Err(_) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "others look at rollouts just now: ask again")),
+    };
+    let course = tokio::task::spawn_blocking(move || {
+        let devices = standing::devices(&sight, &name);
+        let standing = read(&shared, |view| Standing::of(view, &sight, &name, &devices));
+        standing.map(|standing| course(standing, &sight, &name)).ok_or(name)
     });
-    match course {
-        Some(course) => answer::document(&asked, &course),
-        None => Err(Problem::missing(format!("deployment/{name} has never been rolled out"))),
+    match course.await.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))? {
+        Ok(course) => answer::document(&asked, &course),
+        Err(name) => Err(Problem::missing(format!("deployment/{name} has never been rolled out"))),
     }
 }
 
-/// What was done on a device; why it failed may name others.
-fn placement(sight: &Sight, placed: &Placement) -> Value {
-    let mut value = json!(placed);
-    sight.mask(&mut value);
-    value
+fn course(standing: Standing, sight: &Sight, name: &Name) -> Course {
+    let Standing { rollout, phase, observed, deferred } = standing;
+    let waits: Vec<Wait> = deferred.iter().map(|(deferred, since)| wait(*since, sight, deferred)).collect();
+    Course {
+        deployment: name.full().to_owned(),
+        phase,
+        paused: rollout.paused.as_ref().map(|pause| Pause { by: pause.by.clone(), at: pause.at }),
+        history: rollout.history.iter().map(|record| history(sight, record)).collect(),
+        batches: batches::of(&observed, sight, name, &rollout),
+        gates: gates(&rollout, &waits, name),
+        waits,
+    }
 }
 
 /// A revision, without the devices of its batches that one may not see.
@@ -311,9 +310,10 @@ fn whose(unit: &Name) -> String {
 
 async fn plans(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
     sight.devices().await;
+    // What one may see of them is found out before the engine is held up.
+    let logins = sight.names(Kind::Role).iter().map(Name::login);
+    let units: Vec<Name> = sight.names(Kind::Deployment).iter().cloned().chain(logins).collect();
     let plans = read(&shared, |view| {
-        let logins = sight.names(Kind::Role).iter().map(Name::login);
-        let units: Vec<Name> = sight.names(Kind::Deployment).iter().cloned().chain(logins).collect();
         let rollouts = units.iter().filter_map(|unit| Some((unit, view.observed.rollouts.get(unit)?)));
         let in_flight = rollouts.flat_map(|(unit, rollout)| rollout.in_flight().map(move |(device, placed)| (unit, device, placed)));
         let in_flight = in_flight.filter(|(_, device, _)| sight.sees_device(device)).take(PAGE).map(|(unit, device, placed)| Flight {
@@ -325,7 +325,7 @@ async fn plans(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) ->
         });
         let deferred = units.iter().filter_map(|unit| view.deferred.get(unit)).flatten().filter(|deferred| is_seen(&sight, deferred));
         let deferred =
-            deferred.take(PAGE).map(|deferred| Put { deployment: whose(&deferred.unit.rollout()), wait: wait(view, &sight, deferred) });
+            deferred.take(PAGE).map(|deferred| Put { deployment: whose(&deferred.unit.rollout()), wait: wait(view.waits_since(deferred), &sight, deferred) });
         Plans { revision: json!(sight.desired.revision), in_flight: in_flight.collect(), deferred: deferred.collect() }
     });
     answer::document(&asked, &plans)

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use reconcile::rollout::Batch as Opened;
-use reconcile::{Judged, Name, RevisionRecord, RevisionResult, Rollout, parents};
+use reconcile::{Judged, Name, Observed, RevisionRecord, RevisionResult, Rollout, parents};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use super::Sight;
-use crate::view::View;
+
+/// Devices that one answer has: each batch says how many more it is of.
+const DEVICES: usize = 10_000;
 
 /// A batch of the newest revision.
 #[derive(Serialize, JsonSchema)]
@@ -24,6 +26,8 @@ pub(super) struct Batch {
     gate: BatchGate,
     /// Of those that one may see.
     devices: Vec<Member>,
+    /// How many more there are of them, beyond what one answer has.
+    more: usize,
 }
 
 /// What a batch has to pass before the next one is opened, or the revision is complete; counted are the devices that one may see.
@@ -71,25 +75,34 @@ struct DeviceGate {
 
 impl DeviceGate {
     fn of(sight: &Sight, judged: &Judged) -> Self {
-        let (result, reason, since) = match judged {
-            Judged::Passed(since) => ("passed", String::new(), *since),
-            Judged::Waiting(on) => ("waiting", crate::explain::seen(on, &|kind, name| sight.sees(kind, name)).to_string(), None),
-            Judged::Changing => ("changing", String::new(), None),
-            Judged::Failed(reason) => ("failed", reason.clone(), None),
-            Judged::Unproven(reason) => ("unproven", reason.clone(), None),
-            Judged::Lost(reason) => ("lost", reason.clone(), None),
-            Judged::Away => ("away", String::new(), None),
+        let (reason, since) = match judged {
+            Judged::Passed(since) => (String::new(), *since),
+            Judged::Waiting(on) => (crate::explain::seen(on, &|kind, name| sight.sees(kind, name)).to_string(), None),
+            Judged::Failed(reason) | Judged::Unproven(reason) | Judged::Lost(reason) => (reason.clone(), None),
+            Judged::Changing | Judged::Away => (String::new(), None),
         };
-        Self { result, reason: sight.masked(&reason), since }
+        Self { result: word(judged), reason: sight.masked(&reason), since }
+    }
+}
+
+fn word(judged: &Judged) -> &'static str {
+    match judged {
+        Judged::Passed(_) => "passed",
+        Judged::Waiting(_) => "waiting",
+        Judged::Changing => "changing",
+        Judged::Failed(_) => "failed",
+        Judged::Unproven(_) => "unproven",
+        Judged::Lost(_) => "lost",
+        Judged::Away => "away",
     }
 }
 
 /// Those of the newest revision.
-pub(super) fn of(view: &View, sight: &Sight, name: &Name, rollout: &Rollout) -> Vec<Batch> {
+pub(super) fn of(observed: &Observed, sight: &Sight, name: &Name, rollout: &Rollout) -> Vec<Batch> {
     let Some(current) = rollout.current() else { return Vec::new() };
     let listed: BTreeSet<&Name> = current.batches.iter().flat_map(|batch| batch.devices.iter().flatten()).collect();
     let members = sight.desired.deployments.get(name).map(|deployment| deployment.members.as_slice()).unwrap_or_default();
-    let judged = reconcile::judged(&sight.desired, &view.observed, name, Timestamp::now());
+    let judged = reconcile::judged(&sight.desired, observed, name, Timestamp::now());
     let member = |device: &Name| {
         let placed = rollout.placements.get(device).filter(|placed| placed.revision == current.number);
         Member {
@@ -99,26 +112,30 @@ pub(super) fn of(view: &View, sight: &Sight, name: &Name, rollout: &Rollout) -> 
             since: placed.map(|placed| placed.since),
             step: placed.map(|placed| placed.step.to_string()),
             problem: placed.filter(|placed| !placed.failure.is_empty()).map(|placed| sight.masked(&placed.failure)),
-            health: format!("{:?}", parents::health(&sight.desired, &view.observed, device)),
+            health: format!("{:?}", parents::health(&sight.desired, observed, device)),
             gate: judged.get(device).map(|judged| DeviceGate::of(sight, judged)),
         }
     };
+    let mut room = DEVICES;
     let batch = |(at, batch): (usize, &Opened)| {
-        let devices: Vec<Member> = match &batch.devices {
-            Some(devices) => devices.iter().filter(|device| sight.sees_device(device)).map(member).collect(),
-            None => members.iter().filter(|device| !listed.contains(device) && sight.sees_device(device)).map(member).collect(),
+        let of: Vec<&Name> = match &batch.devices {
+            Some(devices) => devices.iter().filter(|device| sight.sees_device(device)).collect(),
+            None => members.iter().filter(|device| !listed.contains(device) && sight.sees_device(device)).collect(),
         };
-        let gate = gate(sight, current, at, &devices);
-        Batch { number: at + 1, opened_at: batch.opened_at, takes_rest: batch.devices.is_none(), gate, devices }
+        let gate = gate(sight, current, at, of.iter().map(|device| judged.get(*device)));
+        let devices: Vec<Member> = of.iter().take(room).map(|device| member(device)).collect();
+        room -= devices.len();
+        let more = of.len() - devices.len();
+        Batch { number: at + 1, opened_at: batch.opened_at, takes_rest: batch.devices.is_none(), gate, devices, more }
     };
     current.batches.iter().enumerate().map(batch).collect()
 }
 
 /// A batch has passed when the next one was opened; what the last one came to is what the revision came to.
-fn gate(sight: &Sight, current: &RevisionRecord, at: usize, devices: &[Member]) -> BatchGate {
+fn gate<'a>(sight: &Sight, current: &RevisionRecord, at: usize, devices: impl Iterator<Item = Option<&'a Judged>>) -> BatchGate {
     let mut counts = BTreeMap::new();
     for device in devices {
-        *counts.entry(device.gate.as_ref().map_or("pending", |gate| gate.result)).or_default() += 1;
+        *counts.entry(device.map_or("pending", word)).or_default() += 1;
     }
     let (state, at) = match (current.batches.get(at + 1), &current.result) {
         (Some(next), _) => ("passed", Some(next.opened_at)),

@@ -1,9 +1,11 @@
 //! All rollouts, each in short.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use crds::{Kind, Object};
 use jiff::Timestamp;
-use reconcile::{Name, Rollout, report};
+use reconcile::{Name, Rollout, WaitingOn, report};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -66,14 +68,30 @@ struct Short {
     waiting_on: String,
 }
 
-impl Short {
-    fn of(view: &View, sight: &Sight, name: &Name, rollout: &Rollout) -> Option<Self> {
+/// What is shown of one, taken out of the view.
+struct Known {
+    rollout: Arc<Rollout>,
+    phase: &'static str,
+    /// What the Deployment as a whole waits for.
+    waits: Option<WaitingOn>,
+}
+
+impl Known {
+    fn of(view: &View, sight: &Sight, name: &Name) -> Option<Self> {
+        let rollout = view.observed.rollouts.get(name)?.clone();
         let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
         let phase = report::phase_of(&sight.desired, &view.observed, deferred, name)?;
         let own = deferred.iter().find(|deferred| deferred.target == deferred.unit);
-        let waits = own.map(|own| crate::explain::seen(&own.waiting_on, &|kind, name| sight.sees(kind, name)).to_string());
+        Some(Self { rollout, phase, waits: own.map(|own| own.waiting_on.clone()) })
+    }
+}
+
+impl Short {
+    fn of(sight: &Sight, name: &Name, known: &Known) -> Self {
+        let Known { rollout, phase, waits } = known;
+        let waits = waits.as_ref().map(|waits| crate::explain::seen(waits, &|kind, name| sight.sees(kind, name)).to_string());
         let current = rollout.current();
-        Some(Self {
+        Self {
             deployment: name.full().to_owned(),
             phase,
             revision: current.map(|record| record.number),
@@ -86,7 +104,7 @@ impl Short {
             batches: current.map(|record| record.batches.len()).unwrap_or_default(),
             paused: rollout.paused.as_ref().map(|pause| Pause { by: pause.by.clone(), at: pause.at }),
             waiting_on: waits.map(|waits| sight.masked(&waits)).unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -95,30 +113,33 @@ pub(super) async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked:
     let (sort, phases) = (asked.sort(&SORTED)?, asked.words("phase").collect::<Vec<_>>());
     let wanted = |name: &&Name| {
         let object = sight.desired.objects.get(&(Kind::Deployment, (*name).clone()));
-        let labels = object.map(|object: &std::sync::Arc<Object>| object.labels()).unwrap_or_default();
+        let labels = object.map(|object: &Arc<Object>| object.labels()).unwrap_or_default();
         let has = |word: &String| contains(name.name(), word) || labels.values().any(|value| contains(value, word));
         asked.one("namespace").is_none_or(|namespace| name.namespace() == namespace) && selector.matches(&labels) && words.iter().all(has)
     };
-    let mut found: Vec<Short> = read(&shared, |view| {
-        let names = sight.names(Kind::Deployment).iter().filter(wanted);
-        let known = names.filter_map(|name| Short::of(view, &sight, name, view.observed.rollouts.get(name)?));
-        known.filter(|short| phases.is_empty() || phases.contains(&short.phase)).collect()
+    sight.devices().await;
+    let names: Vec<&Name> = sight.names(Kind::Deployment).iter().filter(wanted).collect();
+    let mut found: Vec<(&Name, Known)> = read(&shared, |view| {
+        let known = names.into_iter().filter_map(|name| Some((name, Known::of(view, &sight, name)?)));
+        known.filter(|(_, known)| phases.is_empty() || phases.contains(&known.phase)).collect()
     });
-    found.sort_by(|a, b| {
+    let started = |known: &Known| known.rollout.current().map(|record| record.started_at);
+    found.sort_by(|(a, of_a), (b, of_b)| {
         let by = |(key, is_down): &(&str, bool)| {
             let order = match *key {
-                "phase" => a.phase.cmp(b.phase),
-                "startedAt" => a.started_at.cmp(&b.started_at),
-                _ => a.deployment.cmp(&b.deployment),
+                "phase" => of_a.phase.cmp(of_b.phase),
+                "startedAt" => started(of_a).cmp(&started(of_b)),
+                _ => a.cmp(b),
             };
             if *is_down { order.reverse() } else { order }
         };
-        sort.iter().map(by).find(|order| order.is_ne()).unwrap_or_else(|| a.deployment.cmp(&b.deployment))
+        sort.iter().map(by).find(|order| order.is_ne()).unwrap_or_else(|| a.cmp(b))
     });
-    let from = answer::begin(&asked, found.len(), |at| &found[at].deployment)?;
+    let from = answer::begin(&asked, found.len(), |at| found[at].0.full())?;
     let page = &found[from..found.len().min(from + limit)];
-    let items = fields.of_items(page.iter().map(|short| serde_json::to_value(short).unwrap_or_default()).collect());
+    let shown = page.iter().map(|(name, known)| Short::of(&sight, name, known));
+    let items = fields.of_items(shown.map(|short| serde_json::to_value(short).unwrap_or_default()).collect());
     let last = from + page.len();
-    let cursor = (last < found.len()).then(|| answer::cursor(last - 1, &found[last - 1].deployment));
+    let cursor = (last < found.len()).then(|| answer::cursor(last - 1, found[last - 1].0.full()));
     answer::document(&asked, &List { items, total: found.len(), cursor })
 }
