@@ -256,6 +256,10 @@ impl World {
                 let spec = json!({"type": "Server", "address": "10.0.0.2", "maintenance": [{"schedule": schedule, "duration": span, "reason": "disks"}]});
                 self.update((Kind::Device, device), Some(object(Kind::Device, device, json!({"site": "ams", "role": "web"}), spec)));
             }
+            [act @ ("suspend" | "unsuspend"), receiver] => {
+                let spec = json!({"webhook": {"url": "https://example.com"}, "suspend": *act == "suspend"});
+                self.update((Kind::Receiver, receiver), Some(object(Kind::Receiver, receiver, json!({}), spec)));
+            }
             ["dead", device] => {
                 self.contact(device, Contact::Unreachable { since: self.now, reason: "no route".into(), code: Default::default() });
             }

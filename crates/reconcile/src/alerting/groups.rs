@@ -86,6 +86,9 @@ pub struct Group {
     pub next_at: Timestamp,
     /// Who is told, as the rule said last.
     pub routing: Routing,
+    /// All who would be told at once are suspended: who is told if nobody looks after it is told as if they had been.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_mute: bool,
     /// What was said, by whom it was said to.
     #[serde(default)]
     pub told: Vec<(Route, Told)>,
@@ -125,6 +128,7 @@ impl Group {
             opened_at: now,
             next_at: now.checked_add(routing.wait).unwrap_or(now),
             routing: routing.clone(),
+            is_mute: false,
             told: Vec::new(),
         }
     }
@@ -152,7 +156,7 @@ impl Group {
     pub fn look_again<'a>(&self, alerts: impl Iterator<Item = &'a Instance>) -> Timestamp {
         let waiting: Vec<&Instance> = alerts.filter(|alert| alert.counts_as_firing() && alert.acknowledged.is_none()).collect();
         let escalations = self.routing.escalate.iter().enumerate().flat_map(|(step, (after, receivers))| {
-            let due = waiting.iter().filter_map(move |alert| self.said_at(&alert.id)?.checked_add(*after).ok().map(|at| (alert, at)));
+            let due = waiting.iter().filter_map(move |alert| self.said_at(alert)?.checked_add(*after).ok().map(|at| (alert, at)));
             due.filter(move |(alert, _)| {
                 receivers.iter().any(|receiver| {
                     let route = Route { level: step + 1, receiver: receiver.clone() };
@@ -164,10 +168,10 @@ impl Group {
         escalations.chain([self.next_at]).min().unwrap_or(self.next_at)
     }
 
-    /// When the alert was first said to those who are told at once.
-    pub fn said_at(&self, id: &str) -> Option<Timestamp> {
+    /// When the alert was first said to those who are told at once, or would have been.
+    pub fn said_at(&self, alert: &Instance) -> Option<Timestamp> {
         let first = self.told.iter().filter(|(route, _)| route.level == 0);
-        first.filter_map(|(_, told)| Some(told.firing.get(id)?.at)).min()
+        first.filter_map(|(_, told)| Some(told.firing.get(&alert.id)?.at)).min().or(alert.fired_at.filter(|_| self.is_mute))
     }
 
     /// The clock was set by so much.

@@ -56,8 +56,10 @@ impl History {
         self.since.get(series).map(|since| now.duration_since(*since).max(SignedDuration::ZERO))
     }
 
-    /// Takes in one point. After the clock was set back, what lies in the future was not seen yet.
+    /// Takes in one point, as exactly as the store has it: what is read from there later is no change. After the clock was set back, what lies
+    /// in the future was not seen yet.
     pub fn point(&mut self, series: &Series, at: Timestamp, value: f64) {
+        let value = f64::from((value as f32).clamp(f32::MIN, f32::MAX));
         let since = self.since.entry(series.clone()).or_insert(at);
         *since = at.min(*since);
         let points = self.points.entry(series.clone()).or_default();
@@ -113,6 +115,17 @@ mod tests {
         history.shift(SignedDuration::from_hours(5));
         assert_eq!(history.window(&series, KEPT, at(18_010)), [(at(18_005), 3.0)], "it was set, and somebody noticed");
         assert_eq!(history.looked_for(&series, at(18_010)), Some(SignedDuration::from_secs(10)));
+    }
+
+    /// The store has 32 bits of each.
+    #[test]
+    fn what_the_store_has_of_a_value_is_what_is_kept_of_it() {
+        let (mut history, series) = (History::default(), Series::of(Metric::CpuRatio));
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        history.point(&series, at(10), 0.1);
+        history.before(&series, &[(at(0), f64::from(0.1_f32))]);
+        let values: Vec<f64> = history.window(&series, KEPT, at(10)).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, [f64::from(0.1_f32); 2]);
     }
 
     #[test]

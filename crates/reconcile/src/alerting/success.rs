@@ -43,7 +43,7 @@ impl Success {
             return Err(format!("it goes through lists more than {MACROS} times"));
         }
         if words.iter().any(|word| LOOPS.contains(word)) {
-            let plain = unquoted(expression).ok_or("where it goes through a list no text is raw (`r''`) or in three quotes")?;
+            let plain = unquoted(expression).ok_or("where it goes through a list no text is raw (`r''`) or in three quotes, and there are no comments")?;
             if plain.contains('+') {
                 return Err("where it goes through a list nothing is put together by `+`".into());
             }
@@ -74,7 +74,7 @@ impl Success {
 }
 
 /// Without the texts in it. None where one ends elsewhere than others do, as what is behind it would be taken for a part of it: with a letter
-/// before its quote, or in three quotes.
+/// before its quote, in three quotes, or begun in a comment, where a quote is none.
 fn unquoted(expression: &str) -> Option<String> {
     if ["\"\"\"", "'''"].iter().any(|quotes| expression.contains(quotes)) {
         return None;
@@ -93,6 +93,7 @@ fn unquoted(expression: &str) -> Option<String> {
                 }
                 quote = Some(letter);
             }
+            None if letter == '/' && plain.ends_with('/') => return None,
             None => plain.push(letter),
         }
     }
@@ -126,6 +127,7 @@ mod tests {
         assert_eq!(of("json.messages.all(m, m.error == null)", 200, queued), "true");
         assert_eq!(of("body.startsWith('OK')", 200, "OK 4711"), "true");
         assert_eq!(of("json == null", 200, "OK 4711"), "true", "no JSON");
+        assert_eq!(of("json.exists(m, m.contains('http://'))", 200, r#"["http://a"]"#), "true", "a text with what begins a comment");
         assert_eq!(of(r#"json.exists(m, m.contains("it's \"+\""))"#, 200, r#"["it's \"+\""]"#), "true", "a text with a plus");
     }
 
@@ -140,6 +142,7 @@ mod tests {
             ("json.all(a, json.all(b, json.all(c, true)))", "[]", "more than 2 times"),
             ("json.map(a, body + body).size() > 0", "[]", "put together"),
             (r"json.map(a, r'\' + body + '').size() > 0", "[]", "raw"),
+            ("json.map(a, // '\n body + body\n // '\n ).size() > 0", "[]", "no comments"),
             ("json.map(a, ''' ' ''' + body + ''' ' ''').size() > 0", "[]", "three quotes"),
         ] {
             let found = of(expression, 200, body);

@@ -64,6 +64,8 @@ impl Alerts {
             group.routing.clone_from(routing);
         }
         let routes: BTreeSet<_> = group.routing.routes().map(|(route, _)| route).collect();
+        let mut first = routes.iter().filter(|route| route.level == 0).peekable();
+        group.is_mute = first.peek().is_some() && first.all(|route| hears(around.desired, &route.receiver) == Hears::Nothing);
         // Who is told no more by the rule is only told when what they believe to fire is over.
         let is_there = |receiver: &Name| around.desired.objects.contains_key(&(Kind::Receiver, receiver.clone()));
         group.told.retain(|(route, told)| routes.contains(route) || (!told.firing.is_empty() && is_there(&route.receiver)));
@@ -85,7 +87,7 @@ impl Alerts {
             }
         }
         let is_over = is_look && !group.is_owed() && !alerts.iter().any(|alert| alert.counts_as_firing());
-        let changed = group.told != before.told || group.routing != before.routing;
+        let changed = (&group.told, &group.routing, group.is_mute) != (&before.told, &before.routing, before.is_mute);
         if is_over {
             self.groups.remove(key);
             self.due.remove(&key.to_owned());

@@ -119,7 +119,7 @@ impl<'a> View<'a> {
                 due.push(alert);
             } else if let Some(acknowledged) = &alert.acknowledged {
                 held.push((alert, format!("not escalated: {} has acknowledged it", acknowledged.by)));
-            } else if group.said_at(&alert.id).is_some_and(|said| now.duration_since(said) >= after) {
+            } else if group.said_at(alert).is_some_and(|said| now.duration_since(said) >= after) {
                 due.push(alert);
             }
         }
