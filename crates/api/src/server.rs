@@ -20,7 +20,7 @@ use axum::{Extension, Json, Router};
 use reconcile::{Name, Target, report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{Filter, Store};
+use store::Filter;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;

@@ -324,8 +324,9 @@ async fn plans(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) ->
             since: placed.since,
         });
         let deferred = units.iter().filter_map(|unit| view.deferred.get(unit)).flatten().filter(|deferred| is_seen(&sight, deferred));
-        let deferred =
-            deferred.take(PAGE).map(|deferred| Put { deployment: whose(&deferred.unit.rollout()), wait: wait(view.waits_since(deferred), &sight, deferred) });
+        let deferred = deferred
+            .take(PAGE)
+            .map(|deferred| Put { deployment: whose(&deferred.unit.rollout()), wait: wait(view.waits_since(deferred), &sight, deferred) });
         Plans { revision: json!(sight.desired.revision), in_flight: in_flight.collect(), deferred: deferred.collect() }
     });
     answer::document(&asked, &plans)

@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use reconcile::alerting::expr::STALE;
 use reconcile::{Desired, Metric, Name, Series};
 
-use crate::shared::{Shared, read};
 use crate::problem::problem;
+use crate::shared::{Shared, read};
 use crate::usage::{Last, Usages, underscored};
 
 /// Selectors of one request, bytes of one, and conditions in it: more than anybody writes by hand.

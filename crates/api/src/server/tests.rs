@@ -1,11 +1,12 @@
 use axum::body::to_bytes;
-use store::Options as StoreOptions;
+use store::{Options as StoreOptions, Store};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::sign_in::{Options, SignIn};
-use crate::view::View;
+
+use crate::view::{SharedView, View};
 
 const TOKEN: &str = "the-operators-own-token";
 const PASSWORD: &str = "correct horse battery";

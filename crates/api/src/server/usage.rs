@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{PAGE, Page, list};
-use crate::shared::{Shared, read};
 use crate::problem::problem;
+use crate::shared::{Shared, read};
 
 /// Seconds that are shown where nothing is said.
 const SINCE: i64 = 3600;

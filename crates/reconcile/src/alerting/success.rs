@@ -43,7 +43,8 @@ impl Success {
             return Err(format!("it goes through lists more than {MACROS} times"));
         }
         if words.iter().any(|word| LOOPS.contains(word)) {
-            let plain = unquoted(expression).ok_or("where it goes through a list no text is raw (`r''`) or in three quotes, and there are no comments")?;
+            let plain = unquoted(expression)
+                .ok_or("where it goes through a list no text is raw (`r''`) or in three quotes, and there are no comments")?;
             if plain.contains('+') {
                 return Err("where it goes through a list nothing is put together by `+`".into());
             }

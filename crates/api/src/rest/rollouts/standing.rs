@@ -40,7 +40,8 @@ impl Standing {
 
 /// The devices of a Deployment, and those that they are behind.
 pub(super) fn devices<'a>(sight: &'a Sight, name: &Name) -> BTreeSet<&'a Name> {
-    let mut ways: Vec<&Name> = sight.desired.deployments.get(name).map(|deployment| deployment.members.iter().collect()).unwrap_or_default();
+    let mut ways: Vec<&Name> =
+        sight.desired.deployments.get(name).map(|deployment| deployment.members.iter().collect()).unwrap_or_default();
     let mut found = BTreeSet::new();
     while let Some(device) = ways.pop() {
         if found.insert(device) {
