@@ -17,7 +17,7 @@ export function Alerts({ named }: { named: Named }) {
       <ol className="ek-rows">
         {alerts.data.items.map((alert) => (
           <li key={alert.id}>
-            <Severity value={alert.severity} />
+            <span className="ek-row-sign"><Severity value={alert.severity} /></span>
             <span className="ek-row-main">
               <Link className="ek-name" to={`/alerts/${encodeURIComponent(alert.id)}`}>{alert.summary}</Link>
               <span className="ek-row-more"><AlertState value={alert.state} bare />{alert.suppressed.map(({ kind, text }) => <span key={kind}>{text}</span>)}</span>

@@ -19,7 +19,7 @@ export function Wrong({ of }: { of: Overview['wrong'] }) {
       <ol className="ek-rows">
         {of.top.map((alert) => (
           <li key={alert.id} className={`ek-alert-${alert.severity}`}>
-            <Severity value={alert.severity} />
+            <span className="ek-row-sign"><Severity value={alert.severity} /></span>
             <span className="ek-row-main">
               <Link to={`/alerts/${encodeURIComponent(alert.id)}`} className="ek-name">{alert.summary}</Link>
               <span className="ek-row-more">
