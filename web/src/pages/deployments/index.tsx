@@ -88,7 +88,7 @@ export default function Deployments() {
           dataSource={shown}
           loading={read.isPending}
           pagination={shown.length > 100 ? { pageSize: 100, showSizeChanger: false } : false}
-          scroll={{ x: 1080 }}
+          scroll={{ x: 1010 }}
           locale={{
             emptyText: read.isPending ? ' ' : filtered ? <Nothing title={t('noMatch')} hint={t('noMatchHint')} action={<Button onClick={clear}>{t('clear')}</Button>} /> : <Nothing title={t('noneTitle')} hint={t('noneHint')} />,
           }}
@@ -102,12 +102,12 @@ export default function Deployments() {
 function useColumns(): TableColumnsType<Deployment> {
   const t = useText(texts);
   return [
-    { title: t('name'), key: 'name', width: 150, fixed: 'left', render: (_, one) => <Name kind="Deployment" of={nameOf(one)} /> },
+    { title: t('name'), key: 'name', width: 140, fixed: 'left', render: (_, one) => <Name kind="Deployment" of={nameOf(one)} /> },
     { title: t('phase'), key: 'phase', width: 150, render: (_, { status }) => <Phase value={status?.phase || 'Pending'} /> },
-    { title: t('revision'), key: 'revision', width: 190, render: (_, one) => <RevisionCell of={one} /> },
-    { title: t('progress'), key: 'progress', width: 200, render: (_, { status }) => <Progress counts={status?.counts} /> },
-    { title: t('waits'), key: 'waits', width: 290, render: (_, one) => <WaitCell of={one} /> },
-    { title: t('last'), key: 'last', width: 200, render: (_, one) => <LastCell of={one} /> },
+    { title: t('revision'), key: 'revision', width: 170, render: (_, one) => <RevisionCell of={one} /> },
+    { title: t('progress'), key: 'progress', width: 164, render: (_, { status }) => <Progress counts={status?.counts} /> },
+    { title: t('waits'), key: 'waits', render: (_, one) => <WaitCell of={one} /> },
+    { title: t('last'), key: 'last', width: 190, render: (_, one) => <LastCell of={one} /> },
   ];
 }
 

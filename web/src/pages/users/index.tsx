@@ -76,8 +76,8 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
         { title: t('state'), width: 110, render: (_, user) => <State user={user} now={now} /> },
         { title: t('kind'), width: 110, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
         { title: t('lastSignIn'), width: 120, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
-        { title: t('sessions'), dataIndex: 'sessions', width: 80, align: 'right', className: 'ek-num' },
-        { title: t('tokens'), dataIndex: 'tokens', width: 80, align: 'right', className: 'ek-num' },
+        { title: t('sessions'), dataIndex: 'sessions', width: 96, align: 'right', className: 'ek-num' },
+        { title: t('tokens'), dataIndex: 'tokens', width: 84, align: 'right', className: 'ek-num' },
         { title: <span className="ek-hidden">{t('deeds')}</span>, width: 230, fixed: 'right', align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
       ]}
     />
