@@ -1,3 +1,4 @@
+import { PlusOutlined } from '@ant-design/icons';
 import { Button, Input, Table, type TableColumnsType, Tooltip } from 'antd';
 import { useMemo, useState } from 'react';
 import { useList } from '@/api/query';
@@ -59,7 +60,7 @@ export default function Deployments() {
       beside={<span className="ek-dim">{read.data && t('found', { n: read.total })}</span>}
       about={t('about')}
       actions={
-        <Act verb="edit" kind="Deployment" onAct={() => setEditing({ plural: 'deployments', kind: 'Deployment', template: TEMPLATE })}>
+        <Act verb="edit" kind="Deployment" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'deployments', kind: 'Deployment', template: TEMPLATE })}>
           {t('add')}
         </Act>
       }

@@ -1,4 +1,4 @@
-import { CheckCircleFilled, CloseCircleFilled, MailOutlined, MessageOutlined, PauseCircleFilled, SendOutlined, WarningFilled } from '@ant-design/icons';
+import { CheckCircleFilled, CloseCircleFilled, MailOutlined, MessageOutlined, PauseCircleFilled, PlusOutlined, SendOutlined, WarningFilled } from '@ant-design/icons';
 import { Alert, Input, Table, type TableColumnsType, Tabs } from 'antd';
 import { useMemo, useState } from 'react';
 import type { Refused } from '@/api/http';
@@ -59,7 +59,7 @@ export default function Receivers() {
   const dead = (notices.data?.items ?? []).filter((one) => one.isDead);
   const columns = useColumns({ records: of, onTested: setTested, onEdit: setEditing, onDelete: setDoomed });
   const add = (
-    <Act verb="edit" kind="Receiver" onAct={() => setEditing({ plural: 'receivers', kind: 'Receiver', template: TEMPLATE })}>
+    <Act verb="edit" kind="Receiver" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'receivers', kind: 'Receiver', template: TEMPLATE })}>
       {t('add')}
     </Act>
   );

@@ -1,4 +1,4 @@
-import { CheckCircleFilled, CloseCircleFilled, PauseCircleFilled, WarningFilled } from '@ant-design/icons';
+import { CheckCircleFilled, CloseCircleFilled, PauseCircleFilled, PlusOutlined, WarningFilled } from '@ant-design/icons';
 import { Button, Input, Select, Table, type TableColumnsType } from 'antd';
 import { useMemo, useState } from 'react';
 import { Link } from 'react-router';
@@ -83,7 +83,7 @@ export default function Rules() {
       title={t('title')}
       about={t('about')}
       actions={
-        <Act verb="edit" kind="AlertRule" onAct={() => setEditing({ plural: 'alertrules', kind: 'AlertRule', template: TEMPLATE })}>
+        <Act verb="edit" kind="AlertRule" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'alertrules', kind: 'AlertRule', template: TEMPLATE })}>
           {t('add')}
         </Act>
       }

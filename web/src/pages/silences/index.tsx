@@ -1,3 +1,4 @@
+import { PlusOutlined } from '@ant-design/icons';
 import { Table, type TableColumnsType, Tabs } from 'antd';
 import { useState } from 'react';
 import { useDeed, useList } from '@/api/query';
@@ -33,7 +34,7 @@ export default function Silences() {
   const shown = show === 'ended' ? ended : active;
   const columns = useColumns({ isEnded: show === 'ended', onEdit: setEditing, onDelete: setDoomed, onWritten: setWritten });
   const add = (
-    <SilenceAct type="primary" onAct={() => setDraft(EMPTY)}>
+    <SilenceAct type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setDraft(EMPTY)}>
       {t('add')}
     </SilenceAct>
   );
