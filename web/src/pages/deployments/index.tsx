@@ -13,6 +13,7 @@ import { Progress } from './progress';
 import { Result } from './result';
 import texts from './text';
 import type { Deployment } from './types';
+import { useKindWord, WaitRest } from './wait-words';
 import './list.css';
 
 /** Deployments that are read at once: a fleet has hundreds of them at most. */
@@ -129,22 +130,18 @@ function RevisionCell({ of: { status } }: { of: Deployment }) {
 
 function WaitCell({ of: { status } }: { of: Deployment }) {
   const t = useText(texts);
+  const word = useKindWord();
   if (!status?.waitingOn) return <span className="ek-dim">–</span>;
   const { kind, rest } = splitWait(status.waitingOn);
-  const word = kind in texts ? t(kind as keyof typeof texts) : kind;
   return (
     <div className="dep-two">
       <span>
-        {word}
+        {word(kind)}
         {status.waitingSince && <span className="ek-dim"> · {t('since')} <Time at={status.waitingSince} relative /></span>}
       </span>
-      {kind === 'Approval' ? (
-        <span className="ek-dim dep-cut">{t('person')}</span>
-      ) : (
-        <Tooltip title={visibleText(rest)}>
-          <span className="ek-dim dep-cut">{visibleText(rest)}</span>
-        </Tooltip>
-      )}
+      <Tooltip title={kind === 'Approval' ? '' : visibleText(rest)}>
+        <span className="ek-dim dep-cut"><WaitRest kind={kind} rest={rest} /></span>
+      </Tooltip>
     </div>
   );
 }

@@ -2,9 +2,13 @@ import { Table } from 'antd';
 import { Link } from 'react-router';
 import { useGet } from '@/api/query';
 import type { List, LogLine } from '@/api/types';
-import { Fetched, Nothing, Part, Sign, Target, Time } from '@/components';
+import { Fetched, Nothing, Part, Sign, Time } from '@/components';
 import { useText } from '@/i18n/language';
 import { fullName, type Named, pathOf, shownName } from '@/lib/name';
+import type { Entry } from '../audit/entry';
+import { Outcome } from '../audit/Outcome';
+import { Sentence } from '../audit/Sentence';
+import { Said } from '../text/Said';
 import { toneOf, wordOf } from './severity';
 import texts from './text';
 
@@ -40,17 +44,6 @@ export function Logs({ named }: { named: Named }) {
   );
 }
 
-interface Entry {
-  index: number;
-  at: string;
-  actor: { kind: string; name: string };
-  verb: string;
-  target: string;
-  unit?: string;
-  message?: string;
-  outcome: string;
-}
-
 export function Audit({ named }: { named: Named }) {
   const t = useText(texts);
   const about = `device/${shownName(named)}`;
@@ -64,10 +57,10 @@ export function Audit({ named }: { named: Named }) {
             <ol className="ek-rows">
               {items.map((entry) => (
                 <li key={entry.index}>
+                  <span className="ek-row-sign"><Outcome value={entry.outcome} /></span>
                   <span className="ek-row-main">
-                    <span className="ek-row-line"><b>{entry.verb}</b><span className="ek-dim">{entry.outcome}</span><Target of={entry.unit} /></span>
-                    {entry.message && <span className="ek-pre">{entry.message}</span>}
-                    <span className="ek-row-more">{entry.actor.name}</span>
+                    <span><Sentence entry={entry} /></span>
+                    {entry.message && <span className="ek-row-more"><Said text={entry.message} lines /></span>}
                   </span>
                   <Time at={entry.at} relative />
                 </li>
