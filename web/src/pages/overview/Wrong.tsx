@@ -1,4 +1,4 @@
-import { UserOutlined } from '@ant-design/icons';
+import { EyeInvisibleOutlined, UserOutlined } from '@ant-design/icons';
 import { Link } from 'react-router';
 import type { Overview } from '@/api/types';
 import { Name, Nothing, Severity, Sign, Time } from '@/components';
@@ -26,6 +26,7 @@ export function Wrong({ of }: { of: Overview['wrong'] }) {
                 <Name kind="Device" of={alert.device} />
                 <Name kind="AlertRule" of={alert.rule} />
                 {alert.behind > 0 && <span>{t('behind', { n: alert.behind })}</span>}
+                {(alert.suppressed ?? []).length > 0 && <Sign tone="calm" sign={<EyeInvisibleOutlined />} bare>{t('quiet')}</Sign>}
                 {alert.acknowledged && <Sign tone="calm" sign={<UserOutlined />} bare>{t('acknowledgedBy', { by: alert.acknowledged.by })}</Sign>}
               </span>
             </span>
