@@ -134,7 +134,7 @@ function Account() {
       <dl className={css.account}>
         <div>
           <dt>{t('user')}</dt>
-          <dd><b><Said text={user.displayName || user.name} /></b> <span className="ek-dim"><Said text={user.name} />{user.email && <> · <Said text={user.email} /></>}</span></dd>
+          <dd><b><Said text={user.displayName || user.name} /></b> <span className="ek-dim"><Said text={[user.displayName && user.displayName !== user.name ? user.name : '', user.email].filter(Boolean).join(' · ')} /></span></dd>
         </div>
         <div>
           <dt>{t('groups')}</dt>

@@ -68,7 +68,7 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
           render: (_, user) => (
             <>
               <b><Said text={user.displayName || user.name} /></b> {user.isAdmin && <Sign tone="busy" sign={<CrownOutlined />}>{t('admin')}</Sign>}
-              <div className={css.small}><Said text={user.email && user.email !== user.name ? `${user.name} · ${user.email}` : user.name} /></div>
+              {besides(user) && <div className={css.small}><Said text={besides(user)} /></div>}
             </>
           ),
         },
@@ -82,6 +82,11 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
       ]}
     />
   );
+}
+
+/** What the bold name does not say already. */
+function besides({ name, displayName, email }: ListedUser): string {
+  return [displayName && displayName !== name ? name : '', email !== name ? email : ''].filter(Boolean).join(' · ');
 }
 
 function State({ user, now }: { user: ListedUser; now: number }) {
