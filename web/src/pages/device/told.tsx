@@ -9,7 +9,9 @@ import type { Entry } from '../audit/entry';
 import { Outcome } from '../audit/Outcome';
 import { Sentence } from '../audit/Sentence';
 import { Said } from '../text/Said';
-import { toneOf, wordOf } from './severity';
+import { severityOf } from '../logs/model';
+import logWords from '../logs/text';
+import { toneOf } from './severity';
 import texts from './text';
 
 /** Lines and entries that are shown here; the pages of logs and of audit have all. */
@@ -19,6 +21,7 @@ const OFTEN = 10_000;
 
 export function Logs({ named }: { named: Named }) {
   const t = useText(texts);
+  const w = useText(logWords);
   const device = fullName(named);
   const logs = useGet<List<LogLine>>('/logs', { device, limit: MOST }, { refetchInterval: OFTEN });
   return (
@@ -32,8 +35,8 @@ export function Logs({ named }: { named: Named }) {
             rowKey="number"
             scroll={{ x: 760 }}
             columns={[
-              { title: t('time'), width: 160, render: (_, line) => <Time at={line.received} /> },
-              { title: t('severity'), width: 96, render: (_, line) => { const [tone, sign] = toneOf(line.severity); return <Sign tone={tone} sign={sign} bare>{wordOf(line.severity)}</Sign>; } },
+              { title: t('time'), width: 168, render: (_, line) => <Time at={line.received} /> },
+              { title: t('severity'), width: 116, render: (_, line) => { const [tone, sign] = toneOf(line.severity); return <Sign tone={tone} sign={sign} bare>{w(severityOf(line.severity))}</Sign>; } },
               { title: t('program'), dataIndex: 'program', width: 110, ellipsis: true },
               { title: t('line'), render: (_, line) => <code className="ek-pre">{line.text}</code> },
             ]}
