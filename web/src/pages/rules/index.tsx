@@ -143,12 +143,12 @@ function useColumns(): TableColumnsType<Row> {
       <span className="ek-dim ek-num">0</span>
     );
   return [
-    { title: t('name'), key: 'name', width: 210, render: (_, { rule }) => <Name kind="AlertRule" of={nameOf(rule)} /> },
-    { title: t('severity'), key: 'severity', width: 110, render: (_, { rule }) => <Severity value={rule.spec.severity} bare /> },
+    { title: t('name'), key: 'name', width: 180, render: (_, { rule }) => <Name kind="AlertRule" of={nameOf(rule)} /> },
+    { title: t('severity'), key: 'severity', width: 100, render: (_, { rule }) => <Severity value={rule.spec.severity} bare /> },
     { title: t('expr'), key: 'expr', render: (_, { rule }) => <code className="rule-expr">{visibleText(rule.spec.expr)}</code> },
     { title: t('hold'), key: 'for', width: 70, render: (_, { rule }) => <span className="ek-num">{rule.spec.for ?? '0s'}</span> },
     { title: t('firing'), key: 'firing', width: 80, align: 'right', render: (_, row) => count(row, 'firing') },
     { title: t('pending'), key: 'pending', width: 80, align: 'right', render: (_, row) => count(row, 'pending') },
-    { title: t('state'), key: 'state', width: 170, render: (_, { rule, beyond }) => <RuleStateSign rule={rule} beyond={beyond} /> },
+    { title: t('state'), key: 'state', width: 130, render: (_, { rule, beyond }) => <RuleStateSign rule={rule} beyond={beyond} /> },
   ];
 }
