@@ -138,7 +138,7 @@ function Account() {
         </div>
         <div>
           <dt>{t('groups')}</dt>
-          <dd>{user.groups.length > 0 ? user.groups.map((group) => <Tag key={group}><Said text={group} /></Tag>) : <span className="ek-dim">{t('noGroups')}</span>}</dd>
+          <dd>{user.groups.length > 0 ? <span className="ek-labels">{user.groups.map((group) => <Tag key={group} className="ek-label"><Said text={group} /></Tag>)}</span> : <span className="ek-dim">{t('noGroups')}</span>}</dd>
         </div>
         <div>
           <dt>{t('signedInBy')}</dt>

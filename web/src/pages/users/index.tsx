@@ -72,7 +72,7 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
             </>
           ),
         },
-        { title: t('groups'), render: (_, { groups }) => groups.map((group) => <Tag key={group}><Said text={group} /></Tag>) },
+        { title: t('groups'), render: (_, { groups }) => <span className="ek-labels">{groups.map((group) => <Tag key={group} className="ek-label"><Said text={group} /></Tag>)}</span> },
         { title: t('state'), width: 110, render: (_, user) => <State user={user} now={now} /> },
         { title: t('kind'), width: 110, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
         { title: t('lastSignIn'), width: 120, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
