@@ -97,7 +97,7 @@ export default function Alerts() {
           key,
           label: (
             <span>
-              {t(key)} <Badge count={countOf(shelves[key])} overflowCount={9999} color={key === 'firing' && shelves[key].length > 0 ? undefined : 'var(--ek-color-fill)'} className={`alert-badge alert-badge-${key}`} />
+              {t(key)}{countOf(shelves[key]) > 0 && ' '}<Badge count={countOf(shelves[key])} overflowCount={9999} color={key === 'firing' && shelves[key].length > 0 ? undefined : 'var(--ek-color-fill)'} className={`alert-badge alert-badge-${key}`} />
             </span>
           ),
         }))}
