@@ -21,11 +21,11 @@ export function Alerts({ named }: { named: Named }) {
         {alerts.data.items.map((alert) => (
           <li key={alert.id}>
             <span className="ek-row-sign"><Severity value={alert.severity} /></span>
-            <span className="ek-row-main">
+            <div className="ek-row-main">
               <Link className="ek-name" to={`/alerts/${encodeURIComponent(alert.id)}`}>{alert.summary}</Link>
               <span className="ek-row-more"><AlertState value={alert.state} bare /></span>
               {alert.suppressed.length > 0 && <Suppressions of={alert.suppressed} />}
-            </span>
+            </div>
             <Time at={alert.firedAt ?? alert.activeAt} relative />
           </li>
         ))}
