@@ -1,5 +1,5 @@
 import {
-  BulbOutlined, DesktopOutlined, GlobalOutlined, KeyOutlined, LaptopOutlined, LockOutlined, LogoutOutlined, MoonOutlined, SunOutlined, SyncOutlined,
+  DesktopOutlined, GlobalOutlined, KeyOutlined, LaptopOutlined, LockOutlined, LogoutOutlined, MoonOutlined, SunOutlined, SyncOutlined,
   ThunderboltFilled, UserOutlined, WarningFilled,
 } from '@ant-design/icons';
 import { useQueryClient } from '@tanstack/react-query';
@@ -59,7 +59,7 @@ export function ThemeSwitch() {
   ];
   return (
     <Dropdown trigger={['click']} menu={{ items, selectable: true, selectedKeys: [choice], onClick: ({ key }) => setChoice(key as ThemeChoice) }}>
-      <Button type="text" icon={dark ? <MoonOutlined aria-hidden /> : <BulbOutlined aria-hidden />} aria-label={t('theme')} />
+      <Button type="text" icon={dark ? <MoonOutlined aria-hidden /> : <SunOutlined aria-hidden />} aria-label={t('theme')} />
     </Dropdown>
   );
 }

@@ -7,7 +7,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { SessionProvider } from '@/api/session';
 import type { Session, Verb } from '@/api/types';
 import DevicePage from './device';
-import { Waits } from './overview/Changing';
+import { WaitWords } from './deployments/wait-words';
 import Roles from './roles';
 import Silences from './silences';
 import Source from './source';
@@ -70,6 +70,6 @@ describe('what may be done is what the engine asks for', () => {
 });
 
 it('a time in the engine’s words is one of ours, with UTC on hover', () => {
-  const html = renderToStaticMarkup(<Waits text="until 2026-11-27T12:00:00Z, for its window" />);
+  const html = renderToStaticMarkup(<WaitWords text="until 2026-11-27T12:00:00Z, for its window" />);
   expect(html).toMatch(/^<span>until <time dateTime="2026-11-27T12:00:00\.000Z"[^>]*>[\d: -]{19}<\/time>, for its window<\/span>$/);
 });

@@ -7,6 +7,7 @@ import { Act, AlertState, Fetched, Labels, Name, Page, Part, Severity, Time, use
 import { useLanguage, useText } from '@/i18n/language';
 import { parseName } from '@/lib/name';
 import { span } from '@/lib/time';
+import { count } from '@/lib/units';
 import { Acknowledge } from '../alerts/acknowledge';
 import { SilenceAct } from '../alerts/silence-act';
 import { Suppressions } from '../alerts/suppression';
@@ -77,13 +78,18 @@ function Parts({ alert }: { alert: AlertDetail }) {
   );
 }
 
-function Fact({ name, children }: { name: string; children: ReactNode }) {
+function Fact({ name, wide = false, children }: { name: string; wide?: boolean; children: ReactNode }) {
   return (
-    <div>
+    <div className={wide ? 'alert-fact-wide' : undefined}>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
   );
+}
+
+/** Six digits say enough of a fraction; of a large number none is left out. */
+function valueShown(value: number): string {
+  return Math.abs(value) < 100_000 ? String(Number(value.toPrecision(6))) : count(Math.round(value));
 }
 
 function Facts({ alert }: { alert: AlertDetail }) {
@@ -108,7 +114,7 @@ function Facts({ alert }: { alert: AlertDetail }) {
       </Fact>
       {alert.value !== null && alert.value !== undefined && (
         <Fact name={t('value')}>
-          <span className="ek-num">{Number(alert.value.toPrecision(6))}</span>
+          <span className="ek-num">{valueShown(alert.value)}</span>
         </Fact>
       )}
       {alert.root && alert.root !== alert.device && (
@@ -132,7 +138,7 @@ function Facts({ alert }: { alert: AlertDetail }) {
         </Fact>
       )}
       {alert.suppressed.length > 0 && (
-        <Fact name={t('quiet')}>
+        <Fact name={t('quiet')} wide>
           <Suppressions of={alert.suppressed} />
         </Fact>
       )}

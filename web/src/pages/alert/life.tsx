@@ -1,5 +1,5 @@
 /** The life of an alert as a timeline: what happened, what was decided, who was told of it, and what failed. */
-import { BellOutlined, BulbOutlined, CheckCircleFilled, CloseCircleFilled, HistoryOutlined, HourglassOutlined, SendOutlined, UserOutlined } from '@ant-design/icons';
+import { BellOutlined, CheckCircleFilled, CloseCircleFilled, HistoryOutlined, HourglassOutlined, InfoOutlined, SendOutlined, UserOutlined } from '@ant-design/icons';
 import type { ReactNode } from 'react';
 import { Name, Time } from '@/components';
 import { useText } from '@/i18n/language';
@@ -14,7 +14,7 @@ const SIGN: Record<Happening['kind'], { sign: ReactNode; tone: string }> = {
   fired: { sign: <BellOutlined />, tone: 'ek-bad' },
   resolved: { sign: <CheckCircleFilled />, tone: 'ek-good' },
   acknowledged: { sign: <UserOutlined />, tone: 'ek-busy' },
-  decided: { sign: <BulbOutlined />, tone: 'ek-calm' },
+  decided: { sign: <InfoOutlined />, tone: 'ek-calm' },
   said: { sign: <SendOutlined />, tone: 'ek-busy' },
   failed: { sign: <CloseCircleFilled />, tone: 'ek-bad' },
 };
@@ -75,6 +75,13 @@ function Words({ of }: { of: Happening }) {
         <>
           <strong className="life-bad">{t('failed', { receiver: visibleText(of.receiver) })}</strong> <span className="ek-dim">({why(of.reason)})</span>
           <div className="life-bad">{visibleText(of.problem)}</div>
+        </>
+      );
+    case 'fired':
+      return (
+        <>
+          <strong>{t('fired')}</strong>
+          {of.value && <span className="ek-dim"> {t('firedWith', { value: visibleText(of.value) })}</span>}
         </>
       );
     default:

@@ -20,6 +20,8 @@ const alert: AlertDetail = {
   lastChange: { deployment: 'nginx', revision: 'nginx 1.24', commit: 'c', at: '2026-11-26T11:58:00Z' },
   decisions: [
     { at: '2026-11-26T12:10:00Z', what: '', why: 'firing' },
+    { at: '2026-11-26T12:10:00Z', what: '', why: 'firing at 0.93' },
+    { at: '2026-11-26T12:20:00.2Z', what: '', why: 'acknowledged by ada until 2026-11-26T16:20:00Z: on it' },
     { at: '2026-11-26T12:10:00.5Z', what: 'oncall', why: 'said first' },
   ],
   said: [
@@ -31,6 +33,9 @@ const alert: AlertDetail = {
 describe('the life of an alert', () => {
   it('is told in its order, causes first', () => {
     expect(timelineOf(alert).map(({ kind }) => kind)).toEqual(['changed', 'began', 'fired', 'said', 'decided', 'failed', 'acknowledged', 'resolved']);
+    // What the engine says of firing and of being looked after is in those entries, but for what was at other times.
+    expect(timelineOf(alert).find(({ kind }) => kind === 'fired')).toMatchObject({ value: '0.93' });
+    expect(timelineOf({ ...alert, decisions: [{ at: '2026-11-26T11:00:00Z', what: '', why: 'firing at 0.99' }] }).filter(({ kind }) => kind === 'decided')).toHaveLength(1);
     const bare: AlertDetail = { ...alert, firedAt: null, resolvedAt: null, acknowledged: null, lastChange: null, decisions: [], said: [] };
     expect(timelineOf(bare).map(({ kind }) => kind)).toEqual(['began']);
   });

@@ -8,6 +8,7 @@ export default text({
   rule: ['Rule', '规则'],
   since: ['Since', '开始时间'],
   lasted: ['Lasted', '持续时间'],
+  firedWith: ['at {value}', '值为 {value}'],
   value: ['Value', '当前值'],
   labels: ['Labels', '标签'],
   root: ['Root cause', '根因'],

@@ -2,7 +2,8 @@
 import type { AlertDetail } from '../alerts/types';
 
 export type Happening =
-  | { at: string; kind: 'began' | 'fired' | 'resolved' }
+  | { at: string; kind: 'began' | 'resolved' }
+  | { at: string; kind: 'fired'; value?: string }
   | { at: string; kind: 'changed'; deployment: string; revision: string; commit: string }
   | { at: string; kind: 'acknowledged'; by: string; comment: string; until: string }
   | { at: string; kind: 'decided'; what: string; why: string }
@@ -15,9 +16,13 @@ const ORDER: Record<Happening['kind'], number> = { changed: 0, began: 1, fired: 
 /** States of the alert itself, as the engine writes them down. */
 const STATES = new Set(['pending', 'firing', 'resolved']);
 
+/** The engine writes down what it does within a moment of doing it. */
+const isOnce = (a: string | null | undefined, b: string): boolean => a != null && Math.abs(Date.parse(a) - Date.parse(b)) < 1000;
+
 export function timelineOf(alert: AlertDetail): Happening[] {
   const happened: Happening[] = [{ at: alert.activeAt, kind: 'began' }];
-  if (alert.firedAt) happened.push({ at: alert.firedAt, kind: 'fired' });
+  const fired = alert.decisions.flatMap(({ at, why = '' }) => (isOnce(alert.firedAt, at) ? (/^firing at (\S+)$/.exec(why)?.[1] ?? []) : []))[0];
+  if (alert.firedAt) happened.push({ at: alert.firedAt, kind: 'fired', ...(fired && { value: fired }) });
   if (alert.resolvedAt) happened.push({ at: alert.resolvedAt, kind: 'resolved' });
   if (alert.lastChange) {
     const { at, deployment, revision, commit } = alert.lastChange;
@@ -29,8 +34,9 @@ export function timelineOf(alert: AlertDetail): Happening[] {
   }
   for (const { at, what, why = '', receiver } of alert.decisions) {
     const about = what || receiver || '';
-    // Its states have their own entries.
-    if (about === '' && STATES.has(why)) continue;
+    // Its states and who looks after it have their own entries.
+    if (about === '' && (STATES.has(why) || (isOnce(alert.firedAt, at) && why.startsWith('firing at ')))) continue;
+    if (about === '' && alert.acknowledged && isOnce(alert.acknowledged.at, at) && why.startsWith(`acknowledged by ${alert.acknowledged.by} `)) continue;
     happened.push({ at, kind: 'decided', what: about, why });
   }
   for (const { receiver, at, reason, problem } of alert.said) {

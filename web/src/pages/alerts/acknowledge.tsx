@@ -72,7 +72,7 @@ function Fields({ alerts, onClose }: { alerts: Alert[]; onClose: () => void }) {
         <Input.TextArea rows={2} autoFocus />
       </Form.Item>
       <Form.Item name="hours" label={t('ackUntil')}>
-        <Radio.Group optionType="button" options={[...CHOICES.map(({ key, hours }) => ({ label: t(key), value: hours })), { label: '…', value: 0 }]} />
+        <Radio.Group optionType="button" options={[...CHOICES.map(({ key, hours }) => ({ label: t(key), value: hours })), { label: t('atTime'), value: 0 }]} />
       </Form.Item>
       {hours === 0 && (
         <Form.Item name="until" rules={[{ required: true, message: t('ackUntil') }]}>

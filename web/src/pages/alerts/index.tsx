@@ -2,7 +2,7 @@ import { Badge, Button, Input, Segmented, Select, Skeleton, Tabs } from 'antd';
 import { useMemo, useState } from 'react';
 import { useList } from '@/api/query';
 import type { List } from '@/api/types';
-import { Nothing, Page, Problem } from '@/components';
+import { Nothing, Page, Problem, Severity } from '@/components';
 import { useText } from '@/i18n/language';
 import { useParam } from '@/lib/address';
 import { usePaused } from '@/lib/pause';
@@ -82,7 +82,7 @@ export default function Alerts() {
           placeholder={t('severity')}
           value={severity || undefined}
           onChange={(value: string | undefined) => setSeverity(value ?? '')}
-          options={(['critical', 'warning', 'info'] as const).map((value) => ({ value, label: value }))}
+          options={(['critical', 'warning', 'info'] as const).map((value) => ({ value, label: <Severity value={value} bare /> }))}
         />
         <div className="alert-by">
           <span className="ek-dim">{t('groupBy')}</span>
@@ -90,13 +90,14 @@ export default function Alerts() {
         </div>
       </div>
       <Tabs
+        className="ek-shelves"
         activeKey={shown}
         onChange={setShelf}
         items={SHELVES.map((key) => ({
           key,
           label: (
             <span>
-              {t(key)} <Badge count={countOf(shelves[key])} overflowCount={9999} color={key === 'firing' && shelves[key].length > 0 ? undefined : 'var(--ek-color-fill)'} className={`alert-badge alert-badge-${key}`} />
+              {t(key)}{countOf(shelves[key]) > 0 && ' '}<Badge count={countOf(shelves[key])} overflowCount={9999} color={key === 'firing' && shelves[key].length > 0 ? undefined : 'var(--ek-color-fill)'} className={`alert-badge alert-badge-${key}`} />
             </span>
           ),
         }))}
@@ -140,7 +141,7 @@ function Shelved({ alerts, quiet, onQuiet, shelf, by, acts, filtered, onClear }:
   );
   if (groups.length === 0) {
     const [title, hint] = EMPTY[shelf];
-    if (!filtered && shelf === 'firing' && quiet > 0) return <Nothing title={t('noneSaid')} hint={t('noneSaidHint', { n: quiet })} action={<Button onClick={onQuiet}>{t('suppressed')}</Button>} />;
+    if (!filtered && shelf === 'firing' && quiet > 0) return <Nothing title={t('noneSaid')} hint={t('noneSaidHint', { n: quiet })} action={<Button onClick={onQuiet}>{t('showSuppressed')}</Button>} />;
     return filtered ? <Nothing title={t('noMatch')} action={<Button onClick={onClear}>{t('clear')}</Button>} /> : <Nothing title={t(title)} hint={t(hint)} />;
   }
   return (

@@ -53,6 +53,7 @@ export default text({
   filters: ['Filters and grouping', '筛选与分组'],
   noneSaid: ['Nothing fires that wants somebody', '没有需要处理的告警'],
   noneSaidHint: ['{n|alert fires, and is|alerts fire, and are} not said for now: silenced, in maintenance, or while a rollout is at work.', '有 {n} 条告警正在触发但暂不通知：已静默、维护中或部署正在推进。'],
+  showSuppressed: ['Show what is suppressed', '查看已抑制的告警'],
   noneFiring: ['Nothing fires', '没有告警'],
   noneFiringHint: ['All that the rules ask for is well. What waits to fire is under “Pending”.', '规则检查的一切正常。即将触发的在“待触发”中。'],
   nonePending: ['Nothing is about to fire', '没有待触发的告警'],
@@ -76,5 +77,6 @@ export default text({
   in4h: ['4 hours', '4 小时'],
   in1d: ['1 day', '1 天'],
   in7d: ['7 days', '7 天'],
+  atTime: ['Until a time…', '指定时间…'],
   cancel: ['Cancel', '取消'],
 });

@@ -31,7 +31,7 @@ function useColumns(current: number | undefined, inForce: number | undefined): T
     {
       title: t('revision'),
       key: 'number',
-      width: 130,
+      width: 110,
       render: (_, { number, revert }) => (
         <span className="ek-num">
           {number} {number === current && <span className="ek-dim">{t('current')} </span>}
@@ -44,7 +44,7 @@ function useColumns(current: number | undefined, inForce: number | undefined): T
     {
       title: t('result'),
       key: 'result',
-      width: 280,
+      width: 260,
       render: (_, record) => (
         <div className="dep-two">
           <Result of={record.result} />
@@ -56,7 +56,7 @@ function useColumns(current: number | undefined, inForce: number | undefined): T
     {
       title: t('by'),
       key: 'author',
-      width: 150,
+      width: 110,
       render: (_, { author, signer }) => (
         <div className="dep-two">
           <span className="history-cut" title={visibleText(author ?? '')}>{visibleText(personOf(author ?? '')) || '–'}</span>
@@ -69,7 +69,7 @@ function useColumns(current: number | undefined, inForce: number | undefined): T
     {
       title: t('took'),
       key: 'took',
-      width: 90,
+      width: 80,
       align: 'right',
       render: (_, { startedAt, finishedAt }) => <span className="ek-num">{finishedAt ? span((Date.parse(finishedAt) - Date.parse(startedAt)) / 1000, language) : '…'}</span>,
     },

@@ -1,3 +1,4 @@
+import { DeleteOutlined, EditOutlined } from '@ant-design/icons';
 import { Alert, Skeleton } from 'antd';
 import { useState } from 'react';
 import { useNavigate, useParams } from 'react-router';
@@ -42,10 +43,10 @@ export default function DeploymentPage() {
         <>
           {rollout.data && <PauseOrResume named={named} rollout={rollout.data} />}
           {rollout.data && <Undo named={named} rollout={rollout.data} />}
-          <Act {...who} onAct={() => setEditing({ plural: 'deployments', name: named })}>
+          <Act {...who} icon={<EditOutlined aria-hidden />} onAct={() => setEditing({ plural: 'deployments', name: named })}>
             {t('edit')}
           </Act>
-          <Act {...who} danger type="text" onAct={() => setDoomed({ plural: 'deployments', name: named })}>
+          <Act {...who} danger type="text" icon={<DeleteOutlined aria-hidden />} onAct={() => setDoomed({ plural: 'deployments', name: named })}>
             {t('delete')}
           </Act>
         </>

@@ -1,3 +1,4 @@
+import { PlusOutlined } from '@ant-design/icons';
 import { Button, Input, Table, type TableColumnsType, Tooltip } from 'antd';
 import { useMemo, useState } from 'react';
 import { useList } from '@/api/query';
@@ -12,6 +13,7 @@ import { Progress } from './progress';
 import { Result } from './result';
 import texts from './text';
 import type { Deployment } from './types';
+import { useKindWord, WaitRest } from './wait-words';
 import './list.css';
 
 /** Deployments that are read at once: a fleet has hundreds of them at most. */
@@ -59,7 +61,7 @@ export default function Deployments() {
       beside={<span className="ek-dim">{read.data && t('found', { n: read.total })}</span>}
       about={t('about')}
       actions={
-        <Act verb="edit" kind="Deployment" onAct={() => setEditing({ plural: 'deployments', kind: 'Deployment', template: TEMPLATE })}>
+        <Act verb="edit" kind="Deployment" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'deployments', kind: 'Deployment', template: TEMPLATE })}>
           {t('add')}
         </Act>
       }
@@ -88,7 +90,7 @@ export default function Deployments() {
           dataSource={shown}
           loading={read.isPending}
           pagination={shown.length > 100 ? { pageSize: 100, showSizeChanger: false } : false}
-          scroll={{ x: 1080 }}
+          scroll={{ x: 1010 }}
           locale={{
             emptyText: read.isPending ? ' ' : filtered ? <Nothing title={t('noMatch')} hint={t('noMatchHint')} action={<Button onClick={clear}>{t('clear')}</Button>} /> : <Nothing title={t('noneTitle')} hint={t('noneHint')} />,
           }}
@@ -102,12 +104,12 @@ export default function Deployments() {
 function useColumns(): TableColumnsType<Deployment> {
   const t = useText(texts);
   return [
-    { title: t('name'), key: 'name', width: 150, fixed: 'left', render: (_, one) => <Name kind="Deployment" of={nameOf(one)} /> },
+    { title: t('name'), key: 'name', width: 140, fixed: 'left', render: (_, one) => <Name kind="Deployment" of={nameOf(one)} /> },
     { title: t('phase'), key: 'phase', width: 150, render: (_, { status }) => <Phase value={status?.phase || 'Pending'} /> },
-    { title: t('revision'), key: 'revision', width: 190, render: (_, one) => <RevisionCell of={one} /> },
-    { title: t('progress'), key: 'progress', width: 200, render: (_, { status }) => <Progress counts={status?.counts} /> },
-    { title: t('waits'), key: 'waits', width: 290, render: (_, one) => <WaitCell of={one} /> },
-    { title: t('last'), key: 'last', width: 200, render: (_, one) => <LastCell of={one} /> },
+    { title: t('revision'), key: 'revision', width: 170, render: (_, one) => <RevisionCell of={one} /> },
+    { title: t('progress'), key: 'progress', width: 164, render: (_, { status }) => <Progress counts={status?.counts} /> },
+    { title: t('waits'), key: 'waits', render: (_, one) => <WaitCell of={one} /> },
+    { title: t('last'), key: 'last', width: 190, render: (_, one) => <LastCell of={one} /> },
   ];
 }
 
@@ -128,22 +130,18 @@ function RevisionCell({ of: { status } }: { of: Deployment }) {
 
 function WaitCell({ of: { status } }: { of: Deployment }) {
   const t = useText(texts);
+  const word = useKindWord();
   if (!status?.waitingOn) return <span className="ek-dim">–</span>;
   const { kind, rest } = splitWait(status.waitingOn);
-  const word = kind in texts ? t(kind as keyof typeof texts) : kind;
   return (
     <div className="dep-two">
       <span>
-        {word}
+        {word(kind)}
         {status.waitingSince && <span className="ek-dim"> · {t('since')} <Time at={status.waitingSince} relative /></span>}
       </span>
-      {kind === 'Approval' ? (
-        <span className="ek-dim dep-cut">{t('person')}</span>
-      ) : (
-        <Tooltip title={visibleText(rest)}>
-          <span className="ek-dim dep-cut">{visibleText(rest)}</span>
-        </Tooltip>
-      )}
+      <Tooltip title={kind === 'Approval' ? '' : visibleText(rest)}>
+        <span className="ek-dim dep-cut"><WaitRest kind={kind} rest={rest} /></span>
+      </Tooltip>
     </div>
   );
 }

@@ -24,7 +24,7 @@ export function Probes({ named, now }: { named: Named; now: readonly ProbeStatus
       <ul className="ek-rows">
         {probes.map((probe) => (
           <li key={probe.name} className="ek-probe">
-            <ProbeState value={probe.state} />
+            <span className="ek-row-sign"><ProbeState value={probe.state} /></span>
             <span className="ek-probe-name"><b>{probe.name}</b> <span className="ek-dim">{probe.kind}</span></span>
             {probe.history ? <Strip strip={pieces(probe.history, seen - DAY, seen)} /> : <span className="ek-strip" />}
             <span className="ek-row-more ek-probe-since"><span>{t('since')} <Time at={probe.since} relative /></span></span>

@@ -22,12 +22,16 @@ const PLAN: readonly [id: ChartId, unit: string, like: RegExp][] = [
   ['probeTimes', 'seconds', /^probes\[.+\]\.seconds$/],
   ['logLines', 'count', /^logs\.(lines|errors)$/],
 ];
+/** Drawn and named before the others of its chart: the whole before its part, the short span before the long. */
+const FIRST = ['cpu.ratio', 'load.one', 'load.five'];
 /** The loopback interface says nothing about the network. */
 const DULL = /^interfaces\[lo\]/;
 
+const placeOf = (series: string): number => (FIRST.includes(series) ? FIRST.indexOf(series) : FIRST.length);
+
 export function plan(series: readonly string[]): Planned[] {
   return PLAN.flatMap(([id, unit, like]) => {
-    const found = series.filter((one) => like.test(one) && !DULL.test(one));
+    const found = series.filter((one) => like.test(one) && !DULL.test(one)).sort((a, b) => placeOf(a) - placeOf(b));
     return found.length === 0 ? [] : [{ id, unit, series: found.slice(0, LINES), leftOff: Math.max(0, found.length - LINES) }];
   });
 }

@@ -9,6 +9,7 @@ describe('the charts of a device', () => {
     const charts = plan(['cpu.ratio', 'cpu.count', 'disks[/].ratio', 'disks[/].total', 'interfaces[lo].received', 'interfaces[eth0].received', 'interfaces[eth0].sent', 'uptime']);
     expect(charts.map(({ id, series }) => [id, series.length])).toEqual([['cpu', 1], ['disks', 1], ['network', 2]]);
     expect(plan([])).toEqual([]);
+    expect(plan(['cpu.iowait', 'cpu.ratio', 'load.fifteen', 'load.five', 'load.one']).map(({ series }) => series)).toEqual([['cpu.ratio', 'cpu.iowait'], ['load.one', 'load.five', 'load.fifteen']]);
   });
 
   it('draw no more lines than can be told apart, and say so', () => {

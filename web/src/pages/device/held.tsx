@@ -46,7 +46,7 @@ export function Packages({ of }: { of: readonly PackageStatus[] }) {
           rowKey={({ deployment, name }) => `${deployment} ${name}`}
           columns={[
             { title: t('package'), dataIndex: 'name', render: (name: string, row) => <><b className="ek-name">{name}</b><br /><span className="ek-name ek-dim">{row.version}</span></> },
-            { title: t('deployment'), render: (_, row) => <><Whose of={row.deployment} /><br /><span className="ek-dim ek-num">{t('revision')} {row.revision}</span></> },
+            { title: t('deployment'), width: 116, render: (_, row) => <><Whose of={row.deployment} /><br /><span className="ek-dim ek-num">{t('revision')} {row.revision}</span></> },
           ]}
         />
       )}

@@ -2,10 +2,16 @@ import { Table } from 'antd';
 import { Link } from 'react-router';
 import { useGet } from '@/api/query';
 import type { List, LogLine } from '@/api/types';
-import { Fetched, Nothing, Part, Sign, Target, Time } from '@/components';
+import { Fetched, Nothing, Part, Sign, Time } from '@/components';
 import { useText } from '@/i18n/language';
 import { fullName, type Named, pathOf, shownName } from '@/lib/name';
-import { toneOf, wordOf } from './severity';
+import type { Entry } from '../audit/entry';
+import { Outcome } from '../audit/Outcome';
+import { Sentence } from '../audit/Sentence';
+import { Said } from '../text/Said';
+import { severityOf } from '../logs/model';
+import logWords from '../logs/text';
+import { toneOf } from './severity';
 import texts from './text';
 
 /** Lines and entries that are shown here; the pages of logs and of audit have all. */
@@ -15,6 +21,7 @@ const OFTEN = 10_000;
 
 export function Logs({ named }: { named: Named }) {
   const t = useText(texts);
+  const w = useText(logWords);
   const device = fullName(named);
   const logs = useGet<List<LogLine>>('/logs', { device, limit: MOST }, { refetchInterval: OFTEN });
   return (
@@ -28,8 +35,8 @@ export function Logs({ named }: { named: Named }) {
             rowKey="number"
             scroll={{ x: 760 }}
             columns={[
-              { title: t('time'), width: 160, render: (_, line) => <Time at={line.received} /> },
-              { title: t('severity'), width: 96, render: (_, line) => { const [tone, sign] = toneOf(line.severity); return <Sign tone={tone} sign={sign} bare>{wordOf(line.severity)}</Sign>; } },
+              { title: t('time'), width: 168, render: (_, line) => <Time at={line.received} /> },
+              { title: t('severity'), width: 116, render: (_, line) => { const [tone, sign] = toneOf(line.severity); return <Sign tone={tone} sign={sign} bare>{w(severityOf(line.severity))}</Sign>; } },
               { title: t('program'), dataIndex: 'program', width: 110, ellipsis: true },
               { title: t('line'), render: (_, line) => <code className="ek-pre">{line.text}</code> },
             ]}
@@ -38,17 +45,6 @@ export function Logs({ named }: { named: Named }) {
       </Fetched>
     </Part>
   );
-}
-
-interface Entry {
-  index: number;
-  at: string;
-  actor: { kind: string; name: string };
-  verb: string;
-  target: string;
-  unit?: string;
-  message?: string;
-  outcome: string;
 }
 
 export function Audit({ named }: { named: Named }) {
@@ -64,10 +60,10 @@ export function Audit({ named }: { named: Named }) {
             <ol className="ek-rows">
               {items.map((entry) => (
                 <li key={entry.index}>
+                  <span className="ek-row-sign"><Outcome value={entry.outcome} /></span>
                   <span className="ek-row-main">
-                    <span className="ek-row-line"><b>{entry.verb}</b><span className="ek-dim">{entry.outcome}</span><Target of={entry.unit} /></span>
-                    {entry.message && <span className="ek-pre">{entry.message}</span>}
-                    <span className="ek-row-more">{entry.actor.name}</span>
+                    <span><Sentence entry={entry} /></span>
+                    {entry.message && <span className="ek-row-more"><Said text={entry.message} lines /></span>}
                   </span>
                   <Time at={entry.at} relative />
                 </li>

@@ -1,6 +1,7 @@
 import { type KeyboardEvent, type PointerEvent, type ReactNode, useMemo, useState } from 'react';
 import { useText } from '@/i18n/language';
 import { clock } from '@/lib/time';
+import { count } from '@/lib/units';
 import { useSize } from '../text/size';
 import { type Bar, barAt, bars, type Bucket, chosen, ticks } from './histogram';
 import css from './logs.module.css';
@@ -53,9 +54,9 @@ export function Histogram({ buckets, from, to, isWaiting, onChoose, extra }: Pro
   return (
     <div ref={ref} className={isWaiting ? `${css.histogram} ${css.waiting}` : css.histogram}>
       <div className={css.legend}>
-        <span className={css.keyError}>{t('errors')} <b className="ek-num">{total.error}</b></span>
-        <span className={css.keyWarning}>{t('warnings')} <b className="ek-num">{total.warning}</b></span>
-        <span className={css.keyOther}>{t('others')} <b className="ek-num">{total.other}</b></span>
+        <span className={css.keyError}>{t('errors')} <b className="ek-num">{count(total.error)}</b></span>
+        <span className={css.keyWarning}>{t('warnings')} <b className="ek-num">{count(total.warning)}</b></span>
+        <span className={css.keyOther}>{t('others')} <b className="ek-num">{count(total.other)}</b></span>
         <span className={css.readout} aria-live="polite">{readout}</span>
         {extra}
       </div>
@@ -99,7 +100,7 @@ export function Histogram({ buckets, from, to, isWaiting, onChoose, extra }: Pro
           <Column key={bar.from} bar={bar} x={number * wide + 0.5} width={Math.max(1, wide - 1)} />
         ))}
         <line x1={0} x2={width} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} className={css.axis} />
-        {most > 0 && <text x={2} y={10} className={css.most}>{most}</text>}
+        {most > 0 && <text x={2} y={10} className={css.most}>{count(most)}</text>}
       </svg>
       <div className={css.ticks} aria-hidden="true">
         {ticks(from, to, Math.max(2, Math.floor(width / 110)), -new Date(to).getTimezoneOffset()).map((tick) => {

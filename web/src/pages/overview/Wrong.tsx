@@ -1,4 +1,4 @@
-import { UserOutlined } from '@ant-design/icons';
+import { EyeInvisibleOutlined, UserOutlined } from '@ant-design/icons';
 import { Link } from 'react-router';
 import type { Overview } from '@/api/types';
 import { Name, Nothing, Severity, Sign, Time } from '@/components';
@@ -19,13 +19,14 @@ export function Wrong({ of }: { of: Overview['wrong'] }) {
       <ol className="ek-rows">
         {of.top.map((alert) => (
           <li key={alert.id} className={`ek-alert-${alert.severity}`}>
-            <Severity value={alert.severity} />
+            <span className="ek-row-sign"><Severity value={alert.severity} /></span>
             <span className="ek-row-main">
               <Link to={`/alerts/${encodeURIComponent(alert.id)}`} className="ek-name">{alert.summary}</Link>
               <span className="ek-row-more">
                 <Name kind="Device" of={alert.device} />
                 <Name kind="AlertRule" of={alert.rule} />
                 {alert.behind > 0 && <span>{t('behind', { n: alert.behind })}</span>}
+                {(alert.suppressed ?? []).length > 0 && <Sign tone="calm" sign={<EyeInvisibleOutlined />} bare>{t('quiet')}</Sign>}
                 {alert.acknowledged && <Sign tone="calm" sign={<UserOutlined />} bare>{t('acknowledgedBy', { by: alert.acknowledged.by })}</Sign>}
               </span>
             </span>

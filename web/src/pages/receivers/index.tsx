@@ -1,4 +1,4 @@
-import { CheckCircleFilled, CloseCircleFilled, MailOutlined, MessageOutlined, PauseCircleFilled, SendOutlined, WarningFilled } from '@ant-design/icons';
+import { CheckCircleFilled, CloseCircleFilled, MailOutlined, MessageOutlined, PauseCircleFilled, PlusOutlined, SendOutlined, WarningFilled } from '@ant-design/icons';
 import { Alert, Input, Table, type TableColumnsType, Tabs } from 'antd';
 import { useMemo, useState } from 'react';
 import type { Refused } from '@/api/http';
@@ -59,7 +59,7 @@ export default function Receivers() {
   const dead = (notices.data?.items ?? []).filter((one) => one.isDead);
   const columns = useColumns({ records: of, onTested: setTested, onEdit: setEditing, onDelete: setDoomed });
   const add = (
-    <Act verb="edit" kind="Receiver" onAct={() => setEditing({ plural: 'receivers', kind: 'Receiver', template: TEMPLATE })}>
+    <Act verb="edit" kind="Receiver" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'receivers', kind: 'Receiver', template: TEMPLATE })}>
       {t('add')}
     </Act>
   );
@@ -76,6 +76,7 @@ export default function Receivers() {
         />
       )}
       <Tabs
+        className="ek-shelves"
         activeKey={['notices', 'dead'].includes(show) ? show : 'receivers'}
         onChange={setShow}
         items={[
@@ -98,7 +99,7 @@ export default function Receivers() {
               dataSource={shown}
               loading={read.isPending}
               pagination={false}
-              scroll={{ x: 1080 }}
+              scroll={{ x: 1010 }}
               locale={{ emptyText: read.isPending ? ' ' : <Nothing title={t('noneTitle')} hint={t('noneHint')} action={add} /> }}
             />
           )}
@@ -121,11 +122,11 @@ function useColumns({ records, onTested, onEdit, onDelete }: ColumnActs): TableC
   const t = useText(texts);
   const recordOf = (one: Receiver): Record => records.get(shownName(namedOf(one))) ?? { dead: 0, waiting: 0 };
   return [
-    { title: t('name'), key: 'name', width: 150, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
+    { title: t('name'), key: 'name', width: 110, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
     {
       title: t('to'),
       key: 'to',
-      width: 190,
+      width: 175,
       render: (_, { spec }) => (
         <div className="receiver-lost">
           <Way spec={spec} />
@@ -133,12 +134,11 @@ function useColumns({ records, onTested, onEdit, onDelete }: ColumnActs): TableC
         </div>
       ),
     },
-    { title: t('state'), key: 'state', width: 190, render: (_, one) => <State of={one} /> },
-    { title: t('lastSaid'), key: 'last', width: 125, render: (_, one) => <Time at={recordOf(one).lastSaid} relative none={t('never')} /> },
+    { title: t('state'), key: 'state', width: 140, render: (_, one) => <State of={one} /> },
+    { title: t('lastSaid'), key: 'last', width: 124, render: (_, one) => <Time at={recordOf(one).lastSaid} relative none={t('never')} /> },
     {
       title: t('undelivered'),
       key: 'dead',
-      width: 220,
       render: (_, one) => {
         const { dead, waiting, problem } = recordOf(one);
         if (dead + waiting === 0) return <span className="ek-dim ek-num">0</span>;
@@ -152,11 +152,12 @@ function useColumns({ records, onTested, onEdit, onDelete }: ColumnActs): TableC
         );
       },
     },
-    { title: t('fallback'), key: 'fallback', width: 90, render: (_, { spec }) => (spec.fallback ? visibleText(spec.fallback) : <span className="ek-dim">–</span>) },
+    { title: t('fallback'), key: 'fallback', width: 88, render: (_, { spec }) => (spec.fallback ? visibleText(spec.fallback) : <span className="ek-dim">–</span>) },
     {
       title: t('acts'),
       key: 'acts',
-      width: 220,
+      width: 248,
+      fixed: 'right',
       render: (_, one) => {
         const named = namedOf(one);
         return (

@@ -16,7 +16,7 @@ export default text({
   lastSaid: ['Last delivered', '最近送达'],
   undelivered: ['Not delivered', '未送达'],
   waiting: ['Waiting', '等待发送'],
-  fallback: ['Instead', '备用'],
+  fallback: ['Fallback', '备用'],
   acts: ['Actions', '操作'],
   test: ['Send a test', '发送测试'],
   testing: ['The test is on its way…', '正在发送测试…'],

@@ -24,7 +24,7 @@ export function RoleList({ roles, onEdit, onDelete }: { roles: Role[] } & RoleAc
       size="small"
       rowKey={(role) => `${role.metadata.namespace}/${role.metadata.name}`}
       dataSource={roles}
-      scroll={{ x: 1030 }}
+      scroll={{ x: 960 }}
       pagination={roles.length > 50 ? { pageSize: 50, showSizeChanger: false, size: 'small' } : false}
       expandable={{
         rowExpandable: (role) => (role.spec.tests ?? []).length > 0,
@@ -33,7 +33,7 @@ export function RoleList({ roles, onEdit, onDelete }: { roles: Role[] } & RoleAc
       columns={[
         {
           title: t('role'),
-          width: 200,
+          width: 160,
           render: (_, role) => (
             <>
               <span className="ek-name">{shownName(nameOf(role))}</span>
@@ -43,7 +43,7 @@ export function RoleList({ roles, onEdit, onDelete }: { roles: Role[] } & RoleAc
         },
         {
           title: t('subjects'),
-          width: 220,
+          width: 190,
           render: (_, { spec }) => (
             <ul className={css.list}>
               {spec.subjects.map(({ user, group, signer }, at) => (
@@ -56,7 +56,8 @@ export function RoleList({ roles, onEdit, onDelete }: { roles: Role[] } & RoleAc
         { title: t('tests'), width: 90, render: (_, { spec }) => ((spec.tests ?? []).length > 0 ? <span className="ek-num">{spec.tests?.length}</span> : <span className="ek-dim">{t('noTests')}</span>) },
         {
           title: <span className="ek-hidden">{t('deeds')}</span>,
-          width: 160,
+          width: 150,
+          fixed: 'right',
           align: 'right',
           render: (_, role) => {
             const named = nameOf(role);

@@ -1,3 +1,4 @@
+import { DeleteOutlined, EditOutlined } from '@ant-design/icons';
 import { Table } from 'antd';
 import { type ReactNode, useState } from 'react';
 import { Link, useNavigate, useParams } from 'react-router';
@@ -33,10 +34,10 @@ export default function RulePage() {
       beside={read.data && <Severity value={read.data.spec.severity} />}
       actions={
         <>
-          <Act {...who} onAct={() => setEditing({ plural: 'alertrules', name: named })}>
+          <Act {...who} icon={<EditOutlined aria-hidden />} onAct={() => setEditing({ plural: 'alertrules', name: named })}>
             {t('edit')}
           </Act>
-          <Act {...who} type="text" danger onAct={() => setDoomed({ plural: 'alertrules', name: named })}>
+          <Act {...who} type="text" danger icon={<DeleteOutlined aria-hidden />} onAct={() => setDoomed({ plural: 'alertrules', name: named })}>
             {t('delete')}
           </Act>
         </>

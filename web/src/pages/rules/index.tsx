@@ -1,4 +1,4 @@
-import { CheckCircleFilled, CloseCircleFilled, PauseCircleFilled, WarningFilled } from '@ant-design/icons';
+import { CheckCircleFilled, CloseCircleFilled, PauseCircleFilled, PlusOutlined, WarningFilled } from '@ant-design/icons';
 import { Button, Input, Select, Table, type TableColumnsType } from 'antd';
 import { useMemo, useState } from 'react';
 import { Link } from 'react-router';
@@ -83,7 +83,7 @@ export default function Rules() {
       title={t('title')}
       about={t('about')}
       actions={
-        <Act verb="edit" kind="AlertRule" onAct={() => setEditing({ plural: 'alertrules', kind: 'AlertRule', template: TEMPLATE })}>
+        <Act verb="edit" kind="AlertRule" type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setEditing({ plural: 'alertrules', kind: 'AlertRule', template: TEMPLATE })}>
           {t('add')}
         </Act>
       }
@@ -143,12 +143,12 @@ function useColumns(): TableColumnsType<Row> {
       <span className="ek-dim ek-num">0</span>
     );
   return [
-    { title: t('name'), key: 'name', width: 210, render: (_, { rule }) => <Name kind="AlertRule" of={nameOf(rule)} /> },
-    { title: t('severity'), key: 'severity', width: 110, render: (_, { rule }) => <Severity value={rule.spec.severity} bare /> },
+    { title: t('name'), key: 'name', width: 180, render: (_, { rule }) => <Name kind="AlertRule" of={nameOf(rule)} /> },
+    { title: t('severity'), key: 'severity', width: 100, render: (_, { rule }) => <Severity value={rule.spec.severity} bare /> },
     { title: t('expr'), key: 'expr', render: (_, { rule }) => <code className="rule-expr">{visibleText(rule.spec.expr)}</code> },
     { title: t('hold'), key: 'for', width: 70, render: (_, { rule }) => <span className="ek-num">{rule.spec.for ?? '0s'}</span> },
     { title: t('firing'), key: 'firing', width: 80, align: 'right', render: (_, row) => count(row, 'firing') },
     { title: t('pending'), key: 'pending', width: 80, align: 'right', render: (_, row) => count(row, 'pending') },
-    { title: t('state'), key: 'state', width: 170, render: (_, { rule, beyond }) => <RuleStateSign rule={rule} beyond={beyond} /> },
+    { title: t('state'), key: 'state', width: 130, render: (_, { rule, beyond }) => <RuleStateSign rule={rule} beyond={beyond} /> },
   ];
 }

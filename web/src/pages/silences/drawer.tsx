@@ -75,7 +75,7 @@ function Fields({ begin, onClose }: { begin: SilenceDraft; onClose: () => void }
           optionType="button"
           value={draft.hours}
           onChange={(event) => set({ hours: event.target.value as number })}
-          options={[...CHOICES.map(({ key, hours }) => ({ label: t(key), value: hours })), { label: '…', value: 0 }]}
+          options={[...CHOICES.map(({ key, hours }) => ({ label: t(key), value: hours })), { label: t('atTime'), value: 0 }]}
         />
         {draft.hours === 0 && (
           <DatePicker

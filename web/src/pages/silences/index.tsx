@@ -1,3 +1,4 @@
+import { PlusOutlined } from '@ant-design/icons';
 import { Table, type TableColumnsType, Tabs } from 'antd';
 import { useState } from 'react';
 import { useDeed, useList } from '@/api/query';
@@ -33,7 +34,7 @@ export default function Silences() {
   const shown = show === 'ended' ? ended : active;
   const columns = useColumns({ isEnded: show === 'ended', onEdit: setEditing, onDelete: setDoomed, onWritten: setWritten });
   const add = (
-    <SilenceAct type="primary" onAct={() => setDraft(EMPTY)}>
+    <SilenceAct type="primary" icon={<PlusOutlined aria-hidden />} onAct={() => setDraft(EMPTY)}>
       {t('add')}
     </SilenceAct>
   );
@@ -41,6 +42,7 @@ export default function Silences() {
     <Page title={t('title')} about={t('about')} actions={add}>
       {written && <CommitFollow written={written} onClose={() => setWritten(undefined)} />}
       <Tabs
+        className="ek-shelves"
         activeKey={show === 'ended' ? 'ended' : 'active'}
         onChange={setShow}
         items={(['active', 'ended'] as const).map((key) => ({ key, label: `${t(key)} (${key === 'ended' ? ended.length : active.length})` }))}
@@ -54,7 +56,7 @@ export default function Silences() {
           dataSource={shown}
           loading={read.isPending}
           pagination={shown.length > 100 ? { pageSize: 100, showSizeChanger: false } : false}
-          scroll={{ x: 1060 }}
+          scroll={{ x: 980 }}
           locale={{ emptyText: read.isPending ? ' ' : show === 'ended' ? <Nothing title={t('noneEnded')} hint={t('noneEndedHint')} /> : <Nothing title={t('noneActive')} hint={t('noneActiveHint')} action={add} /> }}
         />
       )}
@@ -75,11 +77,11 @@ interface ColumnActs {
 function useColumns({ isEnded, onEdit, onDelete, onWritten }: ColumnActs): TableColumnsType<Silence> {
   const t = useText(texts);
   return [
-    { title: t('name'), key: 'name', width: 220, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
+    { title: t('name'), key: 'name', width: 170, render: (_, one) => <span className="ek-name">{shownName(namedOf(one))}</span> },
     {
       title: t('mutes'),
       key: 'mutes',
-      width: 240,
+      width: 180,
       render: (_, { spec }) => (
         <span className="silence-match">
           {spec.matchLabels && <Labels of={spec.matchLabels} />}
@@ -88,12 +90,13 @@ function useColumns({ isEnded, onEdit, onDelete, onWritten }: ColumnActs): Table
       ),
     },
     { title: t('reason'), key: 'reason', render: (_, { spec }) => visibleText(spec.reason) },
-    { title: isEnded ? t('ended') : t('until'), key: 'until', width: 210, render: (_, { spec }) => <><Time at={spec.until} /> <span className="ek-dim">(<Time at={spec.until} relative />)</span></> },
-    { title: t('by'), key: 'by', width: 120, render: (_, { origin }) => <span className="ek-dim" title={visibleText(origin?.author ?? '')}>{visibleText(personOf(origin?.author ?? '')) || '–'}</span> },
+    { title: isEnded ? t('ended') : t('until'), key: 'until', width: 180, render: (_, { spec }) => <><Time at={spec.until} /> <span className="ek-dim">(<Time at={spec.until} relative />)</span></> },
+    { title: t('by'), key: 'by', width: 100, render: (_, { origin }) => <span className="ek-dim" title={visibleText(origin?.author ?? '')}>{visibleText(personOf(origin?.author ?? '')) || '–'}</span> },
     {
       title: t('acts'),
       key: 'acts',
       width: 170,
+      fixed: 'right',
       render: (_, one) => {
         const named = namedOf(one);
         return (

@@ -53,4 +53,5 @@ export default text({
   in4h: ['4 hours', '4 小时'],
   in1d: ['1 day', '1 天'],
   in7d: ['7 days', '7 天'],
+  atTime: ['Until a time…', '指定时间…'],
 });

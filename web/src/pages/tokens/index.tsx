@@ -134,11 +134,11 @@ function Account() {
       <dl className={css.account}>
         <div>
           <dt>{t('user')}</dt>
-          <dd><b><Said text={user.displayName || user.name} /></b> <span className="ek-dim"><Said text={user.name} />{user.email && <> · <Said text={user.email} /></>}</span></dd>
+          <dd><b><Said text={user.displayName || user.name} /></b> <span className="ek-dim"><Said text={[user.displayName && user.displayName !== user.name ? user.name : '', user.email].filter(Boolean).join(' · ')} /></span></dd>
         </div>
         <div>
           <dt>{t('groups')}</dt>
-          <dd>{user.groups.length > 0 ? user.groups.map((group) => <Tag key={group}><Said text={group} /></Tag>) : <span className="ek-dim">{t('noGroups')}</span>}</dd>
+          <dd>{user.groups.length > 0 ? <span className="ek-labels">{user.groups.map((group) => <Tag key={group} className="ek-label"><Said text={group} /></Tag>)}</span> : <span className="ek-dim">{t('noGroups')}</span>}</dd>
         </div>
         <div>
           <dt>{t('signedInBy')}</dt>

@@ -68,20 +68,25 @@ function All({ users, me, onEdit, onInvited }: { users: ListedUser[]; me: string
           render: (_, user) => (
             <>
               <b><Said text={user.displayName || user.name} /></b> {user.isAdmin && <Sign tone="busy" sign={<CrownOutlined />}>{t('admin')}</Sign>}
-              <div className={css.small}><Said text={user.email && user.email !== user.name ? `${user.name} · ${user.email}` : user.name} /></div>
+              {besides(user) && <div className={css.small}><Said text={besides(user)} /></div>}
             </>
           ),
         },
-        { title: t('groups'), render: (_, { groups }) => groups.map((group) => <Tag key={group}><Said text={group} /></Tag>) },
+        { title: t('groups'), render: (_, { groups }) => <span className="ek-labels">{groups.map((group) => <Tag key={group} className="ek-label"><Said text={group} /></Tag>)}</span> },
         { title: t('state'), width: 110, render: (_, user) => <State user={user} now={now} /> },
         { title: t('kind'), width: 110, render: (_, { kind }) => (kind === 'local' || kind === 'oidc' || kind === 'kubernetes' ? t(kind) : kind) },
         { title: t('lastSignIn'), width: 120, sorter: (a, b) => (a.lastSignIn ?? '').localeCompare(b.lastSignIn ?? ''), render: (_, { lastSignIn }) => <Time at={lastSignIn} relative none={t('never')} /> },
-        { title: t('sessions'), dataIndex: 'sessions', width: 80, align: 'right', className: 'ek-num' },
-        { title: t('tokens'), dataIndex: 'tokens', width: 80, align: 'right', className: 'ek-num' },
+        { title: t('sessions'), dataIndex: 'sessions', width: 96, align: 'right', className: 'ek-num' },
+        { title: t('tokens'), dataIndex: 'tokens', width: 84, align: 'right', className: 'ek-num' },
         { title: <span className="ek-hidden">{t('deeds')}</span>, width: 230, fixed: 'right', align: 'right', render: (_, user) => <Deeds user={user} isMe={user.name === me} onEdit={() => onEdit(user)} onInvited={onInvited} /> },
       ]}
     />
   );
+}
+
+/** What the bold name does not say already. */
+function besides({ name, displayName, email }: ListedUser): string {
+  return [displayName && displayName !== name ? name : '', email !== name ? email : ''].filter(Boolean).join(' · ');
 }
 
 function State({ user, now }: { user: ListedUser; now: number }) {
