@@ -18,7 +18,7 @@ use super::{Engine, audit};
 
 /// What the alert is called.
 const RULE: &str = "EvenkeelOwnNetworkDown";
-/// What its threads begin with.
+/// What its threads begin with: by that the store finds them.
 const THREAD: &str = "own-network-";
 
 /// How it stands with our own network, and who was told.
@@ -69,7 +69,7 @@ impl OwnNetwork {
     ) -> Result<Option<(Vec<Notice>, Standing)>, store::Error> {
         let settles = *self.settles.get_or_insert_with(|| now.checked_add(SETTLING).unwrap_or(now));
         if self.said.is_none() {
-            self.said = Some(standing(&store.newest_of_threads(THREAD).await?));
+            self.said = Some(standing(&store.said_of_own_network().await?));
         }
         Ok(match self.said.as_ref().and_then(Option::as_ref) {
             None if is_down => {
