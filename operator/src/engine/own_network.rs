@@ -89,8 +89,9 @@ fn receivers(desired: &Desired) -> BTreeSet<Name> {
     named.filter(is_there).collect()
 }
 
-/// By the notices of the newest time that it was said.
+/// By the notices of the newest time that it was said. Who is told instead of somebody else hears of the end as that one does.
 fn standing(said: &[Notice]) -> Standing {
+    let said: Vec<&Notice> = said.iter().filter(|notice| notice.instead.is_none()).collect();
     let since = said.iter().flat_map(|notice| notice.firing.iter().chain(&notice.resolved)).map(|said| said.since).max()?;
     let of = |all: fn(&Notice) -> &Vec<Said>| -> BTreeSet<Name> {
         said.iter().filter(|notice| all(notice).iter().any(|said| said.since == since)).map(|notice| notice.receiver.clone()).collect()
@@ -261,5 +262,12 @@ mod tests {
         assert_eq!(network.look_again(), Some(at(30)));
         let store = open(&folder).await;
         assert_eq!(said(&mut network, &store, Some(true), at(30)).await, ["chat First 1+0", "oncall First 1+0"]);
+    }
+
+    #[test]
+    fn who_is_told_instead_hears_of_the_end_as_who_was_to_be_told() {
+        let down = notice(&Name::parse("oncall"), at(0), None);
+        let instead = down.instead(&Name::parse("boss"), "550 full").unwrap();
+        assert_eq!(standing(&[instead, down]), Some((at(0), BTreeSet::from([Name::parse("oncall")]))));
     }
 }
