@@ -204,7 +204,9 @@ impl Drop for Shard {
         self.steps.values().for_each(JoinHandle::abort);
         // Somebody else reads them from now on.
         self.watched.keys().for_each(|name| self.usages.forget(name));
-        self.place.view.write().unwrap_or_else(PoisonError::into_inner).shards.remove(&self.number);
+        let mut view = self.place.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.shards.remove(&self.number);
+        view.own_network_turned(self.number, false);
     }
 }
 
@@ -428,7 +430,7 @@ impl Shard {
     /// before did not.
     fn own_network(&mut self, is_down: bool) {
         self.alive();
-        self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_down = is_down;
+        self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_turned(self.number, is_down);
         let excused = self.watched.iter_mut().filter(|(_, watched)| is_down && heard::is_excused(&watched.last));
         for (name, watched) in excused {
             watched.last.contact = Contact::Never;
