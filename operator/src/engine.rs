@@ -100,8 +100,8 @@ pub(crate) enum Event {
     Judged(Name, Judged),
     /// What rules look back at, as it was before.
     Past(Vec<refill::Past>),
-    /// Somebody works for a shard, by their clock, and whether their own network is down.
-    Alive(u32, Timestamp, bool),
+    /// Somebody works for a shard, by their clock, and whether their own network is down, if they know.
+    Alive(u32, Timestamp, Option<bool>),
     /// A step came to its end, and that is stored.
     Ended(Box<RecordedStep>, Box<Outcome>),
     /// The store does not take an outcome.
@@ -385,7 +385,7 @@ impl Engine {
             Some(Event::Probe(ran)) => self.probe(&ran),
             Some(Event::Judged(device, judged)) => self.judged(&device, judged),
             Some(Event::Past(past)) => self.alerts.before(past),
-            Some(Event::Alive(shard, at, is_down)) => self.alerts.alive(shard, (at, is_down), Timestamp::now()),
+            Some(Event::Alive(shard, at, network_down)) => self.alerts.alive(shard, at, network_down, Timestamp::now()),
             Some(Event::Ended(step, outcome)) => self.ended(&step, &outcome),
             Some(Event::StoreRefused(error)) => self.store_failed(&error),
             Some(Event::StoreBack) => self.store_back().await,

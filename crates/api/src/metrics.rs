@@ -132,7 +132,7 @@ fn registry(view: &View) -> Registry {
         &mut registry,
         "own_network_down",
         "1 if our own network is down, so that nothing is held against devices",
-        i64::from(view.own_network_down),
+        i64::from(view.own_network_down()),
     );
     plain(&mut registry, "source_problem", "1 if the source gives nothing new", i64::from(view.source.problem.is_some()));
     let shards = Family::<Shard, Gauge<i64>>::default();

@@ -227,7 +227,7 @@ async fn metrics(State(shared): State<Shared>, Extension(scrapes): Extension<Arc
 async fn status(State(shared): State<Shared>) -> Response {
     let value = read(
         &shared,
-        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.plain_deployments().count(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down, "logs": view.log_keeping}),
+        |view| json!({"source": view.source, "notReady": view.not_ready, "devices": view.desired.devices.size(), "deployments": view.desired.plain_deployments().count(), "passes": view.passes, "shards": view.shards, "ownNetworkDown": view.own_network_down(), "logs": view.log_keeping}),
     );
     Json(value).into_response()
 }
@@ -390,7 +390,7 @@ async fn export(State(shared): State<Shared>, Query(query): Query<Entries>) -> R
 async fn alerts(State(shared): State<Shared>) -> Response {
     let (alerts, beyond_limit, lost) =
         read(&shared, |view| (view.alerts.clone(), view.beyond_limit.clone(), view.outbox.standing.lost.clone()));
-    let own_network_down = read(&shared, |view| view.own_network_down);
+    let own_network_down = read(&shared, |view| view.own_network_down());
     let left_off = alerts.len().saturating_sub(ALERTS);
     let items: Vec<_> = alerts.iter().take(ALERTS).collect();
     Json(json!({"items": items, "leftOff": left_off, "beyondLimit": beyond_limit, "undelivered": lost, "ownNetworkDown": own_network_down}))

@@ -1,6 +1,6 @@
 //! What a running engine shows: its own state, shared for reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
@@ -46,8 +46,9 @@ pub struct View {
     pub stands_by: bool,
     /// The shards of the fleet that this replica works for, with the number of their devices.
     pub shards: BTreeMap<u32, usize>,
-    /// The network of whoever looks at devices here is down: what fails is not held against them.
-    pub own_network_down: bool,
+    /// The shards for which devices are looked at from here while our own network is down: what fails is not held against them. 0 where there
+    /// are no shards. Kept by [`View::own_network_turned`].
+    pub own_network_down_for: BTreeSet<u32>,
     /// What its devices use just now; it has locks of its own, since it changes all the time.
     pub usages: Arc<Usages>,
     /// What changed of all this; it has locks of its own.
@@ -117,6 +118,19 @@ impl View {
     /// Whose Roles decide.
     pub fn governing(&self) -> &Arc<Desired> {
         self.newest.as_ref().unwrap_or(&self.desired)
+    }
+
+    /// Whether the network of whoever looks at devices here is down.
+    pub fn own_network_down(&self) -> bool {
+        !self.own_network_down_for.is_empty()
+    }
+
+    /// Whoever looks at the devices of this shard here says that our own network is down, or is back; or looks at them no more.
+    pub fn own_network_turned(&mut self, shard: u32, is_down: bool) {
+        match is_down {
+            true => drop(self.own_network_down_for.insert(shard)),
+            false => drop(self.own_network_down_for.remove(&shard)),
+        }
     }
 
     /// Takes in what the newest plan of a Deployment puts off; what waited for the same before goes on waiting since then.
@@ -347,6 +361,17 @@ mod tests {
     use reconcile::WaitingOn;
 
     use super::*;
+
+    #[test]
+    fn our_own_network_is_down_for_as_long_as_any_shard_says_so() {
+        let mut view = View::default();
+        let mut after = |shard, is_down| {
+            view.own_network_turned(shard, is_down);
+            view.own_network_down()
+        };
+        let told = [after(1, true), after(2, true), after(2, false), after(3, false), after(1, false)];
+        assert_eq!(told, [true, true, true, true, false]);
+    }
 
     #[test]
     fn what_waits_on_waits_since_it_began() {

@@ -95,8 +95,8 @@ impl Store {
         row.map(drop).ok_or_else(|| Error::Replaced(of.mailbox.clone()))
     }
 
-    /// What was put into a mailbox after this number, the oldest first and at most 1000, with the number up to which that is. Matters
-    /// that are closed are forgotten once they have been read.
+    /// What was put into a mailbox after this number, the oldest first and at most 1000, with the number up to which that is. What was there
+    /// when it was opened is read by itself, and then what came since. Matters that are closed are forgotten once they have been read.
     pub async fn letters(&self, of: &Owner, after: u64) -> Result<(u64, Vec<Letter>), Error> {
         within(PAGE as usize, async {
             let mut tx = self.read().await?;
@@ -107,12 +107,14 @@ impl Store {
             if numbered <= after {
                 return Ok((after, Vec::new()));
             }
-            let newer = "SELECT matter, number, document FROM letter WHERE mailbox = $1 AND number > $2 ORDER BY number LIMIT $3";
-            let rows = query(newer, [of.mailbox.as_str().into(), after.into(), PAGE.into()]).fetch_all(&mut *tx).await?;
+            let end = if after < of.newest { of.newest } else { numbered };
+            let newer = "SELECT matter, number, document FROM letter WHERE mailbox = $1 AND number > $2 AND number <= $3
+                ORDER BY number LIMIT $4";
+            let rows = query(newer, [of.mailbox.as_str().into(), after.into(), end.into(), PAGE.into()]).fetch_all(&mut *tx).await?;
             drop(tx);
             let to = match rows.last() {
                 Some(last) if rows.len() == PAGE as usize => number(last, "number")?,
-                _ => numbered,
+                _ => end,
             };
             let letters = rows.iter().map(letter).collect::<Result<Vec<_>, _>>()?;
             if letters.iter().any(|letter| letter.document.is_none()) {

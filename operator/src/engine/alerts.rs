@@ -49,7 +49,7 @@ pub(super) struct Watch {
     told: Option<Told>,
     /// Devices that are otherwise than before, where neither a rule nor a silence is.
     other_devices: BTreeSet<Name>,
-    /// How it stands with our own network.
+    /// What was said of our own network.
     pub(super) own_network: OwnNetwork,
     /// Other rules or silences are in force.
     other_rules: bool,
@@ -131,15 +131,14 @@ impl Watch {
         self.told = (shards > 0).then(|| Told::new(shards));
     }
 
-    /// Whether others read the devices.
-    pub(super) fn is_told(&self) -> bool {
-        self.told.is_some()
+    /// Whether the own network of any of those others is down, where they are there, and that is known.
+    pub(super) fn network_down(&self) -> Option<bool> {
+        self.told.as_ref().and_then(Told::network_down)
     }
 
     /// Somebody works for a shard.
-    pub(super) fn alive(&mut self, shard: u32, (at, is_down): (Timestamp, bool), now: Timestamp) {
-        self.own_network.told(shard, is_down);
-        let again = self.told.as_mut().map(|told| told.alive(shard, at, now)).unwrap_or_default();
+    pub(super) fn alive(&mut self, shard: u32, at: Timestamp, network_down: Option<bool>, now: Timestamp) {
+        let again = self.told.as_mut().map(|told| told.alive(shard, at, network_down, now)).unwrap_or_default();
         again.iter().for_each(|device| self.judging.touch(device));
     }
 
@@ -267,8 +266,7 @@ impl Engine {
 
     fn judge(&mut self, desired: &Desired, now: Timestamp) {
         let watch = &mut self.alerts;
-        let (shards, silent) = watch.told.as_mut().map(|told| told.fall_silent(now)).unwrap_or_default();
-        shards.into_iter().for_each(|shard| watch.own_network.silent(shard));
+        let silent = watch.told.as_mut().map(|told| told.fall_silent(now)).unwrap_or_default();
         silent.iter().for_each(|device| watch.judging.touch(device));
         let view = self.view.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let around = Around { desired, observed: &view.observed, silences: &watch.silences };

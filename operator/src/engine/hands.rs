@@ -30,10 +30,18 @@ pub(super) enum Hands {
 }
 
 impl Hands {
-    /// Whether our own network is down, where it is this process that would see it.
+    /// Tells when our own network is down, and when it is back, where it is this process that would see it.
     pub(super) fn own_network(&self) -> Option<watch::Receiver<bool>> {
         match self {
             Self::Here(here) => Some(here.own_network()),
+            Self::Away(_) => None,
+        }
+    }
+
+    /// Whether our own network is down, where it is this process that would see it, and knows.
+    pub(super) fn network_down(&mut self) -> Option<bool> {
+        match self {
+            Self::Here(here) => here.network_down(),
             Self::Away(_) => None,
         }
     }

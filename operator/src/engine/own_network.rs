@@ -2,13 +2,14 @@
 //!
 //! It lies in the outbox like any other: whoever can be reached hears of it at once, and the others when the network is back. What was said
 //! is in the log of notices, so that neither a restart nor another planner says it twice, or forgets that it is over. With shards each
-//! replica knows of its own network; the first that is down is the alert, and the last that is back its end.
+//! replica knows of its own network; the first that is down is the alert, and the last that is back its end. As long as somebody does not
+//! know how it stands, it is neither.
 
 use std::collections::BTreeSet;
 
 use crds::{Kind, Object, Severity};
-use jiff::Timestamp;
-use reconcile::alerting::alerts::{Changes, SETTLING};
+use jiff::{SignedDuration, Timestamp};
+use reconcile::alerting::alerts::Changes;
 use reconcile::alerting::{Notice, Reason, Said};
 use reconcile::record::Actor;
 use reconcile::{Desired, Name};
@@ -18,70 +19,62 @@ use super::{Engine, audit};
 
 /// What the alert is called.
 const RULE: &str = "EvenkeelOwnNetworkDown";
-/// What its threads begin with.
+/// What its threads begin with: by that the store finds them.
 const THREAD: &str = "own-network-";
 
-/// How it stands with our own network, and who was told.
+/// That the network is not down is known by itself after a while, and a store that could not be read may be read by then.
+const AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// Who was told of our own network.
 #[derive(Default)]
 pub(super) struct OwnNetwork {
-    /// Shards whose network is down, by what they said last.
-    down: BTreeSet<u32>,
-    /// What was said; none: the store was not asked yet.
+    /// What was said; none: the store was not asked yet, or has not taken it yet.
     said: Option<Standing>,
-    /// Until then nobody can know yet that it is still down.
-    settles: Option<Timestamp>,
+    /// When it was last looked at.
+    looked: Option<Timestamp>,
 }
 
 /// Who believes that it is down, and since when.
 type Standing = Option<(Timestamp, BTreeSet<Name>)>;
 
 impl OwnNetwork {
-    /// A shard says how it stands with its network.
-    pub(super) fn told(&mut self, shard: u32, is_down: bool) {
-        match is_down {
-            true => drop(self.down.insert(shard)),
-            false => drop(self.down.remove(&shard)),
-        }
-    }
-
-    /// Nobody works for this shard any more: its next holder says how it stands.
-    pub(super) fn silent(&mut self, shard: u32) {
-        self.down.remove(&shard);
-    }
-
-    /// Whether the network of any shard is down.
-    pub(super) fn is_down(&self) -> bool {
-        !self.down.is_empty()
-    }
-
     /// When it has to be looked at again.
     pub(super) fn look_again(&self) -> Option<Timestamp> {
-        self.settles.filter(|_| matches!(self.said, Some(Some(_))))
+        self.looked.filter(|_| !matches!(self.said, Some(None)))?.checked_add(AGAIN).ok()
     }
 
-    /// What is to be said by now, and as what it is remembered once that is written.
+    /// What is to be said by now, and as what it is remembered once that is written. `is_down`: none as long as that is not known.
     async fn turned(
         &mut self,
         store: &Store,
         desired: &Desired,
-        is_down: bool,
+        is_down: Option<bool>,
         now: Timestamp,
     ) -> Result<Option<(Vec<Notice>, Standing)>, store::Error> {
-        let settles = *self.settles.get_or_insert_with(|| now.checked_add(SETTLING).unwrap_or(now));
-        if self.said.is_none() {
-            self.said = Some(standing(&store.newest_of_threads(THREAD).await?));
+        // Nobody waits for a store that can't be read each time that anything happens.
+        if self.said.is_none() && self.looked.is_some_and(|at| now.duration_since(at).abs() < AGAIN) {
+            return Ok(None);
         }
-        Ok(match self.said.as_ref().and_then(Option::as_ref) {
-            None if is_down => {
+        self.looked = Some(now);
+        if self.said.is_none() {
+            self.said = Some(standing(&store.said_of_own_network().await?));
+        }
+        let news: Option<(Vec<Notice>, Standing)> = match (self.said.as_ref().and_then(Option::as_ref), is_down) {
+            (None, Some(true)) => {
                 let receivers = receivers(desired);
                 let notices = receivers.iter().map(|receiver| notice(receiver, now, None)).collect();
                 Some((notices, Some((now, receivers))))
             }
-            Some((since, receivers)) if !is_down && settles <= now => {
+            (Some((since, receivers)), Some(false)) => {
                 Some((receivers.iter().map(|receiver| notice(receiver, *since, Some(now))).collect(), None))
             }
             _ => None,
-        })
+        };
+        if news.is_some() {
+            // Until it is known to be written, the store is asked: its answer may be lost.
+            *self = Self::default();
+        }
+        Ok(news)
     }
 }
 
@@ -96,8 +89,9 @@ fn receivers(desired: &Desired) -> BTreeSet<Name> {
     named.filter(is_there).collect()
 }
 
-/// By the notices of the newest time that it was said.
+/// By the notices of the newest time that it was said. Who is told instead of somebody else hears of the end as that one does.
 fn standing(said: &[Notice]) -> Standing {
+    let said: Vec<&Notice> = said.iter().filter(|notice| notice.instead.is_none()).collect();
     let since = said.iter().flat_map(|notice| notice.firing.iter().chain(&notice.resolved)).map(|said| said.since).max()?;
     let of = |all: fn(&Notice) -> &Vec<Said>| -> BTreeSet<Name> {
         said.iter().filter(|notice| all(notice).iter().any(|said| said.since == since)).map(|notice| notice.receiver.clone()).collect()
@@ -145,12 +139,16 @@ impl Engine {
         if self.store_away {
             return;
         }
-        let is_down = if self.alerts.is_told() { self.alerts.own_network.is_down() } else { self.read().own_network_down };
+        let is_down = self.hands.network_down().or_else(|| self.alerts.network_down());
         let (notices, standing) = match self.alerts.own_network.turned(&self.store, desired, is_down, now).await {
             Ok(None) => return,
             Ok(Some(news)) => news,
-            Err(error) => return self.store_failed(&error),
+            Err(error) => {
+                tracing::warn!(%error, "what was said of our own network can't be read yet");
+                return;
+            }
         };
+        let is_down = standing.is_some();
         let entry = audit(Actor::engine(), if is_down { "fire" } else { "resolve" }, "engine/own-network", RULE);
         let changes = Changes { notices, ..Changes::default() };
         if let Err(error) = self.store.record_alerts(&changes, vec![entry], now).await {
@@ -187,54 +185,89 @@ mod tests {
         Desired::build(objects.into_iter().chain(rules), reconcile::Revision::default()).0
     }
 
-    async fn said(network: &mut OwnNetwork, store: &Store, is_down: bool, now: Timestamp) -> Vec<String> {
+    async fn said(network: &mut OwnNetwork, store: &Store, is_down: Option<bool>, now: Timestamp) -> Vec<String> {
         let Some((notices, standing)) = network.turned(store, &desired(), is_down, now).await.unwrap() else { return Vec::new() };
-        let changes = Changes { notices, ..Changes::default() };
-        store.record_alerts(&changes, Vec::new(), now).await.unwrap();
+        let said = write(store, notices, now).await;
         network.said = Some(standing);
+        said
+    }
+
+    async fn write(store: &Store, notices: Vec<Notice>, now: Timestamp) -> Vec<String> {
         let word = |notice: &Notice| format!("{} {:?} {}+{}", notice.receiver, notice.reason, notice.firing.len(), notice.resolved.len());
-        changes.notices.iter().map(word).collect()
+        let said: Vec<String> = notices.iter().map(word).collect();
+        store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), now).await.unwrap();
+        said
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    async fn open(folder: &tempfile::TempDir) -> Store {
+        Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap()
     }
 
     /// Once that it is down, and once that it is back, to each who was told; also over a restart, which knows at first nothing of the network.
     #[tokio::test]
     async fn it_is_one_alert_whatever_restarts() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&Options { data: folder.path().to_owned(), url: None }).await.unwrap();
-        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let store = open(&folder).await;
         let mut network = OwnNetwork::default();
         let mut all = Vec::new();
-        for (second, is_down) in [(0, false), (200, true), (230, true)] {
+        for (second, is_down) in [(0, Some(false)), (200, Some(true)), (230, Some(true))] {
             all.extend(said(&mut network, &store, is_down, at(second)).await);
         }
         assert_eq!(all, ["chat First 1+0", "oncall First 1+0"]);
         // Killed while it is down: the next one does not know yet that it is.
         let mut next = OwnNetwork::default();
-        for (second, is_down) in [(300, false), (330, true), (600, true)] {
+        for (second, is_down) in [(300, None), (330, Some(true)), (600, Some(true))] {
             assert_eq!(said(&mut next, &store, is_down, at(second)).await, Vec::<String>::new());
         }
         // And killed once more, and back meanwhile.
         let mut last = OwnNetwork::default();
-        assert_eq!(said(&mut last, &store, false, at(700)).await, Vec::<String>::new());
-        assert_eq!(last.look_again(), Some(at(700).checked_add(SETTLING).unwrap()));
-        let over = said(&mut last, &store, false, at(700).checked_add(SETTLING).unwrap()).await;
+        assert_eq!(said(&mut last, &store, None, at(700)).await, Vec::<String>::new());
+        assert_eq!(last.look_again(), Some(at(730)), "nothing else may happen by which it would be known");
+        let over = said(&mut last, &store, Some(false), at(830)).await;
         assert_eq!(over, ["chat AllResolved 0+1", "oncall AllResolved 0+1"]);
-        assert_eq!((said(&mut last, &store, false, at(900)).await.len(), last.look_again()), (0, None));
+        assert_eq!((said(&mut last, &store, Some(false), at(900)).await.len(), last.look_again()), (0, None));
         let mut after = OwnNetwork::default();
-        assert_eq!(said(&mut after, &store, false, at(5000)).await.len(), 0);
-        assert_eq!(said(&mut after, &store, true, at(5200)).await.len(), 2, "the next time is the next alert");
+        assert_eq!(said(&mut after, &store, Some(false), at(5000)).await.len(), 0);
+        assert_eq!(said(&mut after, &store, Some(true), at(5200)).await.len(), 2, "the next time is the next alert");
+    }
+
+    /// The store may have written what it has not said that it has.
+    #[tokio::test]
+    async fn a_lost_answer_is_no_second_alert() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        let mut network = OwnNetwork::default();
+        assert_eq!(network.turned(&store, &desired(), Some(true), at(0)).await.unwrap().unwrap().0.len(), 2, "and not written");
+        let (notices, _) = network.turned(&store, &desired(), Some(true), at(10)).await.unwrap().unwrap();
+        assert_eq!(write(&store, notices, at(10)).await.len(), 2);
+        assert_eq!(said(&mut network, &store, Some(true), at(20)).await, Vec::<String>::new());
+        let (notices, _) = network.turned(&store, &desired(), Some(false), at(200)).await.unwrap().unwrap();
+        assert_eq!(write(&store, notices, at(200)).await, ["chat AllResolved 0+1", "oncall AllResolved 0+1"]);
+        assert_eq!(said(&mut network, &store, Some(false), at(210)).await, Vec::<String>::new());
+    }
+
+    /// A store that can't be read is asked again after a while, and not each time that anything happens.
+    #[tokio::test]
+    async fn what_was_said_is_read_later_where_it_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        store.close().await;
+        let mut network = OwnNetwork::default();
+        network.turned(&store, &desired(), Some(true), at(0)).await.unwrap_err();
+        assert!(network.turned(&store, &desired(), Some(true), at(10)).await.unwrap().is_none());
+        assert_eq!(network.look_again(), Some(at(30)));
+        let store = open(&folder).await;
+        assert_eq!(said(&mut network, &store, Some(true), at(30)).await, ["chat First 1+0", "oncall First 1+0"]);
     }
 
     #[test]
-    fn the_first_shard_that_is_down_is_the_alert_and_the_last_that_is_back_its_end() {
-        let mut network = OwnNetwork::default();
-        let mut after = |shard: u32, is_down: bool| {
-            network.told(shard, is_down);
-            network.is_down()
-        };
-        assert_eq!([after(1, false), after(1, true), after(2, true), after(1, false), after(2, false)], [false, true, true, true, false]);
-        network.told(3, true);
-        network.silent(3);
-        assert!(!network.is_down(), "nobody speaks for it");
+    fn who_is_told_instead_hears_of_the_end_as_who_was_to_be_told() {
+        let down = notice(&Name::parse("oncall"), at(0), None);
+        let instead = down.instead(&Name::parse("boss"), "550 full").unwrap();
+        assert_eq!(standing(&[instead, down]), Some((at(0), BTreeSet::from([Name::parse("oncall")]))));
     }
 }

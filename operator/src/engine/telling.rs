@@ -132,7 +132,7 @@ impl Engine {
     pub(super) fn network_turned(&mut self, is_down: bool) {
         let view = self.view.clone();
         let mut view = view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        view.own_network_down = is_down;
+        view.own_network_turned(0, is_down);
         let devices = view.observed.devices.iter().filter(|(_, seen)| is_down && heard::is_excused(seen));
         let excused: Vec<Name> = devices.map(|(name, _)| name.clone()).collect();
         for name in &excused {

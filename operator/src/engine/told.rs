@@ -1,10 +1,10 @@
-//! What those who hold the shards say of devices that they read: verdicts of the rules that ask for readings.
+//! What those who hold the shards say of devices that they read: verdicts of the rules that ask for readings. And of their own networks.
 //!
 //! Readings stay where they are read: of ten thousand devices that are read each half a minute, nothing travels as long as no rule says
 //! anything else than before. A verdict that changed is a letter, and of each device only the newest one counts. Whoever plans stays the
 //! only writer of alerts; it takes a verdict for what is so for as long as whoever holds the shard is heard of, and for unknown when
 //! nobody has been for as long as a reading counts. Who takes a shard over tells nothing of what it has not read yet, so that an alert
-//! neither ends nor begins anew because somebody died.
+//! neither ends nor begins anew because somebody died. So it is with a network that is down: it is until somebody knows better.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,12 +22,14 @@ pub(super) struct Told {
     heard: BTreeMap<u32, Timestamp>,
     /// Those of which nobody was heard for too long.
     silent: BTreeMap<u32, Timestamp>,
+    /// Whether the own network of whoever holds the shard is down, as whoever knew it said last.
+    networks: BTreeMap<u32, bool>,
     judged: HashMap<Name, Judged>,
 }
 
 impl Told {
     pub(super) fn new(shards: u32) -> Self {
-        Self { shards, heard: BTreeMap::new(), silent: BTreeMap::new(), judged: HashMap::new() }
+        Self { shards, heard: BTreeMap::new(), silent: BTreeMap::new(), networks: BTreeMap::new(), judged: HashMap::new() }
     }
 
     /// Something else is said of a device.
@@ -41,14 +43,22 @@ impl Told {
     }
 
     /// Somebody works for the shard. Returns the devices of which what was said counts again.
-    pub(super) fn alive(&mut self, shard: u32, at: Timestamp, now: Timestamp) -> Vec<Name> {
+    pub(super) fn alive(&mut self, shard: u32, at: Timestamp, network_down: Option<bool>, now: Timestamp) -> Vec<Name> {
         // Two machines' clocks may differ: nobody is heard of later than now.
         let at = at.min(now);
-        if now.duration_since(at) > STALE {
+        // The last word on a shard that is not there any more stays in the mailbox.
+        if shard >= self.shards || now.duration_since(at) > STALE {
             return Vec::new();
         }
+        self.networks.extend(network_down.map(|is_down| (shard, is_down)));
         let was_heard = self.heard.insert(shard, at).is_some() && self.silent.remove(&shard).is_none();
         if was_heard { Vec::new() } else { self.of(shard) }
+    }
+
+    /// Whether the own network of any of them is down; that none is only where each has said so.
+    pub(super) fn network_down(&self) -> Option<bool> {
+        let is_down = self.networks.values().any(|is_down| *is_down);
+        (is_down || self.networks.len() == self.shards as usize).then_some(is_down)
     }
 
     /// The clock was set by so much.
@@ -56,18 +66,18 @@ impl Told {
         self.heard.values_mut().chain(self.silent.values_mut()).for_each(|at| *at = at.checked_add(by).unwrap_or(*at));
     }
 
-    /// Shards of which nothing was heard for long, and their devices: what was said of them counts no more by now.
-    pub(super) fn fall_silent(&mut self, now: Timestamp) -> (Vec<u32>, Vec<Name>) {
+    /// Devices of shards of which nothing was heard for long: what was said of them counts no more by now.
+    pub(super) fn fall_silent(&mut self, now: Timestamp) -> Vec<Name> {
         let over = |at: &Timestamp| now.duration_since(*at) > STALE;
         let silent: Vec<u32> =
             self.heard.iter().filter(|(shard, at)| over(at) && !self.silent.contains_key(shard)).map(|(shard, _)| *shard).collect();
         let mut devices = Vec::new();
-        for shard in silent.iter().copied() {
+        for shard in silent {
             tracing::warn!(shard, "nobody reads the devices of the shard any more: what rules say of them is not known");
             self.silent.insert(shard, self.heard.get(&shard).copied().unwrap_or(now));
             devices.extend(self.of(shard));
         }
-        (silent, devices)
+        devices
     }
 
     /// When the next one falls silent, if nothing more is heard of it.
@@ -109,22 +119,43 @@ mod tests {
         let says = |told: &Told| told.verdict(&high, &web).map(|verdict| verdict.wrong.to_string()).unwrap();
         // What lay there from before a restart, and nobody is known to be there.
         assert_eq!(says(&told), "unknown: nobody has read it");
-        assert_eq!(told.alive(0, at(0), at(60)), [], "an old word");
-        assert_eq!(told.alive(0, at(60), at(60)), std::slice::from_ref(&web));
-        assert_eq!((says(&told).as_str(), told.alive(0, at(61), at(61)).len()), ("true", 0));
+        assert_eq!(told.alive(0, at(0), None, at(60)), [], "an old word");
+        assert_eq!(told.alive(0, at(60), None, at(60)), std::slice::from_ref(&web));
+        assert_eq!((says(&told).as_str(), told.alive(0, at(61), None, at(61)).len()), ("true", 0));
         assert_eq!(told.verdict(&Name::parse("low"), &web), Some(Verdict::of(Truth::False, None)));
         assert_eq!(told.verdict(&Name::parse("other"), &web), None, "nothing was said");
-        assert_eq!((told.fall_silent(at(66)).1.len(), told.next()), (0, Some(at(66).checked_add(SignedDuration::from_secs(1)).unwrap())));
-        assert_eq!(told.fall_silent(at(67)), (vec![0], vec![web.clone()]));
+        assert_eq!((told.fall_silent(at(66)).len(), told.next()), (0, Some(at(66).checked_add(SignedDuration::from_secs(1)).unwrap())));
+        assert_eq!(told.fall_silent(at(67)), std::slice::from_ref(&web));
         assert!(says(&told).starts_with("unknown: nobody has read it since "));
-        assert_eq!((told.fall_silent(at(68)).1.len(), told.next()), (0, None), "once");
-        assert_eq!(told.alive(0, at(70), at(70)), std::slice::from_ref(&web));
+        assert_eq!((told.fall_silent(at(68)).len(), told.next()), (0, None), "once");
+        assert_eq!(told.alive(0, at(70), None, at(70)), std::slice::from_ref(&web));
         assert_eq!(says(&told), "true");
         told.clock_set(SignedDuration::from_hours(1));
-        assert_eq!((told.fall_silent(at(131)).1.len(), says(&told).as_str()), (0, "true"), "the clock was set, and time did not go on");
+        assert_eq!((told.fall_silent(at(131)).len(), says(&told).as_str()), (0, "true"), "the clock was set, and time did not go on");
         told.clock_set(SignedDuration::from_hours(-1));
-        assert_eq!(told.fall_silent(at(76)).1.len(), 1, "time does");
+        assert_eq!(told.fall_silent(at(76)).len(), 1, "time does");
         told.forget(&web);
         assert_eq!(told.verdict(&high, &web), None);
+    }
+
+    /// The first whose network is down is the alert, and the last that is back its end; who knows nothing says nothing.
+    #[test]
+    fn a_network_is_down_until_whoever_holds_the_shard_knows_better() {
+        let at = |minute: i64| Timestamp::from_second(1_800_000_000 + minute * 60).unwrap();
+        let mut told = Told::new(2);
+        let says = |told: &mut Told, minute: i64, shard: u32, is_down: Option<bool>| {
+            told.alive(shard, at(minute), is_down, at(minute));
+            told.network_down()
+        };
+        assert_eq!((says(&mut told, 0, 0, Some(false)), says(&mut told, 0, 1, None)), (None, None), "one has not found out yet");
+        assert_eq!((says(&mut told, 1, 0, Some(true)), says(&mut told, 1, 1, Some(true))), (Some(true), Some(true)));
+        assert_eq!(says(&mut told, 2, 0, Some(false)), Some(true));
+        assert_eq!(says(&mut told, 3, 1, None), Some(true), "another one holds the shard");
+        told.fall_silent(at(60));
+        assert_eq!(told.network_down(), Some(true), "nobody does");
+        assert_eq!(says(&mut told, 61, 1, Some(false)), Some(false));
+        told.alive(1, at(3), Some(true), at(61));
+        assert_eq!(told.network_down(), Some(false), "an old word");
+        assert_eq!(says(&mut told, 61, 2, Some(true)), Some(false), "a shard that is not there any more");
     }
 }

@@ -377,7 +377,7 @@ async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> 
             cursor: (last < found.len()).then(|| answer::cursor(last - 1, &found[last - 1].id)),
             beyond_limit: beyond.map(|(rule, count)| (rule.full().to_owned(), *count)).collect(),
             undelivered: undelivered(view, &sight),
-            own_network_down: view.own_network_down,
+            own_network_down: view.own_network_down(),
         };
         (list, items)
     });

@@ -159,7 +159,7 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
             devices: devices.into(),
             top: firing.iter().take(TOP).map(|alert| Alert::of(view, &sight, alert)).collect(),
             undelivered: undelivered(view, &sight),
-            own_network_down: view.own_network_down,
+            own_network_down: view.own_network_down(),
             not_ready: view.not_ready.clone(),
         },
         changing: changing(view, &sight),
@@ -210,7 +210,7 @@ async fn status(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -
         devices,
         deployments: sight.names(Kind::Deployment).len(),
         passes: view.passes,
-        own_network_down: view.own_network_down,
+        own_network_down: view.own_network_down(),
     });
     answer::document(&asked, &status)
 }

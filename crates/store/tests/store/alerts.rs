@@ -169,9 +169,9 @@ async fn those_of_a_thread_are_delivered_in_their_order() {
     }
 }
 
-/// By what they begin with, in a database of any language.
+/// By what its threads begin with, in a database of any language.
 #[tokio::test(flavor = "multi_thread")]
-async fn threads_are_found_by_their_beginning() {
+async fn what_was_said_of_our_own_network_is_found() {
     for place in places().await {
         let store = open(&place.options).await;
         let of = |id: &str, thread: &str| Notice { thread: thread.into(), ..notice(id) };
@@ -183,7 +183,7 @@ async fn threads_are_found_by_their_beginning() {
             of("e", "t"),
         ];
         store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), at(0)).await.unwrap();
-        let mut found: Vec<String> = store.newest_of_threads("own-network-").await.unwrap().into_iter().map(|notice| notice.id).collect();
+        let mut found: Vec<String> = store.said_of_own_network().await.unwrap().into_iter().map(|notice| notice.id).collect();
         found.sort();
         assert_eq!(found, ["a", "b"], "{}", place.name);
     }

@@ -65,6 +65,28 @@ async fn a_full_mailbox_is_read_in_pieces() {
     }
 }
 
+/// Whoever opens it tells by that what is old: one new letter does not make the others so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_is_read_by_itself() {
+    for place in places().await {
+        let store = open(&place.options).await;
+        let shard = store.open_mailbox("shard-0").await.unwrap();
+        store.send(&shard, "planner", vec![letter("alive 0", "1"), letter("alive 1", "1")]).await.unwrap();
+        let planner = store.open_mailbox("planner").await.unwrap();
+        store.send(&shard, "planner", vec![letter("alive 1", "2")]).await.unwrap();
+        assert_eq!(store.letters(&planner, 0).await.unwrap(), (planner.newest(), vec![letter("alive 0", "1")]), "{}", place.name);
+        let (to, letters) = store.letters(&planner, planner.newest()).await.unwrap();
+        assert_eq!(letters, [letter("alive 1", "2")], "{}", place.name);
+        assert_eq!(store.letters(&planner, to).await.unwrap(), (to, vec![]), "{}", place.name);
+
+        // All that was there has a newer word.
+        let next = store.open_mailbox("planner").await.unwrap();
+        store.send(&shard, "planner", vec![letter("alive 0", "3"), letter("alive 1", "3")]).await.unwrap();
+        assert_eq!(store.letters(&next, 0).await.unwrap(), (next.newest(), vec![]), "{}", place.name);
+        assert_eq!(store.letters(&next, next.newest()).await.unwrap().1.len(), 2, "{}", place.name);
+    }
+}
+
 /// A process that was frozen, and replaced, wakes up: it can neither read nor say anything more.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_replaced_is_not_heard() {

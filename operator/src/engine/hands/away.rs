@@ -511,9 +511,9 @@ mod tests {
         // Somebody lives whose clock is wrong by years; what lay there before this planner came is as old as it says.
         let alive = || Letter {
             matter: Matter::Alive(0).to_text(),
-            document: serde_json::to_string(&Alive { at: jiff::Timestamp::UNIX_EPOCH, network_down: false }).ok(),
+            document: serde_json::to_string(&Alive { at: jiff::Timestamp::UNIX_EPOCH, network_down: None }).ok(),
         };
-        let at = |event| if let Some(Event::Alive(0, at, false)) = event { at } else { panic!() };
+        let at = |event| if let Some(Event::Alive(0, at, None)) = event { at } else { panic!() };
         assert!(at(away.far.take(alive(), false)) > jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(at(away.far.take(alive(), true)), jiff::Timestamp::UNIX_EPOCH);
         // What nobody can read is left, and stops nothing.

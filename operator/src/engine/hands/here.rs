@@ -8,8 +8,10 @@ use api::usage::Usages;
 use api::view::View;
 use devices::Devices;
 use devices::probe::{Ran, Reference, Scheduler};
+use reconcile::alerting::alerts::SETTLING;
 use reconcile::{Access, Device, ItemKey, Name};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::logs::journal::{Journals, Way};
@@ -26,6 +28,8 @@ pub(crate) struct Here {
     readings: devices::usage::Scheduler,
     journals: Journals,
     usages: Arc<Usages>,
+    /// When it was first asked whether our own network is down.
+    asked: Option<Instant>,
     _taking_in: [AbortOnDropHandle<()>; 2],
 }
 
@@ -57,7 +61,7 @@ impl Here {
             AbortOnDropHandle::new(tokio::spawn(usage::take_in_probes(probes.measurements(), usages.clone()))),
         ];
         let journals = Journals::new(devices.clone(), watching.journals.clone());
-        Self { probes, looks, readings, journals, usages, _taking_in: taking_in, devices, attention: Attention::default() }
+        Self { probes, looks, readings, journals, usages, asked: None, _taking_in: taking_in, devices, attention: Attention::default() }
     }
 
     /// A device as it is now, if it is there: a probe or a reading of it that is otherwise begins anew.
@@ -124,9 +128,16 @@ impl Here {
         self.probes.attend(name, each);
     }
 
-    /// Whether our own network is down.
+    /// Tells when our own network is down, and when it is back.
     pub(crate) fn own_network(&self) -> watch::Receiver<bool> {
         self.probes.own_network()
+    }
+
+    /// Whether our own network is down. That it is not is known a while after this was first asked: before, no probe may have failed yet.
+    pub(crate) fn network_down(&mut self) -> Option<bool> {
+        let is_down = *self.own_network().borrow();
+        let asked = *self.asked.get_or_insert_with(Instant::now);
+        (is_down || asked.elapsed() > SETTLING.unsigned_abs()).then_some(is_down)
     }
 
     /// Whether nothing is held against a device that could not be reached from here.
@@ -136,5 +147,28 @@ impl Here {
 
     pub(crate) fn stop(&mut self) {
         self.looks.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use devices::Secrets;
+
+    use super::*;
+
+    /// Who takes a shard while the network is down would say else that it is back.
+    #[tokio::test(start_paused = true)]
+    async fn that_the_network_is_up_is_not_known_at_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let devices = Arc::new(Devices::new(Secrets::new(folder.path()), folder.path()));
+        let (events, _seen) = mpsc::channel(1);
+        let (probes, _ran) = mpsc::channel(1);
+        let watching = Watching { interval: Duration::from_secs(30), references: Vec::new(), journals: None };
+        let mut here = Here::new(devices, events, probes, &watching, Arc::default());
+        assert_eq!(here.network_down(), None);
+        tokio::time::advance(SETTLING.unsigned_abs() / 2).await;
+        assert_eq!(here.network_down(), None);
+        tokio::time::advance(SETTLING.unsigned_abs()).await;
+        assert_eq!(here.network_down(), Some(false));
     }
 }

@@ -230,9 +230,9 @@ impl Judged {
 pub(crate) struct Alive {
     /// By their clock.
     pub(crate) at: jiff::Timestamp,
-    /// Their own network is down.
-    #[serde(default)]
-    pub(crate) network_down: bool,
+    /// Whether their own network is down; none, and nothing is written, as long as they don't know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network_down: Option<bool>,
 }
 
 /// The shard that a device belongs to, by rendezvous hashing: with one shard more, only those devices move that go to it (Thaler and
@@ -298,6 +298,17 @@ mod tests {
         }
         serde_json::from_str::<Asked>(&more(r#"{"selector":{},"expr":"usage.cpu.ratio > 0.9"}"#)).unwrap();
         serde_json::from_str::<Alive>(&more(r#"{"at":"2026-01-01T00:00:00Z"}"#)).unwrap();
+    }
+
+    /// A version before this one always says how it stands with its network, and can't read that somebody does not know.
+    #[test]
+    fn an_older_version_reads_that_somebody_lives_and_is_read() {
+        let read = |text: &str| serde_json::from_str::<Alive>(text).unwrap().network_down;
+        let at = r#""at":"2026-01-01T00:00:00Z""#;
+        let words = [format!("{{{at}}}"), format!("{{{at},\"networkDown\":false}}"), format!("{{{at},\"networkDown\":true}}")];
+        assert_eq!(words.each_ref().map(|text| read(text)), [None, Some(false), Some(true)]);
+        let write = |network_down| serde_json::to_string(&Alive { at: "2026-01-01T00:00:00Z".parse().unwrap(), network_down }).unwrap();
+        assert_eq!([None, Some(false), Some(true)].map(write), words);
     }
 
     #[test]

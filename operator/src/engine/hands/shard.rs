@@ -100,8 +100,6 @@ struct Shard {
     post: Arc<Post>,
     usages: Arc<Usages>,
     judging: Judging,
-    /// The own network of this replica is down.
-    network_down: bool,
     /// Where what it asks the store for arrives.
     events: mpsc::Sender<Event>,
     /// Nothing is judged before all that lay in the mailbox was read: rules and devices are in no order there.
@@ -136,7 +134,6 @@ pub(crate) async fn work(place: Workplace, number: u32, stop: impl Future<Output
         post: post.clone(),
         usages: usages.clone(),
         judging: Judging::default(),
-        network_down: false,
         events,
         has_read: false,
         owner: owner.clone(),
@@ -207,7 +204,9 @@ impl Drop for Shard {
         self.steps.values().for_each(JoinHandle::abort);
         // Somebody else reads them from now on.
         self.watched.keys().for_each(|name| self.usages.forget(name));
-        self.place.view.write().unwrap_or_else(PoisonError::into_inner).shards.remove(&self.number);
+        let mut view = self.place.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.shards.remove(&self.number);
+        view.own_network_turned(self.number, false);
     }
 }
 
@@ -283,8 +282,8 @@ impl Shard {
     }
 
     /// Tells the one who plans that somebody works for the shard.
-    fn alive(&self) {
-        let alive = Alive { at: Timestamp::now(), network_down: self.network_down };
+    fn alive(&mut self) {
+        let alive = Alive { at: Timestamp::now(), network_down: self.here.network_down() };
         self.post.put(PLANNER, &Matter::Alive(self.number), serde_json::to_string(&alive).ok());
     }
 
@@ -430,9 +429,8 @@ impl Shard {
     /// This replica's network is down, or is back: its view shows that, the one who plans says it, and devices that went out of reach just
     /// before did not.
     fn own_network(&mut self, is_down: bool) {
-        self.network_down = is_down;
         self.alive();
-        self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_down = is_down;
+        self.place.view.write().unwrap_or_else(PoisonError::into_inner).own_network_turned(self.number, is_down);
         let excused = self.watched.iter_mut().filter(|(_, watched)| is_down && heard::is_excused(&watched.last));
         for (name, watched) in excused {
             watched.last.contact = Contact::Never;
