@@ -23,16 +23,21 @@ async fn world_of(sites: &[&str], count: i64) -> World {
         if !sites.contains(&site) {
             continue;
         }
-        let mut over = alert(&format!("load-{site}"), &format!("web-{site}"), &format!("past-{hour:02}"));
-        let resolved = Timestamp::now() - SignedDuration::from_hours(hour);
-        (over.state, over.resolved_at) = (AlertState::Resolved, Some(resolved));
-        let key = (over.subject.rule.clone(), over.subject.device.clone());
-        for instance in [Some(over), None] {
-            let changes = Changes { instances: [(key.clone(), instance)].into(), ..Changes::default() };
-            world.shared.store.record_alerts(&changes, Vec::new(), Timestamp::now()).await.unwrap();
-        }
+        over(&world, site, &format!("past-{hour:02}"), hour).await;
     }
     world
+}
+
+/// An alert of a site that came to be well so many hours ago.
+pub(super) async fn over(world: &World, site: &str, id: &str, hours: i64) {
+    let mut over = alert(&format!("load-{site}"), &format!("web-{site}"), id);
+    let resolved = Timestamp::now() - SignedDuration::from_hours(hours);
+    (over.state, over.resolved_at) = (AlertState::Resolved, Some(resolved));
+    let key = (over.subject.rule.clone(), over.subject.device.clone());
+    for instance in [Some(over), None] {
+        let changes = Changes { instances: [(key.clone(), instance)].into(), ..Changes::default() };
+        world.shared.store.record_alerts(&changes, Vec::new(), Timestamp::now()).await.unwrap();
+    }
 }
 
 fn ids(list: &Value) -> Vec<&str> {
