@@ -267,7 +267,9 @@ async fn a_notification_names_no_receiver_that_one_may_not_see() {
         items.sort_by_key(|item| item["notice"]["id"].to_string());
         items
     };
-    for item in found(&user("viewer")).await {
+    let items = found(&user("viewer")).await;
+    assert_eq!(items.len(), 2);
+    for item in &items {
         assert_eq!((&item["notice"]["receiver"], &item["reached"], &item["problem"]), (&json!("(hidden)"), &json!([]), &json!("")));
         let text = item.to_string();
         assert!(!["oncall", "boss", "chief", "example.com"].iter().any(|hidden| text.contains(hidden)), "{text}");
@@ -388,7 +390,7 @@ async fn whether_others_may_does_not_say_what_there_is() {
 async fn who_may_see_nothing_gets_empty_lists() {
     let world = World::new().await;
     for caller in [user("nobody"), user("suspended"), user("approver")] {
-        for path in ["/devices", "/alerts", "/logs", "/audit", "/notices", "/logs/templates"] {
+        for path in ["/devices", "/alerts", "/logs", "/audit", "/notices", "/logs/templates", "/alerts/history", "/rollouts"] {
             let found = world.document(&format!("/api/v1{path}"), &caller).await;
             assert_eq!(found["items"], json!([]), "{path} for {caller:?}");
         }
