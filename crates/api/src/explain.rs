@@ -2,7 +2,9 @@
 
 pub(crate) mod watching;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use crds::{AlertState, Kind};
 use jiff::Timestamp;
@@ -11,6 +13,7 @@ use reconcile::alerting::suppress::Suppressor;
 use reconcile::alerting::text::{cut, neutral};
 use reconcile::outlook::{alike, named};
 use reconcile::{Deferred, Metric, Name, Series, Target, WaitingOn, parents, report};
+use regex::Regex;
 
 use crate::usage::shown;
 use crate::view::{KUBERNETES, View};
@@ -275,7 +278,8 @@ fn rollout(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     }
     let deferred = view.deferred.get(name).map(Vec::as_slice).unwrap_or_default();
     let status = report::deployment(&view.desired, &view.observed, deferred, name);
-    let count = |key: &str| status.counts.get(key).copied().unwrap_or(0);
+    let counts = report::counts_of(&view.desired, &view.observed, name, &|device| sees(Kind::Device, device));
+    let count = |key: &str| counts.get(key).copied().unwrap_or(0);
     let mut text = format!("{target} is {}", status.phase);
     if let Some(revision) = status.history.last() {
         let _ = write!(text, ": revision {} ({})", revision.revision, revision.version);
@@ -329,7 +333,7 @@ fn deleted(view: &View, name: &Name, sees: Sees<'_>) -> Option<String> {
     let target = Target::unit(name);
     let what = if name.role().is_some() { "has no login any more: taken off" } else { "is deleted" };
     let mut text = format!("{target} {what} by {} ({})\n", deletion.commit, deletion.author);
-    let left = rollout.placements.len();
+    let left = rollout.placements.keys().filter(|device| sees(Kind::Device, device)).count();
     match deletion.remove {
         true => {
             let _ = writeln!(
@@ -415,16 +419,34 @@ pub(crate) fn seen(waiting: &WaitingOn, sees: Sees<'_>) -> WaitingOn {
                 *name = format!("alert {HIDDEN}");
             }
         }
+        WaitingOn::Health { reason, .. } | WaitingOn::NoWayBack { reason } => *reason = without_alerts(reason, sees).into_owned(),
         WaitingOn::Unreachable { .. }
         | WaitingOn::Window { .. }
         | WaitingOn::Approval { .. }
         | WaitingOn::Soak { .. }
-        | WaitingOn::Health { .. }
         | WaitingOn::Maintenance { .. }
-        | WaitingOn::NoWayBack { .. }
         | WaitingOn::Suspended { .. } => {}
     }
     seen
+}
+
+/// A text without the alerts of rules that somebody may not see, as the gate of a rollout says them: `alert NAME is firing: SUMMARY`. Where
+/// a summary ends nobody can tell, so the line ends there.
+pub(crate) fn without_alerts<'a>(text: &'a str, sees: Sees<'_>) -> Cow<'a, str> {
+    static ALERT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\balert ([a-z0-9](?:[-a-z0-9./]*[a-z0-9])?) is firing").ok());
+    if !text.contains(" is firing") {
+        return Cow::Borrowed(text);
+    }
+    // Without the pattern nothing is told at all.
+    let Some(pattern) = &*ALERT else { return Cow::Borrowed("") };
+    let shown = |line: &str| {
+        let hidden = pattern.captures_iter(line).find(|found| !sees(Kind::AlertRule, &Name::parse(&found[1])));
+        match hidden.and_then(|found| found.get(0)) {
+            Some(found) => format!("{}alert {HIDDEN} is firing", &line[..found.start()]),
+            None => line.to_owned(),
+        }
+    };
+    Cow::Owned(text.split('\n').map(shown).collect::<Vec<_>>().join("\n"))
 }
 
 /// Whether they may see the object that keeps an alert from being said.

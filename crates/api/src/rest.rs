@@ -28,6 +28,7 @@ mod refusal;
 mod rights;
 mod rollouts;
 mod samples;
+mod seal;
 mod selector;
 mod session;
 mod sessions;

@@ -211,10 +211,16 @@ pub fn deployment(desired: &Desired, observed: &Observed, deferred: &[Deferred],
         revision: rollout.current().and_then(|record| i32::try_from(record.number).ok()),
         in_force: in_force(rollout).and_then(|record| i32::try_from(record.number).ok()),
         batch: rollout.current().and_then(|record| i32::try_from(record.batches.len()).ok()).filter(|batch| *batch > 0),
-        counts: counts(deployment, rollout, observed),
+        counts: counts(deployment, rollout, observed, &|_| true),
         waiting_on,
         history,
     }
+}
+
+/// How many devices of a Deployment stand how, as in its status, of those that `takes` takes; empty: it is not in force.
+pub fn counts_of(desired: &Desired, observed: &Observed, name: &Name, takes: &dyn Fn(&Name) -> bool) -> BTreeMap<String, i32> {
+    let rollout = observed.rollouts.get(name).map_or(&*rollout::NEVER, |rollout| &**rollout);
+    desired.deployments.get(name).map(|deployment| counts(deployment, rollout, observed, takes)).unwrap_or_default()
 }
 
 /// How far a Deployment is, in a word; none: it is not in force.
@@ -283,10 +289,10 @@ fn phase(deployment: &Deployment, rollout: &Rollout, deferred: &[&Deferred]) -> 
     }
 }
 
-fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed) -> BTreeMap<String, i32> {
+fn counts(deployment: &Deployment, rollout: &Rollout, observed: &Observed, takes: &dyn Fn(&Name) -> bool) -> BTreeMap<String, i32> {
     let mut counts: BTreeMap<String, i32> = ["total", "updated", "failed", "unreachable", "pending"].map(|key| (key.to_owned(), 0)).into();
     let goal = in_force(rollout);
-    for member in &deployment.members {
+    for member in deployment.members.iter().filter(|member| takes(member)) {
         let seen = observed.devices.get(member);
         let placement = rollout.placements.get(member);
         let content = match goal {

@@ -17,7 +17,7 @@ use crate::open::within;
 use crate::rows::{flag, insert, json, maybe_time, number, query, text, time, to_json, to_word};
 use crate::{Backend, Error, Store};
 
-pub use past::{ALERTS_KEPT, Behind};
+pub use past::{ALERTS_KEPT, Behind, Past};
 
 /// Alerts, or groups, that are read by one statement at the start: all of them are, as one that was not read would fire anew.
 const AT_ONCE: u32 = 10_000;

@@ -38,7 +38,7 @@ use sqlx::AnyPool;
 
 use audit::checkpoint::{PublicKey, SigningKey};
 
-pub use alerts::{ALERTS_KEPT, Behind, Delivery, Due, Lost, NoticeRow, Remembered, Standing};
+pub use alerts::{ALERTS_KEPT, Behind, Delivery, Due, Lost, NoticeRow, Past, Remembered, Standing};
 pub use asked::{ASKED_KEPT, AnswerKept, Asked};
 pub use error::Error;
 pub use history::{DeviceChange, DeviceRow, Permission, PermissionRow, ProbeChange};

@@ -67,7 +67,11 @@ async fn a_file_that_is_read_only_is_away() {
 async fn queries_use_their_indices() {
     let data = TempDir::new().unwrap();
     let store = open(&data).await;
-    for statement in [
+    let (behind, name) = (Some((Timestamp::UNIX_EPOCH, "a".to_owned())), Some(reconcile::Name::parse("a")));
+    let newest = alerts::Past::default();
+    let of_rule = alerts::Past { rule: name.clone(), ..newest.clone() };
+    let past = [newest, alerts::Past { behind, device: name, ..of_rule.clone() }, of_rule];
+    let asked = [
         log::ABOUT,
         alerts::DUE,
         alerts::STANDING,
@@ -76,13 +80,10 @@ async fn queries_use_their_indices() {
         alerts::OLD,
         alerts::OWN_NETWORK,
         alerts::past::OLD,
-        alerts::past::NEWEST,
-        alerts::past::BEHIND,
         alerts::past::ONE,
-    ]
-    .into_iter()
-    .chain(QUERIES)
-    {
+    ];
+    let asked = asked.into_iter().chain(QUERIES).map(str::to_owned);
+    for statement in asked.chain(past.map(|past| past.statement(10).0)) {
         let rows = store.pool.fetch_all(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"))).await.unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
         assert!(!steps.is_empty());

@@ -294,7 +294,7 @@ async fn look(State(shared): State<Shared>, Extension(caller): Extension<Caller>
 }
 
 /// The alert of this name, if they may see its device; and then, whether they may say that they look after it.
-async fn alert(shared: &Shared, caller: &Caller, id: &str) -> Result<String, Response> {
+async fn alert(shared: &Shared, sight: &Sight, id: &str) -> Result<String, Response> {
     let found = read(shared, |view| view.alerts.iter().find(|alert| alert.id == id).map(|alert| (alert.subject.device.clone(), None)));
     let found = match found {
         Some(found) => Some(found),
@@ -304,10 +304,11 @@ async fn alert(shared: &Shared, caller: &Caller, id: &str) -> Result<String, Res
         },
     };
     let judged = read(shared, |view| {
+        let caller = &sight.caller;
         let found = found.filter(|(device, _)| sees(view, caller, device));
         let Some((device, over)) = found else { return Err((StatusCode::NOT_FOUND, "there is no such alert".to_owned())) };
         let may = caller.may(view, Verb::Acknowledge, Kind::Device, device.namespace(), What::On(&device));
-        may.map_err(|why| (StatusCode::FORBIDDEN, why))?;
+        may.map_err(|why| (StatusCode::FORBIDDEN, sight.masked(&why)))?;
         match over {
             Some(over) => Err((StatusCode::GONE, format!("it is over: well again since {over:.0}"))),
             None => Ok(id.to_owned()),
@@ -320,8 +321,8 @@ fn sees(view: &View, caller: &Caller, device: &Name) -> bool {
     caller.may(view, Verb::View, Kind::Device, device.namespace(), What::On(device)).is_ok()
 }
 
-async fn acknowledge(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>, bytes: Bytes) -> Response {
-    let id = match alert(&shared, &caller, &id).await {
+async fn acknowledge(State(shared): State<Shared>, Seen(sight): Seen, Path(id): Path<String>, bytes: Bytes) -> Response {
+    let id = match alert(&shared, &sight, &id).await {
         Ok(id) => id,
         Err(refusal) => return refusal,
     };
@@ -329,12 +330,12 @@ async fn acknowledge(State(shared): State<Shared>, Extension(caller): Extension<
         Ok(said) => said,
         Err(refusal) => return refusal,
     };
-    answer(asked(&shared, Ask::Acknowledge { id, comment, until }, &caller.name).await)
+    answer(asked(&shared, Ask::Acknowledge { id, comment, until }, &sight.caller.name).await)
 }
 
-async fn unacknowledge(State(shared): State<Shared>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Response {
-    match alert(&shared, &caller, &id).await {
-        Ok(id) => answer(asked(&shared, Ask::Unacknowledge { id }, &caller.name).await),
+async fn unacknowledge(State(shared): State<Shared>, Seen(sight): Seen, Path(id): Path<String>) -> Response {
+    match alert(&shared, &sight, &id).await {
+        Ok(id) => answer(asked(&shared, Ask::Unacknowledge { id }, &sight.caller.name).await),
         Err(refusal) => refusal,
     }
 }
@@ -395,12 +396,13 @@ fn muted(sight: &Sight, seen: &[u32], alerts: &Shown, silence: &Silence, now: Ti
     Muted { alerts: shown.collect(), devices }
 }
 
-/// The labels that rules of a namespace set on their alerts.
+/// The labels that rules of a namespace set on their alerts, of those that they may see.
 fn labels_of_rules<'a>(sight: &'a Sight, namespace: &'a str) -> HashSet<(&'a str, &'a str)> {
     let from = (Kind::AlertRule, Name::new(namespace, ""));
     let rules = sight.desired.objects.range(from..);
     let rules = rules.take_while(|((kind, name), _)| *kind == Kind::AlertRule && name.namespace() == namespace);
-    let labels = rules.filter_map(|(_, object)| match &**object {
+    let seen = rules.filter(|((_, name), _)| sight.sees(Kind::AlertRule, name));
+    let labels = seen.filter_map(|(_, object)| match &**object {
         Object::AlertRule(rule) => Some(&rule.spec.labels),
         _ => None,
     });

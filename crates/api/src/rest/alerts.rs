@@ -10,7 +10,7 @@ use crds::{AlertState, Severity};
 use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use reconcile::alerting::suppress::Suppressor;
-use reconcile::alerting::{LastChange, Reason};
+use reconcile::alerting::{LastChange, Notice, Reason};
 use reconcile::{Name, Target, parents};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use super::answer::{self, Answer, Fields};
 use super::asked::{Asked, LIST, short};
 use super::fleet::contains;
 use super::gate::{Access, Param, Routes, param};
-use super::sight::{Seen, Sight};
+use super::sight::{HIDDEN, Seen, Sight};
 use crate::problem::Problem;
 use crate::shared::{Shared, read};
 use crate::view::View;
@@ -456,27 +456,40 @@ async fn notices(State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) 
     let rows = shared.store.notices(NOTICES).await?;
     let mut items = Vec::new();
     for mut row in rows.into_iter().filter(|row| is_dead.is_none_or(|wanted| row.is_dead == wanted)) {
-        // A trial is about no device, and for who may see whom it goes to.
-        let is_trial = row.notice.reason == Reason::Test;
-        for said in [&mut row.notice.firing, &mut row.notice.resolved] {
-            said.retain(|said| is_trial || sight.sees_device(&said.device));
-            said.iter_mut().for_each(|said| drop(said.last_change.take_if(|change| !sees_change(&sight, change))));
-        }
-        if !sight.is_all() {
-            // How many more there were is of devices that one may not see.
-            row.notice.left_off = (0, 0);
-        }
-        let is_nothing = row.notice.firing.is_empty() && row.notice.resolved.is_empty();
-        let is_hidden = if is_trial { !sight.sees(crds::Kind::Receiver, &row.notice.receiver) } else { is_nothing };
-        if is_hidden {
+        if !leave_seen(&sight, &mut row.notice) {
             continue;
         }
+        let sees = |receiver: &Name| sight.sees(crds::Kind::Receiver, receiver);
+        let is_known = sees(&row.notice.receiver);
+        if !is_known {
+            row.reached.clear();
+            row.problem.clear();
+        }
+        row.notice.instead.take_if(|instead| !is_known || !sees(&instead.of));
         let mut item = json!(row);
-        item["notice"]["receiver"] = json!(row.notice.receiver.full());
+        item["notice"]["receiver"] = json!(if is_known { row.notice.receiver.full() } else { HIDDEN });
         sight.mask(&mut item);
         items.push(item);
     }
     let total = items.len();
     items.truncate(limit);
     answer::document(&asked, &Notices { items, total })
+}
+
+/// Leaves of a notification what somebody may see of it; whether there is anything.
+pub(super) fn leave_seen(sight: &Sight, notice: &mut Notice) -> bool {
+    // A trial is about no device, and for who may see whom it goes to.
+    let is_trial = notice.reason == Reason::Test;
+    for said in [&mut notice.firing, &mut notice.resolved] {
+        said.retain(|said| is_trial || sight.sees_device(&said.device));
+        said.iter_mut().for_each(|said| drop(said.last_change.take_if(|change| !sees_change(sight, change))));
+    }
+    if !sight.is_all() {
+        // How many more there were is of devices that one may not see.
+        notice.left_off = (0, 0);
+    }
+    match is_trial {
+        true => sight.sees(crds::Kind::Receiver, &notice.receiver),
+        false => !notice.firing.is_empty() || !notice.resolved.is_empty(),
+    }
 }

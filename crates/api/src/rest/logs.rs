@@ -1,13 +1,9 @@
 //! Lines of logs, their kinds and senders.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use axum::extract::State;
 use axum::http::Method;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use reconcile::Name;
 use regex::Regex;
@@ -20,6 +16,7 @@ use super::answer::{self, Answer};
 use super::asked::{Asked, short};
 use super::gate::{Access, Param, Routes, param};
 use super::pattern;
+use super::seal;
 use super::sight::{Seen, Sight};
 use crate::logs::templates::{self, Sort};
 use crate::logs::{self};
@@ -30,9 +27,8 @@ use crate::shared::{Shared, read};
 /// with the cursor.
 const PAGE: usize = 1000;
 const LOOKED: usize = 20_000;
-/// Bytes of words that the database looks for, and of a cursor.
+/// Bytes of words that the database looks for.
 const TEXT: usize = 500;
-const CURSOR: usize = 256;
 /// Parts of a histogram where nothing is said, and at most.
 const BUCKETS: i64 = 60;
 const MOST_BUCKETS: i64 = 500;
@@ -214,7 +210,7 @@ impl Wanted {
         let now = Timestamp::now();
         let device = device(asked, sight)?;
         let (words, pattern) = text(asked.one("q").unwrap_or_default())?;
-        let opened = |cursor: &str| logs::place(cursor).or_else(|| opened(cursor));
+        let opened = |cursor: &str| logs::place(cursor).or_else(|| logs::place(&seal::opened(cursor)?));
         let before = match asked.one("cursor").map(opened) {
             Some(None) => return Err(Problem::bad("cursor: take it from the answer before")),
             before => before.flatten(),
@@ -268,32 +264,8 @@ impl Wanted {
     /// Where to go on. It may be at a line that is hidden from them, so they can't read it.
     fn place(&self, sight: &Sight) -> Option<String> {
         let place = self.search.before.map(|place| format!("{}-{}", place.received, place.number))?;
-        if sight.is_all() { Some(place) } else { sealed(&place) }
+        if sight.is_all() { Some(place) } else { seal::sealed(&place) }
     }
-}
-
-/// What seals cursors for as long as this process lives; none: then pages end where something is hidden.
-fn seal() -> Option<&'static RandomizedNonceKey> {
-    static SEAL: LazyLock<Option<RandomizedNonceKey>> = LazyLock::new(|| {
-        let mut key = [0; 32];
-        aws_lc_rs::rand::fill(&mut key).ok()?;
-        RandomizedNonceKey::new(&AES_256_GCM, &key).ok()
-    });
-    SEAL.as_ref()
-}
-
-fn sealed(place: &str) -> Option<String> {
-    let mut bytes = place.as_bytes().to_vec();
-    let nonce = seal()?.seal_in_place_append_tag(Aad::empty(), &mut bytes).ok()?;
-    Some(URL_SAFE_NO_PAD.encode([&nonce.as_ref()[..], &bytes].concat()))
-}
-
-fn opened(cursor: &str) -> Option<store::Place> {
-    let bytes = (cursor.len() <= CURSOR).then(|| URL_SAFE_NO_PAD.decode(cursor).ok())??;
-    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
-    let (nonce, mut sealed) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
-    let place = seal()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
-    logs::place(std::str::from_utf8(place).ok()?)
 }
 
 /// Whether there is no line at all that they may see.

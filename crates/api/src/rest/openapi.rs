@@ -173,17 +173,18 @@ fn responses(declared: &Declared) -> Value {
     if declared.access != Access::Anyone {
         add("401", "Unauthorized");
     }
-    if !matches!(declared.access, Access::Anyone | Access::Known) || ["/can", "/sessions"].contains(&&*declared.path) {
+    if !matches!(declared.access, Access::Anyone | Access::Known) || ["/can", "/sessions", "/tokens"].contains(&&*declared.path) {
         add("403", "Forbidden");
     }
-    // There may be no provider.
-    if declared.path.starts_with("/oidc/") {
+    // There may be no provider, and no such Repository.
+    if declared.path.starts_with("/oidc/") || declared.path == "/plans/preview" {
         add("404", "NotFound");
     }
     if declared.path.contains('{') || declared.query.is_some_and(|query| query.iter().any(|param| param.name == "device")) {
         add("404", "NotFound");
     }
-    if ["/plans/preview", "/sessions"].contains(&&*declared.path) {
+    // What the engine is asked for it may have to refuse.
+    if ["/plans/preview", "/sessions", "/commits/{id}"].contains(&&*declared.path) || declared.path.ends_with("/origin") {
         add("409", "Conflict");
     }
     if declared.method != Method::GET {
@@ -258,6 +259,21 @@ mod tests {
             for part in declared.path.split('/').filter(|part| part.starts_with('{')) {
                 assert!(names.contains(&part.trim_matches(['{', '}'])), "{declared:?}: {part}");
             }
+        }
+    }
+
+    /// What only few are told, or only where the engine is asked.
+    #[test]
+    fn each_way_to_say_no_is_described() {
+        let document = document();
+        for (path, status) in [
+            ("/tokens", "403"),
+            ("/plans/preview", "404"),
+            ("/plans/preview", "409"),
+            ("/devices/{namespace}/{name}/origin", "409"),
+            ("/commits/{id}", "409"),
+        ] {
+            assert!(document["paths"][path]["get"]["responses"][status].is_object(), "{path}: {status}");
         }
     }
 

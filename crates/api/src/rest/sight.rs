@@ -191,8 +191,8 @@ impl Sight {
         })
     }
 
-    /// A text without the objects in it that they may not see: what is named as `device/NAME` or `silence/NAME`, and each word that is the
-    /// name of a device.
+    /// A text without the objects in it that they may not see: what is named as `device/NAME` or `silence/NAME`, each word that is the name
+    /// of a device, and what is said of an alert as `alert NAME is firing`.
     pub(super) fn masked(&self, text: &str) -> String {
         static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[a-z0-9](?:[-a-z0-9./]*[a-z0-9])?").ok());
         if self.is_all() {
@@ -217,7 +217,8 @@ impl Sight {
                 (false, _) => self.masked_path(word),
             }
         };
-        pattern.replace_all(text, shown).into_owned()
+        let text = crate::explain::without_alerts(text, &|kind, name| self.sees(kind, name));
+        pattern.replace_all(&text, shown).into_owned()
     }
 
     /// A path, or a part of an address, without the names in it that they may not see.

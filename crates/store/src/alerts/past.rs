@@ -1,10 +1,11 @@
 //! Alerts that are over: written when they come to be well, and kept for a while.
 
 use jiff::{SignedDuration, Timestamp};
+use reconcile::Name;
 use reconcile::alerting::state::Instance;
 use sqlx::AnyConnection;
 
-use crate::rows::{insert, json, query, to_json};
+use crate::rows::{Value, insert, json, query, to_json};
 use crate::{Error, Store};
 
 /// How long what is over is remembered: as long as what was said of it.
@@ -15,15 +16,46 @@ const MOST: usize = 1000;
 const PRUNED: usize = 200;
 pub(crate) const OLD: &str = "DELETE FROM alert_history WHERE (id, rule, device) IN (SELECT id, rule, device FROM alert_history WHERE resolved_at < $1 ORDER BY resolved_at LIMIT $2)";
 
-/// Those that came to be well last.
-pub(crate) const NEWEST: &str = "SELECT document FROM alert_history WHERE resolved_at >= $1 ORDER BY resolved_at DESC, id DESC LIMIT $2";
-/// The same behind one of them.
-pub(crate) const BEHIND: &str = "SELECT document FROM alert_history WHERE resolved_at >= $1 AND (resolved_at, id) < ($3, $4) ORDER BY resolved_at DESC, id DESC LIMIT $2";
 /// One of them.
 pub(crate) const ONE: &str = "SELECT document FROM alert_history WHERE id = $1 ORDER BY resolved_at DESC LIMIT 1";
 
 /// Where a page of what is over goes on: behind the alert that came to be well then, by its name.
 pub type Behind = (Timestamp, String);
+
+/// Which alerts that are over are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// Only those that came to be well since then.
+    pub since: Timestamp,
+    /// Only those behind this one: the next page.
+    pub behind: Option<Behind>,
+    /// Only of this AlertRule.
+    pub rule: Option<Name>,
+    /// Only on this device.
+    pub device: Option<Name>,
+}
+
+impl Past {
+    /// The statement that asks for them, so many at most, with its values.
+    pub(crate) fn statement(&self, limit: usize) -> (String, Vec<Value>) {
+        let Self { since, behind, rule, device } = self;
+        let mut text = "SELECT document FROM alert_history WHERE resolved_at >= $1".to_owned();
+        let mut values = vec![Value::from(*since)];
+        if let Some((at, id)) = behind {
+            text.push_str(" AND (resolved_at, id) < ($2, $3)");
+            values.push(Value::from(*at));
+            values.push(Value::from(id.as_str()));
+        }
+        for (column, name) in [("rule", rule), ("device", device)] {
+            if let Some(name) = name {
+                values.push(Value::from(name.full()));
+                text.push_str(&format!(" AND {column} = ${}", values.len()));
+            }
+        }
+        values.push(Value::from(limit.clamp(1, MOST)));
+        (format!("{text} ORDER BY resolved_at DESC, id DESC LIMIT ${}", values.len()), values)
+    }
+}
 
 /// Writes down those that fired and are well now.
 pub(super) async fn remember<'a>(tx: &mut AnyConnection, alerts: impl Iterator<Item = &'a Instance>, now: Timestamp) -> Result<(), Error> {
@@ -45,16 +77,10 @@ pub(super) async fn remember<'a>(tx: &mut AnyConnection, alerts: impl Iterator<I
 }
 
 impl Store {
-    /// Alerts that came to be well since then, those that did so last first; at most 1000, behind the one where the page before ended.
-    pub async fn past_alerts(&self, since: Timestamp, behind: Option<&Behind>, limit: usize) -> Result<Vec<Instance>, Error> {
-        let mut values = vec![since.into(), limit.clamp(1, MOST).into()];
-        let rows = match behind {
-            None => self.readers.all(NEWEST, values).await?,
-            Some((at, id)) => {
-                values.extend([(*at).into(), id.as_str().into()]);
-                self.readers.all(BEHIND, values).await?
-            }
-        };
+    /// Alerts that are over, those that came to be well last first; at most 1000.
+    pub async fn past_alerts(&self, past: &Past, limit: usize) -> Result<Vec<Instance>, Error> {
+        let (statement, values) = past.statement(limit);
+        let rows = self.readers.all(statement, values).await?;
         rows.iter().map(|row| json(row, "document")).collect()
     }
 

@@ -1,17 +1,22 @@
 //! Alerts that are over, as they were when they came to be well.
 
+use std::time::Duration;
+
 use axum::extract::State;
+use axum::http::StatusCode;
 use crds::Severity;
 use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
 use schemars::JsonSchema;
 use serde::Serialize;
-use store::{ALERTS_KEPT, Behind};
+use store::{ALERTS_KEPT, Behind, Past};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::answer::{self, Answer};
 use super::super::asked::{Asked, LIST, short};
 use super::super::fleet::contains;
 use super::super::gate::{Param, param};
+use super::super::seal;
 use super::super::sight::{Seen, Sight};
 use super::{Alert, word};
 use crate::problem::Problem;
@@ -21,6 +26,11 @@ use crate::view::View;
 /// Alerts that are read at once, and that one question looks through: whoever searches farther goes on with `cursor`.
 const PAGE: usize = 1000;
 const LOOKED: usize = 20_000;
+/// Questions that are looked into at once, however many ask: each may read tens of megabytes.
+const AT_ONCE: usize = 2;
+static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+/// How long one waits for others.
+const WAIT: Duration = Duration::from_secs(10);
 
 pub(super) const QUERY: [Param; 9] = {
     let [limit, cursor, namespace, selector, q, _, _] = LIST;
@@ -47,9 +57,12 @@ pub(super) async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked:
     let (limit, words, selector, severities) = (asked.limit()?, asked.search()?, asked.selector()?, severities(&asked)?);
     let (rule, device, now) = (asked.name("rule"), asked.name("device"), Timestamp::now());
     let since = asked.instant("since", now)?.unwrap_or_else(|| now.checked_sub(ALERTS_KEPT).unwrap_or(Timestamp::MIN));
-    let mut behind = asked.one("cursor").map(place).transpose()?;
-    // Each alert asks for its device.
-    sight.devices().await;
+    let behind = asked.one("cursor").map(|cursor| place(&sight, cursor)).transpose()?;
+    // Each alert asks for its device; and who can see none of them is told so at once.
+    let sees_none = sight.devices().await.is_empty() && !sight.sees_senders();
+    if sees_none || device.as_ref().is_some_and(|device| !sight.sees_device(device)) {
+        return answer::document(&asked, &List { items: Vec::new(), cursor: None });
+    }
     let wanted = |alert: &Instance| {
         let subject = &alert.subject;
         let has = |word: &String| {
@@ -59,34 +72,56 @@ pub(super) async fn list(State(shared): State<Shared>, Seen(sight): Seen, asked:
                 || texts.into_iter().chain(subject.labels.values().map(String::as_str)).any(|text| contains(text, word))
         };
         (severities.is_empty() || severities.contains(&subject.severity))
-            && rule.as_ref().is_none_or(|rule| subject.rule == *rule)
-            && device.as_ref().is_none_or(|device| subject.device == *device)
             && asked.one("namespace").is_none_or(|namespace| subject.device.namespace() == namespace)
             && selector.matches(&subject.labels)
-            && words.iter().all(has)
             && sight.sees_device(&subject.device)
+            && words.iter().all(has)
     };
-    let (mut found, mut looked, mut is_end) = (Vec::new(), 0, false);
-    while found.len() < limit && looked < LOOKED && !is_end {
+    let (found, next) = find(&shared, Past { since, behind, rule, device }, limit, &wanted).await?;
+    let cursor = next.and_then(|next| cursor(&sight, &next));
+    let items = read(&shared, |view| found.iter().map(|alert| past(view, &sight, alert)).collect());
+    answer::document(&asked, &List { items, cursor })
+}
+
+/// Those that are wanted, so many at most; and where to go on, if there are more of them, or too much was looked through to know. Of what is
+/// not wanted it says nothing: that may be hidden.
+async fn find(
+    shared: &Shared,
+    mut past: Past,
+    limit: usize,
+    wanted: &(dyn Fn(&Instance) -> bool + Sync),
+) -> Result<(Vec<Instance>, Option<Behind>), Box<Problem>> {
+    let _turn = turn().await?;
+    let (mut found, mut looked) = (Vec::new(), 0);
+    loop {
         // One more than is wanted says whether there is more; the first look is a short one, since mostly nothing is left out.
         let page = if looked == 0 { limit.min(PAGE - 1) + 1 } else { PAGE };
-        let alerts = shared.store.past_alerts(since, behind.as_ref(), page).await?;
-        is_end = alerts.len() < page;
+        let alerts = shared.store.past_alerts(&past, page).await?;
+        let is_end = alerts.len() < page;
         looked += alerts.len();
         for alert in alerts {
-            if found.len() >= limit {
-                is_end = false;
-                break;
+            let is_wanted = wanted(&alert);
+            if is_wanted && found.len() >= limit {
+                return Ok((found, past.behind));
             }
-            behind = Some((alert.resolved_at.unwrap_or(alert.active_at), alert.id.clone()));
-            if wanted(&alert) {
+            past.behind = Some((alert.resolved_at.unwrap_or(alert.active_at), alert.id.clone()));
+            if is_wanted {
                 found.push(alert);
             }
         }
+        if is_end || looked >= LOOKED {
+            return Ok((found, past.behind.filter(|_| !is_end)));
+        }
     }
-    let cursor = behind.filter(|_| !is_end).map(|(at, id)| answer::cursor(0, &format!("{at} {id}")));
-    let items = read(&shared, |view| found.iter().map(|alert| past(view, &sight, alert)).collect());
-    answer::document(&asked, &List { items, cursor })
+}
+
+/// One's turn. Who waits longer is told to come again.
+async fn turn() -> Result<SemaphorePermit<'static>, Box<Problem>> {
+    let away = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
+    match tokio::time::timeout(WAIT, TURNS.acquire()).await {
+        Ok(turn) => turn.map_err(|_| away("the engine is stopping")),
+        Err(_) => Err(away("others look through what is over just now: ask again")),
+    }
 }
 
 /// One that is over: what is behind its device now is not what was so then.
@@ -94,9 +129,16 @@ pub(super) fn past(view: &View, sight: &Sight, alert: &Instance) -> Alert {
     Alert { behind: 0, root: None, ..Alert::of(view, sight, alert) }
 }
 
-fn place(text: &str) -> Result<Behind, Box<Problem>> {
+/// Where to go on, in words for whoever asks: it may be at an alert that is hidden from them.
+fn cursor(sight: &Sight, (at, id): &Behind) -> Option<String> {
+    let place = format!("{at} {id}");
+    if sight.is_all() { Some(answer::cursor(0, &place)) } else { seal::sealed(&place) }
+}
+
+fn place(sight: &Sight, text: &str) -> Result<Behind, Box<Problem>> {
     let wrong = || Problem::bad("cursor: take it from the answer before");
-    let (_, place) = answer::opened(text).ok_or_else(wrong)?;
+    let plain = answer::opened(text).filter(|_| sight.is_all()).map(|(_, place)| place);
+    let place = plain.or_else(|| seal::opened(text)).ok_or_else(wrong)?;
     let (at, id) = place.split_once(' ').ok_or_else(wrong)?;
     Ok((at.parse().map_err(|_| wrong())?, id.to_owned()))
 }
@@ -107,4 +149,20 @@ fn severities(asked: &Asked) -> Result<Vec<Severity>, Box<Problem>> {
         known.ok_or_else(|| Problem::bad(format!("severity: `{}` is none of critical, warning, info", short(text))))
     };
     asked.words("severity").map(severity).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header;
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_for_others_is_told_to_come_again() {
+        let _all = TURNS.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+        let answer = turn().await.unwrap_err().into_response();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+    }
 }

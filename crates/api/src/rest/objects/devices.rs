@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::alerts::leave_seen;
 use super::super::answer::{self, Answer, Fields};
 use super::super::asked::{Asked, LIST, short};
 use super::super::fleet::{Fleet, Found, Row, Stand, Standing};
@@ -410,10 +411,13 @@ async fn explain_repository(
 
 async fn explained(shared: &Shared, sight: &Arc<Sight>, target: &Target, asked: &Asked) -> Answer {
     let now = Timestamp::now();
+    // Whatever is counted asks for its devices.
+    sight.devices().await;
     let text = read(shared, |view| crate::explain::explain(view, target, &|kind, name| sight.sees(kind, name), now));
     let mut text = text.ok_or_else(|| Problem::missing(format!("there is no {target}")))?;
     if let Target::Object(Kind::Receiver, name) = target {
-        let rows = shared.store.notices(NOTICES).await?;
+        let mut rows = shared.store.notices(NOTICES).await?;
+        rows.retain_mut(|row| row.notice.receiver == *name && leave_seen(sight, &mut row.notice));
         crate::explain::watching::notices(&mut text, name, &rows);
     }
     answer::document(asked, &Explained { text: sight.masked(&text) })

@@ -256,6 +256,12 @@ async fn a_preview_counts_the_devices_that_labels_choose() {
         let (status, found) = world.post("/api/v1/silences/preview", &admin(), &planned).await;
         assert_eq!((status, &found["devices"]), (StatusCode::OK, &json!(expected)), "{planned}: {found}");
     }
+    // A rule that one may not see chooses nothing: whoever asks would learn what its labels are.
+    let planned = json!({"matchLabels": {"team": "web"}, "until": "2100-01-01T00:00:00Z"});
+    for (caller, expected) in [(user("viewer"), 0), (user("reader"), 4)] {
+        let (_, found) = world.post("/api/v1/silences/preview", &caller, &planned).await;
+        assert_eq!(found["devices"], expected, "{}: {found}", caller.name);
+    }
 }
 
 /// What is misspelt in a query is refused by every route but the one to which a provider sends people.

@@ -8,11 +8,13 @@ use axum::http::{Method, Request, header};
 use jiff::Timestamp;
 use reconcile::alerting::alerts::Changes;
 use serde_json::{Value, json};
+use store::users::User;
 use tower::ServiceExt as _;
 
 use super::{World, admin, alert, user};
 use crate::rest::caller::Caller;
 use crate::rest::limits;
+use crate::sign_in::authenticate::Signed;
 
 /// Asks, with a document if there is one; the status, with what is said of a problem.
 async fn ask(world: &World, (method, path): (Method, &str), caller: Option<&Caller>, more: &[(&str, &str)], body: &Value) -> (u16, Value) {
@@ -50,6 +52,31 @@ async fn is_over(world: &World, id: &str) {
     world.shared.store.record_alerts(&resolved, Vec::new(), Timestamp::now()).await.unwrap();
     let gone = Changes { instances: [(key, None)].into(), ..Changes::default() };
     world.shared.store.record_alerts(&gone, Vec::new(), Timestamp::now()).await.unwrap();
+}
+
+/// What others have is for administrators, also where a user signed in.
+#[tokio::test]
+async fn tokens_of_another_user_are_refused() {
+    let world = World::new().await;
+    let path = "/api/v1/tokens?user=bob";
+    let signed = Signed { user: User::local("viewer", Timestamp::now()), session: None, token: None, seen_at: None };
+    let request = Request::builder().uri(path).extension(user("viewer")).extension(signed).body(Body::empty()).unwrap();
+    let answer = world.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(World::read(&Method::GET, path, answer).await.0, 403);
+}
+
+/// What would come of a revision of a Repository is told to who may see that.
+#[tokio::test]
+async fn a_repository_that_one_may_not_see_has_no_preview() {
+    let mut objects = super::objects();
+    let allow = json!([{"verbs": ["view"], "kinds": ["Deployment", "Device"]}]);
+    objects.push(super::role("planners", "planner", &allow, false));
+    let world = World::of(objects).await;
+    assert_eq!(world.get("/api/v1/plans/preview", &user("planner")).await.0, 200);
+    for repository in ["fleet", "nope"] {
+        let path = format!("/api/v1/plans/preview?repository={repository}");
+        assert_eq!(world.get(&path, &user("planner")).await.0, 404, "{repository}");
+    }
 }
 
 #[tokio::test]

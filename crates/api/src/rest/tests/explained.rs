@@ -1,10 +1,17 @@
 //! Explanations name nothing that one may not see, whatever the thing is that is explained.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use reconcile::alerting::alerts::Changes;
+use reconcile::alerting::{Notice, Reason};
+use reconcile::deletion::Deletion;
 use reconcile::plan::StepId;
-use reconcile::{Deferred, Name, Target, WaitingOn};
+use reconcile::{Deferred, Name, RevisionResult, Rollout, Target, WaitingOn};
 use serde_json::{Value, json};
 
+use super::rollouts::{begin, placement};
+use super::sees::{notice, said};
 use super::{World, admin, role, user};
 
 /// What waits for something else, whichever that is.
@@ -95,6 +102,96 @@ async fn a_receiver_names_no_rule_that_one_may_not_see() {
     assert!(!text.contains("secret-rule"), "{text}");
 }
 
+/// What was said of devices that one may not see is not even counted.
+#[tokio::test]
+async fn a_receiver_counts_no_alert_that_one_may_not_see() {
+    let mut objects = super::objects();
+    let here = json!({"matchLabels": {"site": "ams1"}});
+    let allow = json!([{"verbs": ["view"], "kinds": ["Device"], "devices": here}, {"verbs": ["view"], "kinds": ["Receiver"]}]);
+    objects.push(role("tellers", "teller", &allow, false));
+    let world = World::of(objects).await;
+    world.shared.store.alerts().await.unwrap();
+    let [seen, hidden] = ["ams1", "fra1"].map(|site| said(&format!("load-{site}"), &format!("web-{site}")));
+    let both = Notice { firing: vec![seen.clone(), hidden.clone()], left_off: (3, 0), ..notice("both", Reason::First, seen) };
+    let notices = vec![both, notice("other", Reason::Repeat, hidden)];
+    world.shared.store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), super::at(0)).await.unwrap();
+    let text = explained(&world, "receivers/default/oncall", "admin").await;
+    assert!(text.contains("First: 5 fire, 0 well again") && text.contains("Repeat: 1 fire, 0 well again"), "{text}");
+    let text = explained(&world, "receivers/default/oncall", "teller").await;
+    assert!(text.contains("First: 1 fire, 0 well again") && !text.contains("Repeat"), "{text}");
+}
+
+/// A Deployment that one may see may be for devices that one may not.
+#[tokio::test]
+async fn a_deployment_counts_the_devices_that_one_may_see() {
+    let mut objects = super::objects();
+    let here = json!({"matchLabels": {"site": "ams1"}});
+    let allow = json!([{"verbs": ["view"], "kinds": ["Device"], "devices": here}, {"verbs": ["view"], "kinds": ["Deployment"]}]);
+    objects.push(role("shippers", "shipper", &allow, false));
+    let spec = json!({"selector": {}, "package": {"apt": {"name": "htop", "version": "1.0-1"}}});
+    objects.push(super::object(crds::Kind::Deployment, "everywhere", &Value::Null, &spec));
+    let world = World::of(objects).await;
+    {
+        let mut view = world.shared.view.write().unwrap();
+        let digest = view.desired.deployments[&Name::parse("everywhere")].digest.clone();
+        let deletion = Deletion {
+            commit: "c0ffee".into(),
+            author: "ann@example.com".into(),
+            signer: None,
+            remove: true,
+            max_unavailable: crds::Share::Count(1),
+            group_by: Vec::new(),
+            deadline_seconds: 600,
+            windows: Vec::new(),
+        };
+        let placements = ["web-ams1", "web-fra1"].map(|device| (Name::parse(device), placement(&digest, 1))).into();
+        let gone = Rollout { placements, deletion: Some(Box::new(deletion)), ..Rollout::default() };
+        view.observed.rollouts.insert(Name::parse("gone"), Arc::new(gone));
+    }
+    for (who, devices, left) in [("admin", "of 4 devices", "2 devices left"), ("shipper", "of 2 devices", "1 device left")] {
+        let text = explained(&world, "deployments/default/everywhere", who).await;
+        assert!(text.contains(devices), "{who}: {text}");
+        let text = explained(&world, "deployments/default/gone", who).await;
+        assert!(text.contains(left), "{who}: {text}");
+    }
+}
+
+/// Why a gate failed may be an alert of a rule that one may not see: neither its name is told nor what it says.
+#[tokio::test]
+async fn a_failed_gate_names_no_rule_that_one_may_not_see() {
+    let world = entangled().await;
+    begin(&world, "ams1", RevisionResult::Stopped);
+    let (unit, why) = (Name::parse("app-ams1"), "alert load-fra1 is firing: the lab burns");
+    {
+        let mut view = world.shared.view.write().unwrap();
+        let rollout = Arc::make_mut(view.observed.rollouts.get_mut(&unit).unwrap());
+        rollout.history[0].reason = format!("web-ams1: {why}");
+        rollout.placements.values_mut().for_each(|placed| placed.failure = why.to_owned());
+        let waiting_on = WaitingOn::Health { reason: format!("the last try failed: {why}"), until: None };
+        let device = Target::parse("device/web-ams1").unwrap();
+        view.put_off(&unit, vec![waits("deployment/app-ams1", device, waiting_on)], Timestamp::now());
+    }
+    for (path, is_told) in [
+        ("rollouts/default/app-ams1", true),
+        ("rollouts", true),
+        ("deployments/default/app-ams1", true),
+        ("deployments/default/app-ams1/explain", true),
+        ("devices/default/web-ams1", false),
+        ("devices/default/web-ams1/explain", true),
+        ("plans", true),
+        ("overview", false),
+    ] {
+        let told = world.document(&format!("/api/v1/{path}"), &admin()).await.to_string();
+        assert!(told.contains("the lab burns") || !is_told, "{path}: {told}");
+        let told = world.document(&format!("/api/v1/{path}"), &user("viewer")).await.to_string();
+        assert!(!told.contains("fra1") && !told.contains("the lab burns"), "{path}: {told}");
+    }
+    let told = world.document("/api/v1/rollouts/default/app-ams1", &user("viewer")).await;
+    let batch = &told["batches"][1];
+    assert_eq!(batch["gate"]["reason"], "web-ams1: alert (hidden) is firing");
+    assert_eq!(batch["devices"][0]["gate"]["reason"], "alert (hidden) is firing");
+}
+
 /// What was said of objects by their names, in whatever text it stands.
 #[tokio::test]
 async fn a_text_names_no_object_that_one_may_not_see() {
@@ -105,6 +202,12 @@ async fn a_text_names_no_object_that_one_may_not_see() {
         ("held by deployment/app-ams1", "held by deployment/(hidden)"),
         ("alertrule/load-ams1 fires, alertrule/load-fra1 too", "alertrule/load-ams1 fires, alertrule/(hidden) too"),
         ("role/lab/ops, dep/x, roles/a", "role/(hidden), dep/x, roles/a"),
+        (
+            "web-ams1: alert load-fra1 is firing: it burns\nalert load-ams1 is firing: so",
+            "web-ams1: alert (hidden) is firing\nalert load-ams1 is firing: so",
+        ),
+        ("alert load-ams1 is firing: so, alert lab/burns is firing: it burns", "alert load-ams1 is firing: so, alert (hidden) is firing"),
+        ("alert load-ams1 is firing", "alert load-ams1 is firing"),
     ] {
         assert_eq!(sight.masked(text), expected);
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{World, admin, at, user};
 
 /// The Deployment of a site as it goes on: the switch in the first batch, the server in the second one.
-fn begin(world: &World, site: &str, result: RevisionResult) {
+pub(super) fn begin(world: &World, site: &str, result: RevisionResult) {
     let mut view = world.shared.view.write().unwrap();
     let name = Name::parse(&format!("app-{site}"));
     let (content, digest) = {
@@ -44,7 +44,7 @@ fn begin(world: &World, site: &str, result: RevisionResult) {
     view.observed.rollouts.insert(name, Arc::new(rollout));
 }
 
-fn placement(digest: &Digest, batch: u32) -> Placement {
+pub(super) fn placement(digest: &Digest, batch: u32) -> Placement {
     Placement {
         revision: 1,
         digest: digest.clone(),

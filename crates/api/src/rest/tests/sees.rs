@@ -8,20 +8,20 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 use reconcile::access::{self, Decision, Request, What};
 use reconcile::alerting::alerts::Changes;
-use reconcile::alerting::{Notice, Reason, Said};
+use reconcile::alerting::{Instead, Notice, Reason, Said};
 use reconcile::observed::{Contact, DeviceSeen, ProbeSeen, ProbeState};
-use reconcile::{Name, ProbeCode};
+use reconcile::{Name, ProbeCode, RevisionResult};
 use serde_json::{Value, json};
-use store::ProbeChange;
 use store::audit::Entry;
+use store::{Delivery, Lost, ProbeChange};
 
-use super::{World, admin, device, object, role, token, user};
+use super::{Method, World, admin, device, object, role, token, user};
 use crate::rest::caller::Caller;
 use crate::rest::sight::Sights;
 use crate::shared::read;
 
 /// All that may be asked for.
-const ALL: [&str; 23] = [
+const ALL: [&str; 28] = [
     "/devices?facets=site,health,type,update",
     "/deployments",
     "/alertrules",
@@ -31,6 +31,7 @@ const ALL: [&str; 23] = [
     "/repositories",
     "/alerts",
     "/alerts/aaaa",
+    "/alerts/history",
     "/notices",
     "/topology",
     "/logs",
@@ -38,8 +39,12 @@ const ALL: [&str; 23] = [
     "/audit",
     "/overview",
     "/plans",
+    "/rollouts",
+    "/rollouts/default/app-ams1",
     "/status",
     "/devices/default/web-ams1/explain",
+    "/alertrules/default/load-ams1/explain",
+    "/silences/default/quiet-ams1/explain",
     "/devices/default/web-ams1/changes",
     "/devices/default/web-ams1/probes",
     "/devices/default/web-ams1/series",
@@ -52,7 +57,7 @@ async fn nothing_of_the_other_site_is_in_anything_that_a_viewer_gets() {
     let world = World::new().await;
     for path in ALL {
         let text = world.document(&format!("/api/v1{path}"), &user("viewer")).await.to_string();
-        assert!(!text.contains("fra1"), "{path}: {text}");
+        assert!(!text.contains("fra1") && !text.contains("oncall"), "{path}: {text}");
         let everything = world.document(&format!("/api/v1{path}"), &admin()).await.to_string();
         assert_ne!(everything, "", "{path}");
     }
@@ -102,13 +107,24 @@ async fn entangled() -> World {
         view.observed.devices.insert(device.clone(), Arc::new(seen));
         let mut alert = super::alert("load-ams1", "web-ams1", "aaaa");
         alert.subject.last_change = Some(change);
+        alert.decided("oncall", "said: nothing of this group was said before", super::at(0));
         for by in ["deployment/app-fra1 is at work on the device", "silenced by silence/quiet-ams1 until 2030-01-01T00:00:00Z (work)"] {
             alert.decided("", format!("suppressed: {by}"), super::at(0));
         }
         view.alerts.set(&(alert.subject.rule.clone(), alert.subject.device.clone()), Some(&alert));
+        let lost = Lost { receiver: Name::parse("oncall"), count: 1, since: super::at(0), last: super::at(0), problem: beside.into() };
+        view.outbox.standing.lost.push(lost);
         view.source.problem = Some(beside.into());
         view.source.findings = vec![beside.into()];
     }
+    super::rollouts::begin(&world, "ams1", RevisionResult::Stopped);
+    super::rollouts::begin(&world, "fra1", RevisionResult::Stopped);
+    world.shared.store.alerts().await.unwrap();
+    for site in ["ams1", "fra1"] {
+        super::past::over(&world, site, &format!("past-{site}"), 1).await;
+    }
+    let notices = vec![notice("n", Reason::First, said("load-ams1", "web-ams1"))];
+    world.shared.store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), super::at(0)).await.unwrap();
     let stood = |state| ProbeChange {
         device: device.clone(),
         probe: "web".into(),
@@ -134,7 +150,11 @@ async fn what_is_told_of_a_device_names_nothing_of_another_site() {
     let more = ["probes", "changes"].map(|part| format!("/devices/default/db-ams1/{part}"));
     for path in ALL.iter().map(|path| (*path).to_owned()).chain(more.clone()) {
         let text = world.document(&format!("/api/v1{path}"), &user("viewer")).await.to_string();
-        assert!(!text.contains("fra1"), "{path}: {text}");
+        assert!(!text.contains("fra1") && !text.contains("oncall"), "{path}: {text}");
+    }
+    for path in ["/alerts/history", "/notices", "/rollouts"] {
+        let text = world.document(&format!("/api/v1{path}"), &user("viewer")).await.to_string();
+        assert!(text.contains("ams1"), "{path}: {text}");
     }
     let [probes, changes] = more.map(|path| format!("/api/v1{path}"));
     let told = world.document(&probes, &user("viewer")).await;
@@ -189,27 +209,26 @@ async fn the_log_names_no_deployment_that_one_may_not_see() {
     }
 }
 
-/// Who may see a Receiver sees what it was tried out with, which is about no device.
-#[tokio::test]
-async fn a_trial_is_seen_by_who_may_see_its_receiver() {
-    let mut objects = super::objects();
-    objects.push(role("tellers", "teller", &json!([{"verbs": ["view"], "kinds": ["Receiver"]}]), false));
-    let world = World::of(objects).await;
-    world.shared.store.alerts().await.unwrap();
-    let said = |rule: &str, device: &str| Said {
+/// One alert as somebody was told of it.
+pub(super) fn said(rule: &str, device: &str) -> Said {
+    Said {
         id: "s".into(),
         rule: Name::parse(rule),
         device: Name::parse(device),
         severity: Severity::Info,
         labels: Default::default(),
-        summary: "This is a trial of the receiver oncall, asked for by ann. Nothing is wrong.".into(),
+        summary: "high load".into(),
         value: None,
         since: super::at(0),
         ended: None,
         last_change: Some(super::change("app-fra1")),
         behind: 0,
-    };
-    let notice = |id: &str, reason, said| Notice {
+    }
+}
+
+/// One notification to those who are on call.
+pub(super) fn notice(id: &str, reason: Reason, said: Said) -> Notice {
+    Notice {
         id: id.into(),
         receiver: Name::parse("oncall"),
         thread: id.into(),
@@ -220,11 +239,74 @@ async fn a_trial_is_seen_by_who_may_see_its_receiver() {
         resolved: Vec::new(),
         left_off: (0, 0),
         instead: None,
+    }
+}
+
+/// To whom something was said, where that is and what went wrong there is told to who may see the Receiver.
+#[tokio::test]
+async fn a_notification_names_no_receiver_that_one_may_not_see() {
+    let mut objects = super::objects();
+    let here = json!({"matchLabels": {"site": "ams1"}});
+    let allow = json!([{"verbs": ["view"], "kinds": ["Device"], "devices": here}, {"verbs": ["view"], "kinds": ["Receiver"]}]);
+    objects.push(role("tellers", "teller", &allow, false));
+    let world = World::of(objects).await;
+    let store = &world.shared.store;
+    store.alerts().await.unwrap();
+    let instead = |id: &str, of: &str| {
+        let instead = Some(Instead { of: Name::parse(of), problem: "no answer from chat.example.com".into() });
+        Notice { instead, ..notice(id, Reason::First, said("load-ams1", "web-ams1")) }
     };
-    let trial = Notice {
-        firing: vec![Said { last_change: None, ..said("trial", "no-device") }],
-        ..notice("t", Reason::Test, said("trial", "no-device"))
+    let notices = vec![instead("near", "boss"), instead("far", "lab/chief")];
+    store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), super::at(0)).await.unwrap();
+    for id in ["near", "far"] {
+        let dead = Delivery::Dead("mail.example.com says no".into());
+        store.tried(id, &dead, &["ann@example.com".to_owned()], None, super::at(1)).await.unwrap();
+    }
+    let found = async |caller: &Caller| {
+        let mut items = world.document("/api/v1/notices?dead=true", caller).await["items"].as_array().unwrap().clone();
+        items.sort_by_key(|item| item["notice"]["id"].to_string());
+        items
     };
+    let items = found(&user("viewer")).await;
+    assert_eq!(items.len(), 2);
+    for item in &items {
+        assert_eq!((&item["notice"]["receiver"], &item["reached"], &item["problem"]), (&json!("(hidden)"), &json!([]), &json!("")));
+        let text = item.to_string();
+        assert!(!["oncall", "boss", "chief", "example.com"].iter().any(|hidden| text.contains(hidden)), "{text}");
+    }
+    let items = found(&user("teller")).await;
+    for item in &items {
+        assert_eq!((&item["notice"]["receiver"], &item["reached"]), (&json!("default/oncall"), &json!(["ann@example.com"])));
+        assert_eq!(item["problem"], "mail.example.com says no");
+    }
+    // Each Receiver is asked for by itself.
+    assert_eq!((&items[0]["notice"]["instead"], &items[1]["notice"]["instead"]["of"]), (&Value::Null, &json!("boss")));
+    assert_eq!(found(&admin()).await[0]["notice"]["instead"]["of"], "lab/chief");
+}
+
+/// Why one may not is said without the Roles that one may not see.
+#[tokio::test]
+async fn a_refusal_to_acknowledge_names_no_role() {
+    let world = World::new().await;
+    let (path, said) = ("/api/v1/alerts/aaaa/acknowledge", json!({"comment": "mine", "until": "2100-01-01T00:00:00Z"}));
+    let answers = [world.post(path, &user("viewer"), &said).await, world.asked(Method::DELETE, path, &user("viewer")).await];
+    for (status, problem) in answers {
+        let why = "role/(hidden): nothing there allows to acknowledge a Device";
+        assert_eq!((status.as_u16(), &problem["detail"]), (403, &json!(why)));
+    }
+    let (status, problem) = world.post(path, &user("reader"), &said).await;
+    assert_eq!((status.as_u16(), &problem["detail"]), (403, &json!("role/readers: nothing there allows to acknowledge a Device")));
+}
+
+/// Who may see a Receiver sees what it was tried out with, which is about no device.
+#[tokio::test]
+async fn a_trial_is_seen_by_who_may_see_its_receiver() {
+    let mut objects = super::objects();
+    objects.push(role("tellers", "teller", &json!([{"verbs": ["view"], "kinds": ["Receiver"]}]), false));
+    let world = World::of(objects).await;
+    world.shared.store.alerts().await.unwrap();
+    let summary = "This is a trial of the receiver oncall, asked for by ann. Nothing is wrong.".to_owned();
+    let trial = notice("t", Reason::Test, Said { summary, last_change: None, ..said("trial", "no-device") });
     let notices = vec![trial, notice("n", Reason::First, said("load-ams1", "web-ams1"))];
     world.shared.store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), super::at(0)).await.unwrap();
     let ids = async |caller: &Caller| {
@@ -308,7 +390,7 @@ async fn whether_others_may_does_not_say_what_there_is() {
 async fn who_may_see_nothing_gets_empty_lists() {
     let world = World::new().await;
     for caller in [user("nobody"), user("suspended"), user("approver")] {
-        for path in ["/devices", "/alerts", "/logs", "/audit", "/notices", "/logs/templates"] {
+        for path in ["/devices", "/alerts", "/logs", "/audit", "/notices", "/logs/templates", "/alerts/history", "/rollouts"] {
             let found = world.document(&format!("/api/v1{path}"), &caller).await;
             assert_eq!(found["items"], json!([]), "{path} for {caller:?}");
         }
