@@ -132,6 +132,7 @@ impl Follower {
         loop {
             let now = wanted.borrow_and_update().clone();
             let looked = self.look(&now).await;
+            self.look_at_all();
             let fault = self.hook_fault(&now.spec).await;
             let interval = now.spec.interval.map_or(INTERVAL, |interval| interval.0.try_into().unwrap_or(INTERVAL)).max(SHORTEST);
             let next = tokio::time::Instant::now() + interval;
