@@ -51,11 +51,14 @@ fn a_token_that_nobody_could_show_is_refused() {
 fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data").display().to_string();
+    let fleet = folder.path().display().to_string();
     for (arguments, parts) in [
         (&[][..], &["--repo <URL|DIR>|--kubernetes"][..]),
         (&["--kubernetes", "--lease-duration", "2s"], &["--lease-duration", "3s is the least"]),
         (&["--kubernetes", "--lease-duration", "3500ms"], &["--lease-duration", "whole seconds"]),
         (&["--kubernetes"], &["no cluster", "--kubeconfig FILE"]),
+        (&["--repo", fleet.as_str(), "--notify-retry", "500ms"], &["--notify-retry 500ms: 1s is the least"]),
+        (&["--repo", fleet.as_str(), "--notify-retry", "11m"], &["--notify-retry 11m: 10m is the most"]),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
         command.arg("run").args(arguments).args(["--data", &data]).env("HOME", folder.path());

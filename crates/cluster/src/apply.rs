@@ -10,6 +10,7 @@ use reconcile::{Key, Name};
 use serde_json::{Value, json};
 
 use crate::marks::{CHANGED_BY, FROM, GIT_MANAGER};
+use crate::watch::version;
 use crate::{Cluster, Error, Known, reason, resource, within};
 
 /// Applies for one Repository.
@@ -70,8 +71,9 @@ impl Cluster {
 }
 
 impl Applier {
-    /// Applies an object. Fields that others have applied are theirs, unless it is to be `forced`.
-    pub async fn apply(&self, key: &Key, wanted: &Object, by: &str, forced: bool) -> Result<(), Refusal> {
+    /// Applies an object. Fields that others have applied are theirs, unless it is to be `forced`. Returns the resource version that it has
+    /// then.
+    pub async fn apply(&self, key: &Key, wanted: &Object, by: &str, forced: bool) -> Result<u128, Refusal> {
         let (kind, name) = key;
         let mut body = wanted.to_value();
         if let Some(fields) = body.as_object_mut() {
@@ -94,13 +96,13 @@ impl Applier {
             json!({"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": {}, "spec": written.data.get("spec").cloned().unwrap_or(Value::Null)}),
         );
         if !forced || there.is_ok_and(|there| there.says_the_same(wanted)) {
-            return Ok(());
+            return Ok(version(&written));
         }
         let spec = without_others(written.data.get("spec").unwrap_or(&Value::Null), &body["spec"]);
         let patch = json!({"metadata": {"uid": written.metadata.uid}, "spec": spec});
         let parameters = PatchParams { field_manager: Some(GIT_MANAGER.into()), ..PatchParams::default() };
         let replaced = within(self.api(key).patch(name.name(), &parameters, &Patch::Merge(&patch))).await;
-        replaced.map(drop).map_err(|error| self.refusal(key, "correct", &error))
+        replaced.map(|replaced| version(&replaced)).map_err(|error| self.refusal(key, "correct", &error))
     }
 
     /// Deletes an object that was applied, and no other one of that name.

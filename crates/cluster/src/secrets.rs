@@ -154,13 +154,13 @@ impl Secrets {
                 return kept.read.clone().ok_or_else(missing);
             }
         }
+        let asked = Instant::now();
         match within(self.api(&place).get_opt(name)).await {
             Ok(secret) => {
                 let version = secret.as_ref().and_then(|secret| secret.metadata.resource_version.clone()).unwrap_or_default();
-                let read = secret.map(Read::of);
-                self.keep(&place, read.clone());
+                let kept = self.keep_asked(&place, secret.map(Read::of), Some(asked));
                 self.watch(&place, version);
-                read.ok_or_else(missing)
+                kept.ok_or_else(missing)
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 self.kept().remove(&place);
@@ -179,24 +179,35 @@ impl Secrets {
 
     /// Keeps a secret as it is now; where it is otherwise than it was, that is told.
     fn keep(&self, place: &Name, read: Option<Read>) {
-        let now = Instant::now();
+        self.keep_asked(place, read, None);
+    }
+
+    /// The same for the answer to who `asked` for it then; returns what is kept. What was learned since then, from the watch or by another
+    /// answer, may be newer, and stays.
+    fn keep_asked(&self, place: &Name, read: Option<Read>, asked: Option<Instant>) -> Option<Read> {
         let mut all = self.kept();
+        let now = Instant::now();
         match all.get_mut(place) {
+            Some(kept) if asked.is_some_and(|asked| kept.at > asked) => return kept.read.clone(),
             Some(kept) => {
                 kept.at = now;
                 if kept.read != read {
-                    kept.read = read;
+                    kept.read.clone_from(&read);
                     self.turn.send_modify(|turn| *turn += 1);
                     kept.turn = *self.turn.borrow();
                 }
             }
-            None => drop(all.insert(place.clone(), Kept { at: now, asked: now, read, turn: 0, watch: Watched::Not(now) })),
+            None => {
+                let kept = Kept { at: now, asked: now, read: read.clone(), turn: 0, watch: Watched::Not(now) };
+                all.insert(place.clone(), kept);
+            }
         }
         while all.len() > KEPT {
             let unwatched = all.iter().filter(|(_, kept)| !kept.is_watched());
-            let Some(oldest) = unwatched.min_by_key(|(_, kept)| kept.at).map(|(place, _)| place.clone()) else { return };
+            let Some(oldest) = unwatched.min_by_key(|(_, kept)| kept.at).map(|(place, _)| place.clone()) else { break };
             all.remove(&oldest);
         }
+        read
     }
 
     /// Has it watched from this version on, if that is not so and there is room.

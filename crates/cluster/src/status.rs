@@ -151,11 +151,12 @@ mod tests {
             serde_json::from_value::<DynamicObject>(object).unwrap()
         };
         let ours = json!({"health": "Healthy"});
-        let mut known = Known { version: "99".into(), status: "others".into(), ..Known::default() };
+        let mut known = Known { version: "99".into(), shown: 99, status: "others".into(), ..Known::default() };
         known.wrote(&answer("98"), &ours);
         assert_eq!((&*known.version, &*known.status), ("99", "others"));
         known.wrote(&answer("100"), &ours);
         assert_eq!((&*known.version, &*known.status), ("100", r#"{"health":"Healthy"}"#));
+        assert_eq!(known.shown, 99, "what it says beside its status may be otherwise by then");
     }
 
     #[test]

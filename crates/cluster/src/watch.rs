@@ -42,6 +42,8 @@ pub struct Known {
     pub finalizer: bool,
     /// Its resource version.
     pub version: String,
+    /// The resource version that the watches have shown, as a number: what it says is of then. That of a status that we wrote since is newer.
+    pub shown: u128,
     /// Its status as the API server has it, as JSON text.
     pub status: Arc<str>,
     /// As it was taken in; `None`: it can't be read, or is being deleted.
@@ -286,6 +288,7 @@ fn written(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = &ManagedField
 
 /// Takes apart what the API server sent: what it says, and what our writes need.
 pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
+    let shown = version(&object);
     let metadata = std::mem::take(&mut object.metadata);
     let status = object.data.as_object_mut().and_then(|fields| fields.remove("status")).unwrap_or(Value::Null);
     let deleting = metadata.deletion_timestamp.is_some();
@@ -295,6 +298,7 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Known {
         deleting,
         finalizer: metadata.finalizers.iter().flatten().any(|name| name == FINALIZER),
         version: metadata.resource_version.clone().unwrap_or_default(),
+        shown,
         status: if status.is_null() { "".into() } else { status.to_string().into() },
         object: None,
         broken: None,
@@ -417,6 +421,7 @@ mod tests {
         assert_eq!((author(&object).as_str(), version(&object)), ("flux", 17));
         let known = read(Kind::Device, object);
         assert_eq!((known.uid.as_str(), known.generation, known.deleting, &*known.status), ("u-1", 2, false, r#"{"health":"Healthy"}"#));
+        assert_eq!((known.version.as_str(), known.shown), ("17", 17));
         let object = known.object.unwrap().to_value();
         let metadata = json!({"name": "web", "namespace": "ours", "uid": "u-1", "generation": 2, "annotations": {"note": "kept"}});
         assert_eq!(object["metadata"], metadata);

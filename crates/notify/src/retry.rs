@@ -9,8 +9,8 @@
 //! | 7th and later | 10 min |
 //!
 //! Each wait is drawn evenly from nothing to that ("full jitter", AWS Architecture Blog, "Exponential Backoff And Jitter"), so that two hundred
-//! notices do not all come back at once; where the server said `Retry-After`, it is never before that. After a day, or at once where trying
-//! again can't help, it is a dead letter.
+//! notices do not all come back at once; where the server said `Retry-After`, it is never before that. No wait is longer than an hour. The
+//! last try is when a day is over; after that, or at once where trying again can't help, it is a dead letter.
 
 use std::time::Duration;
 
@@ -20,8 +20,11 @@ use crate::error::Error;
 
 /// Six doublings: when a server is back after a long time, the news should come before somebody looks by himself.
 const LONGEST: u32 = 60;
-/// What a server may ask for at most: an hour, so that a mistake of its clock does not silence it for long.
+/// The longest wait, and what a server may ask for at most: an hour, so that a mistake of its clock does not silence it for long. What is due
+/// later than in two hours the store takes for that of a clock that was set back.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
+/// The longest first wait that can be chosen: it can still be doubled before it is an hour.
+pub const SLOWEST: Duration = Duration::from_secs(600);
 /// How long a notice is tried: what is a day old is news to nobody.
 pub const GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
 /// Attempts, even where each fails at once: with waits of half the longest on average this is never reached within a day.
@@ -58,7 +61,8 @@ impl Why {
 /// How long is waited before a notification is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The longest wait after the first failure; later ones are twice as long each time, up to sixty times this.
+    /// The longest wait after the first failure, [`SLOWEST`] at most; later ones are twice as long each time, up to sixty times this and an
+    /// hour.
     pub first: Duration,
 }
 
@@ -76,19 +80,21 @@ impl Backoff {
             return Next::DeadLetter(Why::Permanent);
         }
         let wait = self.wait(attempts, error.retry_after, dice);
-        let again = now.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
-        let limit = SignedDuration::try_from(GIVEN_UP).unwrap_or(SignedDuration::MAX);
+        let after = |at: Timestamp, time: Duration| {
+            at.saturating_add(SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+        };
+        let end = after(since, GIVEN_UP);
         // A clock that was set back must not make it eternal: that is what the number of attempts is for.
-        if attempts >= ATTEMPTS || again.duration_since(since) > limit {
+        if attempts >= ATTEMPTS || now >= end {
             return Next::DeadLetter(Why::Exhausted);
         }
-        Next::Again(again)
+        Next::Again(after(now, wait).min(end))
     }
 
     /// How long to wait after a number of failed attempts.
     pub fn wait(self, attempts: u32, retry_after: Option<Duration>, dice: f64) -> Duration {
         let doublings = attempts.saturating_sub(1).min(16);
-        let longest = self.first.saturating_mul((1 << doublings).min(LONGEST));
+        let longest = self.first.saturating_mul((1 << doublings).min(LONGEST)).min(PATIENCE);
         let dice = if dice.is_finite() { dice.clamp(0.0, 1.0) } else { 1.0 };
         let drawn = longest.mul_f64(dice);
         let asked = retry_after.unwrap_or_default().min(PATIENCE);
@@ -173,6 +179,7 @@ mod tests {
         let waits = |backoff: Backoff| (1..=9).map(|attempts| backoff.wait(attempts, None, 1.0).as_secs()).collect::<Vec<u64>>();
         assert_eq!(waits(usual), [10, 20, 40, 80, 160, 320, 600, 600, 600]);
         assert_eq!(waits(Backoff { first: Duration::from_secs(1) }), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(waits(Backoff { first: SLOWEST }), [600, 1200, 2400, 3600, 3600, 3600, 3600, 3600, 3600]);
         assert_eq!(usual.wait(u32::MAX, None, 1.0).as_secs(), 600);
         assert_eq!(usual.wait(3, None, 0.25).as_secs(), 10);
         assert_eq!(usual.wait(1, Some(Duration::from_secs(90)), 0.5).as_secs(), 95, "what the server asks for, and a little");
@@ -185,8 +192,9 @@ mod tests {
         let next = |error: &Error, attempts: u32, now: i64, dice: f64| Backoff::default().next(error, attempts, (at(0), at(now)), dice);
         assert_eq!(next(&Error::new(Category::Refused, "404"), 1, 0, 0.5), Next::DeadLetter(Why::Permanent));
         assert_eq!(next(&transient, 1, 0, 0.5), Next::Again(at(5)));
-        assert_eq!(next(&transient, 150, 86_300, 1.0), Next::DeadLetter(Why::Exhausted));
         assert_eq!(next(&transient, 150, 86_300, 0.1), Next::Again(at(86_360)));
+        assert_eq!(next(&transient, 150, 86_300, 1.0), Next::Again(at(86_400)), "once more when the day is over");
+        assert_eq!(next(&transient, 151, 86_400, 0.1), Next::DeadLetter(Why::Exhausted));
         assert_eq!(next(&transient, ATTEMPTS, -5000, 0.1), Next::DeadLetter(Why::Exhausted));
     }
 
@@ -223,8 +231,13 @@ mod tests {
         }
 
         #[test]
-        fn no_wait_is_longer_than_its_bound(attempts in 0u32..2000, asked in prop::option::of(0u64..u64::MAX / 2), dice in prop::num::f64::ANY) {
-            let backoff = Backoff::default();
+        fn no_wait_is_longer_than_its_bound(
+            first in 1u64..=600,
+            attempts in 0u32..2000,
+            asked in prop::option::of(0u64..u64::MAX / 2),
+            dice in prop::num::f64::ANY,
+        ) {
+            let backoff = Backoff { first: Duration::from_secs(first) };
             let wait = backoff.wait(attempts, asked.map(Duration::from_secs), dice);
             prop_assert!(wait <= PATIENCE + backoff.first);
             prop_assert!(wait >= asked.map(Duration::from_secs).unwrap_or_default().min(PATIENCE));

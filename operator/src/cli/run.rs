@@ -104,7 +104,8 @@ pub(crate) struct RunArgs {
     /// network either [default: any; in a cluster remote]
     #[arg(long, value_enum, hide_default_value = true, value_name = "PLACES")]
     receiver_places: Option<Placed>,
-    /// Longest wait before a notification that failed is tried again; then twice as long each time, up to sixty times this
+    /// Longest wait before a notification that failed is tried again; then twice as long each time, up to sixty times this, and an
+    /// hour at most. From 1s to 10m
     #[arg(long, default_value = "10s", value_name = "TIME")]
     notify_retry: crds::Duration,
     /// File with a URL that is asked each minute as long as all is well here, such as https://hc-ping.com/UUID: who hears nothing more tells
@@ -300,7 +301,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Running> {
             Some(Placed::Remote) | None => notify::Places::Remote,
         },
         external_url: args.sign_in.external_url.clone(),
-        backoff: notify::retry::Backoff { first: interval("--notify-retry", args.notify_retry)? },
+        backoff: notify::retry::Backoff { first: notify_retry(args.notify_retry)? },
         heartbeat: heartbeat(args.heartbeat_file.as_deref())?,
     };
     let task = match cluster {
@@ -359,6 +360,15 @@ fn interval(option: &str, value: crds::Duration) -> anyhow::Result<Duration> {
         bail!("{option} {value}: 1s is the least");
     }
     Ok(interval)
+}
+
+/// With longer ones few tries would be left of a day.
+fn notify_retry(value: crds::Duration) -> anyhow::Result<Duration> {
+    let first = interval("--notify-retry", value)?;
+    if first > notify::retry::SLOWEST {
+        bail!("--notify-retry {value}: 10m is the most");
+    }
+    Ok(first)
 }
 
 fn secrets(args: &RunArgs) -> PathBuf {

@@ -17,7 +17,7 @@ use reconcile::alerting::state::{Acknowledged, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
 use reconcile::record::Actor;
 use reconcile::{Desired, Device, Name, Target, report};
-use store::{Remembered, Since};
+use store::{Remembered, Since, Store};
 
 use super::hands::letters::Judged;
 use super::judging::Judging;
@@ -65,6 +65,8 @@ pub(super) struct Watch {
     phases: BTreeMap<Name, &'static str>,
     /// What the store has not taken yet.
     unwritten: Changes,
+    /// What of it people have decided, for the audit log.
+    decided: Vec<store::audit::Entry>,
     alive_at: Option<Timestamp>,
     clock: Option<(Timestamp, Instant)>,
 }
@@ -205,6 +207,21 @@ impl Watch {
         (self.alive_at, self.shown_at) = (moved(self.alive_at), moved(self.shown_at));
     }
 
+    /// What changed is to be written down.
+    fn gather(&mut self) {
+        let changes = self.alerts.take_changes();
+        merge(&mut self.unwritten, changes);
+    }
+
+    /// Writes down what is not written yet, with who decided it, and returns it. What the store refuses stays as it is.
+    async fn write(&mut self, store: &Store, now: Timestamp) -> Result<Changes, store::Error> {
+        let happened = self.unwritten.happenings.iter().filter_map(|happening| entry(happening, now));
+        let entries = self.decided.iter().cloned().chain(happened).collect();
+        store.record_alerts(&self.unwritten, entries, now).await?;
+        self.decided.clear();
+        Ok(std::mem::take(&mut self.unwritten))
+    }
+
     /// By how much the clock was set since it was last asked, if it was.
     fn jumped(&mut self, now: Timestamp, at: Instant) -> Option<SignedDuration> {
         let (before, then) = self.clock.replace((now, at))?;
@@ -326,25 +343,11 @@ impl Engine {
         watch.alerts.pass(around, now);
     }
 
-    /// What changed is stored, and then shown: what is said of an alert lies in the outbox before anybody sees it fire.
+    /// Writes down what changed, unless the store is away, and now and then that the engine is there.
     async fn record_alerts(&mut self, now: Timestamp) {
-        let changes = self.alerts.alerts.take_changes();
-        merge(&mut self.alerts.unwritten, changes);
-        if self.store_away {
+        self.alerts.gather();
+        if self.store_away || self.write_alerts(now).await.is_err() {
             return;
-        }
-        if !self.alerts.unwritten.is_empty() {
-            let changes = std::mem::take(&mut self.alerts.unwritten);
-            let entries: Vec<_> = changes.happenings.iter().filter_map(|happening| entry(happening, now)).collect();
-            if let Err(error) = self.store.record_alerts(&changes, entries, now).await {
-                let newer = std::mem::replace(&mut self.alerts.unwritten, changes);
-                merge(&mut self.alerts.unwritten, newer);
-                return self.alerts_refused(&error);
-            }
-            self.show_alerts(&changes);
-            if !changes.notices.is_empty() {
-                self.said.notify_one();
-            }
         }
         self.show_values(now);
         let waits = self.alerts.alerts.waits();
@@ -354,6 +357,20 @@ impl Engine {
                 self.alerts_refused(&error);
             }
         }
+    }
+
+    /// What changed is stored, and then shown: what is said of an alert lies in the outbox before anybody sees it fire.
+    async fn write_alerts(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        if self.alerts.unwritten.is_empty() {
+            return Ok(());
+        }
+        let written = self.alerts.write(&self.store, now).await;
+        let changes = written.inspect_err(|error| self.alerts_refused(error))?;
+        self.show_alerts(&changes);
+        if !changes.notices.is_empty() {
+            self.said.notify_one();
+        }
+        Ok(())
     }
 
     /// Values go on changing while an alert fires: the list shows those of now, and nothing is written down for it.
@@ -442,15 +459,7 @@ impl Engine {
         }
         let acknowledged = Acknowledged { by: by.to_owned(), comment: comment.clone(), at: now, until };
         let key = self.alerts.alerts.acknowledge(id, acknowledged).map_err(|refused| refused.to_string())?;
-        let mut entry = audit(Actor::user(by), "acknowledge", &format!("device/{}", key.1), &comment);
-        entry.unit = format!("alertrule/{}", key.0);
-        let changes = self.alerts.alerts.take_changes();
-        if let Err(error) = self.store.record_alerts(&changes, vec![entry], now).await {
-            merge(&mut self.alerts.unwritten, changes);
-            self.alerts_refused(&error);
-            return Err(error.to_string());
-        }
-        self.show_alerts(&changes);
+        self.decided(&key, "acknowledge", by, &comment).await?;
         Ok(format!("{} looks after alertrule/{} on device/{} until {until:.0}", by, key.0, key.1))
     }
 }
@@ -463,16 +472,24 @@ impl Engine {
             return Err(api::view::STORE_AWAY.into());
         }
         let key = self.alerts.alerts.unacknowledge(id, by, now).map_err(|refused| refused.to_string())?;
-        let mut entry = audit(Actor::user(by), "unacknowledge", &format!("device/{}", key.1), "");
-        entry.unit = format!("alertrule/{}", key.0);
-        let changes = self.alerts.alerts.take_changes();
-        if let Err(error) = self.store.record_alerts(&changes, vec![entry], now).await {
-            merge(&mut self.alerts.unwritten, changes);
-            self.alerts_refused(&error);
-            return Err(error.to_string());
-        }
-        self.show_alerts(&changes);
+        self.decided(&key, "unacknowledge", by, "").await?;
         Ok(format!("nobody looks after alertrule/{} on device/{} any more", key.0, key.1))
+    }
+
+    /// Writes down what somebody decided of an alert. Where the store fails just then, that is done when it is back: here it is so already.
+    async fn decided(&mut self, key: &(Name, Name), verb: &str, by: &str, comment: &str) -> Result<(), String> {
+        let mut entry = audit(Actor::user(by), verb, &format!("device/{}", key.1), comment);
+        entry.unit = format!("alertrule/{}", key.0);
+        let now = entry.at;
+        self.alerts.gather();
+        self.alerts.decided.push(entry);
+        let written = self.write_alerts(now).await;
+        match written {
+            // Another replica knows nothing of it.
+            Err(error) if self.replaced => Err(error.to_string()),
+            Err(error) => Err(format!("{error}; it is kept, and counts once the store takes it")),
+            Ok(()) => Ok(()),
+        }
     }
 }
 

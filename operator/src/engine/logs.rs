@@ -85,12 +85,12 @@ pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: 
     pass.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
     let mut is_ready = false;
+    // What one left that was stopped before it knew whose it was is there without others too.
+    let mut is_more = true;
     loop {
         // Whose lines are is not known before: they wait in the queue, and on their devices.
         if !is_ready && (lines.know() || begun.elapsed() > UNREADY) {
             lines.again().await;
-            // Also what one left that was stopped before it knew whose it was.
-            while lines.take_over().await {}
             is_ready = true;
         }
         tokio::select! {
@@ -110,8 +110,8 @@ pub(crate) async fn run(mut sources: Sources, options: anomaly::Options, store: 
             _ = pass.tick() => {
                 if is_ready {
                     lines.know();
-                    if has_others {
-                        lines.take_over().await;
+                    if has_others || is_more {
+                        is_more = lines.take_over().await;
                     }
                     // What waits in the queue came before this.
                     if queue.is_empty() {
@@ -188,10 +188,10 @@ impl Lines {
         }
     }
 
-    /// Takes over what other replicas took in, and tells whether there may be more of it.
+    /// Takes over some of what other replicas took in, and tells whether there may be more of it.
     async fn take_over(&mut self) -> bool {
         for _ in 0..TAKEN_OVER {
-            let Ok(all) = self.store.handed_logs().await else { return false };
+            let Ok(all) = self.store.handed_logs().await else { return true };
             if all.is_empty() {
                 return false;
             }
@@ -202,13 +202,13 @@ impl Lines {
                 });
                 match self.store_read(&batch, Whence::Handed(handed.clone())).await {
                     Ok(()) => {}
-                    Err(error) if error.is_transient() || matches!(error, store::Error::Replaced(_)) => return false,
+                    Err(error) if error.is_transient() || matches!(error, store::Error::Replaced(_)) => return true,
                     // It would be refused for ever, and those behind it wait.
                     Err(error) => {
                         tracing::error!(%error, sender = handed.sender, lines = batch.len(), "lines of logs are refused, and are lost");
                         self.lost += batch.len() as u64;
                         if self.store.take_over_logs(&[], &handed).await.is_err() {
-                            return false;
+                            return true;
                         }
                     }
                 }

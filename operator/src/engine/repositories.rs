@@ -18,7 +18,7 @@ use api::view::SharedView;
 use cluster::Cluster;
 use cluster::events::Happening;
 use cluster::secrets::Secrets;
-use crds::{Kind, Object, RepositorySpec, RepositoryStatus};
+use crds::{Kind, Object, PlainStatus, RepositorySpec, RepositoryStatus};
 use reconcile::Name;
 use reconcile::content::Digest;
 use tokio::sync::watch;
@@ -151,9 +151,13 @@ impl Shared {
     }
 
     /// Notes how it stands with a Repository, and has that written.
-    fn tell(&self, name: &Name, status: RepositoryStatus) {
+    fn tell(&self, name: &Name, mut status: RepositoryStatus) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if view.repositories.get(name) != Some(&status) {
+        let before = view.repositories.get(name);
+        if let Some(before) = before {
+            keep_times(&mut status.plain, &before.plain);
+        }
+        if before != Some(&status) {
             view.repositories.insert(name.clone(), status);
             let feed = view.feed.clone();
             drop(view);
@@ -197,7 +201,44 @@ impl Shared {
     }
 }
 
+/// A condition that is as it was has been so since then.
+fn keep_times(now: &mut PlainStatus, before: &PlainStatus) {
+    for condition in &mut now.conditions {
+        let same = before.conditions.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
+        if let Some(same) = same {
+            condition.last_transition_time = same.last_transition_time.clone();
+        }
+    }
+}
+
 /// The name of the folder in which what was fetched for a Repository is.
 fn cache(repository: &Name) -> String {
     Digest::of(repository.full().as_bytes()).as_str()[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use reconcile::report;
+
+    use super::*;
+
+    /// Else each look would be news.
+    #[test]
+    fn a_status_that_says_the_same_is_the_same() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let unready = |message: &str, second| PlainStatus {
+            conditions: report::unready(Some("Reconciling"), "Progressing", message, at(second)),
+            ..PlainStatus::default()
+        };
+        let kept = |mut now: PlainStatus, before: &PlainStatus| {
+            keep_times(&mut now, before);
+            now
+        };
+        let before = unready("it waits for a", 1);
+        assert_eq!(kept(unready("it waits for a", 2), &before), before);
+        assert_eq!(kept(unready("it waits for b", 2), &before), unready("it waits for b", 1), "it has not been ready since then");
+        let ready = PlainStatus { conditions: report::conditions(true, "Applied", "", at(2)), ..PlainStatus::default() };
+        assert_eq!(kept(ready.clone(), &before), ready);
+    }
 }

@@ -34,6 +34,22 @@ async fn a_change_is_told_once_to_each_who_asks() {
     assert_eq!(secrets.changed(1).await, (3, vec![one, other]), "whoever was busy hears of each once");
 }
 
+/// Many ask at once; the first answer has it watched, it is rotated, and then an answer comes that is older.
+#[tokio::test]
+async fn an_answer_that_is_late_does_not_take_the_place_of_what_came_meanwhile() {
+    let secrets = secrets();
+    let place = Name::new("ours", "one");
+    let asked = Some(Instant::now());
+    assert!(secrets.keep_asked(&place, read("a"), asked) == read("a"));
+    secrets.keep(&place, read("b"));
+    assert!(secrets.keep_asked(&place, read("a"), asked) == read("b"));
+    assert!(secrets.kept()[&place].read == read("b"));
+    assert_eq!(secrets.turn(), 1);
+    // Whoever asks now hears what is now.
+    assert!(secrets.keep_asked(&place, None, Some(Instant::now())).is_none());
+    assert!(secrets.kept()[&place].read.is_none());
+}
+
 #[tokio::test]
 async fn no_more_than_so_many_are_watched_and_kept() {
     let secrets = secrets();

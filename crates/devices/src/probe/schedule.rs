@@ -91,6 +91,8 @@ struct Slot {
     is_slow: bool,
     /// In which lane it runs just now.
     runs_in: Option<usize>,
+    /// It begins anew when that run ends, of which nothing counts.
+    is_stale: bool,
     counter: Counter,
     /// What was begun after this is told, whatever it shows.
     asked: Option<Timestamp>,
@@ -146,15 +148,16 @@ impl Schedule {
         }
     }
 
-    /// These probes of a device begin anew, now.
+    /// These probes of a device begin anew, now; those that run, when that ends: however often this is, each runs once at a time.
     pub(super) fn anew(&mut self, name: &Name, which: impl Fn(&Probe) -> bool, now: Instant) {
         let ids = self.devices.get(name).cloned().unwrap_or_default();
         let anew = |id: u64| {
-            let Some((device, number)) =
-                self.slots.get(&id).filter(|slot| which(slot.probe())).map(|slot| (slot.device.clone(), slot.number))
-            else {
+            let Some(slot) = self.slots.get_mut(&id).filter(|slot| which(slot.probe())) else { return id };
+            if slot.runs_in.is_some() {
+                slot.is_stale = true;
                 return id;
-            };
+            }
+            let (device, number) = (slot.device.clone(), slot.number);
             self.forget(id);
             self.add(&device, number, 0.0, now)
         };
@@ -177,6 +180,7 @@ impl Schedule {
             is_first: true,
             is_slow: false,
             runs_in: None,
+            is_stale: false,
             counter: Counter::default(),
             asked: None,
             latest: None,
@@ -253,7 +257,7 @@ impl Schedule {
         if let Some(lane) = slot.runs_in.take() {
             self.lanes[lane].running -= 1;
         }
-        let run = run?;
+        let run = run.filter(|_| !slot.is_stale)?;
         slot.is_slow = run.code == ProbeCode::Timeout;
         let is_news = slot.counter.count(&slot.device.probes[slot.number], &run, at);
         slot.latest = Some(Box::new((at, run)));
@@ -267,6 +271,11 @@ impl Schedule {
     /// What has ended, and been told, is due again.
     pub(super) fn rest(&mut self, id: u64, now: Instant) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
+        if std::mem::take(&mut slot.is_stale) {
+            (slot.counter, slot.is_slow) = (Counter::default(), false);
+            self.due.push(Reverse((now, id)));
+            return;
+        }
         let mut next = slot.due + slot.interval;
         // Of a long interval the first runs were close together: from the second on each has its own moment in it.
         if std::mem::take(&mut slot.is_first) && slot.interval > SOON {

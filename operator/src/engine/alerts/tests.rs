@@ -102,3 +102,24 @@ fn a_clock_that_is_set_is_noticed() {
     assert_eq!(after(3664, 60), Some(SignedDuration::from_hours(1)));
     assert_eq!(after(124, 120), Some(SignedDuration::from_secs(-3600)));
 }
+
+/// The store fails just when somebody acknowledges: when what follows is written after all, so is who it was.
+#[tokio::test]
+async fn what_somebody_decided_is_written_with_who_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = store::Options { data: folder.path().to_owned(), url: None };
+    let (ours, others) = (Store::open(&options).await.unwrap(), Store::open(&options).await.unwrap());
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut watch = Watch::default();
+    watch.unwritten.instances.insert((Name::parse("r"), Name::parse("web-01")), None);
+    watch.decided.push(audit(Actor::user("ann"), "acknowledge", "device/default/web-01", "on it"));
+    ours.alerts().await.unwrap();
+    others.alerts().await.unwrap();
+    assert!(watch.write(&ours, now).await.is_err(), "somebody else writes");
+    ours.alerts().await.unwrap();
+    assert_eq!(watch.write(&ours, now).await.unwrap().instances.len(), 1);
+    assert!(watch.unwritten.is_empty() && watch.decided.is_empty());
+    let entries = ours.entries(&store::Filter { limit: 10, ..store::Filter::default() }).await.unwrap();
+    let said: Vec<(&str, &str)> = entries.iter().map(|entry| (entry.actor.name.as_str(), entry.verb.as_str())).collect();
+    assert_eq!(said, [("ann", "acknowledge")]);
+}

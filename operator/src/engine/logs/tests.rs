@@ -122,6 +122,24 @@ async fn what_came_before_the_devices_were_known_waits_for_the_next_start() {
     next.await.unwrap();
 }
 
+/// However much others hand on: what is sent to this one has its turn in between, and so has who stops it.
+#[tokio::test]
+async fn what_is_taken_over_has_an_end_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let document = batch(Timestamp::now(), &["Failed password for root"]).to_document();
+    for at in 0..130 {
+        let handed = Handed { at, sender: "other".into(), document: document.clone() };
+        store.hand_over_logs(&handed, &[]).await.unwrap();
+    }
+    let mut lines = Lines::restore(OPTIONS, store.clone(), view(desired())).await;
+    assert!(lines.know());
+    assert!(lines.take_over().await, "there is more");
+    assert_eq!(store.handed_logs().await.unwrap().len(), 2);
+    assert!(!lines.take_over().await);
+    assert_eq!(store.handed_logs().await.unwrap(), []);
+}
+
 /// One that stands by hands on what it takes in: lines and what is read from journals are matched and counted by the one who plans.
 #[tokio::test]
 async fn what_a_replica_takes_in_that_stands_by_is_counted_by_the_one_that_plans() {

@@ -89,6 +89,8 @@ pub(super) struct Follower {
     also: also::Also,
     /// What others have changed, as it was told last.
     drift: drift::Drift,
+    /// What was applied and is not shown by the watches yet.
+    unseen: drift::Unseen,
     /// What is waited for, if anything is.
     waiting: Option<health::Waiting>,
     /// What was applied when last all of it was, in one hash.
@@ -117,6 +119,7 @@ impl Follower {
             outbox: None,
             also: also::Also::default(),
             drift: drift::Drift::default(),
+            unseen: drift::Unseen::new(),
             waiting: None,
             inventory: None,
         }
@@ -132,6 +135,7 @@ impl Follower {
         loop {
             let now = wanted.borrow_and_update().clone();
             let looked = self.look(&now).await;
+            self.look_at_all();
             let fault = self.hook_fault(&now.spec).await;
             let interval = now.spec.interval.map_or(INTERVAL, |interval| interval.0.try_into().unwrap_or(INTERVAL)).max(SHORTEST);
             let next = tokio::time::Instant::now() + interval;
@@ -414,6 +418,9 @@ impl Follower {
         if let Some(too_far) = self.too_many(of, &revision.commit, &gone) {
             return self.waits(&too_far);
         }
+        let cluster = self.shared.cluster.clone();
+        let is_unseen = |key: &Key, version: u128| cluster.known(key).is_none_or(|known| known.shown < version);
+        self.unseen.retain(|key, version| wanted.contains_key(key) && is_unseen(key, *version));
         let mut drift = drift::Drift::default();
         let mut refused: BTreeMap<Key, Refusal> = BTreeMap::new();
         let mut work: BTreeMap<u8, Vec<(&Key, &Object, bool)>> = BTreeMap::new();
@@ -432,7 +439,7 @@ impl Follower {
         let unforced = work.values().flatten().filter(|(_, _, forced)| !forced);
         let yielded: Vec<(Key, String)> =
             unforced.filter_map(|(key, ..)| Some(((*key).clone(), self.shared.cluster.known(key)?.version))).collect();
-        let mut written = 0;
+        let mut written = 0_usize;
         // What has come of it is told afterwards, else the API server would be busy with that.
         let applying = self.shared.reports.applying();
         for work in work.into_values() {
@@ -441,9 +448,16 @@ impl Follower {
                 .into_iter()
                 .map(|(key, object, forced)| async move { (key, applier.apply(key, &placed(key, object), by, forced).await) }.boxed())
                 .collect();
-            let results: Vec<(&Key, Result<(), Refusal>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
-            written += results.iter().filter(|(_, result)| result.is_ok()).count();
-            refused.extend(results.into_iter().filter_map(|(key, result)| Some((key.clone(), result.err()?))));
+            let results: Vec<(&Key, Result<u128, Refusal>)> = futures::stream::iter(writes).buffer_unordered(WRITERS).collect().await;
+            for (key, result) in results {
+                match result {
+                    Ok(version) => {
+                        written += 1;
+                        self.unseen.insert(key.clone(), version);
+                    }
+                    Err(refusal) => drop(refused.insert(key.clone(), refusal)),
+                }
+            }
         }
         drift.corrected.retain(|key, _| !refused.contains_key(key));
         // Applied once more as it is by now, they would stay as they are.
@@ -498,7 +512,8 @@ impl Follower {
         let count = format!("{} object{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
         let notes = if left.is_empty() { String::new() } else { format!("; {}", few(&left)) };
         let verdict = Verdict { is_ready: true, reason, message: format!("commit {short}: {count}{notes}") };
-        if written + pruned == 0 {
+        // What is shown next may say the same as before, where somebody has undone what was applied.
+        if written + pruned == 0 && self.unseen.is_empty() {
             self.rest = Some((state, verdict.clone()));
         }
         verdict
@@ -525,6 +540,8 @@ impl Follower {
         let is_touched = touched.contains(key) && !self.is_denied(key);
         match &known {
             Some(known) if known.deleting || (is_ours && !is_touched && known.is_as(object)) => return Turn::None,
+            // It is otherwise since it is older than what was applied, and not since somebody else has changed it.
+            Some(known) if !is_touched && drift::is_behind(&self.unseen, key, known) => return Turn::None,
             _ => {}
         }
         if let Some(other) = from.filter(|other| *other != self.name.full() && self.shared.is_there(other)) {

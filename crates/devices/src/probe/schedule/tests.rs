@@ -114,6 +114,30 @@ fn what_begins_anew_runs_at_once_and_then_as_before() {
     assert_eq!(clock.runs["web"].len(), 3, "once in its interval");
 }
 
+/// Somebody changes a Secret again and again while a probe that needs it waits for its answer.
+#[test]
+fn what_begins_anew_while_it_runs_runs_once_at_a_time() {
+    let web = device("web", 10);
+    let mut clock = Clock::new(std::slice::from_ref(&web));
+    let slow = |_: &Name| (5 * SECOND, ProbeCode::Timeout);
+    while clock.running.is_empty() {
+        clock.pass(Duration::from_millis(10), slow);
+    }
+    clock.runs.clear();
+    for _ in 0..20 {
+        let now = clock.begun + clock.now;
+        clock.schedule.anew(&web.name, |_| true, now);
+        clock.pass(Duration::from_millis(100), slow);
+    }
+    assert_eq!(clock.schedule.lanes.iter().map(|lane| lane.running).sum::<usize>(), 1);
+    // With what the Secret says by then, at once.
+    clock.pass(5 * SECOND, |_| QUICK);
+    assert_eq!((clock.most, clock.runs["web"].len()), (1, 1));
+    assert_eq!(clock.told, 1, "the run that went on says nothing");
+    clock.pass(10 * SECOND, |_| QUICK);
+    assert_eq!(clock.runs["web"].len(), 2, "and then as before");
+}
+
 /// The process was stopped for ten minutes, or the machine slept.
 #[test]
 fn after_a_pause_there_is_no_storm() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster::events::Happening;
-use cluster::fields;
+use cluster::{Known, fields};
 use crds::Object;
 use reconcile::{Key, Target};
 
@@ -23,6 +23,14 @@ impl Drift {
     pub(super) fn words(&self) -> impl Iterator<Item = String> {
         self.left.iter().map(|(key, fields)| format!("{} was changed by somebody else: {fields}", shown(key)))
     }
+}
+
+/// What was applied and is not shown by the watches yet, with the resource version that it got by that.
+pub(super) type Unseen = BTreeMap<Key, u128>;
+
+/// Whether what is known of an object is older than what was applied.
+pub(super) fn is_behind(unseen: &Unseen, key: &Key, known: &Known) -> bool {
+    unseen.get(key).is_some_and(|version| known.shown < *version)
 }
 
 fn shown((kind, name): &Key) -> Target {
@@ -49,5 +57,25 @@ impl Follower {
             self.shared.reports.happened(Happening { key: key.clone(), reason: "Drifted", note, is_warning: true });
         }
         self.drift = drift;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::Kind;
+    use reconcile::Name;
+
+    use super::*;
+
+    #[test]
+    fn what_the_watches_have_not_shown_yet_is_nobody_elses_drift() {
+        let key = |name: &str| (Kind::Deployment, Name::new("fleet", name));
+        let unseen = Unseen::from([(key("app"), 10)]);
+        let known = |version: &str, shown: u128| Known { version: version.into(), shown, ..Known::default() };
+        assert!(is_behind(&unseen, &key("app"), &known("9", 9)));
+        assert!(is_behind(&unseen, &key("app"), &known("11", 9)), "a status that we wrote shows nothing of it");
+        assert!(!is_behind(&unseen, &key("app"), &known("10", 10)));
+        assert!(!is_behind(&unseen, &key("app"), &known("12", 12)), "somebody else has changed it since");
+        assert!(!is_behind(&unseen, &key("other"), &known("9", 9)));
     }
 }
