@@ -128,7 +128,7 @@ export function rollout(name, devices) {
     : name === 'postgres'
       ? [{ target: 'deployment/postgres', wants: 'open batch 1', waitingOn: { kind: 'Approval', id: '7c1e90ab' }, text: 'approval of plan 7c1e90ab', since: ago(5400), clearedBy: 'somebody with `approve` on deployment/postgres (platform, dba)' }] : [];
   const gates = name === 'nginx' ? [{ batch: 1, kind: 'probes', state: 'passed', text: 'all probes of 1 device pass' }, { batch: 1, kind: 'alerts', state: 'passed', text: 'no critical alert' }, { batch: 1, kind: 'soak', state: 'waiting', text: 'watched for 10 minutes', until: ahead(360) }] : [];
-  return { deployment: name, paused: null, history: found.status.history.map((one) => ({ ...one })), placements: Object.fromEntries(all.map((one) => [one.name, one])), batches, waits, gates };
+  return { deployment: name, paused: null, history: found.status.history.map((one) => ({ ...one })), batches, waits, gates };
 }
 
 const plain = (kind, name, spec, more = {}) => ({ apiVersion: API, kind, metadata: meta(name, more.labels), spec, ...(more.status && { status: more.status }), origin: origin(more.file ?? `${kind.toLowerCase()}s.yaml`, more.line ?? 1) });

@@ -79,7 +79,7 @@ export function living(devices, deployments, announce) {
     if (soaks) wait(self, `open batch ${opened + 1} (2 of ${all.length - 1} left): ${all.slice(cut[0], cut[1]).join(', ')}`, 'Soak', { until }, `the batch is watched until ${until.slice(0, 19)}Z`, 'time');
     if (!unit.done && !unit.result && !unit.asks) for (const device of all.filter(away)) wait(`device/${device}`, `update to revision ${number}`, 'Unreachable', { since: before(1500), reason: 'no route to host' }, `since ${before(1500).slice(0, 19)}Z: no route to host`, 'the device coming back; it then catches up to the newest revision');
     const gates = opened === 0 || unit.done || unit.result ? [] : [{ batch: opened, kind: 'probes', state: unit.fails && unit.stage === 2 ? 'failed' : unit.stage === 1 ? 'waiting' : 'passed', text: unit.fails && unit.stage === 2 ? 'web of app-ams1-02: 500' : unit.stage === 1 ? '2 devices are being changed' : 'all probes pass' }, { batch: opened, kind: 'alerts', state: 'passed', text: 'no critical alert is new' }, ...(soaks ? [{ batch: opened, kind: 'soak', state: 'waiting', text: 'the batch is watched', until }] : [])];
-    return { deployment: `default/${name}`, paused: unit.paused, history: unit.history, placements: {}, batches, waits, gates };
+    return { deployment: `default/${name}`, paused: unit.paused, history: unit.history, batches, waits, gates };
   }
 
   /** The status of the list follows the rollout. */

@@ -134,7 +134,7 @@ function overview() {
   const firing = alerts.filter((one) => one.state === 'firing' && one.suppressed.length === 0);
   const by = (list, key) => list.reduce((counts, one) => ({ ...counts, [key(one)]: (counts[key(one)] ?? 0) + 1 }), {});
   return {
-    wrong: { alerts: { critical: 0, warning: 0, info: 0, ...by(firing, (one) => one.severity) }, devices: { Healthy: 0, Degraded: 0, Unreachable: 0, Unknown: 0, ...by(devices, SORTS.health) }, top: firing.slice(0, 10), undelivered: [{ receiver: 'default/night-shift', count: 1, since: ago(8000), last: ago(900), problem: '402 Payment Required' }], ownNetworkDown: false, notReady: null },
+    wrong: { alerts: { critical: 0, warning: 0, info: 0, ...by(firing, (one) => one.severity) }, suppressed: alerts.filter((one) => one.state === 'firing' && one.suppressed.some(({ kind }) => !/^(parent|returned)$/i.test(kind))).length, devices: { Healthy: 0, Degraded: 0, Unreachable: 0, Unknown: 0, ...by(devices, SORTS.health) }, top: firing.slice(0, 10), undelivered: [{ receiver: 'default/night-shift', count: 1, since: ago(8000), last: ago(900), problem: '402 Payment Required' }], ownNetworkDown: false, notReady: null },
     changing: { rollouts: deployments.filter((one) => !['Complete', 'RolledBack'].includes(one.status.phase)).map((one) => ({ deployment: one.metadata.name, phase: one.status.phase, updated: one.status.counts.updated, total: one.status.counts.total, waits: one.status.waitingOn })), more: 0 },
     last: audit.slice(0, 10).map((one) => ({ at: one.at, actor: one.actor.name, what: one.message || one.verb, target: one.target })),
     source, logs: { lines: 48211, errors: 12, newTemplates: 1 },

@@ -2153,6 +2153,11 @@ export interface components {
             gate: components["schemas"]["BatchGate"];
             /**
              * Format: uint
+             * @description How many more there are of them, beyond what one answer has.
+             */
+            more: number;
+            /**
+             * Format: uint
              * @description From 1.
              */
             number: number;
@@ -4237,45 +4242,6 @@ export interface components {
             at: string;
             items: components["schemas"]["Permission"][];
         };
-        /** @description What was done on one device. */
-        Placement: {
-            /** Format: date-time */
-            appliedAt: string | null;
-            /**
-             * Format: uint32
-             * @description Tries at this revision, from 1.
-             */
-            attempt: number;
-            /**
-             * Format: uint32
-             * @description From 1; 0: outside of batches.
-             */
-            batch: number;
-            /** @description Of the content for this device. */
-            digest: string;
-            /** @description What went wrong. From hostile text. */
-            failure: string;
-            /**
-             * Format: uint32
-             * @description The revision that was there before.
-             */
-            from: number | null;
-            healthyBefore: boolean;
-            /** @description Such as `applied`. */
-            phase: string;
-            rebootFrom: string | null;
-            /** Format: uint32 */
-            restoreFailures: number;
-            /** Format: uint32 */
-            revision: number;
-            /** Format: date-time */
-            since: string;
-            /** @description The last step. */
-            step: string;
-            undo: string | null;
-            /** @description Whether the old state can be restored. */
-            wayBack: unknown;
-        };
         /** @description What would come of a revision. */
         PlanPreview: {
             /** @description What is wrong with its manifests. */
@@ -4963,10 +4929,6 @@ export interface components {
             paused: components["schemas"]["Pause"] | null;
             /** @description Where it stands, in a word. */
             phase: string;
-            /** @description What was done on each device, by `NAMESPACE/NAME`; of those that one may see. */
-            placements: {
-                [key: string]: components["schemas"]["Placement"];
-            };
             waits: components["schemas"]["Wait"][];
         };
         /** @description How far a Deployment is. */
@@ -5468,7 +5430,7 @@ export interface components {
         };
         /** @description What is wrong now. */
         Wrong: {
-            /** @description Alerts that fire, by severity. */
+            /** @description Alerts that fire and that nothing keeps from being said, by severity. */
             alerts: components["schemas"]["BySeverity"];
             /** @description Devices by health. */
             devices: {
@@ -5478,7 +5440,12 @@ export interface components {
             notReady: string | null;
             /** @description The engine's own network is down, so that nothing is held against devices. */
             ownNetworkDown: boolean;
-            /** @description The gravest alerts, ten at most. */
+            /**
+             * Format: uint
+             * @description Those that fire and are kept from being said, but for those behind a dead device: its own alert counts them.
+             */
+            suppressed: number;
+            /** @description The gravest of those that are said, ten at most. */
             top: components["schemas"]["Alert"][];
             undelivered: components["schemas"]["Undelivered"][];
         };
@@ -6049,6 +6016,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -6509,6 +6477,7 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -6964,6 +6933,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -7467,6 +7437,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -7963,6 +7934,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -8609,6 +8581,7 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
@@ -9023,6 +8996,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -9474,6 +9448,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -9887,6 +9862,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -10742,6 +10718,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -10903,6 +10880,7 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unavailable"];
         };
@@ -11107,7 +11085,10 @@ export interface operations {
     deleteUsersByName: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as this `ETag` says. */
+                "If-Match"?: string;
+            };
             path: {
                 name: string;
             };

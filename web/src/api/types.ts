@@ -321,7 +321,6 @@ export interface Rollout {
   deployment: string;
   paused?: { by: string; at: string } | null;
   history: HistoryEntry[];
-  placements: Record<string, unknown>;
   batches: { number: number; openedAt?: string | null; takesRest?: boolean; devices: RolloutDevice[] }[];
   waits: Wait[];
   gates: Gate[];
@@ -449,6 +448,7 @@ export interface AuditProof {
 
 export interface Overview {
   wrong: {
+    suppressed: number;
     alerts: Record<SeverityName, number>;
     devices: Record<HealthState, number>;
     top: Alert[];

@@ -152,9 +152,14 @@ fn shown(sight: &Sight, entry: &Entry) -> Value {
     item
 }
 
-/// The newest entries that somebody may see, among those that are looked through.
-pub(super) async fn visible(shared: &Shared, sight: &Sight, limit: usize) -> Result<Vec<Entry>, store::Error> {
-    Ok(search(&shared.store, None, None, limit, |entry| sees(sight, entry)).await?.0)
+/// The newest entries that are wanted and that somebody may see, among those that are looked through.
+pub(super) async fn visible(
+    shared: &Shared,
+    sight: &Sight,
+    limit: usize,
+    wanted: impl Fn(&Entry) -> bool,
+) -> Result<Vec<Entry>, store::Error> {
+    Ok(search(&shared.store, None, None, limit, |entry| wanted(entry) && sees(sight, entry)).await?.0)
 }
 
 async fn search(

@@ -9,6 +9,7 @@ use axum::http::Method;
 use crds::{Kind, Severity};
 use jiff::Timestamp;
 use reconcile::alerting::state::Instance;
+use reconcile::alerting::suppress::Suppressor;
 use reconcile::observed::Health;
 use reconcile::{Target, report};
 use schemars::JsonSchema;
@@ -58,11 +59,13 @@ struct Overview {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Wrong {
-    /// Alerts that fire, by severity.
+    /// Alerts that fire and that nothing keeps from being said, by severity.
     alerts: BySeverity,
+    /// Those that fire and are kept from being said, but for those behind a dead device: its own alert counts them.
+    suppressed: usize,
     /// Devices by health.
     devices: BTreeMap<String, usize>,
-    /// The gravest alerts, ten at most.
+    /// The gravest of those that are said, ten at most.
     top: Vec<Alert>,
     undelivered: Vec<Undelivered>,
     /// The engine's own network is down, so that nothing is held against devices.
@@ -132,7 +135,9 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
     let standing = lists.standing(&sight.fleet, &shared).await;
     let is = |at: &u32, health: Health| standing.of.get(*at as usize).is_some_and(|stand| stand.health == health);
     let devices = HEALTH.map(|health| (format!("{health:?}"), seen.iter().filter(|at| is(at, health)).count()));
-    let last = audit::visible(&shared, &sight, TOP).await?;
+    // Who came in and went has changed nothing.
+    let changed = |entry: &store::audit::Entry| !["sign-in", "sign-out"].contains(&entry.verb.as_str());
+    let last = audit::visible(&shared, &sight, TOP, changed).await?;
     let last = last.into_iter().map(|entry| Act {
         index: entry.index,
         at: entry.at,
@@ -142,8 +147,8 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
         outcome: entry.outcome,
     });
     let alerts = read(&shared, |view| view.alerts.clone());
-    let mut firing: Vec<&Instance> =
-        alerts.iter().filter(|alert| alert.counts_as_firing() && sight.sees_device(&alert.subject.device)).collect();
+    let firing = alerts.iter().filter(|alert| alert.counts_as_firing() && sight.sees_device(&alert.subject.device));
+    let (mut firing, suppressed): (Vec<&Instance>, Vec<&Instance>) = firing.partition(|alert| alert.suppressed.is_empty());
     firing.sort_by(|a, b| gravest(a, b));
     let mut by = BySeverity::default();
     for alert in &firing {
@@ -156,6 +161,7 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
     let page = read(&shared, |view| Overview {
         wrong: Wrong {
             alerts: by,
+            suppressed: suppressed.iter().filter(|alert| alert.suppressed.iter().any(|by| !is_behind(by))).count(),
             devices: devices.into(),
             top: firing.iter().take(TOP).map(|alert| Alert::of(view, &sight, alert)).collect(),
             undelivered: undelivered(view, &sight),
@@ -171,6 +177,10 @@ async fn overview(State(shared): State<Shared>, Seen(sight): Seen, Extension(lis
         },
     });
     answer::document(&asked, &page)
+}
+
+fn is_behind(by: &Suppressor) -> bool {
+    matches!(by, Suppressor::Parent { .. } | Suppressor::Returned { .. })
 }
 
 fn changing(view: &View, sight: &Sight) -> Changing {

@@ -23,9 +23,9 @@ export function ContentDiff({ from, to }: { from: Content | undefined; to: Conte
             <span className="content-values">
               {one.from?.value !== one.to?.value && (
                 <>
-                  <del>{one.from ? visibleText(one.from.value) : t('absent')}</del>
+                  {one.from ? <del>{visibleText(one.from.value)}</del> : <span className="ek-dim">{t('absent')}</span>}
                   <span aria-hidden> → </span>
-                  <ins>{one.to ? visibleText(one.to.value) : t('absent')}</ins>
+                  {one.to ? <ins>{visibleText(one.to.value)}</ins> : <span className="ek-dim">{t('absent')}</span>}
                 </>
               )}
             </span>

@@ -111,7 +111,7 @@ function LaneRow({ lane, onTip }: { lane: Lane; onTip: (tip: Tip | undefined) =>
           <Sign tone={LANE[lane.state].tone} sign={LANE[lane.state].sign} bare>{t(lane.state)}</Sign>
         </div>
         <span className="ek-num">
-          {done} / {lane.cells.length}
+          {done} / {lane.cells.length + lane.more}
           {lane.counts.bad > 0 && <span className="lane-bad"> ✕ {lane.counts.bad}</span>}
           {lane.counts.back > 0 && <span className="lane-bad"> ↩ {lane.counts.back}</span>}
           {lane.openedAt && (
@@ -135,6 +135,7 @@ function LaneRow({ lane, onTip }: { lane: Lane; onTip: (tip: Tip | undefined) =>
             {t('moreCells', { n: ordered.length - shown.length })}
           </Button>
         )}
+        {lane.more > 0 && <span className="ek-dim">{t('beyond', { n: lane.more })}</span>}
         <Gates lane={lane} />
       </div>
     </section>
@@ -147,7 +148,7 @@ function CellLink({ cell, isReached, onTip, onFocus }: { cell: Cell; isReached: 
     const box = element.getBoundingClientRect();
     onTip({ cell, x: box.left + box.width / 2, y: box.bottom });
   };
-  const words = [visibleText(cell.device), t(phaseKey(cell.phase)), cell.problem && visibleText(cell.problem), cell.wait && visibleText(cell.wait.text)].filter(Boolean).join(', ');
+  const words = [visibleText(cell.device), t(phaseKey(cell.phase)), cell.problem && visibleText(cell.problem), cell.gate && visibleText(cell.gate), cell.wait && visibleText(cell.wait.text)].filter(Boolean).join(', ');
   return (
     <Link
       to={placeOf('Device', parseName(cell.device)) ?? '#'}
@@ -179,11 +180,15 @@ function TipBox({ tip: { cell, x, y } }: { tip: Tip }) {
         {cell.since && <span className="ek-dim"> · {ago(cell.since, Date.now(), language)}</span>}
       </span>
       {cell.problem && <span className="lane-bad">{visibleText(cell.problem)}</span>}
+      {cell.gate && <span>{t('gate')}: {visibleText(cell.gate)}</span>}
       {cell.wait && <span>{visibleText(cell.wait.text)}</span>}
       {cell.step && <code className="ek-dim">{cell.step}</code>}
     </div>
   );
 }
+
+/** What the gate says of devices, those first that somebody has to look at. */
+const JUDGED = ['failed', 'lost', 'unproven', 'away', 'waiting', 'changing', 'pending', 'passed'] as const;
 
 const GATE = {
   passed: { tone: 'good', sign: <CheckOutlined />, word: 'passed' },
@@ -209,6 +214,9 @@ function Gates({ lane }: { lane: Lane }) {
               {kind}: {t(look.word)}
             </Sign>
             {gate.text && gate.state !== 'passed' && <span className="ek-dim gate-text">{visibleText(gate.text)}</span>}
+            {gate.counts && gate.state !== 'passed' && (
+              <span className="ek-dim">{JUDGED.filter((word) => gate.counts?.[word]).map((word) => t(`judged_${word}`, { n: gate.counts?.[word] ?? 0 })).join(' · ')}</span>
+            )}
           </span>
         );
       })}

@@ -44,7 +44,9 @@ describe('lanes', () => {
 
   it('reads gates by what is asked, and by what is waited for', () => {
     const gates = [{ name: 'batch 1', state: 'passed' }, { name: 'Health', state: 'waiting', text: 'web fails' }, { name: 'Approval', state: 'waiting' }, { batch: 1, kind: 'alerts', state: 'fail' }, { batch: 2, kind: 'expr', state: 'new' }];
-    const lanes = lanesOf({ batches: [batch(1, [['a', 'applied']]), batch(2, [['b', 'applied']])], waits: [], gates });
+    const through = { ...batch(1, [['a', 'applied']]), gate: { state: 'passed', reason: '', counts: { passed: 1 } } };
+    const lanes = lanesOf({ batches: [through, batch(2, [['b', 'applied']])], waits: [], gates });
+    expect(lanes[0]?.gates[0]?.counts).toEqual({ passed: 1 });
     expect(lanes.map((lane) => lane.gates.map(({ kind, state }) => `${kind} ${state}`))).toEqual([
       ['gate passed', 'alerts failed'],
       ['probes waiting', 'expr unknown'],
@@ -57,6 +59,14 @@ describe('lanes', () => {
     expect(of([['a', 'restoring'], ['b', 'failed']])).toBe('back');
     expect(of([['a', 'applied'], ['b', 'applying']])).toBe('moving');
     expect(of([['a', 'waiting']])).toBe('moving');
+  });
+
+  it('says of a device what the gate says of it, once', () => {
+    const of = (problem: string | null, reason: string) => {
+      const devices = [{ name: 'a', phase: 'failed', problem, gate: { result: 'failed', reason } }];
+      return lanesOf({ batches: [{ ...batch(1, []), devices, more: 3 }], waits: [], gates: [] })[0];
+    };
+    expect([of(null, 'web fails')?.cells[0]?.gate, of('web fails', 'web fails')?.cells[0]?.gate, of(null, '')?.more]).toEqual(['web fails', undefined, 3]);
   });
 
   it('gives a device what it waits for', () => {

@@ -13,6 +13,8 @@ export interface Cell {
   since?: string;
   step?: string;
   problem?: string;
+  /** What the gate says of it, where that needs a word. */
+  gate?: string;
   wait?: Wait;
 }
 
@@ -24,6 +26,8 @@ export interface Lane {
   openedAt?: string;
   takesRest: boolean;
   cells: Cell[];
+  /** Devices that it has no cells for. */
+  more: number;
   counts: Record<Tone, number>;
   state: LaneState;
   gates: LaneGate[];
@@ -37,6 +41,8 @@ export interface LaneGate {
   kind: string;
   state: GateState;
   text: string;
+  /** Devices by what it says of them, in words of the server. */
+  counts?: Record<string, number>;
 }
 
 const PHASES: Record<Phase, Tone> = {
@@ -106,6 +112,7 @@ function cellOf(device: BatchDevice, waits: Map<string, Wait>): Cell {
   if (device.since) cell.since = device.since;
   if (device.step) cell.step = device.step;
   if (device.problem) cell.problem = device.problem;
+  if (device.gate?.reason && device.gate.reason !== device.problem) cell.gate = device.gate.reason;
   const wait = waits.get(shownName(parseName(device.name)));
   if (wait) cell.wait = wait;
   return cell;
@@ -122,11 +129,16 @@ const STATES: Record<string, GateState> = { passed: 'passed', ok: 'passed', wait
 /** Kinds of waiting that are the gate's. Others (a person, a window) hold up the next batch, and say nothing about this one. */
 const ASKED: Record<string, string> = { health: 'probes', alert: 'alerts', soak: 'soak' };
 
+/** What the server says of the whole batch's gate. */
+function wholeOf({ gate }: Batch): LaneGate[] {
+  if (!gate) return [];
+  const whole: LaneGate = { kind: 'gate', state: STATES[gate.state] ?? 'unknown', text: gate.reason ?? '' };
+  return [gate.counts ? { ...whole, counts: gate.counts } : whole];
+}
+
 /** A gate as a lane shows it, if it is one of this batch. One without a number is of the batch that is open. */
 function gateOf(gate: Gate, batch: number, isOpen: boolean): LaneGate[] {
   const state = STATES[gate.state] ?? 'unknown';
-  const through = /^batch (\d+)$/.exec(gate.name ?? '');
-  if (through) return Number(through[1]) === batch ? [{ kind: 'gate', state, text: gate.text ?? '' }] : [];
   const kind = gate.kind ?? ASKED[(gate.name ?? '').toLowerCase()];
   if (!kind || (gate.batch === undefined ? !isOpen : gate.batch !== batch)) return [];
   return [{ kind, state, text: gate.text ?? '' }];
@@ -146,9 +158,10 @@ export function lanesOf(rollout: Pick<Rollout, 'batches' | 'waits' | 'gates'>): 
       batch: batch.number,
       takesRest: batch.takesRest,
       cells,
+      more: batch.more ?? 0,
       counts,
       state: batch.openedAt ? stateOf(counts, cells.length, isLast, soak !== undefined) : 'planned',
-      gates: rollout.gates.flatMap((gate) => gateOf(gate, batch.number, isLast)),
+      gates: [...wholeOf(batch), ...rollout.gates.flatMap((gate) => gateOf(gate, batch.number, isLast))],
     };
     if (batch.openedAt) lane.openedAt = batch.openedAt;
     const until = isLast && soak ? waitField(soak, 'until') : undefined;

@@ -23,6 +23,8 @@ export interface BatchDevice {
   since?: string | null;
   step?: string | null;
   problem?: string | null;
+  /** What the gate says of it, once it was changed. */
+  gate?: { result: string; reason?: string } | null;
 }
 
 export interface Batch {
@@ -30,7 +32,11 @@ export interface Batch {
   openedAt?: string | null;
   /** It takes all that is left. */
   takesRest: boolean;
+  /** What it has to pass; `counts`: devices by what the gate says of them. */
+  gate?: { state: string; reason?: string; counts?: Record<string, number> };
   devices: BatchDevice[];
+  /** Devices beyond what one answer has. */
+  more?: number;
 }
 
 export interface Wait {

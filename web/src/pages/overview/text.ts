@@ -24,7 +24,7 @@ export default text({
   allDeployments: ['All deployments', '全部部署'],
   audit: ['Audit log', '审计日志'],
   behind: ['{n|device|devices} behind it', '影响其后 {n} 台设备'],
-  quiet: ['Suppressed', '已抑制'],
+  quiet: ['{n|alert is|alerts are} suppressed', '另有 {n} 条告警被抑制'],
   acknowledgedBy: ['{by} looks after it', '{by} 正在处理'],
   ofTotal: ['{updated} of {total}', '{updated} / {total}'],
   undelivered: ['{n|notification|notifications} could not be delivered', '{n} 条通知未能送达'],

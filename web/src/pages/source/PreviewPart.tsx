@@ -115,7 +115,7 @@ function Line({ told }: { told: Told }) {
         {told.changes.map((change, at) => (
           <li key={at}>
             <code>
-              <Said text={change.item.replace(':', ' ')} /> <del><Said text={change.from ?? t('absent')} /></del> → <ins><Said text={change.to ?? t('absent')} /></ins>
+              <Said text={change.item.replace(':', ' ')} /> {change.from == null ? <span className="ek-dim">{t('absent')}</span> : <del><Said text={change.from} /></del>} → {change.to == null ? <span className="ek-dim">{t('absent')}</span> : <ins><Said text={change.to} /></ins>}
             </code>
           </li>
         ))}
