@@ -70,6 +70,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 async fn list(kind: Kind, State(shared): State<Shared>, Seen(sight): Seen, asked: Asked) -> Answer {
+    // Each of their statuses may ask for many of them.
+    sight.devices().await;
     let (fields, limit, words, selector) = (Fields::of(&asked)?, asked.limit()?, asked.search()?, asked.selector()?);
     let is_down = asked.sort(&SORTED)?.first().is_some_and(|(_, is_down)| *is_down);
     let wanted = |name: &&Name| {
@@ -105,6 +107,7 @@ async fn one(
     if object.is_none() && !sight.desired.stalled.contains_key(&Target::of(kind, name.clone())) {
         return Err(Problem::missing(format!("there is no {} {name}", kind.as_str().to_lowercase())));
     }
+    sight.devices().await;
     let tag = object.map(|object| answer::manifest_tag(object)).unwrap_or_default();
     let item = fields.of_item(read(&shared, |view| shown(view, &sight, kind, &name, &fields)));
     answer::object(&asked, &tag, &item)
@@ -184,7 +187,11 @@ fn status(view: &View, sight: &Sight, kind: Kind, name: &Name) -> Value {
                 ..deferred.clone()
             };
             let deferred: Vec<Deferred> = view.deferred.get(name).into_iter().flatten().map(seen).collect();
-            value(report::deployment(desired, &view.observed, &deferred, name))
+            let mut status = report::deployment(desired, &view.observed, &deferred, name);
+            if !sight.is_all() {
+                status.counts = report::counts_of(desired, &view.observed, name, &|device| sight.sees_device(device));
+            }
+            value(status)
         }
         Kind::AlertRule => value(report::rule(desired, name, view.beyond_limit.get(name).copied().unwrap_or_default())),
         Kind::Repository if view.repositories.contains_key(name) => value(&view.repositories[name]),

@@ -198,12 +198,16 @@ fn changing(view: &View, sight: &Sight) -> Changing {
             continue;
         }
         let status = report::deployment(&sight.desired, &view.observed, deferred, name);
-        let count = |key: &str| status.counts.get(key).copied().unwrap_or_default().into();
+        let counts = match sight.is_all() {
+            true => status.counts,
+            false => report::counts_of(&sight.desired, &view.observed, name, &|device| sight.sees_device(device)),
+        };
+        let count = |key: &str| counts.get(key).copied().unwrap_or_default().into();
         let own = deferred.iter().find(|deferred| deferred.target == Target::Deployment(name.clone()));
         let waits = own.map(|deferred| crate::explain::seen(&deferred.waiting_on, &|kind, name| sight.sees(kind, name)).to_string());
         rollouts.push(Way {
             deployment: name.full().to_owned(),
-            phase: status.phase.clone(),
+            phase: status.phase,
             updated: count("updated"),
             total: count("total"),
             waits: sight.masked(&waits.unwrap_or_default()),

@@ -148,7 +148,14 @@ async fn a_deployment_counts_the_devices_that_one_may_see() {
         let gone = Rollout { placements, deletion: Some(Box::new(deletion)), ..Rollout::default() };
         view.observed.rollouts.insert(Name::parse("gone"), Arc::new(gone));
     }
-    for (who, devices, left) in [("admin", "of 4 devices", "2 devices left"), ("shipper", "of 2 devices", "1 device left")] {
+    for (who, total, devices, left) in [("admin", 4, "of 4 devices", "2 devices left"), ("shipper", 2, "of 2 devices", "1 device left")] {
+        let caller = if who == "admin" { admin() } else { user(who) };
+        let shown = world.document("/api/v1/deployments/default/everywhere", &caller).await;
+        assert_eq!(shown["status"]["counts"]["total"], total, "{who}");
+        let page = world.document("/api/v1/overview", &caller).await;
+        let ways = page["changing"]["rollouts"].as_array().unwrap();
+        let way = ways.iter().find(|way| way["deployment"] == "default/everywhere").unwrap();
+        assert_eq!(way["total"], total, "{who}");
         let text = explained(&world, "deployments/default/everywhere", who).await;
         assert!(text.contains(devices), "{who}: {text}");
         let text = explained(&world, "deployments/default/gone", who).await;
