@@ -178,10 +178,16 @@ fn show(figures: &Figures) {
     row("requests for objects in that", "cluster_git_same_requests", "", "", None, "0");
     row("the same with 1 changed", "cluster_git_one", "ms", "kubectl", Some("cluster_kubectl_same"), "");
     row("requests for objects in that", "cluster_git_one_requests", "", "", None, "1");
-    row("10 000 Devices, a minute at rest: writes", "cluster_rest_writes", "", "", None, "0");
+    row("all that was written for it, statuses included", "cluster_git_one_writes", "", "", None, "");
+    row("all that was read for it", "cluster_git_one_reads", "", "", None, "0");
+    row("10 000 Devices that nobody looks at, a minute at rest: writes", "cluster_rest_writes", "", "", None, "0");
     row("requests in all, the lease's included", "cluster_rest_requests", "", "", None, "");
     row("processor time", "cluster_rest_cpu", "ms", "", None, "");
     row("memory", "cluster_rest_resident", "MiB", "", None, "< 150 MiB");
+    row("10 000 Devices, each probed once a minute: writes", "cluster_probed_writes", "", "", None, "0");
+    row("requests in all, the lease's included", "cluster_probed_requests", "", "", None, "");
+    row("processor time", "cluster_probed_cpu", "ms", "", None, "");
+    row("memory", "cluster_probed_resident", "MiB", "", None, "");
     row("commit -> device changed, asked for a look, median", "cluster_commit_median", "ms", "", None, "");
     row("the same, p99", "cluster_commit_p99", "ms", "", None, "");
     row("of that until the cluster has it, median", "cluster_commit_applied_median", "ms", "", None, "");

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use e2e::control_plane::{ControlPlane, programs};
+use e2e::control_plane::{ControlPlane, Request, programs};
 use e2e::wait_until;
 
 use super::{Build, Figures};
@@ -54,6 +54,15 @@ fn device(namespace: Option<&str>, number: usize, address: usize) -> String {
     format!(
         "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number:05}{namespace}, labels: {{role: app, site: s{}}}}}\nspec:\n  type: Server\n  address: {ip}\n",
         number % 40
+    )
+}
+
+/// The same with a probe, which somebody answers on this machine.
+fn probed(number: usize, port: u16) -> String {
+    let inert = device(None, number, number);
+    inert.replace(
+        &format!("  address: {}\n", ip(number)),
+        &format!("  address: 127.0.0.1\n  probes: [{{name: port, tcp: {{port: {port}}}, interval: 60s}}]\n"),
     )
 }
 
@@ -148,10 +157,14 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     figures.insert("cluster_git_same_requests".into(), to_f64(bench.requests()? - asked));
     std::fs::write(repository.join("d-00000.yaml"), device(None, 0, 77_777))?;
     commit(&repository)?;
-    let (asked, begin) = (bench.requests()?, Instant::now());
+    let (asked, all, begin) = (bench.requests()?, bench.all_requests()?, Instant::now());
     bench.look("2")?;
     figures.insert("cluster_git_one".into(), milliseconds(begin));
     figures.insert("cluster_git_one_requests".into(), to_f64(bench.requests()? - asked));
+    bench.settle()?;
+    let now = bench.all_requests()?;
+    figures.insert("cluster_git_one_writes".into(), to_f64(writes(&now) - writes(&all)));
+    figures.insert("cluster_git_one_reads".into(), to_f64(reads(&now) - reads(&all)));
 
     eprintln!("measuring: the operator at rest with {ALL} Devices");
     write(NEW, ALL)?;
@@ -159,20 +172,22 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     bench.look("3")?;
     bench.applied(ALL)?;
     bench.settle()?;
-    let (before, cpu) = (bench.all_requests()?, cpu(operator.0.id())?);
+    bench.rest("cluster_rest", operator.0.id(), figures)?;
+
+    eprintln!("measuring: the same with a probe of each");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    // Ends with the process.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    for number in 0..ALL {
+        std::fs::write(repository.join(format!("d-{number:05}.yaml")), probed(number, port))?;
+    }
+    commit(&repository)?;
+    bench.look("4")?;
+    // Each is probed for the first time within a minute, and its status then says so.
     std::thread::sleep(REST);
-    let after = bench.all_requests()?;
-    let writes = |requests: &[e2e::control_plane::Request]| {
-        // The lease is renewed every two seconds, whatever there is.
-        requests
-            .iter()
-            .filter(|request| !["get", "list", "watch"].contains(&&*request.verb) && !request.resource.ends_with("leases"))
-            .count()
-    };
-    figures.insert("cluster_rest_writes".into(), to_f64(writes(&after) - writes(&before)));
-    figures.insert("cluster_rest_requests".into(), to_f64(after.len() - before.len()));
-    figures.insert("cluster_rest_cpu".into(), (self::cpu(operator.0.id())? - cpu) * 1000.0);
-    figures.insert("cluster_rest_resident".into(), resident(operator.0.id())?);
+    bench.settle()?;
+    bench.rest("cluster_probed", operator.0.id(), figures)?;
 
     // In order, so that its lease is free at once.
     e2e::run(Command::new("kill").arg(operator.0.id().to_string()))?;
@@ -188,6 +203,23 @@ pub(super) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     figures.insert("cluster_start_resident".into(), resident(operator.0.id())?);
     drop(operator);
     Ok(())
+}
+
+fn is_read(request: &Request) -> bool {
+    ["get", "list", "watch"].contains(&&*request.verb)
+}
+
+/// The lease is renewed every two seconds, whatever there is.
+fn is_lease(request: &Request) -> bool {
+    request.resource.ends_with("leases")
+}
+
+fn writes(requests: &[Request]) -> usize {
+    requests.iter().filter(|request| !is_read(request) && !is_lease(request)).count()
+}
+
+fn reads(requests: &[Request]) -> usize {
+    requests.iter().filter(|request| is_read(request) && !is_lease(request)).count()
 }
 
 /// What a plain client needs for the bodies that we send; as whoever may do anything, or in the name of an account, as we do.
@@ -291,6 +323,18 @@ impl Bench {
         })
     }
 
+    /// What the operator does in a minute in which nothing happens, and how much memory it has then.
+    fn rest(&self, name: &str, operator: u32, figures: &mut Figures) -> anyhow::Result<()> {
+        let (before, used) = (self.all_requests()?, cpu(operator)?);
+        std::thread::sleep(REST);
+        let after = self.all_requests()?;
+        figures.insert(format!("{name}_writes"), to_f64(writes(&after) - writes(&before)));
+        figures.insert(format!("{name}_requests"), to_f64(after.len() - before.len()));
+        figures.insert(format!("{name}_cpu"), (cpu(operator)? - used) * 1000.0);
+        figures.insert(format!("{name}_resident"), resident(operator)?);
+        Ok(())
+    }
+
     /// Waits until the operator has read everything.
     fn ready(&self) -> anyhow::Result<()> {
         self.until("it being ready", || {
@@ -305,7 +349,7 @@ impl Bench {
         Ok(self.plane.requests_of("fleet", "evenkeel-repository")?.len())
     }
 
-    fn all_requests(&self) -> anyhow::Result<Vec<e2e::control_plane::Request>> {
+    fn all_requests(&self) -> anyhow::Result<Vec<Request>> {
         let mut requests = self.plane.requests_of(NAMESPACE, "evenkeel")?;
         requests.extend(self.plane.requests_of("fleet", "evenkeel-repository")?);
         Ok(requests)

@@ -22,8 +22,10 @@ struct Heard {
     events: u64,
     last: u64,
     byes: u64,
-    /// How often each device changed.
-    devices: HashMap<String, u32>,
+    /// It was cut off without a word.
+    cut: bool,
+    /// How often each device changed, and the number of the newest change.
+    devices: HashMap<String, (u32, u64)>,
 }
 
 pub(super) fn measure(figures: &mut Figures, engine: &Engine, size: &Size, fleet: &Path) -> anyhow::Result<()> {
@@ -60,10 +62,17 @@ pub(super) fn measure(figures: &mut Figures, engine: &Engine, size: &Size, fleet
         anyhow::Ok((heard, seconds))
     });
     let (heard, seconds) = heard?;
-    let newest = heard.iter().map(|heard| heard.last).max().unwrap_or_default();
-    let most = heard.iter().map(|heard| heard.devices.values().map(|times| u64::from(*times)).sum::<u64>()).max().unwrap_or_default();
+    let most = heard.iter().map(|heard| heard.devices.values().map(|(times, _)| u64::from(*times)).sum::<u64>()).max().unwrap_or_default();
     // Who has heard the newest one of each device has missed nothing: of each only the newest counts.
-    let lost = heard.iter().filter(|heard| heard.byes == 0 && (heard.last < newest || heard.devices.len() < CHANGED as usize)).count();
+    let mut newest: HashMap<&str, u64> = HashMap::new();
+    for (device, (_, number)) in heard.iter().flat_map(|heard| &heard.devices) {
+        let known = newest.entry(device).or_default();
+        *known = (*number).max(*known);
+    }
+    anyhow::ensure!(newest.len() >= CHANGED as usize, "nobody heard of {} devices", CHANGED as usize - newest.len());
+    let has_newest =
+        |heard: &Heard| newest.iter().all(|(device, number)| heard.devices.get(*device).is_some_and(|(_, last)| last >= number));
+    let lost = heard.iter().filter(|heard| heard.cut || (heard.byes == 0 && !has_newest(heard))).count();
     figures.insert("api_listeners".into(), heard.len() as f64);
     figures.insert("api_events_rate".into(), most as f64 / seconds);
     figures.insert("api_events_told".into(), heard.iter().map(|heard| heard.events).sum::<u64>() as f64 / seconds);
@@ -77,7 +86,10 @@ fn listen(mut client: Client, stop: &AtomicBool) -> Heard {
     let (mut heard, mut line) = (Heard::default(), String::new());
     while !stop.load(Ordering::Relaxed) {
         match client.stream.read_line(&mut line) {
-            Ok(0) => break,
+            Ok(0) => {
+                heard.cut = heard.byes == 0;
+                break;
+            }
             Ok(_) => {}
             // Half a line is gone on with.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
@@ -91,7 +103,8 @@ fn listen(mut client: Client, stop: &AtomicBool) -> Heard {
         } else if text == "event: bye" {
             heard.byes += 1;
         } else if let Some(name) = text.strip_prefix("data: ").filter(|data| data.contains("\"kind\":\"Device\"")).and_then(name) {
-            *heard.devices.entry(name.to_owned()).or_default() += 1;
+            let (times, newest) = heard.devices.entry(name.to_owned()).or_default();
+            (*times, *newest) = (*times + 1, heard.last);
         }
         line.clear();
     }
