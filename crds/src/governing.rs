@@ -386,6 +386,9 @@ pub struct RepositoryStatus {
     /// The commit in force: the last one of which everything was applied, but for what `spec.verify.roles` denies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// The key that signed that commit, where `spec.verify` asks for a signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// Objects that it applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i32>,

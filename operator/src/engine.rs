@@ -488,6 +488,7 @@ impl Engine {
             let mut view = self.write();
             view.source.in_force.clone_from(&desired.revision.commit);
             view.source.author.clone_from(&desired.revision.author);
+            view.source.signer.clone_from(&desired.revision.signer);
             view.source.problem = None;
             view.source.too_far = None;
             view.source.findings = candidate.findings.into_iter().take(FINDINGS).map(|wrong| wrong.text).collect();

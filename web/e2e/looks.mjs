@@ -1,5 +1,5 @@
-// Each page as it looks, light and dark, in English and Chinese, some also on a telephone: a picture of each, none wider than its window, and no serious
-// fault of accessibility in either theme: `E2E_SHOTS=folder node e2e/looks.mjs [1/2] [page…]`, where 1/2 is the first half of them.
+// Each page as it looks, light and dark, in English and Chinese, some also on a telephone: a picture of each, none wider than its window, nor at the widths
+// of a tablet, and no serious fault of accessibility in either theme or on the telephone: `E2E_SHOTS=folder node e2e/looks.mjs [1/2] [page…]`, where 1/2 is the first half of them.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { addresses } from './addresses.mjs';
@@ -9,10 +9,12 @@ import { must, scenario, end } from './steps.mjs';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'];
 /** Pages that are read on a telephone. */
-const PHONE = ['overview', 'devices', 'device', 'alerts', 'alert'];
+const PHONE = ['signin', 'overview', 'devices', 'device', 'alerts', 'alert'];
 /** The narrower one is the least that a layout has to fit in. */
 const SIZES = { en: { width: 1440, height: 900 }, zh: { width: 1280, height: 900 } };
 const ON_PHONE = { width: 390, height: 844 };
+/** Widths between these two, of a tablet: there is no picture of them, only nothing may be wider than the window. */
+const BETWEEN = [1024, 768];
 
 const [part, ...rest] = /^\d+\/\d+$/.test(process.argv[2] ?? '') ? process.argv.slice(2) : ['1/1', ...process.argv.slice(2)];
 const [which, of] = part.split('/').map(Number);
@@ -29,18 +31,32 @@ async function look(name, language) {
     await page.waitForFunction((theme) => document.documentElement.dataset.theme === theme, theme);
     await picture(`${name}-${theme}-${language}`);
     if (language === 'en') await accessible();
-    if (!phone) continue;
-    await page.setViewportSize(ON_PHONE);
-    await settled(page);
-    await picture(`${name}-${theme}-${language}-phone`);
-    await page.setViewportSize(SIZES[language]);
-    await settled(page);
+    const once = language === 'en' && theme === 'light';
+    for (const width of once ? BETWEEN : []) {
+      await resize({ width, height: 900 });
+      await fits(`${name} at ${width} px`);
+    }
+    if (phone) {
+      await resize(ON_PHONE);
+      await picture(`${name}-${theme}-${language}-phone`);
+      if (once) await accessible();
+    }
+    if (once || phone) await resize(SIZES[language]);
   }
+}
+
+async function resize(size) {
+  await page.setViewportSize(size);
+  await settled(page);
 }
 
 async function picture(called) {
   await page.screenshot({ path: `${SHOTS}/${called}.png` });
   pictures += 1;
+  await fits(called);
+}
+
+async function fits(called) {
   const wide = await page.evaluate(() => {
     const main = document.querySelector('.ek-main') ?? document.documentElement;
     return main.scrollWidth - main.clientWidth;
@@ -73,9 +89,10 @@ try {
   const all = Object.entries(await addresses(page)).filter(([name], at) => at % of === which - 1 && (rest.length === 0 || rest.includes(name)));
   for (const language of ['en', 'zh']) {
     await choose(page, { language });
-    await page.setViewportSize(SIZES[language]);
     for (const [name, path] of all) {
       await scenario(page, `${name} (${language})`, async () => {
+        // Where the page before was too wide, the window is still as narrow as it was then.
+        await page.setViewportSize(SIZES[language]);
         await page.goto(URL_OF_IT + path);
         await settled(page);
         await look(name, language);

@@ -1,7 +1,8 @@
 // All of it, on one browser: `E2E_URL=… E2E_USER=… E2E_PASSWORD=… E2E_SHOTS=folder npm run e2e`.
 //   node e2e/run.mjs        against the mock
 //   node e2e/run.mjs real   against an engine (E2E_VIEWER, E2E_VIEWER_PASSWORD: a user who only looks): a Deployment E2E_GOOD=default/nginx whose release
-//                           is good, and a bad one once `ok    good` was said, one E2E_ASKS that waits for approval, an alert, lines of log
+//                           is good, a bad one once `ok    good` was said, and another good one once `ok    edit` was; one E2E_ASKS that waits for
+//                           approval, an alert, lines of log
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { sharedBrowser } from './browser.mjs';
@@ -15,7 +16,7 @@ const PARTS = {
   ],
   // What looks at all pages comes last, when there is the most on them.
   real: [
-    [FIRST, ['scenarios-watch.mjs pause approve good bad history lanes undo acknowledge silence backtest receiver edit viewer looks']],
+    [FIRST, ['scenarios-watch.mjs pause approve good bad history lanes acknowledge silence backtest receiver edit undo viewer looks']],
     [['looks.mjs 1/2'], ['looks.mjs 2/2'], ['payloads.mjs']],
   ],
 };

@@ -119,25 +119,6 @@ export const scenarios = {
     await page.getByRole('button', { name: 'Pause' }).waitFor();
   },
 
-  /** Undo says what it means before it is done. */
-  async undo(page) {
-    await open(page, `/deployments/${GOOD}`);
-    const undo = page.getByRole('button', { name: /Undo/ });
-    if ((await undo.getAttribute('aria-disabled')) === 'true') {
-      // It is back already: the button says so.
-      await undo.hover();
-      await page.getByRole('tooltip').filter({ hasText: /\S/ }).first().waitFor();
-      return;
-    }
-    await undo.click();
-    const dialog = page.getByRole('dialog');
-    await dialog.waitFor();
-    assert.match(await dialog.textContent(), /goes back to revision \d+/);
-    await picture(page, 'undo');
-    await dialog.getByRole('button', { name: 'Cancel' }).click();
-    await dialog.waitFor({ state: 'hidden' });
-  },
-
   /** The first alert is acknowledged with a comment and until when, which is then read beside it. */
   async acknowledge(page) {
     await openAlerts(page);
@@ -216,6 +197,23 @@ export const scenarios = {
     await drawer.getByRole('button', { name: 'Save' }).click();
     await page.locator('.follow, .ant-alert-success').first().waitFor();
     await picture(page, 'edit-saved');
+  },
+
+  /** Undo says what it means before it is done; then every device gets back what it had, and the history says who asked for that. */
+  async undo(page) {
+    await open(page, `/deployments/${GOOD}`);
+    // A device has the newest revision, so there is something to take back.
+    await phase(page, ['Soaking', 'Complete']);
+    await page.locator('button:not([aria-disabled=true])', { hasText: 'Undo' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.waitFor();
+    assert.match(await dialog.textContent(), /goes back to revision \d+/);
+    await picture(page, 'undo');
+    await dialog.getByRole('button', { name: 'Take it back' }).click();
+    await dialog.waitFor({ state: 'hidden' });
+    assert.equal(await phase(page, ['Rolled back']), 'Rolled back');
+    await page.locator('.ant-table-row', { hasText: 'asked by' }).first().waitFor();
+    await picture(page, 'undone');
   },
 
   /** Who only looks has no button that does anything. */

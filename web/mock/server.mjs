@@ -31,7 +31,7 @@ const tokens = [
   { id: 't-1', name: 'ci', user: 'admin', prefix: 'ek_3fA9', scopes: [{ verbs: ['view', 'deploy'], kinds: ['Deployment'] }], createdAt: ago(86400 * 12), expiresAt: new Date(Date.now() + 86400e3 * 78).toISOString(), lastUsedAt: ago(1200), lastUsedFrom: '10.10.0.5' },
   { id: 't-2', name: 'dashboard', user: 'admin', prefix: 'ek_Qw71', scopes: [], createdAt: ago(86400 * 88), expiresAt: new Date(Date.now() + 86400e3 * 2).toISOString() },
 ];
-const source = { url: 'https://git.example.com/platform/fleet.git', inForce: COMMIT, author: 'Mei Lin <mei@example.com>', checkedAt: ago(22), problem: null, tooFar: { id: '9d2e77f0', reason: '3 of 24 devices would be removed (12 %, the limit is 10 %)', deleted: 3, touched: 3 }, findings: ['devices/fra1.yaml:88: Device/app-fra1-02: `class: app-srv` is no DeviceClass: did you mean `app-server`?'] };
+const source = { url: 'https://git.example.com/platform/fleet.git', inForce: COMMIT, author: 'Mei Lin <mei@example.com>', signer: 'mei SHA256:3x9FzQ0vJYc1n2uYB8mKq7l5dTqk4pS6wHhE0aRZbLk', checkedAt: ago(22), problem: null, tooFar: { id: '9d2e77f0', reason: '3 of 24 devices would be removed (12 %, the limit is 10 %)', deleted: 3, touched: 3 }, findings: ['devices/fra1.yaml:88: Device/app-fra1-02: `class: app-srv` is no DeviceClass: did you mean `app-server`?'] };
 
 class No extends Error {
   constructor(status, detail, more = {}) {

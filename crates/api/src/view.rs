@@ -233,6 +233,8 @@ pub struct SourceView {
     pub in_force: String,
     /// Its author.
     pub author: String,
+    /// The key that signed it, if its signature was verified.
+    pub signer: Option<String>,
     /// When the source was last asked.
     pub checked_at: Option<Timestamp>,
     /// What is wrong with the source or with a newer commit, if anything.

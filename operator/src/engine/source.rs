@@ -196,9 +196,9 @@ impl Reading {
         self.refused.as_deref()
     }
 
-    /// Who wrote the commit that was read last.
-    pub(super) fn author(&self) -> &str {
-        &self.desired.revision.author
+    /// The commit that was read last, with who wrote and signed it.
+    pub(super) fn revision(&self) -> &Revision {
+        &self.desired.revision
     }
 
     /// The commit that was read last.

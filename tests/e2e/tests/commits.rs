@@ -140,6 +140,8 @@ fn a_commit_changes_what_its_signer_may() {
     world.engine.start().unwrap();
     let begin = world.engine.git(&["rev-parse", "HEAD"]).unwrap();
     world.told(begin.trim(), "Applied", &["2 objects"]);
+    let status = world.object("erepo/fleet")["status"].clone();
+    assert!(status["signer"].as_str().is_some_and(|signer| signer.starts_with("ann SHA256:")), "{status}");
 
     let changed = |name: &str, site: &str| Some(device(name, site, ", suspend: true"));
     let own = Some(role("more", &world.key("eve"), ""));

@@ -49,6 +49,8 @@ const GOOD: &str = "1.22.1-9";
 const BAD: &str = "1.25.2-1";
 /// What the browser says when it has seen the good one on all devices.
 const SEEN: &str = "ok    good";
+/// What it says before it takes back a release that is good too.
+const BEFORE_UNDO: &str = "ok    edit";
 
 fn binary() -> PathBuf {
     std::env::var("EVENKEEL_BIN").expect("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`").into()
@@ -100,7 +102,13 @@ fn node(arguments: &[&str], address: &str) -> Command {
     node
 }
 
-/// All scripts; when they have followed the good rollout to its end, the bad one is committed. What they said.
+/// Releases the good version once more, with a file beside it.
+fn deploy_what_is_undone(engine: &Engine) {
+    deploy(engine, &format!("version: {BAD}}}"), &format!("version: {GOOD}}}\n  files: [{{path: /etc/undone, content: once}}]"));
+}
+
+/// All scripts; when they have followed the good rollout to its end, the bad one is committed, and at last one that they take back. What they
+/// said.
 fn browse(engine: &Engine, address: &str) -> String {
     let (vera, password, _) = PEOPLE[1];
     let mut node = node(&["e2e/run.mjs", "real"], address);
@@ -111,6 +119,9 @@ fn browse(engine: &Engine, address: &str) -> String {
         let line = line.unwrap();
         if line.starts_with(SEEN) {
             deploy(engine, GOOD, BAD);
+        }
+        if line == BEFORE_UNDO {
+            deploy_what_is_undone(engine);
         }
         println!("{line}");
         told += &line;

@@ -4724,6 +4724,8 @@ export interface components {
                 observedGeneration?: number | null;
                 /** @description The commit in force: the last one of which everything was applied, but for what `spec.verify.roles` denies. */
                 revision?: string | null;
+                /** @description The key that signed that commit, where `spec.verify` asks for a signature. */
+                signer?: string | null;
             } | null;
         };
         /** @description What became of a revision. */
@@ -5177,6 +5179,8 @@ export interface components {
             findings: string[];
             inForce: string;
             problem: string | null;
+            /** @description The key that signed the commit in force, if its signature was verified. */
+            signer: string | null;
             tooFar: components["schemas"]["TooFar"] | null;
             url: string;
         };

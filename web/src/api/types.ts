@@ -330,6 +330,8 @@ export interface Source {
   url: string;
   inForce: string;
   author: string;
+  /** The key that signed the commit; none: it was not verified. */
+  signer?: string | null;
   checkedAt?: string | null;
   problem?: string | null;
   tooFar?: { id: string; reason: string; deleted: number; touched: number } | null;

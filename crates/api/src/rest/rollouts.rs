@@ -168,6 +168,8 @@ pub(super) struct Source {
     url: String,
     in_force: String,
     author: String,
+    /// The key that signed the commit in force, if its signature was verified.
+    signer: Option<String>,
     checked_at: Option<Timestamp>,
     problem: Option<String>,
     too_far: Option<TooFar>,
@@ -201,6 +203,7 @@ pub(super) fn source(view: &View, sight: &Sight) -> Source {
         url: source.url.clone(),
         in_force: source.in_force.clone(),
         author: source.author.clone(),
+        signer: source.signer.clone(),
         checked_at: source.checked_at,
         problem: source.problem.as_ref().map(|problem| sight.masked(problem)),
         too_far,

@@ -67,8 +67,9 @@ pub(super) struct Follower {
     held: Held,
     /// The commit whose objects were applied last: limits are measured by it.
     pub(super) applied: Option<Arc<Desired>>,
-    /// The commit that was applied last, also where it can't be read any more.
+    /// The commit that was applied last, also where it can't be read any more, and the key that signed it, if that was verified.
     revision: Option<String>,
+    signer: Option<String>,
     lost: Option<String>,
     /// Read since then.
     next: Option<Candidate>,
@@ -108,6 +109,7 @@ impl Follower {
             held: Held::default(),
             applied: None,
             revision: None,
+            signer: None,
             lost: None,
             next: None,
             changed: Changed::default(),
@@ -126,7 +128,7 @@ impl Follower {
     }
 
     pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
-        (self.revision, self.inventory) = self.known_revision();
+        (self.revision, self.signer, self.inventory) = self.known_revision();
         self.outbox = Outbox::new(&self.name, &self.shared, &wanted.borrow().spec);
         self.also = self.known_also();
         let mut questions = self.shared.asides.join(&self.name);
@@ -208,11 +210,11 @@ impl Follower {
         }
     }
 
-    /// The commit that an earlier process applied, and what it applied.
-    fn known_revision(&self) -> (Option<String>, Option<String>) {
+    /// The commit that an earlier process applied, who signed it, and what it applied.
+    fn known_revision(&self) -> (Option<String>, Option<String>, Option<String>) {
         let known = self.shared.cluster.known(&(Kind::Repository, self.name.clone()));
         let status = known.and_then(|known| serde_json::from_str::<RepositoryStatus>(&known.status).ok()).unwrap_or_default();
-        (status.revision, status.inventory)
+        (status.revision, status.signer, status.inventory)
     }
 
     fn tell(&self, wanted: &Wanted, verdict: Verdict) {
@@ -228,8 +230,8 @@ impl Follower {
             last_handled_request_at: wanted.requested.clone(),
         };
         let objects = i32::try_from(self.reading.objects().len()).ok();
-        let (revision, inventory) = (self.revision.clone(), self.inventory.clone());
-        self.shared.tell(&self.name, RepositoryStatus { plain, revision, objects, inventory, applied: self.also.applied() });
+        let (revision, signer, inventory) = (self.revision.clone(), self.signer.clone(), self.inventory.clone());
+        self.shared.tell(&self.name, RepositoryStatus { plain, revision, signer, objects, inventory, applied: self.also.applied() });
     }
 
     async fn look(&mut self, wanted: &Wanted) -> Verdict {
@@ -477,6 +479,7 @@ impl Follower {
         let commit = revision.commit.clone();
         if refused.is_empty() {
             self.revision = Some(commit.clone());
+            self.signer.clone_from(&revision.signer);
             self.inventory = Some(inventory(wanted.keys()));
             self.judging.iter_mut().for_each(Judging::in_force);
             // Until all of it is done, what somebody has let through stays so.

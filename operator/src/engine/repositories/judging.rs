@@ -96,7 +96,8 @@ impl Judging {
                 return Ok(Some((id, head, why)));
             }
         }
-        let revision = Revision { commit: head.clone(), author: reading.author().to_owned(), ..Revision::default() };
+        let Revision { author, signer, .. } = reading.revision().clone();
+        let revision = Revision { commit: head.clone(), author, signer, ..Revision::default() };
         let (base, reader, before) = (self.base.clone(), reading.reader().clone(), applied.cloned().unwrap_or_default());
         let (namespace, newest) = (name.namespace().to_owned(), there.clone());
         let work = move || {

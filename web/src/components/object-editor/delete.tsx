@@ -1,5 +1,5 @@
 /** Asks before an object is deleted, shows what that takes out of the source, and follows the commit. */
-import { App, Modal, Skeleton } from 'antd';
+import { Modal, Skeleton } from 'antd';
 import { useState } from 'react';
 import { useDeed } from '@/api/query';
 import type { DryRun, Plural, Written } from '@/api/types';
@@ -23,7 +23,6 @@ export interface Doomed {
 /** `onDone`: it is gone, so whoever shows it goes elsewhere; where a commit takes it away, only once that is in force and has been read here. */
 export function DeleteDialog({ doomed, onClose, onDone }: { doomed: Doomed | undefined; onClose: () => void; onDone?: () => void }) {
   const t = useText(texts);
-  const { message } = App.useApp();
   const [written, setWritten] = useState<Written>();
   const commit = useCommit(written);
   const path = doomed ? `/${doomed.plural}/${pathOf(doomed.name)}` : '';
@@ -37,9 +36,10 @@ export function DeleteDialog({ doomed, onClose, onDone }: { doomed: Doomed | und
   const deed = useDeed<Written | undefined>({
     quiet: true,
     renews: doomed ? [`/${doomed.plural}`] : [],
+    // A commit is followed in the dialog: that it is written does not mean yet that anything is gone.
+    said: (answer) => (answer?.commit ? undefined : t('removed')),
     onDone: (answer) => {
       if (answer?.commit) return setWritten(answer);
-      message.success(t('removed'));
       onClose();
       onDone?.();
     },

@@ -1,6 +1,6 @@
 /** Makes a Silence: of an alert, or of whatever labels are given; what it would mute is shown while it is written. */
 import { DeleteOutlined, PlusOutlined } from '@ant-design/icons';
-import { App, Button, DatePicker, Drawer, Input, Radio } from 'antd';
+import { Button, DatePicker, Drawer, Input, Radio } from 'antd';
 import dayjs from 'dayjs';
 import { useState } from 'react';
 import { deedKey } from '@/api/http';
@@ -29,7 +29,6 @@ export function SilenceDrawer({ draft, onClose }: { draft: SilenceDraft | undefi
 
 function Fields({ begin, onClose }: { begin: SilenceDraft; onClose: () => void }) {
   const t = useText(texts);
-  const { message } = App.useApp();
   const [opened] = useState(() => Date.now());
   const [key] = useState(deedKey);
   const [draft, setDraft] = useState(begin);
@@ -39,11 +38,8 @@ function Fields({ begin, onClose }: { begin: SilenceDraft; onClose: () => void }
   const deed = useDeed<Written | undefined>({
     quiet: true,
     renews: ['/silences', '/alerts'],
-    onDone: (answer) => {
-      if (answer?.commit) return setWritten(answer);
-      message.success(t('created'));
-      onClose();
-    },
+    said: (answer) => (answer?.commit ? t('committed', { commit: answer.commit.slice(0, 12) }) : t('created')),
+    onDone: (answer) => (answer?.commit ? setWritten(answer) : onClose()),
   });
   const lacking = lacks(draft, opened);
   const spec = specOf(draft, opened);

@@ -120,7 +120,11 @@ function useColumns({ isEnded, onEdit, onDelete, onWritten }: ColumnActs): Table
 /** Its end becomes now: what was muted, by whom and why stays to be read. */
 function EndNow({ named, onWritten }: { named: Named; onWritten: (written: Written) => void }) {
   const t = useText(texts);
-  const deed = useDeed<Written | undefined>({ renews: ['/silences', '/alerts'], onDone: (answer) => answer?.commit && onWritten(answer) });
+  const deed = useDeed<Written | undefined>({
+    renews: ['/silences', '/alerts'],
+    said: (answer) => (answer?.commit ? t('committed', { commit: answer.commit.slice(0, 12) }) : answer?.message),
+    onDone: (answer) => answer?.commit && onWritten(answer),
+  });
   return (
     <SilenceAct
       size="small"

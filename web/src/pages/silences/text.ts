@@ -49,6 +49,7 @@ export default text({
   cancel: ['Cancel', '取消'],
   asYaml: ['Edit as YAML', '以 YAML 编辑'],
   created: ['The silence is in force.', '静默已生效。'],
+  committed: ['Commit {commit} was written; it is not in force yet.', '已写入提交 {commit}，尚未生效。'],
   in1h: ['1 hour', '1 小时'],
   in4h: ['4 hours', '4 小时'],
   in1d: ['1 day', '1 天'],

@@ -1,4 +1,4 @@
-import { CheckCircleFilled, WarningFilled } from '@ant-design/icons';
+import { CheckCircleFilled, SafetyCertificateOutlined, WarningFilled } from '@ant-design/icons';
 import { Alert, Typography } from 'antd';
 import { useSession } from '@/api/session';
 import type { Source } from '@/api/types';
@@ -36,6 +36,12 @@ export function InForce({ view }: { view: Source }) {
           <dt>{t('author')}</dt>
           <dd>{view.author ? <Said text={view.author} /> : <span className="ek-dim">–</span>}</dd>
         </div>
+        {mode === 'git' && view.inForce && (
+          <div>
+            <dt>{t('signature')}</dt>
+            <dd>{view.signer ? <><SafetyCertificateOutlined aria-hidden className={css.verified} /> <Said text={t('signed', { key: view.signer })} /></> : <span className="ek-dim">{t('notVerified')}</span>}</dd>
+          </div>
+        )}
         <div>
           <dt>{t('checked')}</dt>
           <dd><Time at={view.checkedAt} relative /></dd>

@@ -1,4 +1,4 @@
-import { CheckCircleFilled, CloseCircleFilled, PauseCircleFilled, QuestionCircleOutlined } from '@ant-design/icons';
+import { CheckCircleFilled, CloseCircleFilled, DiffOutlined, PauseCircleFilled, QuestionCircleOutlined } from '@ant-design/icons';
 import { Table } from 'antd';
 import { useState } from 'react';
 import { useGet } from '@/api/query';
@@ -17,10 +17,11 @@ type Spec = {
   ref?: { branch?: string; tag?: string; commit?: string };
   path?: string;
   suspend?: boolean;
+  verify?: { mode: string; secretRef: { name: string } };
   drift?: string;
   limits?: { deletions?: number; devices?: string | number };
 };
-type Repository = Manifest<Spec, { revision?: string; objects?: number; applied?: unknown[] }>;
+type Repository = Manifest<Spec, { revision?: string; signer?: string; objects?: number }>;
 
 /** The Repositories of a cluster with their status. */
 export function Repositories() {
@@ -39,7 +40,7 @@ export function Repositories() {
               size="small"
               rowKey={({ metadata }) => `${metadata.namespace}/${metadata.name}`}
               dataSource={items}
-              scroll={{ x: 1050 }}
+              scroll={{ x: 1220 }}
               pagination={items.length > 50 ? { pageSize: 50, showSizeChanger: false, size: 'small' } : false}
               columns={[
                 {
@@ -54,17 +55,13 @@ export function Repositories() {
                 },
                 { title: t('ref'), width: 130, render: (_, { spec }) => <Said text={`${spec.ref?.branch ?? spec.ref?.tag ?? spec.ref?.commit?.slice(0, 10) ?? 'main'}${spec.path ? ` · ${spec.path}` : ''}`} /> },
                 { title: t('inForce'), width: 120, render: (_, { status }) => (status?.revision ? <code><Said text={shortCommit(status.revision)} /></code> : <span className="ek-dim">–</span>) },
+                { title: t('verified'), width: 170, render: (_, repository) => <Verified of={repository} /> },
                 { title: t('objects'), width: 80, align: 'right', className: 'ek-num', render: (_, { status }) => status?.objects ?? '–' },
                 { title: t('state'), render: (_, repository) => <State of={repository} /> },
                 {
                   title: t('limits'),
                   width: 170,
-                  render: (_, { spec }) => (
-                    <>
-                      {t('limitsOf', { deletions: String(spec.limits?.deletions ?? 5), devices: String(spec.limits?.devices ?? '100%') })}
-                      <div className={css.small}>{t('driftMode')}: {spec.drift ?? 'Correct'}</div>
-                    </>
-                  ),
+                  render: (_, { spec }) => t('limitsOf', { deletions: String(spec.limits?.deletions ?? 5), devices: String(spec.limits?.devices ?? '100%') }),
                 },
                 {
                   title: <span className="ek-hidden">{t('deeds')}</span>,
@@ -91,6 +88,18 @@ export function Repositories() {
   );
 }
 
+/** On which commits a signature is asked for, and whose is on the one in force. */
+function Verified({ of: { spec, status } }: { of: Repository }) {
+  const t = useText(texts);
+  if (!spec.verify) return <span className="ek-dim">{t('verifiedNot')}</span>;
+  return (
+    <>
+      <Said text={t('verifiedBy', { mode: spec.verify.mode, secret: spec.verify.secretRef.name })} />
+      {status?.signer && <div className={css.small}><Said text={t('signed', { key: status.signer })} /></div>}
+    </>
+  );
+}
+
 function State({ of: { spec, status } }: { of: Repository }) {
   const t = useText(texts);
   const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
@@ -99,7 +108,9 @@ function State({ of: { spec, status } }: { of: Repository }) {
   return (
     <>
       {ready.status === 'True' ? <Sign tone="good" sign={<CheckCircleFilled />}>{t('ready')}</Sign> : <Sign tone="bad" sign={<CloseCircleFilled />}>{ready.reason ?? t('notReady')}</Sign>}{' '}
+      {ready.reason === 'Drifted' && <Sign tone="warn" sign={<DiffOutlined />}>{t('drifted')}</Sign>}{' '}
       {ready.message && <Said text={ready.message} />} <span className="ek-dim"><Time at={ready.lastTransitionTime} relative none="" /></span>
+      <div className={css.small}>{t('driftMode')}: {spec.drift ?? 'Correct'}</div>
     </>
   );
 }

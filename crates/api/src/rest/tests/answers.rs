@@ -302,3 +302,11 @@ async fn what_is_said_to_a_commit_that_is_let_through_is_in_the_log() {
     let said: Vec<String> = log["items"].as_array().unwrap().iter().map(said).collect();
     assert_eq!(said, [r#""root" "comment": "a1b2: the old site is closed""#]);
 }
+
+#[tokio::test]
+async fn the_source_says_which_key_signed_what_is_in_force() {
+    let world = World::new().await;
+    assert_eq!(world.document("/api/v1/source", &admin()).await["signer"], Value::Null);
+    world.shared.view.write().unwrap().source.signer = Some("ann SHA256:abc".into());
+    assert_eq!(world.document("/api/v1/source", &admin()).await["signer"], "ann SHA256:abc");
+}
