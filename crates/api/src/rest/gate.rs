@@ -208,16 +208,18 @@ impl Routes {
         self.last(|declared| declared.yes.push(Yes { status, body }))
     }
 
-    /// All of them, each behind its guard; what begins with a kind also without `/v1`.
+    /// All of them, each behind its guard; those that are [short](is_short) also without `/v1`.
     pub(super) fn router(self, shared: &Shared) -> Router<Shared> {
         let mut router = Router::new();
         for (declared, handler) in self.added {
-            let is_of_kind = Kind::ALL.iter().any(|kind| declared.path.trim_start_matches('/').split('/').next() == Some(kind.plural()));
-            let short = is_of_kind.then(|| format!("/api{}", declared.path));
+            let short = is_short(&declared.path).then(|| format!("/api{}", declared.path));
             let long = format!("/api/v1{}", declared.path);
             let mut handler = handler;
-            if declared.method == Method::POST && once::covers(&declared.path) {
-                handler = handler.route_layer(middleware::from_fn_with_state(shared.clone(), once::once));
+            if declared.method == Method::POST {
+                handler = match once::covers(&declared.path) {
+                    true => handler.route_layer(middleware::from_fn_with_state(shared.clone(), once::once)),
+                    false => handler.route_layer(middleware::from_fn(once::none)),
+                };
             }
             let guard = middleware::from_fn_with_state((shared.clone(), Arc::new(declared)), guard);
             let handler = handler.route_layer(guard);
@@ -239,6 +241,15 @@ async fn guard(State((shared, declared)): State<(Shared, Arc<Declared>)>, params
     let caller = request.extensions().get::<Caller>();
     let allowed = allowed(&shared, declared.access, caller, &params).map_err(|mut refusal| {
         // Why not may name devices that they may not see.
+/// Beside the kinds: what answers without the version too, since people look for it by its name.
+const NOUNS: [&str; 8] = ["alerts", "audit", "logs", "plans", "rollouts", "samples", "tokens", "users"];
+
+/// Whether a route answers without the version too.
+pub(super) fn is_short(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    NOUNS.contains(&first) || Kind::ALL.iter().any(|kind| kind.plural() == first)
+}
+
         if let (Some(caller), Some(sights)) = (caller, request.extensions().get::<Arc<Sights>>()) {
             refusal.detail = sights.of(caller, &shared).masked(&refusal.detail);
             refusal.error = refusal.detail.clone();
