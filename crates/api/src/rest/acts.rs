@@ -64,11 +64,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::POST, "/devices/{namespace}/{name}/look", Access::Object(Verb::View, Kind::Device), look)
         .says("Has a device looked at and probed now")
         .gives::<Done>(202)
-        .add(Method::POST, "/alerts/{id}/acknowledge", Access::Known, acknowledge)
+        .add(Method::POST, "/alerts/{id}/acknowledge", Access::Meant(Verb::Acknowledge, Kind::Device), acknowledge)
         .says("Says that somebody looks after an alert, until then")
         .reads::<Acknowledgement>()
         .gives::<Done>(200)
-        .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Known, unacknowledge)
+        .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Meant(Verb::Acknowledge, Kind::Device), unacknowledge)
         .says("Takes that back")
         .gives::<Done>(200)
         // It shows what they may see anyway.
