@@ -175,8 +175,8 @@ pub(crate) struct Engine {
     pending: Changed,
     /// The store refused: nothing is done until it takes writes again.
     store_away: bool,
-    /// Devices that were just looked at by hand.
-    looked: BTreeMap<Name, std::time::Instant>,
+    /// Devices that were just looked at by hand: when, and who asked for it.
+    looked: BTreeMap<Name, (std::time::Instant, BTreeSet<String>)>,
     /// Another replica plans.
     replaced: bool,
     reports: Option<Arc<Reports>>,

@@ -1,6 +1,7 @@
 //! Changes through `/api/v1`, on the real engine as a process: a commit, or a file, and what becomes of it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,26 +67,66 @@ impl Engine {
     }
 
     fn try_ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
-        let mut stream = UnixStream::connect(self.data.join("evenkeel.sock")).ok()?;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        // What is too large is answered before all of it is read.
-        let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes());
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8(bytes).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())) })
+        sent(UnixStream::connect(self.data.join("evenkeel.sock")).ok()?, (method, path), headers, body)
     }
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let headers: Vec<_> = headers.iter().copied().chain([("Content-Type", kind)]).collect();
+        let headers: Vec<_> = headers.iter().copied().chain([kind_of(method)]).collect();
         self.try_ask(method, &format!("/api/v1{path}"), &headers, &body.to_string()).unwrap()
     }
+
+    /// Makes a local user, who signs in by TCP.
+    fn user(&self, address: &str, name: &str, group: &str) -> User {
+        let made = self.ask("POST", "/users", &[], &json!({"name": name, "password": PASSWORD, "groups": [group]}));
+        assert_eq!(made.status, 201, "{}", made.body);
+        let user = User { address: address.to_owned(), cookie: String::new(), csrf: String::new() };
+        let signed_in = user.ask("POST", "/session", &json!({"user": name, "password": PASSWORD}));
+        assert_eq!(signed_in.status, 200, "{}", signed_in.body);
+        let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        User { cookie, csrf: signed_in.body["csrf"].as_str().unwrap().to_owned(), ..user }
+    }
+}
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Somebody who has signed in.
+struct User {
+    address: String,
+    cookie: String,
+    csrf: String,
+}
+
+impl User {
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let own = [("Cookie", self.cookie.as_str()), ("X-CSRF-Token", self.csrf.as_str())];
+        let headers: Vec<_> = own.into_iter().filter(|(_, value)| !value.is_empty()).chain([kind_of(method)]).collect();
+        let stream = TcpStream::connect(&self.address).unwrap();
+        sent(stream, (method, &format!("/api/v1{path}")), &headers, &body.to_string()).unwrap()
+    }
+}
+
+fn kind_of(method: &str) -> (&'static str, &'static str) {
+    ("Content-Type", if method == "PATCH" { "application/merge-patch+json" } else { "application/json" })
+}
+
+/// A place to listen on, with a port that was free a moment ago.
+fn address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn sent(mut stream: impl Read + Write, (method, path): (&str, &str), headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    // What is too large is answered before all of it is read.
+    let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes());
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())) })
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
@@ -265,6 +306,96 @@ fn on_the_branch_for_changes_nothing_unsigned_is_built_upon() {
     git(&work, &["reset", "-q", "--hard", "HEAD^"]);
     git(&work, &["push", "-q", "-f", "origin", "changes"]);
     assert_eq!(engine.ask("POST", "/devices", &[], &device("web-04", "10.0.0.14")).status, 202);
+}
+
+/// A commit says whose change it is, and the engine answers for it by its key.
+#[test]
+fn a_commit_is_by_who_signed_in_and_signed_by_the_engine() {
+    let home = tempfile::tempdir().unwrap();
+    let (bare, _) = repository(home.path());
+    let (key, signers, address) = (home.path().join("key"), home.path().join("signers"), address());
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    std::fs::write(&signers, format!("engine {public}")).unwrap();
+    let options = ["--write", "direct", "--write-signing-key", key.to_str().unwrap(), "--listen", &address];
+    let engine = Engine::start(&bare, &home.path().join("data"), &options);
+    let ada = engine.user(&address, "ada", "admins");
+    let done = ada.ask("PATCH", "/devices/default/web-01", &json!({"spec": {"address": "10.0.0.12"}}));
+    assert_eq!(done.status, 202, "{}", done.body);
+    let known = format!("gpg.ssh.allowedSignersFile={}", signers.display());
+    let log = |known: &str| git(&bare, &["-c", known, "log", "-1", "--format=%H%n%an <%ae>%n%cn%n%G?%n%GS", "main"]);
+    let id = done.body["commit"].as_str().unwrap();
+    assert_eq!(log(&known), format!("{id}\nada <ada@localhost>\nEvenkeel\nG\nengine"));
+    // It is that very key: whoever knows another one does not take it.
+    let other = home.path().join("other");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&other).status().unwrap();
+    assert!(made.success());
+    std::fs::write(&signers, format!("engine {}", std::fs::read_to_string(other.with_extension("pub")).unwrap())).unwrap();
+    assert!(!log(&known).contains("\nG"), "{}", log(&known));
+}
+
+/// A device is looked at once for all who ask meanwhile, and each of them is in the audit log.
+#[test]
+fn everybody_who_has_a_device_looked_at_is_written_down() {
+    let home = tempfile::tempdir().unwrap();
+    let fleet = home.path().join("fleet");
+    std::fs::create_dir(&fleet).unwrap();
+    std::fs::write(fleet.join("web.yaml"), DEVICE).unwrap();
+    let address = address();
+    let engine = Engine::start(&fleet, &home.path().join("data"), &["--listen", &address]);
+    let (ada, bob) = (engine.user(&address, "ada", "admins"), engine.user(&address, "bob", "admins"));
+    for user in [&ada, &bob, &ada, &bob] {
+        let asked = user.ask("POST", "/devices/default/web-01/look", &Value::Null);
+        assert_eq!(asked.status, 202, "{}", asked.body);
+    }
+    let said = engine.try_ask("GET", "/v1/audit?about=device/web-01", &[], "").unwrap().body;
+    let looks = said.as_array().unwrap().iter().filter(|entry| entry["verb"] == "look");
+    let mut askers: Vec<_> = looks.map(|entry| entry["actor"]["name"].as_str().unwrap()).collect();
+    askers.sort();
+    assert_eq!(askers, ["ada", "bob"], "each once, and neither for the other: {said}");
+}
+
+/// Of many who have seen the same and change it at once, one does: in a repository, and in a folder.
+#[test]
+fn of_many_who_have_seen_the_same_one_changes_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (bare, _) = repository(home.path());
+    let fleet = home.path().join("fleet");
+    std::fs::create_dir(&fleet).unwrap();
+    std::fs::write(fleet.join("web.yaml"), DEVICE).unwrap();
+    let web = "/devices/default/web-01";
+    for (place, more, done) in [(&bare, &["--write", "direct"][..], 202), (&fleet, &[], 200)] {
+        let engine = Engine::start(place, &home.path().join(format!("data-{done}")), more);
+        let seen = engine.ask("GET", web, &[], &Value::Null);
+        let expected = [("If-Match", seen.header("etag").unwrap())];
+        let change = |number: usize| {
+            let address = format!("10.0.1.{number}");
+            let patch = json!({"spec": {"address": address}});
+            // Who is told to come again has still seen the same.
+            let status = (0..100).find_map(|_| match engine.ask("PATCH", web, &expected, &patch).status {
+                503 => {
+                    std::thread::sleep(Duration::from_millis(50));
+                    None
+                }
+                status => Some(status),
+            });
+            (status.unwrap(), address)
+        };
+        let ends: Vec<_> = std::thread::scope(|scope| {
+            let change = &change;
+            let writers: Vec<_> = (0..8).map(|number| scope.spawn(move || change(number))).collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(status, _)| *status == done);
+        assert!(won.len() == 1 && lost.iter().all(|(status, _)| [409, 412].contains(status)), "{won:?} {lost:?}");
+        let text = match done {
+            202 => git(&bare, &["show", "main:devices/web.yaml"]),
+            _ => std::fs::read_to_string(fleet.join("web.yaml")).unwrap(),
+        };
+        assert!(text.contains(&won[0].1), "{won:?}: {text}");
+    }
+    assert_eq!(git(&bare, &["rev-list", "--count", "main"]), "2", "what was there, and the one that came first");
 }
 
 #[test]

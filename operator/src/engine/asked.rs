@@ -1,5 +1,6 @@
 //! What people ask of the engine.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ impl Engine {
             Ask::Admit { id } => self.admit(&id, &request.by).await,
             Ask::Acknowledge { id, comment, until } => self.acknowledge(&id, comment, until, &request.by).await,
             Ask::Unacknowledge { id } => self.unacknowledge(&id, &request.by).await,
-            Ask::Look { device } => match self.look_by_hand(&device) {
+            Ask::Look { device } => match self.look_by_hand(&device, &request.by) {
                 Ok(true) => {
                     let entry = audit(Actor::user(&request.by), "look", &format!("device/{device}"), "");
                     tokio::spawn(looked(self.store.clone(), entry, looks(&device), request.reply));
@@ -82,8 +83,8 @@ impl Engine {
         Held { waits, in_force: view.source.in_force.clone() }
     }
 
-    /// Somebody wants to know how a device is now. Whether that is more than what was just asked for.
-    fn look_by_hand(&mut self, device: &Name) -> Result<bool, String> {
+    /// Somebody wants to know how a device is now. Whether that is to be written down: who asks again meanwhile has been already.
+    fn look_by_hand(&mut self, device: &Name, by: &str) -> Result<bool, String> {
         if !self.desired().devices.contains_key(device) {
             return Err(format!("device/{device} is not there, or can't be used"));
         }
@@ -91,11 +92,11 @@ impl Engine {
             return Err(STORE_AWAY.into());
         }
         let now = Instant::now();
-        self.looked.retain(|_, at| now.duration_since(*at) < LOOKED);
-        if self.looked.contains_key(device) {
-            return Ok(false);
+        self.looked.retain(|_, (at, _)| now.duration_since(*at) < LOOKED);
+        if let Some((_, askers)) = self.looked.get_mut(device) {
+            return Ok(askers.insert(by.to_owned()));
         }
-        self.looked.insert(device.clone(), now);
+        self.looked.insert(device.clone(), (now, BTreeSet::from([by.to_owned()])));
         self.look_now(device);
         Ok(true)
     }

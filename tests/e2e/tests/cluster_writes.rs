@@ -212,6 +212,22 @@ fn what_people_change_is_written_in_their_name() {
         assert_eq!(by_us.status, if by_kubectl { 409 } else { 201 }, "{by_us:?}");
         assert_eq!(w.device(&name)["metadata"]["labels"]["by"].is_null(), !by_kubectl);
     }
+    // Of many who have seen the same and change it at once, one does.
+    must(&w.bob, "POST", "/devices", &device("seen", "10.2.0.1"), 201);
+    let seen = w.until(&path("seen"), "what was made being in force", |answer| answer.status == 200);
+    let expected = w.bob.and("If-Match", seen.header("etag").unwrap());
+    let change = |number: usize| {
+        let address = format!("10.2.1.{number}");
+        (expected.ask("PATCH", &path("seen"), &json!({"spec": {"address": address}})).unwrap().status, address)
+    };
+    let ends: Vec<_> = thread::scope(|scope| {
+        let change = &change;
+        let writers: Vec<_> = (0..8).map(|number| scope.spawn(move || change(number))).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    let (won, lost): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(status, _)| *status == 200);
+    assert!(won.len() == 1 && lost.iter().all(|(status, _)| [409, 412].contains(status)), "{won:?} {lost:?}");
+    assert_eq!(w.device("seen")["spec"]["address"], won[0].1.as_str());
     // Sent again, since its answer was lost, it is done once.
     let keyed = w.ci.and("Idempotency-Key", "k-1");
     let first = must(&keyed, "POST", "/devices", &device("once", "10.3.0.1"), 201);

@@ -22,10 +22,11 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use super::caller::Caller;
 use super::gate::{Access, Routes};
-use super::refusal::{field, say};
+use super::refusal::{self, field, say};
 use super::selector;
 use super::sight::{Seen, Sight};
 use super::writes::asked;
@@ -63,11 +64,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Method::POST, "/devices/{namespace}/{name}/look", Access::Object(Verb::View, Kind::Device), look)
         .says("Has a device looked at and probed now")
         .gives::<Done>(202)
-        .add(Method::POST, "/alerts/{id}/acknowledge", Access::Known, acknowledge)
+        .add(Method::POST, "/alerts/{id}/acknowledge", Access::Meant(Verb::Acknowledge, Kind::Device), acknowledge)
         .says("Says that somebody looks after an alert, until then")
         .reads::<Acknowledgement>()
         .gives::<Done>(200)
-        .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Known, unacknowledge)
+        .add(Method::DELETE, "/alerts/{id}/acknowledge", Access::Meant(Verb::Acknowledge, Kind::Device), unacknowledge)
         .says("Takes that back")
         .gives::<Done>(200)
         // It shows what they may see anyway.
@@ -183,11 +184,27 @@ pub(crate) struct MutedAlert {
     summary: String,
 }
 
-/// A body; an empty one stands for nothing said.
+/// A body; an empty one stands for nothing said. What is wrong with one names its field.
 #[expect(clippy::result_large_err, reason = "it is answered at once")]
 fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Response> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(bytes).map_err(|error| say(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| (pointer(error.path(), error.inner()), error.into_inner()));
+    let read = read.and_then(|read| json.end().map(|()| read).map_err(|error| (String::new(), error)));
+    read.map_err(|(pointer, error)| refusal::mistyped(pointer, format!("the body: {error}")))
+}
+
+/// Where in a body something is wrong, as a JSON pointer (RFC 6901); empty: it is no JSON, or no object.
+fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let parts = path.iter().filter_map(|part| match part {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    let parts = parts.chain(missing.map(str::to_owned));
+    parts.map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
 async fn command(shared: &Shared, caller: &Caller, deployment: Name, command: Command, comment: Option<String>) -> Response {
@@ -466,5 +483,30 @@ mod tests {
             assert!(body::<Comment>(wrong).is_err());
         }
         assert!(body::<Approval>(b"").is_err(), "nothing is agreed to without its id");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_names_its_field() {
+        async fn errors<T: DeserializeOwned>(sent: &str) -> (StatusCode, Value) {
+            let Err(refusal) = body::<T>(sent.as_bytes()) else { panic!("{sent} is taken") };
+            let status = refusal.status();
+            let bytes = axum::body::to_bytes(refusal.into_body(), 1 << 16).await.unwrap();
+            (status, serde_json::from_slice::<Value>(&bytes).unwrap()["errors"].clone())
+        }
+        for (found, pointer) in [
+            (errors::<Comment>(r#"{"coment": "x"}"#).await, "/coment"),
+            (errors::<Comment>(r#"{"comment": 1}"#).await, "/comment"),
+            (errors::<Approval>("{}").await, "/id"),
+            (errors::<Undo>(r#"{"to": "three"}"#).await, "/to"),
+            (errors::<Acknowledgement>(r#"{"comment": "mine", "until": "soon"}"#).await, "/until"),
+            (errors::<Planned>(r#"{"until": "2030-01-01T00:00:00Z", "matchLabels": {"a/b": 1}}"#).await, "/matchLabels/a~1b"),
+        ] {
+            let (status, errors) = found;
+            assert_eq!((status, errors[0]["pointer"].as_str()), (StatusCode::BAD_REQUEST, Some(pointer)), "{errors}");
+            assert!(errors[0]["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{errors}");
+        }
+        for nothing in ["{", "[]", "{} {}"] {
+            assert_eq!(errors::<Comment>(nothing).await, (StatusCode::BAD_REQUEST, Value::Null), "{nothing}: it has no field");
+        }
     }
 }

@@ -36,6 +36,9 @@ pub enum Access {
     Object(Verb, Kind),
     /// To have the verb on every object of the kind in the namespace of the path, or in `default` where it names none.
     Kind(Verb, Kind),
+    /// To have the verb on an object of the kind that no path names: the one in the body, or the device of an alert. The handler, which
+    /// knows it, is who asks.
+    Meant(Verb, Kind),
 }
 
 impl fmt::Display for Access {
@@ -46,6 +49,7 @@ impl fmt::Display for Access {
             Self::Admin => f.write_str("admin"),
             Self::Object(verb, kind) => write!(f, "{} this {}", verb.as_str(), kind.as_str()),
             Self::Kind(verb, kind) => write!(f, "{} every {}", verb.as_str(), kind.as_str()),
+            Self::Meant(verb, kind) => write!(f, "{} the {} that is meant", verb.as_str(), kind.as_str()),
         }
     }
 }
@@ -208,16 +212,18 @@ impl Routes {
         self.last(|declared| declared.yes.push(Yes { status, body }))
     }
 
-    /// All of them, each behind its guard; what begins with a kind also without `/v1`.
+    /// All of them, each behind its guard; those that are [short](is_short) also without `/v1`.
     pub(super) fn router(self, shared: &Shared) -> Router<Shared> {
         let mut router = Router::new();
         for (declared, handler) in self.added {
-            let is_of_kind = Kind::ALL.iter().any(|kind| declared.path.trim_start_matches('/').split('/').next() == Some(kind.plural()));
-            let short = is_of_kind.then(|| format!("/api{}", declared.path));
+            let short = is_short(&declared.path).then(|| format!("/api{}", declared.path));
             let long = format!("/api/v1{}", declared.path);
             let mut handler = handler;
-            if declared.method == Method::POST && once::covers(&declared.path) {
-                handler = handler.route_layer(middleware::from_fn_with_state(shared.clone(), once::once));
+            if declared.method == Method::POST {
+                handler = match once::covers(&declared.path) {
+                    true => handler.route_layer(middleware::from_fn_with_state(shared.clone(), once::once)),
+                    false => handler.route_layer(middleware::from_fn(once::none)),
+                };
             }
             let guard = middleware::from_fn_with_state((shared.clone(), Arc::new(declared)), guard);
             let handler = handler.route_layer(guard);
@@ -233,6 +239,15 @@ impl Routes {
     pub(crate) fn declared(&self) -> impl Iterator<Item = &Declared> {
         self.added.iter().map(|(declared, _)| declared)
     }
+}
+
+/// Beside the kinds: what answers without the version too, since people look for it by its name.
+const NOUNS: [&str; 8] = ["alerts", "audit", "logs", "plans", "rollouts", "samples", "tokens", "users"];
+
+/// Whether a route answers without the version too.
+pub(super) fn is_short(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    NOUNS.contains(&first) || Kind::ALL.iter().any(|kind| kind.plural() == first)
 }
 
 async fn guard(State((shared, declared)): State<(Shared, Arc<Declared>)>, params: RawPathParams, request: Request, next: Next) -> Response {
@@ -260,7 +275,7 @@ fn allowed(shared: &Shared, access: Access, caller: Option<&Caller>, params: &Ra
     let namespace = param("namespace").unwrap_or("default");
     let forbidden = |why: String| Problem::new(StatusCode::FORBIDDEN, why);
     match access {
-        Access::Anyone | Access::Known => Ok(()),
+        Access::Anyone | Access::Known | Access::Meant(..) => Ok(()),
         Access::Admin if caller.is_admin && caller.scopes.is_none() => Ok(()),
         Access::Admin => Err(forbidden("only administrators may do that: members of the group `admins`".into())),
         Access::Kind(verb, kind) => read(shared, |view| caller.may(view, verb, kind, namespace, What::Any)).map_err(forbidden),

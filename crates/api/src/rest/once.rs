@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: a request that is sent twice, since its answer was lost, is done once.
 //!
 //! A key belongs to who asks. The same request under it gets the same answer for a day; another one is refused. What failed on our side is
-//! not kept: it may be tried again under the same key. Routes whose answers hold a secret take no part in it: those are stored nowhere.
+//! not kept: it may be tried again under the same key. Routes whose answers hold a secret take no part in it, since those are stored nowhere,
+//! and refuse a key: who sends one relies on it.
 
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
@@ -81,6 +82,15 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
         response
     });
     done.await.unwrap_or_else(|_| say(StatusCode::INTERNAL_SERVER_ERROR, "it ended by a fault of ours"))
+}
+
+/// Refuses a key where none is taken. It stands behind the guard too.
+pub(super) async fn none(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(KEY) {
+        let why = "Idempotency-Key: none is taken here, since no answer is kept that may hold a secret; ask without one";
+        return say(StatusCode::BAD_REQUEST, why);
+    }
+    next.run(request).await
 }
 
 /// Who asks: the same name known otherwise is somebody else.

@@ -65,7 +65,7 @@ pub fn document() -> Value {
         "info": {
             "title": "Evenkeel",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Lists and documents hold what the caller may see, and nothing else: neither names nor counts of anything else. `x-access` says what a route asks of its caller. What begins with a kind answers under `/api` as well.",
+            "description": "Lists and documents hold what the caller may see, and nothing else: neither names nor counts of anything else. `x-access` says what a route asks of its caller. What begins with a kind, or with alerts, audit, logs, plans, rollouts, samples, tokens or users, answers under `/api` as well. A POST that has no `Idempotency-Key` among its headers refuses one.",
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{"cookie": []}, {"token": []}],

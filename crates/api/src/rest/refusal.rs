@@ -77,6 +77,15 @@ pub(super) fn field(pointer: &str, detail: impl Into<String>) -> Response {
     with(StatusCode::UNPROCESSABLE_ENTITY, format!("{pointer}: {detail}"), vec![error], None)
 }
 
+/// What was sent is not as it has to be; with no pointer it is wrong as a whole.
+pub(super) fn mistyped(pointer: String, detail: String) -> Response {
+    if pointer.is_empty() {
+        return say(StatusCode::BAD_REQUEST, detail);
+    }
+    let error = FieldError { pointer, detail: detail.clone(), object: None, file: None, line: None, column: None };
+    with(StatusCode::BAD_REQUEST, detail, vec![error], None)
+}
+
 /// Why a change of an object was not made.
 pub(super) fn response(shared: &Shared, caller: &Caller, kind: Kind, name: &Name, refusal: Refusal) -> Response {
     match refusal {

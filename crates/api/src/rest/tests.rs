@@ -6,6 +6,7 @@ mod described;
 mod explained;
 mod hostile;
 mod past;
+mod races;
 mod rollouts;
 mod sees;
 mod walk;

@@ -70,14 +70,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<CommitNow>(200);
     KINDS.into_iter().fold(routes, |routes, (kind, all, one)| {
         // Who makes something is judged by what they make, and who mutes alerts by `silence` as well as by `edit`: not before it is known what.
-        let access = if kind == Kind::Silence { Access::Known } else { Access::Object(Verb::Edit, kind) };
+        let (making, access) = match kind {
+            Kind::Silence => (Access::Meant(Verb::Silence, kind), Access::Meant(Verb::Silence, kind)),
+            kind => (Access::Meant(Verb::Edit, kind), Access::Object(Verb::Edit, kind)),
+        };
         let create = move |shared, caller, query, headers, body| make(kind, shared, caller, query, headers, body);
         let put = move |shared, caller, path, query, headers, body| write((kind, Way::Put), shared, caller, path, query, headers, body);
         let patch = move |shared, caller, path, query, headers, body| write((kind, Way::Patch), shared, caller, path, query, headers, body);
         let delete =
             move |shared, caller, path, query, headers, body| write((kind, Way::Delete), shared, caller, path, query, headers, body);
         let name = kind.as_str();
-        let routes = routes.add(Method::POST, all, Access::Known, create).says(format!("Makes a {name}"));
+        let routes = routes.add(Method::POST, all, making, create).says(format!("Makes a {name}"));
         let routes = routes.takes(&QUERY).sent(object_of(kind));
         let routes = routes.gives::<NothingWritten>(200).gives::<Written>(201).gives::<CommitAnswer>(202);
         let routes = routes.add(Method::PUT, one, access, put).says(format!("Makes a {name}, or says anew what it is"));

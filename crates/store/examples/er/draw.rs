@@ -16,9 +16,19 @@ Generated from `crates/store/migrations` by `cargo run -p store --example er`; a
 The same tables serve the embedded SQLite file (`evenkeel.db` in the data directory) and PostgreSQL (`DATABASE_URL`), from one folder of
 migrations and by the same statements: they use BIGINT, TEXT and DOUBLE PRECISION columns only, and no word that only one of the two knows.
 Where something truly has to differ, such as how a connection is set up, it does so in `open.rs`; in PostgreSQL the tables of samples are
-partitioned by time (`samples/partitions.rs`). Tables are in third normal form, with two exceptions
-that their descriptions name: documents that are written once and only ever read as a whole are JSON text, and an audit entry's target and
-unit stand beside its text so that they can be indexed.
+partitioned by time (`samples/partitions.rs`).
+
+Tables are in third normal form, but for this:
+
+- What is written once and only ever read as a whole is JSON text, such as a content, a step, a notice.
+- What a part of the engine remembers is JSON text too, which is written anew when it changes: `alert`, `alert_group`, `alert_history` (an
+  alert that flaps replaces itself there), `log_template`, `log_known`, `last_reading`, `letter`, and of `notice` whom it has reached. It is
+  read as a whole as well: no statement asks for anything in it.
+- Some columns beside such a document say again what it says: of `alert` rule, device, id and state, of `alert_group` the rule, of
+  `alert_history` id, rule, device and resolved_at. The document is the truth. The columns are the keys, what indices are made of, and, as
+  `state`, for people who look with SQL: the engine finds rows by them and takes everything else from the document. Both are written by one
+  statement, the columns from the document, so that neither is ever newer.
+- An audit entry's target and unit stand beside its text so that they can be indexed.
 
 Every transaction that writes takes the one row of `audit_tree` first. So writers stand in line, on one engine and across several, and
 the audit log stays one tree.

@@ -1,7 +1,6 @@
 import { MinusCircleOutlined, PlusOutlined } from '@ant-design/icons';
 import { Button, Form, Input, Modal, Radio, Select } from 'antd';
 import { useState } from 'react';
-import { deedKey } from '@/api/http';
 import { useDeed } from '@/api/query';
 import type { ApiToken, Scope } from '@/api/types';
 import { Problem } from '@/components';
@@ -21,13 +20,12 @@ export function NewToken({ onClose, onMade }: { onClose: () => void; onMade: (to
   const [isNarrowed, setNarrowed] = useState(false);
   const [scopes, setScopes] = useState<Scope[]>([{ verbs: ['view'], kinds: [] }]);
   const [isWrong, setWrong] = useState(false);
-  const [key] = useState(deedKey);
   const make = useDeed<ApiToken>({ quiet: true, renews: ['/tokens'], onDone: onMade });
   const put = (at: number, part: Partial<Scope>): void => setScopes(scopes.map((scope, number) => (number === at ? { ...scope, ...part } : scope)));
   const send = ({ name, expiresIn }: { name: string; expiresIn: string }): void => {
     const sent = scopesOf(isNarrowed, scopes);
     setWrong(sent === undefined);
-    if (sent) make.mutate({ path: '/tokens', body: { name: name.trim(), scopes: sent, expiresIn }, idempotencyKey: key });
+    if (sent) make.mutate({ path: '/tokens', body: { name: name.trim(), scopes: sent, expiresIn } });
   };
   return (
     <Modal title={t('add')} open onCancel={onClose} onOk={() => form.submit()} okText={t('create')} cancelText={t('cancel')} confirmLoading={make.isPending} width={560}>

@@ -1,7 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 import { Alert, Button, Form, Input, Modal, Radio, Select, Skeleton } from 'antd';
-import { useState } from 'react';
-import { deedKey, type Refused, request } from '@/api/http';
+import { type Refused, request } from '@/api/http';
 import { useDeed } from '@/api/query';
 import { Problem } from '@/components';
 import { useText } from '@/i18n/language';
@@ -52,7 +51,6 @@ export function UserForm({ user, etag, onReload, onClose, onDone }: Props & { us
   const t = useText(texts);
   const [form] = Form.useForm<Fields>();
   const how = Form.useWatch('how', form) ?? 'invite';
-  const [key] = useState(deedKey);
   const deed = useDeed<ListedUser | undefined>({ quiet: true, renews: ['/users'], onDone, said: (done) => t(user ? 'changed' : 'made', { name: user?.name ?? done?.name ?? '' }) });
   const send = ({ name, displayName = '', email = '', groups = [], how, password }: Fields): void => {
     const shared = { displayName: displayName.trim(), email: email.trim(), groups };
@@ -60,7 +58,7 @@ export function UserForm({ user, etag, onReload, onClose, onDone }: Props & { us
       const changed = changedOf(user, shared);
       if (Object.keys(changed).length === 0) onClose();
       else deed.mutate({ method: 'PATCH', path: pathOf(user.name), body: changed, ...(etag && { ifMatch: etag }) });
-    } else deed.mutate({ path: '/users', body: { name: name.trim(), ...shared, ...(how === 'password' && { password }) }, idempotencyKey: key });
+    } else deed.mutate({ path: '/users', body: { name: name.trim(), ...shared, ...(how === 'password' && { password }) } });
   };
   return (
     <Modal
