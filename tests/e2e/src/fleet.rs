@@ -237,6 +237,11 @@ impl Log {
         self.entries.iter().filter(|entry| entry["outcome"] == "begun" && entry["verb"] == verb).count()
     }
 
+    /// Whether anything was ever done on this, such as `device/web-01`.
+    pub fn speaks_of(&self, target: &str) -> bool {
+        self.entries.iter().any(|entry| entry["target"] == target && !entry["step"].as_str().unwrap_or_default().is_empty())
+    }
+
     /// Nothing was begun or done twice, and whatever was begun came to one end.
     pub fn assert_once(&self) {
         self.assert_never_twice();
