@@ -183,18 +183,16 @@ impl World {
         written.map(|request| request.name).collect()
     }
 
-    /// A shard's holder died when so many leases had been written. From its last word until somebody else has the shard, whoever plans renews its
-    /// own lease: 7.5 times in the time that a lease lasts, and that is the clock, since a machine that is slow is slow for both.
+    /// A shard's holder died when so many leases had been written. From its last word until somebody else has the shard, whoever plans renews
+    /// its own lease, 7.5 times in the time that a lease lasts: that is the clock, since a machine that is slow is slow for both. What is promised is
+    /// that time, one look to hear the last word, one that finds it old, and one more for each shard that whoever takes it has already, so that
+    /// others go first: 11. Two more are for a machine that is slow for one of them only.
     fn taken_over_in_time(&self, shard: usize, dead: usize) {
         let (written, lease) = (self.renewals(), format!("evenkeel-shard-{shard}"));
         let last = written[..dead].iter().rposition(|name| *name == lease).expect("it held it");
         let taken = dead + written[dead..].iter().position(|name| *name == lease).expect("somebody has it");
         let ticks = written[last..taken].iter().filter(|name| *name == "evenkeel").count();
-        assert!(
-            ticks <= 15,
-            "taken over after {ticks} renewals of another lease, which are {} times what a lease lasts",
-            ticks as f64 / 7.5
-        );
+        assert!(ticks <= 13, "taken over after {ticks} renewals of another lease, and 11 are promised");
     }
 
     fn planner(&self) -> &Engine {
