@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::{cargo, root};
 
@@ -36,6 +36,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     dependencies(&mut wrong)?;
     core(&mut wrong)?;
+    image(&mut wrong)?;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -114,6 +115,28 @@ fn core(wrong: &mut Vec<String>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The image is built by the compiler that everything is tested with, and runs as the user that the chart says.
+fn image(wrong: &mut Vec<String>) -> anyhow::Result<()> {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).with_context(|| path.to_owned());
+    let (container, toolchain) = (read("Containerfile")?, read("rust-toolchain.toml")?);
+    let pod = read("charts/evenkeel/templates/deployment.yaml")?;
+    for (what, ours, file, theirs) in [
+        ("Rust", value(&container, "RUST="), "rust-toolchain.toml", value(&toolchain, "channel = ")),
+        ("USER", value(&container, "\nUSER "), "the chart's deployment.yaml", value(&pod, "runAsUser: ")),
+    ] {
+        if ours.is_empty() || ours != theirs {
+            wrong.push(format!("Containerfile: {what} is `{ours}`, and in {file} it is `{theirs}`"));
+        }
+    }
+    Ok(())
+}
+
+/// What follows a mark, without quotes, up to a blank or a colon; nothing where the mark is not.
+fn value(text: &str, mark: &str) -> String {
+    let rest = text.split_once(mark).map_or("", |(_, rest)| rest).trim_start_matches('"');
+    rest.split(|c: char| c.is_whitespace() || c == '"' || c == ':').next().unwrap_or_default().to_owned()
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

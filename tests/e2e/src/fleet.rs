@@ -1,6 +1,6 @@
 //! Simulated devices behind a real API server with the chart installed: for engines and pods that have the chart's own rights.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -194,7 +194,7 @@ impl Fleet {
     pub fn log(&self, pod: &Pod) -> anyhow::Result<Log> {
         let file = self.folder.path().join("export");
         std::fs::write(&file, self.cli(pod, &["audit", "export"])?)?;
-        Log::proven(&file, &pod.volume("data").join("audit.pub"))
+        Log::proven(&file, &pod.volume("data").join("audit.pub"), &self.simulated)
     }
 }
 
@@ -204,37 +204,107 @@ pub fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
-/// An audit log that was proven to be whole.
-pub struct Log(Vec<Value>);
+/// An audit log that was proven to be whole, and what the devices were told by their own logs.
+pub struct Log {
+    entries: Vec<Value>,
+    devices: BTreeMap<String, String>,
+}
 
 impl Log {
-    /// Of an export.
-    pub fn proven(export: &Path, key: &Path) -> anyhow::Result<Self> {
+    /// Of an export, with what these devices were told so far.
+    pub fn proven(export: &Path, key: &Path, simulated: &Simulated) -> anyhow::Result<Self> {
         run(Command::new(binary()?).args(["audit", "verify"]).arg(export).arg("--key").arg(key))?;
         let text = std::fs::read_to_string(export)?;
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let entries = lines.filter_map(|line| serde_json::from_str(line["entry"]["text"].as_str()?).ok());
-        Ok(Self(entries.collect()))
+        Ok(Self { entries: entries.collect(), devices: simulated.logs()? })
     }
 
     fn steps(&self, outcome: &str) -> Vec<&str> {
-        let of = self.0.iter().filter(|entry| entry["outcome"] == outcome);
+        let of = self.entries.iter().filter(|entry| entry["outcome"] == outcome);
         of.filter_map(|entry| entry["step"].as_str()).filter(|step| !step.is_empty()).collect()
+    }
+
+    /// The steps that were begun, once for each outcome that they came to.
+    fn ended(&self) -> Vec<&str> {
+        let begun: BTreeSet<&str> = self.steps("begun").into_iter().collect();
+        let ended = ["done", "failed", "refused"].into_iter().flat_map(|outcome| self.steps(outcome));
+        ended.filter(|step| begun.contains(step)).collect()
     }
 
     /// How often a verb was begun.
     pub fn begun(&self, verb: &str) -> usize {
-        self.0.iter().filter(|entry| entry["outcome"] == "begun" && entry["verb"] == verb).count()
+        self.entries.iter().filter(|entry| entry["outcome"] == "begun" && entry["verb"] == verb).count()
     }
 
-    /// Nothing was begun twice, and whatever was begun came to one end.
-    pub fn assert_once(&self) {
-        let begun = self.steps("begun");
-        assert!(!begun.is_empty());
-        assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), begun.len(), "begun twice: {begun:?}");
-        let ended = ["done", "failed", "refused"].into_iter().flat_map(|outcome| self.steps(outcome));
-        let ended: Vec<&str> = ended.filter(|step| begun.contains(step)).collect();
-        assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), ended.len(), "an outcome is written once: {ended:?}");
-        assert_eq!(ended.len(), begun.len(), "whatever was begun comes to its end");
+    /// Whether anything was ever done on this, such as `device/web-01`.
+    pub fn speaks_of(&self, target: &str) -> bool {
+        self.entries.iter().any(|entry| entry["target"] == target && !entry["step"].as_str().unwrap_or_default().is_empty())
     }
+
+    /// Nothing was begun or done twice, and whatever was begun came to one end.
+    pub fn assert_once(&self) {
+        self.assert_never_twice();
+        assert_eq!(self.ended().len(), self.steps("begun").len(), "whatever was begun comes to its end");
+    }
+
+    /// Nothing was begun twice or came to two ends, and no device was told anything twice: the log could be wrong of itself, so theirs are
+    /// asked too.
+    pub fn assert_never_twice(&self) {
+        let (begun, ended) = (self.steps("begun"), self.ended());
+        assert!(!begun.is_empty() && !self.devices.is_empty());
+        assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), begun.len(), "begun twice: {begun:?}");
+        assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), ended.len(), "an outcome is written once: {ended:?}");
+        self.devices.iter().for_each(|(device, told)| self.assert_told_once(device, told));
+    }
+
+    /// What was written down of a device: steps of a verb with an outcome.
+    fn of(&self, device: &str, verb: &str, outcome: &str) -> Vec<&Value> {
+        let target = format!("device/{device}");
+        let is_wanted = |entry: &&Value| entry["target"] == target && entry["verb"] == verb && entry["outcome"] == outcome;
+        self.entries.iter().filter(is_wanted).collect()
+    }
+
+    /// Each step told the device to install and to restart `app` once. One that failed may have come to less; another try is another step.
+    fn assert_told_once(&self, device: &str, told: &str) {
+        let applied = self.of(device, "apply", "begun");
+        let done: BTreeSet<&str> = self.of(device, "apply", "done").into_iter().filter_map(|entry| entry["step"].as_str()).collect();
+        let restored = self.of(device, "restore", "begun").len();
+        let is_done = |step: &Value| step["step"].as_str().is_some_and(|step| done.contains(step));
+
+        let (installed, others): (Vec<&str>, Vec<&str>) =
+            told.lines().filter_map(|line| line.strip_prefix("apt-get install ")).partition(|words| asked(words).is_some());
+        // Where the version was there already, the log has no change to tell of.
+        let unsaid = applied.iter().filter(|step| version(step).is_none()).count();
+        let versions: BTreeSet<&str> =
+            installed.iter().filter_map(|words| asked(words)).chain(applied.iter().filter_map(|step| version(step))).collect();
+        for wanted in versions {
+            let of_it = || applied.iter().filter(move |step| version(step) == Some(wanted));
+            let (least, most) = (of_it().filter(|step| is_done(step)).count(), of_it().count() + unsaid);
+            let count = installed.iter().filter(|words| asked(words) == Some(wanted)).count();
+            assert!((least..=most).contains(&count), "{device}: {wanted} was installed {count} times, not {least} to {most}:\n{told}");
+        }
+        let lines = |what: &str| told.lines().filter(|line| line.starts_with(what)).count();
+        let restarts = lines("systemctl restart app.service");
+        // A way back that apt refuses goes by dpkg, and then by apt again.
+        for (what, least, count, most) in [
+            ("installed", done.len(), installed.len(), applied.len()),
+            ("restarted", done.len(), restarts, applied.len() + restored),
+            ("brought back", 0, others.len(), 2 * restored),
+            ("removed", 0, lines("apt-get remove"), self.of(device, "remove", "begun").len()),
+        ] {
+            assert!((least..=most).contains(&count), "{device}: `app` was {what} {count} times, not {least} to {most}:\n{told}");
+        }
+    }
+}
+
+/// The version of `app` that apt was asked for; a way back names a file.
+fn asked(words: &str) -> Option<&str> {
+    words.split_whitespace().find_map(|word| word.strip_prefix("app="))
+}
+
+/// The version that a step was begun for, by what it was to change.
+fn version(step: &Value) -> Option<&str> {
+    let mut changes = step["changes"].as_array()?.iter().filter_map(Value::as_str);
+    changes.find_map(|change| Some(change.strip_prefix("apt app ")?.split_once(" -> ")?.1))
 }

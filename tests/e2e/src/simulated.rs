@@ -1,5 +1,6 @@
 //! Simulated devices in a process of their own: real SSH on loopback addresses, without root.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,6 +39,14 @@ impl Simulated {
     pub fn order(&mut self, device: &str, what: &str) -> anyhow::Result<()> {
         let to = self.process.stdin.as_mut().context("its input")?;
         Ok(writeln!(to, "{device}={what}")?)
+    }
+
+    /// What each device was told to install, remove, restart and stop, by its own log; nothing, where it was told nothing yet.
+    pub fn logs(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let devices = std::fs::read_dir(self.folder.join("simulated/devices"))?.flatten();
+        let log = |folder: &Path| std::fs::read_to_string(folder.join(".simulated/log")).unwrap_or_default();
+        // `_` is in no object's name.
+        Ok(devices.map(|entry| (entry.file_name().to_string_lossy().replace('_', "/"), log(&entry.path()))).collect())
     }
 
     /// The key that opens every device.

@@ -157,7 +157,7 @@ fn in_a_storm_of_writes_it_says_what_is_so() {
     rolled_out(&fleet, &engine, "3.0-1", 3);
     fleet.plane.must(&["wait", "--for=condition=Ready", "--timeout=60s", "edep/app", "dev/d-1", "dev/d-2", "dev/d-3"]).unwrap();
     at_rest(&fleet);
-    once(&engine);
+    once(&fleet, &engine);
 }
 
 /// Writers of the storm in which a finalizer has to come off, and writes of each of them at most.
@@ -191,7 +191,7 @@ fn a_finalizer_comes_off_in_a_storm() {
     });
     println!("gone after so many writes: {gone:?}");
     assert!(gone.iter().all(Option::is_some), "it is held still: {}\n{}", fleet.object("edep", "app"), engine.tail());
-    once(&engine);
+    once(&fleet, &engine);
 }
 
 /// Looks whether a Deployment's status claims what is so of the generation that it names, and gives that back.
@@ -225,10 +225,10 @@ fn at_rest(fleet: &Fleet) {
     assert_eq!(versions(), before);
 }
 
-/// Nothing was done twice, by a log that is proven.
-fn once(engine: &Engine) {
+/// Nothing was done twice, by a log that is proven and by those of the devices.
+fn once(fleet: &Fleet, engine: &Engine) {
     let export = engine.data.join("export.jsonl");
     let _ = std::fs::remove_file(&export);
     engine.text(&["audit", "export", "--file", export.to_str().unwrap()]).unwrap();
-    Log::proven(&export, &engine.data.join("audit.pub")).unwrap().assert_once();
+    Log::proven(&export, &engine.data.join("audit.pub"), &fleet.simulated).unwrap().assert_once();
 }

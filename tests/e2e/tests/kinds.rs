@@ -1,10 +1,13 @@
-//! The kinds on a real API server: what `kubectl apply` refuses, `evenkeel check` refuses, and in the same words where the words are ours.
+//! The kinds on a real API server: what `kubectl apply` refuses, `evenkeel check` refuses, and in the same words where the words are ours; and
+//! whatever kubectl creates, changes and deletes, the operator follows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use e2e::control_plane::{ControlPlane, programs};
+use e2e::engine::Engine;
+use e2e::fleet::NAMESPACE;
 use e2e::wait_until;
 use serde_json::Value;
 
@@ -150,13 +153,18 @@ fn binary() -> PathBuf {
     std::env::var("EVENKEEL_BIN").expect("EVENKEEL_BIN names no evenkeel: run the tests by `cargo xtask test`").into()
 }
 
-fn plane() -> Option<ControlPlane> {
+/// A control plane without our kinds. `None`: none can be had here.
+fn bare() -> Option<ControlPlane> {
     if let Some(why) = programs::unavailable() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}, and in CI nothing is skipped");
         eprintln!("SKIPPED: {why}");
         return None;
     }
-    let plane = ControlPlane::start().unwrap();
+    Some(ControlPlane::start().unwrap())
+}
+
+fn plane() -> Option<ControlPlane> {
+    let plane = bare()?;
     plane.install_crds().unwrap();
     Some(plane)
 }
@@ -199,6 +207,75 @@ fn kubectl_and_check_refuse_the_same() {
         }
     }
     assert!(BAD.len() >= 60 && wrong.is_empty(), "{} of {}:\n{}", wrong.len(), BAD.len(), wrong.join("\n"));
+}
+
+/// An object of each kind, what they refer to first, and a change of its spec.
+const LIVES: &[(&str, &str, &str)] = &[
+    ("DeviceClass", "{labels: {site: ams1}}", r#"{"labels": {"site": "fra1"}}"#),
+    ("Receiver", "{webhook: {url: 'https://chat.example.com/hook'}}", r#"{"suspend": true}"#),
+    ("Device", "{type: Server, address: 10.0.0.1, class: it}", r#"{"address": "10.0.0.2"}"#),
+    ("Deployment", "{selector: {matchLabels: {role: web}}, files: [{path: /etc/motd, content: a}]}", r#"{"paused": true}"#),
+    ("AlertRule", "{expr: logs.errors > 5, severity: warning, notify: {receivers: [it]}}", r#"{"severity": "critical"}"#),
+    ("Silence", "{matchLabels: {site: ams1}, until: '2037-01-01T00:00:00Z', reason: works}", r#"{"reason": "more works"}"#),
+    ("Role", "{subjects: [{user: alice}], allow: [{verbs: [view], kinds: [Device]}]}", r#"{"suspend": true}"#),
+    ("Repository", "{url: 'https://git.example.com/fleet', suspend: true}", r#"{"interval": "7m"}"#),
+];
+
+fn until(engine: &Engine, what: &str, look: impl FnMut() -> Result<(), String>) {
+    wait_until(what, Duration::from_secs(120), look).unwrap_or_else(|error| panic!("{error}\n{}", engine.tail()));
+}
+
+/// Every kind is created, changed and deleted with kubectl: its status says of which generation it speaks, and what is gone is gone for the
+/// operator too.
+#[test]
+fn every_kind_is_created_changed_and_deleted_with_kubectl() {
+    let Some(plane) = bare() else { return };
+    plane.install_chart("evenkeel", NAMESPACE, &[]).unwrap();
+    let offered = plane.must(&["api-resources", "--api-group=evenkeel.dev", "-o", "name"]).unwrap();
+    assert_eq!(offered.lines().count(), LIVES.len(), "an object of each kind: {offered}");
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "no device is reached").unwrap();
+    let mut engine = Engine::with(&binary(), folder.path(), &key).unwrap();
+    engine.kubeconfig = Some(plane.service_account(NAMESPACE, "evenkeel").unwrap());
+    engine.start().unwrap();
+    // RBAC has Roles of its own.
+    let resource = |kind: &str| format!("{}.evenkeel.dev", kind.to_lowercase());
+    let is_followed = |kind: &str, generation: i64| {
+        until(&engine, &format!("generation {generation} of {kind} being followed"), || {
+            let text = plane.must(&["get", &resource(kind), "it", "-o", "json"]).map_err(|error| error.to_string())?;
+            let object: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            let is_so = object["metadata"]["generation"] == generation && object["status"]["observedGeneration"] == generation;
+            if is_so { Ok(()) } else { Err(text) }
+        });
+    };
+    // As the operator has them.
+    let known = |kind: &str| -> Result<usize, String> {
+        let text = engine.text(&["get", kind, "-o", "json"]).map_err(|error| error.to_string())?;
+        let list: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        list["items"].as_array().map(Vec::len).ok_or(text)
+    };
+
+    for (kind, spec, _) in LIVES {
+        let text = format!("apiVersion: evenkeel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: it, namespace: default}}\nspec: {spec}\n");
+        let made = plane.with(&["create"], &text).unwrap();
+        assert!(made.status.success(), "{kind}: {}", String::from_utf8_lossy(&made.stderr));
+        is_followed(kind, 1);
+        assert_eq!(known(kind), Ok(1), "{kind}");
+    }
+    for (kind, _, change) in LIVES {
+        let patch = format!(r#"{{"spec": {change}}}"#);
+        plane.must(&["patch", &resource(kind), "it", "--type=merge", "--patch", &patch]).unwrap();
+        is_followed(kind, 2);
+    }
+    for (kind, ..) in LIVES.iter().rev() {
+        plane.must(&["delete", &resource(kind), "it", "--timeout=60s"]).unwrap();
+        assert!(!plane.kubectl(&["get", &resource(kind), "it"]).unwrap().status.success(), "{kind} is there");
+        until(&engine, &format!("{kind} being gone"), || match known(kind) {
+            Ok(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
 }
 
 #[test]

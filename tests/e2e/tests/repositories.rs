@@ -149,19 +149,30 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
 
     // What others change and add is put back, and what they need is theirs.
     let soak = || world.object("edep/app")["spec"]["strategy"]["soak"].clone();
-    world
-        .plane
-        .must(&["patch", "edep/app", "--namespace", "fleet", "--type=merge", "-p", r#"{"spec":{"strategy":{"soak":"7m"},"suspend":true}}"#])
-        .unwrap();
+    let others_change_it = || {
+        let change = r#"{"spec":{"strategy":{"soak":"7m"},"suspend":true}}"#;
+        world.plane.must(&["patch", "edep/app", "--namespace", "fleet", "--type=merge", "-p", change]).unwrap();
+        world.until("Git's word", || {
+            let spec = world.object("edep/app")["spec"].clone();
+            if soak() == "1s" && spec.get("suspend").is_none() { Ok(()) } else { Err(spec.to_string()) }
+        });
+    };
     world.plane.must(&["label", "dev/d-1", "--namespace", "fleet", "owner=bob"]).unwrap();
-    world.until("Git's word", || {
-        let spec = world.object("edep/app")["spec"].clone();
-        if soak() == "1s" && spec.get("suspend").is_none() { Ok(()) } else { Err(spec.to_string()) }
-    });
+    others_change_it();
     assert_eq!(world.object("dev/d-1")["metadata"]["labels"]["owner"], "bob");
     let named = "spec.strategy.soak, changed by kubectl-patch";
     world.described("edep/app", &["DriftCorrected", "put back by repository fleet/fleet", named]);
     world.described("erepo/fleet", &["DriftCorrected", "deployment/fleet/app was put back", named]);
+    // The same once more is no second event: the one that is there counts it.
+    others_change_it();
+    world.until("the event being a series", || {
+        let field = "--field-selector=regarding.name=app";
+        let text = world.plane.must(&["get", "events.events.k8s.io", "--namespace", "fleet", field, "-o", "json"]);
+        let events: Value = serde_json::from_str(&text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let corrected = events["items"].as_array().into_iter().flatten().filter(|event| event["reason"] == "DriftCorrected");
+        let counts: Vec<Option<i64>> = corrected.map(|event| event["series"]["count"].as_i64()).collect();
+        if matches!(counts[..], [Some(2..)]) { Ok(()) } else { Err(format!("{counts:?} of {events}")) }
+    });
 
     // Nothing is written when nothing changes, also not by a process that begins anew.
     let versions =
@@ -205,6 +216,39 @@ fn a_commit_reaches_devices_by_way_of_the_cluster() {
     std::thread::sleep(Duration::from_secs(3));
     assert_ne!(world.object("edep/app"), Value::Null);
     assert_ne!(world.object("dev/copy"), Value::Null);
+}
+
+/// What others refer to is applied before them and deleted after them, by the API server's own log.
+#[test]
+fn what_others_refer_to_comes_first_and_goes_last() {
+    let Some(mut world) = world(2, "") else { return };
+    let object = |kind: &str, spec: &str| {
+        let text = format!("apiVersion: evenkeel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: it}}\nspec: {spec}\n");
+        world.engine.commit(&format!("{kind}.yaml"), &text, kind).unwrap()
+    };
+    object("DeviceClass", "{labels: {site: ams1}}");
+    object("Receiver", "{webhook: {url: 'https://chat.example.com/hook'}}");
+    let commit = object("AlertRule", "{expr: logs.errors > 5, severity: warning, notify: {receivers: [it]}}");
+    world.engine.start().unwrap();
+    world.told(&commit, "Applied", "6 objects");
+    // When the first one of a kind was asked for.
+    let asked = |verb: &str, kinds: &[&str]| -> Vec<_> {
+        let resources = kinds.iter().map(|kind| format!("evenkeel.dev/{kind}"));
+        resources.map(|resource| world.plane.span((verb, resource.as_str()), "fleet", Some("evenkeel-repository")).unwrap().0).collect()
+    };
+    for kinds in [["deviceclasses", "devices", "alertrules", "deployments"], ["receivers", "devices", "alertrules", "deployments"]] {
+        let times = asked("patch", &kinds);
+        assert!(times.is_sorted(), "{kinds:?} are applied in this order: {times:?}");
+    }
+
+    world.rolled_out("Complete", "1.0-1");
+    world.engine.git(&["rm", "-q", "DeviceClass.yaml", "Receiver.yaml", "AlertRule.yaml", "app.yaml", "d-2.yaml"]).unwrap();
+    let gone = world.engine.commit("x", "", "without all but d-1").unwrap();
+    world.told(&gone, "Applied", "1 object");
+    for kinds in [["deployments", "alertrules", "devices", "deviceclasses"], ["deployments", "alertrules", "devices", "receivers"]] {
+        let times = asked("delete", &kinds);
+        assert!(times.is_sorted(), "{kinds:?} go in this order: {times:?}");
+    }
 }
 
 /// A Repository that waits is ready when what it applied is, and says what it waits for; one that reports drift names the field and who

@@ -24,6 +24,8 @@ fn some_namespaces_are_enough() {
     };
     object("Device", "elsewhere", "d-9", DEVICE);
     object("Device", "other", "d-9", DEVICE);
+    // As the Deployment selects it, from another namespace.
+    fleet.plane.must(&["label", "dev", "d-9", "-n", "other", "role=app"]).unwrap();
     object("Role", "other", "readers", "spec: {subjects: [{group: readers}], allow: [{verbs: [view], kinds: [AlertRule]}]}\n");
     let hook =
         "spec: {url: 'https://git.example.com/r', suspend: true, webhook: {provider: GitLab, secretRef: {name: fleet-key, key: hook}}}\n";
@@ -36,6 +38,7 @@ fn some_namespaces_are_enough() {
     fleet.wait("Complete", "1.0-1", 2);
     fleet.deploy("4.0-1", "  onDelete: Remove\n");
     fleet.wait("RolledBack", "4.0-1", 2);
+    assert_eq!(fleet.object("edep", "app")["status"]["counts"]["total"], 2, "a device of another namespace is none of its own");
     fleet.until("events", || {
         let events = fleet.plane.must(&["describe", "edep", "app"]).unwrap();
         if events.contains("RollingBack") { Ok(()) } else { Err(events) }
@@ -54,6 +57,7 @@ fn some_namespaces_are_enough() {
     // The same object is known in one namespace, and not in the other.
     let status = |namespace: &str| fleet.plane.must(&["get", "dev", "d-9", "-n", namespace, "-o", "jsonpath={.status}"]).unwrap();
     assert!(!status("other").is_empty());
+    assert!(!fleet.log(&fleet.pods[0]).unwrap().speaks_of("device/other/d-9"), "something was begun on a device of another namespace");
     assert!(status("elsewhere").is_empty(), "{}", status("elsewhere"));
     let whole =
         fleet.plane.must(&["get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=evenkeel", "-o", "name"]).unwrap();

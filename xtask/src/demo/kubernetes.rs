@@ -90,7 +90,8 @@ pub(super) fn story(fleet: &mut Fleet, plane: &ControlPlane, stop: &Arc<AtomicBo
     until(plane, stop, "Stalled", "True", bad)?;
     kubectl(plane, &["get", "edep/nginx", "-o", "wide"])?;
 
-    part("4. Why is it so?");
+    part("4. Is it well? And why is it so?");
+    kubectl(plane, &["get", "evenkeel", "-A"])?;
     let told = kubectl(plane, &["describe", "edep", "nginx"])?;
     ensure!(told.contains("RolledBack"), "describe does not say so");
     let denied: Vec<_> = plane.requests_of(NAMESPACE, "evenkeel")?.into_iter().filter(|request| request.forbidden).collect();
@@ -157,7 +158,7 @@ pub(super) fn what_next(plane: &ControlPlane) -> anyhow::Result<()> {
         "  export KUBECONFIG={}
   alias kubectl={}
 
-  kubectl get evenkeel -A                  every object of the fleet
+  kubectl get evenkeel -A -o wide          every object of the fleet, with all that is shown of it
   kubectl get edep -w                      how rollouts go on
   kubectl explain edep.spec.strategy       every field has a text
   kubectl describe dev web-ams1-01         what is known of a device, and what happened there

@@ -79,3 +79,14 @@ async fn the_schema_is_waited_for() {
     let (store, ()) = tokio::join!(place.open(), let_go);
     store.close().await;
 }
+
+/// Two replicas begin on an empty database at once: one brings it up to date, and the other one waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_is_opened_by_two_at_once() {
+    let Some(place) = crate::places::postgres().await else { return };
+    let (one, two) = tokio::join!(place.open(), place.open());
+    for store in [one, two] {
+        store.health().await.unwrap();
+        store.close().await;
+    }
+}

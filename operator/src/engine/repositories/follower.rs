@@ -5,6 +5,7 @@ pub(super) mod bounds;
 mod credentials;
 mod drift;
 mod health;
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -434,7 +435,7 @@ impl Follower {
                 Turn::Refused(text) => drop(refused.insert(key.clone(), Refusal { text, again: false })),
                 Turn::Apply { forced, drift: fields } => {
                     drift.corrected.extend(fields.map(|fields| (key.clone(), fields)));
-                    work.entry(rank(key.0)).or_default().push((key, object, forced));
+                    work.entry(order::rank(key.0)).or_default().push((key, object, forced));
                 }
             }
         }
@@ -467,9 +468,7 @@ impl Follower {
         self.yielded.extend(yielded.into_iter().filter(|(key, _)| !refused.contains_key(key)));
         // What takes the place of something has to be there before that goes.
         let gone = if refused.is_empty() { gone } else { Vec::new() };
-        let deletions: Vec<_> =
-            gone.iter().map(|(key, known)| async move { (key, applier.delete(key, &known.uid).await) }.boxed()).collect();
-        let results: Vec<(&Key, Result<(), Refusal>)> = futures::stream::iter(deletions).buffer_unordered(WRITERS).collect().await;
+        let results = order::prune(applier, &gone).await;
         let pruned = results.iter().filter(|(_, result)| result.is_ok()).count();
         refused.extend(results.into_iter().filter_map(|(key, result)| Some((key.clone(), result.err()?))));
         if written + pruned > 0 {
@@ -572,17 +571,6 @@ impl Follower {
     pub(super) fn place(&self, object: &Object) -> Key {
         let namespace = object.metadata().namespace.as_deref().unwrap_or_else(|| self.name.namespace());
         (object.kind(), Name::new(namespace, object.name()))
-    }
-}
-
-/// What others refer to comes first.
-fn rank(kind: Kind) -> u8 {
-    match kind {
-        Kind::DeviceClass | Kind::Receiver | Kind::Role => 0,
-        Kind::Device => 1,
-        Kind::AlertRule | Kind::Silence => 2,
-        Kind::Deployment => 3,
-        Kind::Repository => 4,
     }
 }
 
