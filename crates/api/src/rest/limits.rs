@@ -115,7 +115,7 @@ async fn finish(request: Request, next: Next) -> Response {
 }
 
 /// What says no says it as a problem, whoever wrote it: extractors, limits and the router itself answer in plain words.
-async fn as_problem(response: Response) -> Response {
+pub(super) async fn as_problem(response: Response) -> Response {
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media == MEDIA_TYPE);
     let status = response.status();
     if is_problem || !(status.is_client_error() || status.is_server_error()) {

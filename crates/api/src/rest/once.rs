@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use store::{AnswerKept, Asked};
 
 use super::caller::{By, Caller};
+use super::limits::as_problem;
 use super::refusal::say;
 use crate::shared::{BODY, Shared};
 
@@ -109,6 +110,8 @@ fn digest(parts: &[&[u8]]) -> String {
 
 /// The answer, and what is kept of it.
 async fn keep(response: Response) -> (Response, Option<AnswerKept>) {
+    // What an extractor says in plain words would be answered again as what it is not.
+    let response = as_problem(response).await;
     // A large one is sent as it is.
     if response.body().size_hint().upper().is_none_or(|size| size > MAX_ANSWER as u64) {
         return (response, None);

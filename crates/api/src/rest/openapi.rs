@@ -167,12 +167,11 @@ fn schema_of(name: &str, several: Value) -> Value {
 fn responses(declared: &Declared) -> Value {
     let mut responses = Map::new();
     let mut add = |status: &str, name: &str| responses.insert(status.into(), json!({"$ref": format!("#/components/responses/{name}")}));
+    // Whoever shows a token that does not count is told so, also where nobody has to show one.
     add("400", "BadRequest");
+    add("401", "Unauthorized");
     add("429", "TooMany");
     add("503", "Unavailable");
-    if declared.access != Access::Anyone {
-        add("401", "Unauthorized");
-    }
     if !matches!(declared.access, Access::Anyone | Access::Known) || ["/can", "/sessions", "/tokens"].contains(&&*declared.path) {
         add("403", "Forbidden");
     }
@@ -205,10 +204,6 @@ fn responses(declared: &Declared) -> Value {
     }
     if declared.path.ends_with("/acknowledge") {
         add("410", "Gone");
-    }
-    // Signing in is what one is refused by a wrong password.
-    if declared.access == Access::Anyone && declared.method != Method::GET {
-        add("401", "Unauthorized");
     }
     if declared.is_tagged {
         responses.insert("304".into(), json!({"description": "It is as it was: `If-None-Match` names it."}));

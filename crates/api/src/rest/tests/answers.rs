@@ -1,8 +1,9 @@
 //! How answers look: pages, parts, tags, problems.
 
-use axum::body::to_bytes;
-use axum::http::{StatusCode, header};
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use super::{Method, World, admin, device, user};
 
@@ -309,4 +310,17 @@ async fn the_source_says_which_key_signed_what_is_in_force() {
     assert_eq!(world.document("/api/v1/source", &admin()).await["signer"], Value::Null);
     world.shared.view.write().unwrap().source.signer = Some("ann SHA256:abc".into());
     assert_eq!(world.document("/api/v1/source", &admin()).await["signer"], "ann SHA256:abc");
+}
+
+/// What is answered again under a key is a problem still, also where an extractor said it in plain words.
+#[tokio::test]
+async fn who_is_refused_under_a_key_is_refused_alike_again() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        let request = Request::builder().method(Method::POST).uri("/api/v1/devices?dryRun=perhaps").header("Idempotency-Key", "one");
+        let request = request.header(header::CONTENT_TYPE, "application/json").extension(admin()).body(Body::from("{}")).unwrap();
+        let response = world.router.clone().oneshot(request).await.unwrap();
+        let (status, problem) = World::read(&Method::POST, "/api/v1/devices", response).await;
+        assert_eq!((status, &problem["status"]), (StatusCode::BAD_REQUEST, &json!(400)), "{problem}");
+    }
 }
