@@ -19,6 +19,7 @@ mod judging;
 mod ledger;
 pub(crate) mod logs;
 mod looks;
+mod not_told;
 mod outbox;
 mod own_network;
 mod pass;

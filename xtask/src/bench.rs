@@ -166,7 +166,6 @@ fn show(figures: &Figures) {
     row("20 rules over 50 000 devices, comparisons, a core", "rules_together", "/s", "Prometheus", prometheus, ">= 10x");
     row("the same, each rule by itself", "rules_one_by_one", "/s", "Prometheus", prometheus, "");
     row("the same with a choice, by CEL's interpreter", "rules_cel", "/s", "Prometheus", prometheus, ">= 0.3x");
-    row("the same where nothing changed", "rules_nothing_changed", "ns", "", None, "0 devices");
     row("5 000 new Devices from Git into a cluster", "cluster_git_new", "ms", "floor", Some("cluster_floor_new"), "<= 1.2x");
     row("the same, the plain client too in the name of an account", "cluster_git_new", "ms", "floor", Some("cluster_floor_account"), "");
     row("the same against kubectl apply --server-side", "cluster_git_new", "ms", "kubectl", Some("cluster_kubectl_new"), "");

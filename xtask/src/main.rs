@@ -35,7 +35,8 @@ enum Task {
     Tidy,
     /// Measure what work costs, as ratios against a peer in the same run
     Bench(bench::BenchArgs),
-    /// Kill the replica that acts, and end the database, at seeded moments of rollouts in a real cluster (needs root)
+    /// Kill the replica that acts, and end the database, at seeded moments of rollouts in a real cluster (needs root); then take the database,
+    /// the mail server and the gateways away during 200 alerts
     Chaos {
         /// How often
         #[arg(long, default_value_t = 50)]
@@ -43,6 +44,9 @@ enum Task {
         /// What chooses the moments
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// How long each of those is away
+        #[arg(long, default_value = "3m", value_parser = seconds)]
+        away: u64,
     },
     /// Play seeded worlds full of faults; a failure prints its seed
     Simulate {
@@ -69,10 +73,11 @@ fn main() -> ExitCode {
         Task::Generate => generate(),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run_all(&args),
-        Task::Chaos { kills, seed } => run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"])).and_then(|()| {
+        Task::Chaos { kills, seed, away } => run(cargo().args(["build", "--quiet", "--workspace", "--bin", "evenkeel"])).and_then(|()| {
             run(cargo()
-                .args(["test", "--workspace", "--test", "chaos", "--", "--nocapture"])
+                .args(["test", "--workspace", "--test", "chaos", "--test", "notifications", "--no-fail-fast", "--", "--nocapture"])
                 .env("EVENKEEL_BIN", target().join("debug/evenkeel"))
+                .env("EVENKEEL_AWAY", away.to_string())
                 .env("EVENKEEL_KILLS", kills.to_string())
                 .env("EVENKEEL_SEED", seed.to_string()))
         }),
@@ -90,6 +95,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Seconds, from such as `90s` or `3m`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let minutes = text.strip_suffix('m');
+    let number = minutes.or(text.strip_suffix('s')).unwrap_or(text);
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(if minutes.is_some() { 60 } else { 1 }));
+    seconds.ok_or_else(|| format!("`{text}` is no time such as 90s or 3m"))
 }
 
 fn generate() -> anyhow::Result<()> {

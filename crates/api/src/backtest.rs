@@ -9,12 +9,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use crds::AlertRuleSpec;
 use jiff::Timestamp;
-use reconcile::alerting::backtest::{self, Course, Readings};
+use reconcile::alerting::backtest::{self, Course, Past, Readings};
+use reconcile::alerting::expr::Compiled;
 use reconcile::alerting::rule::Rule;
 use reconcile::finding::Severity;
-use reconcile::{Desired, Device, Name, Series};
+use reconcile::{Desired, Device, Name, ProbeSeen, ProbeState, Series};
 use serde::{Deserialize, Serialize};
-use store::{FIVE_MINUTES_KEPT, Store};
+use store::{FIVE_MINUTES_KEPT, ProbeChange, Store};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::problem;
@@ -137,12 +138,17 @@ pub(crate) async fn page(
     after: Option<&Name>,
     span: (Timestamp, Timestamp),
 ) -> Result<Answer, store::Error> {
+    let asks = |of: fn(&Compiled) -> bool| rule.expressions().any(of);
+    let asks_for_probes = asks(Compiled::asks_for_probes);
+    // How a device is as a whole is more than its probes, and would be taken from them.
+    let probes_tell = !asks(Compiled::asks_for_health);
+    let untold = (asks_for_probes && !probes_tell).then(|| "the states of probes beside device.health".to_owned());
     let mut answer = Answer {
         selected: selected.len(),
         devices: Vec::new(),
         readings: 0,
         next: None,
-        not_kept: rule.expressions().flat_map(|expr| expr.not_kept()).collect(),
+        not_kept: rule.expressions().flat_map(|expr| expr.not_kept()).chain(untold).collect(),
         as_of_today: rule.expressions().any(|expr| expr.asks_for_today()),
     };
     let begin = Instant::now();
@@ -154,16 +160,28 @@ pub(crate) async fn page(
         let (readings, left_out) = readings(&shared.store, rule, device, span, READINGS).await?;
         let is_cut = left_out.is_some();
         answer.not_kept.extend(left_out);
-        answer.readings += readings.values().map(Vec::len).sum::<usize>();
-        let during = read(shared, |view| backtest::rollouts(desired, &view.observed, device, span.1));
-        let (rule, of) = (rule.clone(), device.clone());
+        let probes = if asks_for_probes && probes_tell { states(&shared.store, device, span.0).await? } else { Vec::new() };
+        answer.readings += readings.values().map(Vec::len).sum::<usize>() + probes.len();
+        let rollouts = read(shared, |view| backtest::rollouts(desired, &view.observed, device, span.1));
+        let (rule, of, past) = (rule.clone(), device.clone(), Past { readings, probes, rollouts });
         // Not on the threads that answer everybody else.
-        let played = tokio::task::spawn_blocking(move || backtest::play(&rule, &of, &readings, &during, span)).await;
+        let played = tokio::task::spawn_blocking(move || backtest::play(&rule, &of, &past, span)).await;
         let mut course = played.unwrap_or_default();
         course.cut |= is_cut;
         answer.devices.push(Of { device: device.name.clone(), course });
     }
     Ok(answer)
+}
+
+/// How its probes stood then, and when that changed.
+async fn states(store: &Store, device: &Device, from: Timestamp) -> Result<Vec<(Timestamp, String, ProbeSeen)>, store::Error> {
+    let stood = |change: ProbeChange| {
+        let ProbeChange { device: _, probe, at, state, code, reason } = change;
+        // Why nobody knows may be the matter of a device that who asks may not see.
+        let reason = if state == ProbeState::Unknown { String::new() } else { reason };
+        (at, probe, ProbeSeen { state, since: Some(at), code, reason, ..ProbeSeen::default() })
+    };
+    Ok(store.probe_changes(&device.name, from).await?.into_iter().map(stood).collect())
 }
 
 /// The readings that a rule asks for, so many at most, and in words which series are left out.
@@ -221,7 +239,8 @@ mod tests {
     fn fleet(devices: usize) -> Desired {
         let device = |number: usize| {
             let role = if number.is_multiple_of(2) { "web" } else { "db" };
-            object(crds::Kind::Device, &format!("d-{number:04}"), &json!({"role": role}), &json!({"type": "Server", "address": "10.0.0.1"}))
+            let spec = json!({"type": "Server", "address": "10.0.0.1", "probes": [{"name": "web", "tcp": {"port": 80}}]});
+            object(crds::Kind::Device, &format!("d-{number:04}"), &json!({"role": role}), &spec)
         };
         let spec =
             json!({"expr": "usage.memory.ratio > 0.9", "for": "5m", "severity": "warning", "selector": {"matchLabels": {"role": "web"}}});
@@ -283,10 +302,31 @@ mod tests {
         }
         assert_eq!(seen, DEVICES + 2, "each device once");
 
-        let other = json!({"expr": "usage.memory.ratio > 0.97 || probes[\"web\"].state == \"fail\"", "severity": "warning", "selector": {"matchLabels": {"role": "web"}}});
-        question.spec = Some(serde_json::from_value(other).unwrap());
-        let tried = client.backtest(&question).await.unwrap();
-        assert_eq!((tried.devices[0].course.firings.len(), tried.not_kept), (0, vec!["probes[\"web\"].state".to_owned()]));
+        let stood = |ago: i64, state| ProbeChange {
+            device: Name::parse("d-0000"),
+            probe: "web".into(),
+            at: Timestamp::from_second(now - ago).unwrap(),
+            state,
+            code: reconcile::ProbeCode::Timeout,
+            reason: String::new(),
+        };
+        store.record_probe_changes(&[stood(7200, ProbeState::Fail), stood(3600, ProbeState::Ok)]).await.unwrap();
+        let table: [(&str, i64, &[&str]); 3] = [
+            ("usage.memory.ratio > 0.97 || probes[\"web\"].state == \"fail\"", 3600, &[]),
+            ("age(probes[\"web\"].lastOk) > duration(\"1h\")", 0, &["probes[\"web\"].lastOk"]),
+            (
+                "probes[\"web\"].state == \"fail\" && device.health == \"Degraded\"",
+                0,
+                &["device.health", "the states of probes beside device.health"],
+            ),
+        ];
+        for (expr, fired, not_kept) in table {
+            let other = json!({"expr": expr, "severity": "warning", "selector": {"matchLabels": {"role": "web"}}});
+            question.spec = Some(serde_json::from_value(other).unwrap());
+            let tried = client.backtest(&question).await.unwrap();
+            assert_eq!(tried.devices[0].course.fired, fired, "{expr}");
+            assert_eq!(tried.not_kept, not_kept, "{expr}");
+        }
         let wrong = json!({"expr": "usage.memory.rato > 0.97", "severity": "warning"});
         question.spec = Some(serde_json::from_value(wrong).unwrap());
         assert!(client.backtest(&question).await.unwrap_err().to_string().contains("did you mean `ratio`"));

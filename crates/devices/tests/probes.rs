@@ -165,7 +165,8 @@ async fn icmp_passes_or_says_that_it_could_not_be_run() {
     let first = ran(ping(4, None)).await;
     if first.code == ProbeCode::NotPermitted {
         assert!(first.words.starts_with("the kernel refuses ICMP sockets"), "{}", first.words);
-        return;
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "the kernel refuses ICMP sockets, and in CI nothing is skipped");
+        return eprintln!("SKIPPED: the kernel refuses ICMP sockets");
     }
     assert_eq!(first.code, ProbeCode::Passed, "{}", first.words);
     let echoes = first.measured.echoes.unwrap();

@@ -22,7 +22,7 @@ use reconcile::alerting::groups::Group;
 use reconcile::alerting::history::History;
 use reconcile::alerting::state::{Acknowledged, Instance, Transition, Verdict};
 use reconcile::alerting::suppress::Silence;
-use reconcile::alerting::{Notice, Truth};
+use reconcile::alerting::{Notice, Said, Truth};
 use reconcile::{Contact, Desired, DeviceSeen, Metric, Name, Observed, Placement, Revision, Series, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -207,8 +207,12 @@ impl World {
         for said in &notice.resolved {
             assert!(believed.remove(&said.id) || notice.left_off.1 > 0, "a resolve of what was never said to fire: {notice:?}");
         }
-        let alerts = |said: &[reconcile::alerting::Said]| {
-            let names: Vec<&str> = said.iter().map(|said| self.names.get(&said.id).map_or("?", String::as_str)).collect();
+        let name = |said: &Said| {
+            let name = self.names.get(&said.id).map_or("?", String::as_str);
+            if said.behind > 0 { format!("{name} (+{} behind)", said.behind) } else { name.to_owned() }
+        };
+        let alerts = |said: &[Said]| {
+            let names: Vec<String> = said.iter().map(&name).collect();
             if names.len() > 6 { format!("{} alerts", names.len()) } else { names.join(" ") }
         };
         let mut line = format!("-> {}: {:?}", notice.receiver, notice.reason);

@@ -1,11 +1,11 @@
-//! A rule over the past: how often, for how long, how much of it in rollouts; and what is said where samples can't tell.
+//! A rule over the past: how often, for how long, how much of it in rollouts; and what is said where nothing that is kept can tell.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use reconcile::alerting::backtest::{self, Course, FIRINGS, Readings};
+use reconcile::alerting::backtest::{self, Course, FIRINGS, Past, Readings};
 use reconcile::alerting::rule::Rule;
-use reconcile::{Access, Device, Metric, Name, Series};
+use reconcile::{Access, Check, Device, Metric, Name, Probe, ProbeSeen, ProbeState, Series, Way};
 use serde_json::{Value, json};
 
 fn at(minutes: i64) -> Timestamp {
@@ -43,8 +43,9 @@ fn memory(every: i64, value: impl Fn(i64) -> Option<f64>, end: i64) -> Readings 
 }
 
 fn play(rule: &Rule, readings: &Readings, during: &[(i64, i64)], end: i64) -> Course {
-    let during = during.iter().map(|(from, to)| (at(*from), at(*to))).collect();
-    backtest::play(rule, &device(), readings, &during, (at(0), at(end)))
+    let rollouts = during.iter().map(|(from, to)| (at(*from), at(*to))).collect();
+    let past = Past { readings: readings.clone(), rollouts, ..Past::default() };
+    backtest::play(rule, &device(), &past, (at(0), at(end)))
 }
 
 #[test]
@@ -97,13 +98,38 @@ fn counts_of_logs_are_readings_too() {
     assert_eq!(course.fired, 3 * 60, "as long as all three are within the five minutes");
 }
 
+/// A probe stays in the state that was written down last; before the first one nobody knows.
 #[test]
-fn what_samples_can_not_say_is_unknown_and_named() {
+fn states_of_probes_are_as_they_were_written_down() {
+    let check = Check::Tcp { port: 80, send: None, expect: None };
+    let (interval, timeout) = (SignedDuration::from_secs(30), SignedDuration::from_secs(5));
+    let probe = Probe { name: "web".into(), check, interval, timeout, failures: 1, successes: 1, way: Way::default() };
+    let device = Device { probes: vec![probe], ..device() };
+    let stood = |minute: i64, state: ProbeState| {
+        (at(minute), "web".to_owned(), ProbeSeen { state, since: Some(at(minute)), ..ProbeSeen::default() })
+    };
+    let played = |expr: &str, first: i64| {
+        let probes = vec![stood(first, ProbeState::Ok), stood(20, ProbeState::Fail), stood(50, ProbeState::Ok)];
+        let rule = rule(&json!({"expr": expr, "for": "5m"}));
+        assert!(rule.expressions().all(|expr| expr.asks_for_probes() && expr.not_kept().is_empty()), "{expr}");
+        let course = backtest::play(&rule, &device, &Past { probes, ..Past::default() }, (at(0), at(60)));
+        let firings: Vec<_> = course.firings.iter().map(|firing| (firing.from, firing.to)).collect();
+        (firings, course.unknown / 60)
+    };
+    let fails = "probes[\"web\"].state == \"fail\"";
+    assert_eq!(played(fails, 10), (vec![(at(25), Some(at(50)))], 10));
+    assert_eq!(played(fails, -600), (vec![(at(25), Some(at(50)))], 0), "it was so before");
+    assert_eq!(played("probes.exists(p, probes[p].state == \"fail\")", -600), (vec![(at(25), Some(at(50)))], 0));
+    assert!(rule(&json!({"expr": "device.health == \"Degraded\""})).expr.asks_for_health());
+}
+
+#[test]
+fn what_is_not_kept_is_unknown_and_named() {
     let rule = rule(
-        &json!({"expr": "probes[\"web\"].state == \"fail\" || usage.memory.ratio > 0.9 && deployments[\"app\"].phase == \"Complete\" && device.vars.x == 1.0"}),
+        &json!({"expr": "age(probes[\"web\"].lastOk) > duration(\"1h\") || usage.memory.ratio > 0.9 && deployments[\"app\"].phase == \"Complete\" && device.vars.x == 1.0"}),
     );
     let not_kept: Vec<String> = rule.expressions().flat_map(|expr| expr.not_kept()).collect();
-    assert_eq!(not_kept, ["deployments[\"app\"].phase", "probes[\"web\"].state"]);
+    assert_eq!(not_kept, ["deployments[\"app\"].phase", "probes[\"web\"].lastOk"]);
     assert!(rule.expressions().any(|expr| expr.asks_for_today()));
     let course = play(&rule, &memory(1, |_| Some(0.95), 60), &[], 60);
     assert_eq!((course.fired, course.unknown), (0, 3600));

@@ -28,7 +28,6 @@ fn main() {
     let all = (devices * RULES) as f64;
     println!("rules_together\t{:.0}", all / fastest(|| fleet.together()));
     println!("rules_one_by_one\t{:.0}", all / fastest(|| fleet.one_by_one()));
-    println!("rules_nothing_changed\t{:.0}", fastest(|| fleet.sheet.ask(&[], |_| {}).len()) * 1e9);
     // What does not come down to comparisons goes through CEL's interpreter; a tenth of the fleet does for a figure.
     let cel = Fleet::new(devices.div_ceil(10), now, choice);
     assert!(cel.desired.rules.values().all(|rule| !rule.expr.is_lowered()));

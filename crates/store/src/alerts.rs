@@ -81,7 +81,8 @@ const INSTEADS: u32 = 100;
 /// How it stands with the outbox as a whole.
 pub(crate) const STANDING: &str = "SELECT COUNT(*) AS waiting, MIN(recorded_at) AS oldest FROM notice WHERE finished_at IS NULL";
 /// What was given up of each receiver since something arrived there last. A trial that fails is no lost word.
-pub(crate) const LOST: &str = "SELECT receiver, COUNT(*) AS lost, MIN(finished_at) AS since, MAX(finished_at) AS last FROM notice AS lost
+pub(crate) const LOST: &str = "SELECT receiver, COUNT(*) AS lost, MIN(finished_at) AS since, MAX(finished_at) AS last,
+    COUNT(CASE WHEN substr(thread, 1, 12) = 'undelivered-' THEN NULL ELSE 1 END) AS of_alerts FROM notice AS lost
     WHERE is_dead = 1 AND id NOT LIKE 'trial-%'
     AND finished_at >= COALESCE((SELECT MAX(done.finished_at) FROM notice AS done WHERE done.receiver = lost.receiver AND done.is_dead = 0), '')
     GROUP BY receiver ORDER BY receiver LIMIT $1";
@@ -94,6 +95,9 @@ pub(crate) const LISTED: &str =
 /// order, since that of a database goes by its language, and not by LIKE, which in SQLite takes small letters for large ones.
 pub(crate) const OWN_NETWORK: &str =
     "SELECT document FROM notice WHERE substr(thread, 1, 12) = 'own-network-' ORDER BY recorded_at DESC LIMIT $1";
+/// What was said of receivers that are not told, in the same way, by the index `notice_undelivered`.
+pub(crate) const UNDELIVERED: &str =
+    "SELECT document FROM notice WHERE substr(thread, 1, 12) = 'undelivered-' ORDER BY recorded_at DESC LIMIT $1";
 /// When the newest of a thread was written that waits.
 const NEWEST: &str = "SELECT MAX(recorded_at) AS newest FROM notice WHERE thread = $1 AND finished_at IS NULL";
 /// What is due later than anything may be, as the clock was put back.
@@ -168,6 +172,9 @@ pub struct Lost {
     pub receiver: Name,
     /// Notifications that were given up since one arrived there last.
     pub count: u64,
+    /// Of them, those that said anything but that another receiver is not told.
+    #[serde(skip)]
+    pub of_alerts: u64,
     /// When the first of them was.
     pub since: Timestamp,
     /// When the last of them was.
@@ -310,6 +317,7 @@ impl Store {
                 standing.lost.push(Lost {
                     receiver: Name::parse(&receiver),
                     count: number(&row, "lost")?,
+                    of_alerts: number(&row, "of_alerts")?,
                     since: time(&row, "since")?,
                     last,
                     problem: wrong.map(|row| text(&row, "problem")).transpose()?.unwrap_or_default(),
@@ -372,6 +380,12 @@ impl Store {
     /// The newest notices of threads that begin with `own-network-`, whatever became of them; at most 1000.
     pub async fn said_of_own_network(&self) -> Result<Vec<Notice>, Error> {
         let rows = self.readers.all(OWN_NETWORK, [PAGE.into()]).await?;
+        rows.iter().map(|row| json(row, "document")).collect()
+    }
+
+    /// The same of threads that begin with `undelivered-`.
+    pub async fn said_of_undelivered(&self) -> Result<Vec<Notice>, Error> {
+        let rows = self.readers.all(UNDELIVERED, [PAGE.into()]).await?;
         rows.iter().map(|row| json(row, "document")).collect()
     }
 

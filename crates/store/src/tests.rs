@@ -79,6 +79,7 @@ async fn queries_use_their_indices() {
         alerts::LISTED,
         alerts::OLD,
         alerts::OWN_NETWORK,
+        alerts::UNDELIVERED,
         alerts::past::OLD,
         alerts::past::ONE,
     ];
@@ -97,8 +98,10 @@ async fn queries_use_their_indices() {
                 .any(|result| step.starts_with(result));
             assert!(!scans || reads_a_result, "{statement}: {step}");
             // The others have all that was ever said.
-            let is_own = statement == alerts::OWN_NETWORK && step.starts_with("SCAN");
-            assert!(!is_own || step.contains("INDEX notice_own_network"), "{statement}: {step}");
+            for (own, index) in [(alerts::OWN_NETWORK, "notice_own_network"), (alerts::UNDELIVERED, "notice_undelivered")] {
+                let is_own = statement == own && step.starts_with("SCAN");
+                assert!(!is_own || step.contains(index), "{statement}: {step}");
+            }
         }
     }
 }

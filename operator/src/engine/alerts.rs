@@ -21,6 +21,7 @@ use store::{Remembered, Since, Store};
 
 use super::hands::letters::Judged;
 use super::judging::Judging;
+use super::not_told::NotTold;
 use super::own_network::OwnNetwork;
 use super::refill::Past;
 use super::told::Told;
@@ -51,6 +52,8 @@ pub(super) struct Watch {
     other_devices: BTreeSet<Name>,
     /// What was said of our own network.
     pub(super) own_network: OwnNetwork,
+    /// What was said of receivers that are not told.
+    pub(super) not_told: NotTold,
     /// Other rules or silences are in force.
     other_rules: bool,
     /// The rules in force, put together.
@@ -193,8 +196,8 @@ impl Watch {
     pub(super) fn look_again(&self, is_store_away: bool) -> Option<Timestamp> {
         let alive = self.alive_at.filter(|_| !is_store_away && self.alerts.waits()).and_then(|at| at.checked_add(ALIVE).ok());
         let told = self.told.as_ref().and_then(Told::next);
-        let network = self.own_network.look_again().filter(|_| !is_store_away);
-        self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).chain(network).min()
+        let ours = self.own_network.look_again().into_iter().chain(self.not_told.look_again()).filter(|_| !is_store_away);
+        self.judging.next().into_iter().chain(self.alerts.look_again()).chain(alive).chain(told).chain(ours).min()
     }
 
     /// The clock was set by so much. What was read before looks older or newer than it is: until all is read again, nothing is missing.
@@ -279,6 +282,7 @@ impl Engine {
         self.judge(&desired, now);
         self.record_alerts(now).await;
         self.say_own_network(&desired, now).await;
+        self.say_not_told(&desired, now).await;
     }
 
     fn judge(&mut self, desired: &Desired, now: Timestamp) {

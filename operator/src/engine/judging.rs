@@ -38,7 +38,7 @@ impl Judging {
         self.touched.insert(device.clone());
     }
 
-    /// A device was read.
+    /// A device was read. That counts as a change, whatever was read: hardly any reading says the same as the one before.
     pub(super) fn usage(&mut self, news: &News) {
         if !self.looked_back_at.is_empty() {
             self.history.entry(news.device.clone()).or_default().push(&news.usage, &self.looked_back_at);
@@ -127,5 +127,35 @@ impl Judging {
     /// When somebody has to be judged next.
     pub(super) fn next(&self) -> Option<Timestamp> {
         if self.touched.is_empty() { self.again.next() } else { Some(Timestamp::MIN) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reconcile::{Metric, Usage};
+
+    use super::*;
+
+    /// Of a fleet at rest nobody is asked; else those of whom something changed, each once, and those whose time has come.
+    #[test]
+    fn only_who_changed_is_asked() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let name = |number: usize| Name::parse(&format!("d-{number}"));
+        let mut judging = Judging::default();
+        (0..1000).for_each(|number| judging.touch(&name(number)));
+        assert_eq!(judging.take(at(0)).len(), 1000, "a rule is new");
+        for changed in [0, 1, 7, 0] {
+            (0..changed).for_each(|number| judging.touch(&name(number)));
+            assert_eq!(judging.take(at(1)).len(), changed);
+        }
+        assert_eq!(judging.next(), None);
+        let usage = Arc::new(Usage { at: at(2), values: [(Series::of(Metric::CpuRatio), 0.5)].into() });
+        judging.usage(&News { device: name(3), usage });
+        judging.touch(&name(3));
+        assert_eq!(judging.take(at(2)), BTreeSet::from([name(3)]));
+        judging.again(&name(4), Some(at(60)));
+        assert_eq!((judging.next(), judging.take(at(59)).len(), judging.take(at(60)).len()), (Some(at(60)), 0, 1));
     }
 }

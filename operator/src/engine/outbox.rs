@@ -225,9 +225,10 @@ impl<D: Deliver> Outbox<D> {
         let mut view = self.write();
         view.outbox.looked_at = Some(Timestamp::now());
         if let Some(mut standing) = standing {
-            // Who is not there any more is missed by nobody.
+            // Who is not there any more is missed by nobody; as long as nothing is in force, nobody knows who is there.
             let desired = view.desired.clone();
-            standing.lost.retain(|lost| desired.objects.contains_key(&(Kind::Receiver, lost.receiver.clone())));
+            let is_there = |receiver: &Name| desired.objects.contains_key(&(Kind::Receiver, receiver.clone()));
+            standing.lost.retain(|lost| desired.revision.commit.is_empty() || is_there(&lost.receiver));
             view.outbox.standing = standing;
         }
         Ok(())

@@ -79,7 +79,7 @@ impl OwnNetwork {
 }
 
 /// Those whom rules tell at once, and who are there to be told.
-fn receivers(desired: &Desired) -> BTreeSet<Name> {
+pub(super) fn receivers(desired: &Desired) -> BTreeSet<Name> {
     let rules = desired.rules.values().filter(|rule| !rule.suspend).filter_map(|rule| rule.routing.as_ref());
     let named = rules.flat_map(|routing| routing.routes().filter(|(route, _)| route.level == 0).map(|(route, _)| route.receiver));
     let is_there = |receiver: &Name| {

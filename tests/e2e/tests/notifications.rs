@@ -1,6 +1,7 @@
 //! Database, mail server, pager and SMS gateway, each away for several tries during 200 alerts, and the engine killed in between: every
 //! alert and every end arrives, and nothing twice but what was cut while it was under way. What is waited for is as long as always, but the
-//! waits between tries (`--notify-retry`): minutes become seconds.
+//! waits between tries (`--notify-retry`): minutes become seconds. With `EVENKEEL_AWAY`, in seconds, each is away for so long
+//! (`cargo xtask chaos --away 3m`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::fleet::{LIMIT, binary};
 use e2e::postgres::Postgres;
@@ -24,6 +25,8 @@ const SITES: usize = 5;
 const EACH: usize = 2;
 /// Each is away for so many tries of some message.
 const TRIES: u64 = 3;
+/// The database is away for so long, unless more is wanted: several of the engine's tries to write (2 s).
+const DATABASE: Duration = Duration::from_secs(9);
 /// Who gets an SMS.
 const NUMBERS: [&str; 2] = ["+31600000001", "+31600000002"];
 
@@ -276,7 +279,8 @@ impl Engine<'_> {
     }
 
     fn until(&self, what: &str, mut is_so: impl FnMut() -> String) {
-        let waited = wait_until(what, LIMIT, || {
+        // The longer somebody was away, the longer the waits that tries have come to by then.
+        let waited = wait_until(what, LIMIT + 2 * away().unwrap_or_default(), || {
             let left = is_so();
             if left.is_empty() { Ok(()) } else { Err(left) }
         });
@@ -353,6 +357,12 @@ fn opened(port: u16) -> TcpListener {
     listener
 }
 
+/// For how long each is away at least, if somebody wants more than a few tries.
+fn away() -> Option<Duration> {
+    let text = std::env::var("EVENKEEL_AWAY").ok()?;
+    Some(Duration::from_secs(text.parse().unwrap_or_else(|_| panic!("EVENKEEL_AWAY: {text}: seconds"))))
+}
+
 fn missing() -> bool {
     let is_there = Path::new("/usr/bin/aiosmtpd").exists();
     if !is_there {
@@ -376,8 +386,9 @@ impl World<'_> {
         self.engine.json(&["alerts", "notices", "--limit", "1000"])
     }
 
-    /// Waits until each of these was tried for this receiver so often, in vain.
-    fn until_tried(&self, receivers: &[&str], of: &str) {
+    /// Waits until each of these was tried so often in vain, and away for long enough.
+    fn until_tried(&self, receivers: &[&str], of: &str, since: Instant) {
+        std::thread::sleep(away().unwrap_or_default().saturating_sub(since.elapsed()));
         self.engine.until("several tries in vain", || {
             let notices = self.notices();
             let open = |receiver: &str| {
@@ -475,6 +486,7 @@ fn every_alert_and_every_end_arrives_whatever_is_away() {
     let mut world = World { engine, database, mails, pager, sms };
 
     // All who are told are away from the start, each in its own way; 200 alerts begin.
+    let gone = Instant::now();
     world.engine.start();
     world.engine.until("all fire and all is in the outbox", || {
         let firing = world.engine.json(&["alerts"]).iter().filter(|alert| alert["state"] == "firing").count();
@@ -482,7 +494,7 @@ fn every_alert_and_every_end_arrives_whatever_is_away() {
         if firing == DEVICES && said >= 3 * DEVICES { String::new() } else { format!("{firing} fire, {said} are to be said") }
     });
     world.sms.is(Mode::Gone);
-    world.until_tried(&["mail", "pager", "sms"], "firing");
+    world.until_tried(&["mail", "pager", "sms"], "firing", gone);
     // The gateways' answers are lost; what they took is sent again.
     [&world.pager, &world.sms].iter().for_each(|gateway| gateway.is(Mode::Mute));
     world.engine.until("the gateways took something", || {
@@ -490,11 +502,11 @@ fn every_alert_and_every_end_arrives_whatever_is_away() {
         if lost.contains(&0) { format!("{lost:?}") } else { String::new() }
     });
     [&world.pager, &world.sms].iter().for_each(|gateway| gateway.is(Mode::Good));
-    // The database goes while it is said and half of the devices are well again, and is away for several of the tries to write (2 s).
+    // The database goes while it is said and half of the devices are well again.
     world.database.down();
     let first = opened(ports[0]);
     world.mails.up();
-    std::thread::sleep(Duration::from_secs(9));
+    std::thread::sleep(away().unwrap_or(DATABASE));
     world.database.up().unwrap();
     world.engine.until("the pager knows of all alerts", || {
         let known = world.pager.known("trigger");
@@ -505,9 +517,9 @@ fn every_alert_and_every_end_arrives_whatever_is_away() {
     world.mails.down();
     world.sms.is(Mode::Ill);
     world.pager.is(Mode::Gone);
-    let second = opened(ports[1]);
+    let (second, gone) = (opened(ports[1]), Instant::now());
     world.engine.start();
-    world.until_tried(&["mail", "pager", "sms"], "resolved");
+    world.until_tried(&["mail", "pager", "sms"], "resolved", gone);
     world.mails.up();
     [&world.pager, &world.sms].iter().for_each(|gateway| gateway.is(Mode::Good));
     world.until_all_is_told();

@@ -14,7 +14,7 @@ use super::{Measured, icmp, reach};
 
 /// What ran within this counts as being at once: most intervals are as long, or shorter.
 const AT_ONCE: Duration = Duration::from_secs(30);
-/// With fewer targets a coincidence is too likely.
+/// With fewer that fail, most of them is too likely a coincidence; all of them is not, since references are asked too.
 const FEW: usize = 5;
 /// Time between two times that references are asked: while it is suspected, and until one answers.
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
@@ -116,7 +116,7 @@ impl Suspicion {
         self.looked = Some(now);
         self.last.retain(|_, (at, _)| now.saturating_duration_since(*at) <= AT_ONCE);
         let failing = self.last.values().filter(|(_, fails)| *fails).count();
-        failing >= FEW && failing * 2 > self.last.len()
+        failing == self.last.len() || (failing >= FEW && failing * 2 > self.last.len())
     }
 
     /// The next failure is looked at, however soon it comes.
@@ -155,12 +155,22 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_most_of_them_at_once() {
+    fn it_takes_most_of_many_or_all_of_few_at_once() {
         let begun = Instant::now();
         // How many fail of how many, and how many seconds ago the others passed.
-        for (fail, of, ago, expected) in
-            [(4, 4, 0, false), (5, 5, 0, true), (5, 10, 0, false), (6, 10, 0, true), (5, 100, 0, false), (5, 100, 60, true)]
-        {
+        for (fail, of, ago, expected) in [
+            (1, 1, 0, true),
+            (1, 2, 0, false),
+            (2, 2, 0, true),
+            (3, 4, 0, false),
+            (4, 4, 0, true),
+            (5, 5, 0, true),
+            (4, 6, 0, false),
+            (5, 10, 0, false),
+            (6, 10, 0, true),
+            (5, 100, 0, false),
+            (5, 100, 60, true),
+        ] {
             let mut suspicion = Suspicion::default();
             let name = |number| Name::new("default", &format!("web-{number}"));
             for number in fail..of {

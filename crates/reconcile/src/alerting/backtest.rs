@@ -1,4 +1,4 @@
-//! What a rule would have done on one device, over readings of the past: the very rule and the very state machine, in virtual time.
+//! What a rule would have done on one device, over what is kept of the past: the very rule and the very state machine, in virtual time.
 //!
 //! What it would have said is another matter: silences, maintenance, limits and receivers have no part in it.
 
@@ -13,7 +13,7 @@ use super::rule::Rule;
 use super::state::{Instance, Subject, Transition, advance};
 use super::truth::Truth;
 use crate::desired::{Desired, Device};
-use crate::observed::Observed;
+use crate::observed::{DeviceSeen, Observed, ProbeSeen};
 use crate::rollout::RevisionResult;
 use crate::usage::{Series, Usage};
 
@@ -64,6 +64,17 @@ pub struct Course {
 /// From when until when, in order and apart from each other.
 pub type Spans = Vec<(Timestamp, Timestamp)>;
 
+/// What is kept of one device.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// What it used.
+    pub readings: Readings,
+    /// Which of its probes came into which state and when, the oldest first. As it was written down: it stays so until the next one.
+    pub probes: Vec<(Timestamp, String, ProbeSeen)>,
+    /// When rollouts were under way.
+    pub rollouts: Spans,
+}
+
 /// When rollouts of the Deployments that select a device were under way, as far as their histories go back.
 pub fn rollouts(desired: &Desired, observed: &Observed, device: &Device, now: Timestamp) -> Spans {
     let units = desired.selected_by.get(&device.name).into_iter().flatten();
@@ -89,8 +100,8 @@ fn common(spans: &Spans, from: Timestamp, to: Timestamp) -> i64 {
     within.sum()
 }
 
-/// Plays a rule over the readings of a device, from one instant to another.
-pub fn play(rule: &Rule, device: &Device, readings: &Readings, during: &Spans, (from, to): (Timestamp, Timestamp)) -> Course {
+/// Plays a rule over the past of a device, from one instant to another.
+pub fn play(rule: &Rule, device: &Device, past: &Past, (from, to): (Timestamp, Timestamp)) -> Course {
     let mut world = World {
         rule,
         device,
@@ -98,18 +109,19 @@ pub fn play(rule: &Rule, device: &Device, readings: &Readings, during: &Spans, (
         subject: rule.plain_subject(device),
         last: BTreeMap::new(),
         usage: None,
+        seen: None,
         history: History::default(),
         instance: None,
         since: None,
         unknown_since: None,
         course: Course::default(),
-        during,
+        during: &past.rollouts,
     };
     let mut all: Vec<(Timestamp, &Series, f64)> =
-        readings.iter().flat_map(|(series, points)| points.iter().map(move |(at, value)| (*at, series, *value))).collect();
+        past.readings.iter().flat_map(|(series, points)| points.iter().map(move |(at, value)| (*at, series, *value))).collect();
     all.retain(|(at, ..)| (from..=to).contains(at));
     all.sort_by_key(|(at, ..)| *at);
-    let mut next = all.iter().peekable();
+    let (mut next, mut states) = (all.iter().peekable(), past.probes.iter().peekable());
     let mut now = from;
     for look in 0.. {
         if look >= LOOKS {
@@ -122,12 +134,16 @@ pub fn play(rule: &Rule, device: &Device, readings: &Readings, during: &Spans, (
                 world.read(*at);
             }
         }
+        while let Some((_, probe, seen)) = states.next_if(|(at, ..)| *at <= now) {
+            world.stood(probe, seen);
+        }
         let again = world.look(now);
         if now >= to {
             break;
         }
         let reading = next.peek().map(|(at, ..)| *at);
-        now = again.into_iter().chain(reading).min().unwrap_or(to).min(to);
+        let state = states.peek().map(|(at, ..)| *at);
+        now = again.into_iter().chain(reading).chain(state).min().unwrap_or(to).min(to);
     }
     world.end(now);
     world.course
@@ -141,6 +157,8 @@ struct World<'a> {
     /// The last reading of each series: they need not all come at once.
     last: BTreeMap<Series, (Timestamp, f64)>,
     usage: Option<Usage>,
+    /// How its probes stand; none: as far as anybody knows, it has none that ever ran.
+    seen: Option<DeviceSeen>,
     history: History,
     instance: Option<Instance>,
     /// Since when it fires, and at what.
@@ -162,11 +180,17 @@ impl World<'_> {
         self.usage = Some(usage);
     }
 
+    /// A probe came into another state.
+    fn stood(&mut self, probe: &str, seen: &ProbeSeen) {
+        let device = self.seen.get_or_insert_default();
+        device.probes.insert(probe.to_owned(), Box::new(seen.clone()));
+    }
+
     /// Looks at the rule. Returns when to look again.
     fn look(&mut self, now: Timestamp) -> Option<Timestamp> {
         let inputs = Inputs {
             device: self.device,
-            seen: None,
+            seen: self.seen.as_ref(),
             usage: self.usage.as_ref(),
             history: &self.history,
             rollouts: Rollouts::Unknown,

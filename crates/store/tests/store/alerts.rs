@@ -171,7 +171,7 @@ async fn those_of_a_thread_are_delivered_in_their_order() {
 
 /// By what its threads begin with, in a database of any language.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_said_of_our_own_network_is_found() {
+async fn what_was_said_of_ourselves_is_found() {
     for place in places().await {
         let store = open(&place.options).await;
         let of = |id: &str, thread: &str| Notice { thread: thread.into(), ..notice(id) };
@@ -181,11 +181,15 @@ async fn what_was_said_of_our_own_network_is_found() {
             of("c", "own-networks"),
             of("d", "Own-network-3"),
             of("e", "t"),
+            of("f", "undelivered-1-x"),
+            of("g", "Undelivered-2"),
         ];
         store.record_alerts(&Changes { notices, ..Changes::default() }, Vec::new(), at(0)).await.unwrap();
         let mut found: Vec<String> = store.said_of_own_network().await.unwrap().into_iter().map(|notice| notice.id).collect();
         found.sort();
         assert_eq!(found, ["a", "b"], "{}", place.name);
+        let found: Vec<String> = store.said_of_undelivered().await.unwrap().into_iter().map(|notice| notice.id).collect();
+        assert_eq!(found, ["f"], "{}", place.name);
     }
 }
 
@@ -399,6 +403,14 @@ async fn what_was_given_up_is_known_until_something_arrives() {
         assert_eq!(names, ["n4", "n3-boss"], "{}", place.name);
         tried(&store, "n4", Delivery::Done, 10).await;
         assert_eq!(store.standing().await.unwrap().lost, [], "{}", place.name);
+        // That somebody else was not told is counted by itself.
+        let more = Changes { notices: vec![one("undelivered-1-oncall"), one("n5")], ..Changes::default() };
+        store.record_alerts(&more, Vec::new(), at(11)).await.unwrap();
+        for (id, second, counts) in [("undelivered-1-oncall", 12, (1, 0)), ("n5", 13, (2, 1))] {
+            tried(&store, id, Delivery::Dead("550".into()), second).await;
+            let lost = store.standing().await.unwrap().lost;
+            assert_eq!(lost.iter().map(|lost| (lost.count, lost.of_alerts)).collect::<Vec<_>>(), [counts], "{}", place.name);
+        }
     }
 }
 

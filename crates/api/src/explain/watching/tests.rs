@@ -61,7 +61,8 @@ fn view() -> View {
     alert.id = "3f2a".into();
     alert.decided("oncall", "said: nothing of this group was said before", at(6));
     view.alerts.set(&(rule, device), Some(&alert));
-    let lost = store::Lost { receiver: Name::parse("oncall"), count: 2, since: at(7), last: at(8), problem: "no answer".into() };
+    let lost =
+        store::Lost { receiver: Name::parse("oncall"), count: 2, of_alerts: 2, since: at(7), last: at(8), problem: "no answer".into() };
     view.outbox.standing.lost.push(lost);
     view
 }

@@ -112,7 +112,14 @@ async fn entangled() -> World {
             alert.decided("", format!("suppressed: {by}"), super::at(0));
         }
         view.alerts.set(&(alert.subject.rule.clone(), alert.subject.device.clone()), Some(&alert));
-        let lost = Lost { receiver: Name::parse("oncall"), count: 1, since: super::at(0), last: super::at(0), problem: beside.into() };
+        let lost = Lost {
+            receiver: Name::parse("oncall"),
+            count: 1,
+            of_alerts: 1,
+            since: super::at(0),
+            last: super::at(0),
+            problem: beside.into(),
+        };
         view.outbox.standing.lost.push(lost);
         view.source.problem = Some(beside.into());
         view.source.findings = vec![beside.into()];

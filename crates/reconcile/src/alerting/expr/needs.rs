@@ -50,14 +50,20 @@ impl Compiled {
         self.fallback.maps().filter_map(of).collect()
     }
 
-    /// What it asks for that is not kept as samples, so that nobody can say how it was.
+    /// What it asks for that is not kept, so that nobody can say how it was.
     pub fn not_kept(&self) -> BTreeSet<String> {
-        let maps = self.fallback.maps().filter_map(|map| match map {
-            Many::Probes => Some("the states of probes".to_owned()),
-            Many::Deployments => Some("deployments".to_owned()),
-            _ => None,
-        });
+        let maps = self.fallback.maps().filter(|map| matches!(map, Many::Deployments)).map(|_| "deployments".to_owned());
         self.terms.iter().filter_map(not_kept).map(ToString::to_string).chain(maps).collect()
+    }
+
+    /// Whether it asks how probes stand.
+    pub fn asks_for_probes(&self) -> bool {
+        self.terms.iter().any(|term| matches!(bare(term), Term::Probe(..))) || self.fallback.maps().any(|map| matches!(map, Many::Probes))
+    }
+
+    /// Whether it asks how a device is as a whole: what is kept of its probes does not tell.
+    pub fn asks_for_health(&self) -> bool {
+        self.terms.iter().any(|term| matches!(bare(term), Term::Device(Field::Health)))
     }
 
     /// Whether it asks for what is known of today only: labels and variables are as they are now.
@@ -91,7 +97,7 @@ fn need(term: &Term) -> Option<Need> {
 fn not_kept(term: &Term) -> Option<&Term> {
     let term = bare(term);
     let is_kept = match term {
-        Term::Probe(..) | Term::Deployment(..) => false,
+        Term::Probe(_, ProbeField::LastOk) | Term::Deployment(..) => false,
         Term::Series(series) | Term::Window { series, .. } => series.metric.is_stored(),
         Term::Device(field) => {
             !matches!(field, Field::Health | Field::Contact | Field::AwaySince | Field::AwayReason | Field::Update | Field::ChangedAt)
