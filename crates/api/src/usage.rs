@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 /// Values that wait for one listener: a minute of log and a probe of each of 50 000 devices at once, some megabytes. One that is slower than
 /// that misses some, which is counted.
 const WAITING: usize = 100_000;
-/// Probes of one device whose durations are kept.
-const PROBES: usize = 64;
+/// What is kept of the probes of one device: of 64 of them what it took, and what else was found.
+const PROBES: usize = 2 * 64;
 
 /// The last that is known of one device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Last {
     /// Another replica has read it.
     #[serde(skip)]
     far: bool,
-    /// When each probe last passed, and how long it and its parts took: a few, so that a list takes less room than a map.
+    /// What each probe last said: a few, so that a list takes less room than a map.
     #[serde(skip)]
     probes: Vec<Took>,
     /// What its lines of log came to in the last whole minute.
@@ -45,7 +45,8 @@ pub struct Last {
     logs: Option<Arc<Usage>>,
 }
 
-/// A probe, when it last passed, and how long it and its parts took.
+/// A probe, an instant, and what a run that was begun then said: how long it and its parts took, if it passed; or what else it found, in an
+/// entry of its own, since a run that fails finds that too.
 type Took = (Arc<str>, Timestamp, Box<[(Metric, f64)]>);
 
 impl Last {
@@ -57,7 +58,10 @@ impl Last {
     /// When a value of it was read: probes and logs have instants of their own.
     pub fn at(&self, series: &Series) -> Option<Timestamp> {
         let own = match series.metric {
-            metric if metric.is_of_probes() => self.probes.iter().find(|(probe, ..)| *probe == series.item).map(|(_, at, _)| *at),
+            metric if metric.is_of_probes() => {
+                let is_it = |(probe, _, took): &&Took| *probe == series.item && took.iter().any(|(of, _)| *of == metric);
+                self.probes.iter().find(is_it).map(|(_, at, _)| *at)
+            }
             metric if metric.is_of_logs() => self.logs.as_ref().map(|logs| logs.at),
             _ => None,
         };
@@ -81,7 +85,7 @@ impl Last {
         Arc::new(usage)
     }
 
-    /// Probes as of then, and none that passed long before or after.
+    /// Probes as of then, and none that ran long before or after.
     fn put_probes(&self, usage: &mut Usage) {
         let at = usage.at;
         let fresh = || self.probes.iter().filter(|(_, then, _)| at.duration_since(*then).abs() <= STALE);
@@ -107,9 +111,9 @@ impl Last {
     }
 }
 
-/// The series of what a probe and its parts took.
+/// The series of what a probe said.
 fn of_probe<'a>(probe: &'a Arc<str>, took: &'a [(Metric, f64)]) -> impl Iterator<Item = (Series, f64)> + 'a {
-    took.iter().map(|(metric, seconds)| (Series { metric: *metric, item: probe.clone() }, *seconds))
+    took.iter().map(|(metric, value)| (Series { metric: *metric, item: probe.clone() }, *value))
 }
 
 /// A new value.
@@ -249,17 +253,19 @@ impl Usages {
         });
     }
 
-    /// A probe passed, and it and its parts took so many seconds.
+    /// What a run of a probe said: that it passed and what took how many seconds, or what else it found. It takes the place of what was said
+    /// before and begins with the same metric.
     pub fn probe_took(&self, device: &Name, probe: &str, at: Timestamp, took: &[(Metric, f64)]) {
         let probe: Arc<str> = probe.into();
         if let Some(samples) = self.samples.get() {
             let stored = of_probe(&probe, took).filter(|(series, _)| series.metric.is_stored());
-            stored.for_each(|(series, seconds)| samples.push_one(device, &series, at.as_second(), seconds));
+            stored.for_each(|(series, value)| samples.push_one(device, &series, at.as_second(), value));
         }
         let told = Usage { at, values: of_probe(&probe, took).collect() };
         self.write(device, true, |last| {
             let many = last.probes.len();
-            match last.probes.iter_mut().find(|(name, ..)| *name == probe) {
+            let first = |values: &[(Metric, f64)]| values.first().map(|(metric, _)| *metric);
+            match last.probes.iter_mut().find(|(name, _, before)| *name == probe && first(before) == first(took)) {
                 Some((_, then, before)) => (*then, *before) = (at, took.into()),
                 None if many < PROBES => last.probes.push((probe.clone(), at, took.into())),
                 None => {}
@@ -507,6 +513,24 @@ mod tests {
         assert_eq!(seen(), (1000, "load.one probes[ping].seconds".into()));
         took("ping", 1301);
         assert_eq!(seen(), (1301, "probes[ping].seconds".into()), "it is not read any more");
+    }
+
+    /// A run that fails says how much was lost; how long the last one took that passed is as old as it is.
+    #[test]
+    fn what_a_failed_run_found_stands_beside_what_the_last_good_one_took() {
+        let (usages, web) = (Usages::default(), Name::parse("web-01"));
+        let says = |second: i64, said: &[(Metric, f64)]| usages.probe_took(&web, "ping", Timestamp::from_second(second).unwrap(), said);
+        let seen = |metric| usages.latest(&web).unwrap().values.get(&Series::item(metric, "ping")).copied();
+        let at = |metric| usages.last(&web).unwrap().at(&Series::item(metric, "ping")).unwrap().as_second();
+        says(0, &[(Metric::ProbeSeconds, 0.01)]);
+        says(0, &[(Metric::ProbeLoss, 0.0), (Metric::ProbeRtt, 0.01)]);
+        says(15, &[(Metric::ProbeLoss, 0.75), (Metric::ProbeRtt, 0.02)]);
+        assert_eq!((seen(Metric::ProbeSeconds), seen(Metric::ProbeLoss), seen(Metric::ProbeRtt)), (Some(0.01), Some(0.75), Some(0.02)));
+        assert_eq!((at(Metric::ProbeSeconds), at(Metric::ProbeLoss)), (0, 15));
+        says(30, &[(Metric::ProbeLoss, 1.0)]);
+        assert_eq!((seen(Metric::ProbeLoss), seen(Metric::ProbeRtt)), (Some(1.0), None), "nothing came back");
+        says(301, &[(Metric::ProbeLoss, 1.0)]);
+        assert_eq!((seen(Metric::ProbeSeconds), seen(Metric::ProbeLoss)), (None, Some(1.0)), "it did not pass for too long");
     }
 
     #[test]
