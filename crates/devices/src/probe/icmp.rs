@@ -223,9 +223,8 @@ mod tests {
     fn as_many_may_be_lost_and_may_take_as_long_as_is_allowed() {
         let ms = Duration::from_millis;
         let limits = Limits { count: 4, max_loss_percent: 50, max_rtt: Some(ms(20)) };
-        let judged = |trips: &[Option<Duration>], told| {
-            verdict(Echoes::of(4, trips), told, limits).map_err(|reason| (reason.code, reason.words))
-        };
+        let judged =
+            |trips: &[Option<Duration>], told| verdict(Echoes::of(4, trips), told, limits).map_err(|reason| (reason.code, reason.words));
         let failed = |code, words: &str| -> Result<String, (ProbeCode, String)> { Err((code, words.to_owned())) };
         let half = [Some(ms(10)), None, None, Some(ms(30))];
         assert_eq!(judged(&half, None), Ok("2 of 4 answered, round trip 10.00/20.00/30.00 ms, jitter 20.00 ms".into()));
