@@ -227,6 +227,11 @@ async fn http_over_tls_believes_as_it_is_told() {
     let phases = run.measured.phases;
     assert!(phases.tls.is_some() && phases.first_byte.is_some() && phases.transfer.is_some(), "{phases:?}");
     assert!(run.measured.expires.is_some());
+    let (leaf, key) = certificate("web.example.com", (-30, -3), &root);
+    let over = HttpCheck { scheme: "https".into(), trust: trust("web.example.com"), ..HttpCheck::get(serve(vec![leaf], key).await, "/") };
+    let run = asked.run(Check::Http(Box::new(over))).await;
+    assert_eq!(run.code, ProbeCode::CertificateExpired, "{}", run.words);
+    assert!(run.measured.expires.is_some_and(|end| end < jiff::Timestamp::now()), "{:?}", run.measured);
     assert_eq!(asked.run(https(trust("db.example.com"))).await.code, ProbeCode::NameMismatch);
     // The address is no name of the certificate.
     assert_eq!(asked.run(https(Trust { server_name: None, ..trust("") })).await.code, ProbeCode::NameMismatch);

@@ -10,7 +10,9 @@ use std::time::Duration;
 use logs::batch::Batch;
 use logs::intake::{Intake, Limits, Refused, tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::io::AsyncWriteExt as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -202,10 +204,61 @@ async fn rsyslog_over_tls_shows_its_certificate() {
     say(path, "in private");
     assert_eq!(servers.lines(1).await, ["web-01.test: warning backup in private"]);
 
-    // Who has no certificate, or speaks no TLS at all.
+    // Who speaks no TLS at all.
     let mut plain = TcpStream::connect(servers.tls.unwrap()).await.unwrap();
     plain.write_all(b"<13>Jan  2 03:04:05 web-01 app: no TLS\n").await.unwrap();
     servers.refused(Refused::Handshake, 1).await;
+}
+
+/// Where senders have to show a certificate, who has none is refused, and so is who has one that somebody else has signed. With TLS 1.3 a
+/// sender hears of that only after it has said all that it has to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_certificate_is_refused_where_senders_have_to_have_one() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = certificates(folder.path());
+    let mut servers = Servers::start(Limits::default(), Some(tls::Acceptor::read(&options).unwrap())).await;
+    certificates(other.path());
+    assert!(send_by_tls(servers.tls.unwrap(), folder.path(), None, "nobody").await, "it is told so");
+    servers.refused(Refused::Handshake, 1).await;
+    assert!(send_by_tls(servers.tls.unwrap(), folder.path(), Some(other.path()), "somebody else").await, "it is told so");
+    servers.refused(Refused::Handshake, 2).await;
+    assert!(!send_by_tls(servers.tls.unwrap(), folder.path(), Some(folder.path()), "ours").await);
+    assert_eq!(servers.lines(1).await, ["web-01.test: notice app ours"], "and nothing of the others");
+    assert_eq!(servers.intake.counts().lines(), 1);
+
+    // Where they need none, none is asked for.
+    let open = tls::Options { senders: None, ..options };
+    let mut servers = Servers::start(Limits::default(), Some(tls::Acceptor::read(&open).unwrap())).await;
+    assert!(!send_by_tls(servers.tls.unwrap(), folder.path(), None, "anybody").await);
+    assert_eq!(servers.lines(1).await, ["notice app anybody"]);
+}
+
+/// Sends a line by TLS, with the sender's certificate in this folder if there is one; whether the server broke it off.
+async fn send_by_tls(to: SocketAddr, roots: &Path, own: Option<&Path>, message: &str) -> bool {
+    let mut known = rustls::RootCertStore::empty();
+    known.add(CertificateDer::from_pem_file(roots.join("ca.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(known);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let certificate = CertificateDer::from_pem_file(own.join("web-01.test.pem")).unwrap();
+            let key = PrivateKeyDer::from_pem_file(own.join("web-01.test.key")).unwrap();
+            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+    };
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(to).await.unwrap();
+    let Ok(mut stream) = connector.connect("logs.test".try_into().unwrap(), stream).await else { return true };
+    let line = format!("<13>Jan  2 03:04:05 web-01 app: {message}\n");
+    if stream.write_all(line.as_bytes()).await.is_err() || stream.shutdown().await.is_err() {
+        return true;
+    }
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(WAIT, stream.read_to_end(&mut rest)).await;
+    // A server that has taken it just closes the connection.
+    read.unwrap().is_err_and(|error| error.kind() != std::io::ErrorKind::UnexpectedEof)
 }
 
 #[test]

@@ -101,7 +101,7 @@ metrics! {
     InterfaceSendDrops = "interfaces.sendDrops" of Interface in PerSecond,
     /// Time since it was started.
     Uptime = "uptime" of Device in Seconds,
-    /// How long the probe took when it last passed.
+    /// How long the probe took when it last passed; of echo requests their average round trip.
     ProbeSeconds = "probes.seconds" of Probe in Seconds,
     /// Of that, finding the address; missing where there was no need to. It and the next four are of now only: they are not stored.
     ProbeResolve = "probes.resolve" of Probe in Seconds,
@@ -113,6 +113,18 @@ metrics! {
     ProbeFirstByte = "probes.firstByte" of Probe in Seconds,
     /// Of that, from there to as much of the answer as was wanted.
     ProbeTransfer = "probes.transfer" of Probe in Seconds,
+    /// Share of its echo requests that were not answered when it last ran.
+    ProbeLoss = "probes.loss" of Probe in Ratio,
+    /// Average round trip of those that were answered. It and the next two are of now only.
+    ProbeRtt = "probes.rtt" of Probe in Seconds,
+    /// Their shortest round trip.
+    ProbeRttMin = "probes.rttMin" of Probe in Seconds,
+    /// Their longest round trip.
+    ProbeRttMax = "probes.rttMax" of Probe in Seconds,
+    /// Mean difference between one round trip and the next.
+    ProbeJitter = "probes.jitter" of Probe in Seconds,
+    /// How long the certificate was still valid when the probe last ran; 0 once it is not. It is of now only.
+    ProbeValidFor = "probes.validFor" of Probe in Seconds,
     /// Lines of log that came in the last whole minute.
     LogLines = "logs.lines" of Device in Count,
     /// Those of them that are errors or worse (severity 3 and below, RFC 5424).
@@ -137,9 +149,10 @@ impl Metric {
         self.of() == Of::Probe
     }
 
-    /// Whether samples of it are stored. What parts of a probe took would be several times as much as all that is known of it otherwise.
+    /// Whether samples of it are stored. What parts of a probe took would be several times as much as all that is known of it otherwise; of
+    /// round trips the average is stored as what the probe took, and when a certificate ends is known beforehand.
     pub fn is_stored(self) -> bool {
-        !self.is_of_probes() || self == Self::ProbeSeconds
+        !self.is_of_probes() || matches!(self, Self::ProbeSeconds | Self::ProbeLoss | Self::ProbeJitter)
     }
 
     /// Whether it comes of lines of log, and not of reading a device.

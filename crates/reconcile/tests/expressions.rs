@@ -95,6 +95,41 @@ fn readings_of_logs_are_readings() {
 }
 
 #[test]
+fn what_probes_measure_are_readings() {
+    let mut world = World::new();
+    let [loss, jitter] = [Metric::ProbeLoss, Metric::ProbeJitter].map(|metric| Series::item(metric, "ping"));
+    let usage = world.usage.as_mut().unwrap();
+    usage.values.extend([
+        (loss.clone(), 0.25),
+        (Series::item(Metric::ProbeLoss, "web"), 0.0),
+        (Series::item(Metric::ProbeLoss, "dns"), 0.0),
+        (jitter, 0.004),
+        (Series::item(Metric::ProbeRtt, "ping"), 0.02),
+        (Series::item(Metric::ProbeRttMin, "ping"), 0.01),
+        (Series::item(Metric::ProbeRttMax, "ping"), 0.03),
+        (Series::item(Metric::ProbeValidFor, "web"), 864_000.0),
+    ]);
+    for minutes in 0..8 {
+        world.history.point(&loss, ago(60 * (7 - minutes) + 10), 0.5);
+    }
+    for text in [
+        "probes[\"ping\"].loss > 0.2 && probes[\"ping\"].rtt < 0.05",
+        "percent(probes[\"ping\"].loss) == 25",
+        "probes[\"ping\"].rttMax > 2 * probes[\"ping\"].rttMin",
+        "probes[\"ping\"].jitter == 0.004",
+        "probes[\"web\"].validFor < 1209600",
+        "avg(probes[\"ping\"].loss, \"5m\") == 0.5",
+        "probes.exists(p, probes[p].loss > 0.2)",
+        "!known(probes[\"web\"].rtt)",
+    ] {
+        assert_eq!(world.truth(text), Truth::True, "{text}");
+    }
+    assert_eq!(Compiled::new("probes[\"ping\"].loss > 5").unwrap().warnings().len(), 1, "it is a share");
+    let stored: Vec<Metric> = Metric::ALL.iter().copied().filter(|metric| metric.is_of_probes() && metric.is_stored()).collect();
+    assert_eq!(stored, [Metric::ProbeSeconds, Metric::ProbeLoss, Metric::ProbeJitter]);
+}
+
+#[test]
 fn what_is_asked_of_rollouts_where_nobody_knows_of_them_is_unknown() {
     let world = World::new();
     for text in [

@@ -15,7 +15,7 @@ use api::view::SharedView;
 use devices::probe::{Measurement, Measurements};
 use devices::usage::Measured;
 use jiff::Timestamp;
-use reconcile::{Metric, Name, ProbeCode};
+use reconcile::{Metric, Name, ProbeCode, ProbeState};
 use store::{LastReading, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -28,21 +28,28 @@ pub(super) const QUEUE: usize = 4096;
 /// Time between two takings of what probes measured: the newest of each counts.
 const PROBES: Duration = Duration::from_secs(5);
 
-/// Takes in how long probes took, for ever.
+/// Takes in what probes measured, for ever.
 pub(super) async fn take_in_probes(measurements: Measurements, usages: Arc<Usages>) {
     loop {
         tokio::time::sleep(PROBES).await;
-        for measured in measurements.take().into_iter().filter(|measured| measured.code == ProbeCode::Passed) {
-            usages.probe_took(&measured.device, &measured.probe, measured.at, &took(&measured));
+        for measured in measurements.take() {
+            for said in [took(&measured), found(&measured)].iter().filter(|said| !said.is_empty()) {
+                usages.probe_took(&measured.device, &measured.probe, measured.at, said);
+            }
         }
     }
 }
 
-/// How long a probe and its parts took.
+/// How long a probe that passed and its parts took. Most of a run with several echo requests is the pause between them: of those it is their
+/// average round trip.
 fn took(measurement: &Measurement) -> Vec<(Metric, f64)> {
+    if measurement.code != ProbeCode::Passed {
+        return Vec::new();
+    }
     let phases = measurement.measured.phases;
+    let all = measurement.measured.echoes.map_or(measurement.took, |echoes| echoes.average);
     let parts = [
-        (Metric::ProbeSeconds, Some(measurement.took)),
+        (Metric::ProbeSeconds, Some(all)),
         (Metric::ProbeResolve, phases.resolve),
         (Metric::ProbeConnect, phases.connect),
         (Metric::ProbeTls, phases.tls),
@@ -50,6 +57,24 @@ fn took(measurement: &Measurement) -> Vec<(Metric, f64)> {
         (Metric::ProbeTransfer, phases.transfer),
     ];
     parts.into_iter().filter_map(|(metric, took)| Some((metric, took?.as_secs_f64()))).collect()
+}
+
+/// What else a probe found, also where it failed; but nothing where that says nothing about the device.
+fn found(measurement: &Measurement) -> Vec<(Metric, f64)> {
+    if measurement.code.state() == ProbeState::Unknown {
+        return Vec::new();
+    }
+    let (echoes, expires) = (measurement.measured.echoes, measurement.measured.expires);
+    let came_back = echoes.filter(|echoes| echoes.received > 0);
+    let values = [
+        (Metric::ProbeLoss, echoes.map(|echoes| f64::from(echoes.sent - echoes.received) / f64::from(echoes.sent.max(1)))),
+        (Metric::ProbeRtt, came_back.map(|echoes| echoes.average.as_secs_f64())),
+        (Metric::ProbeRttMin, came_back.map(|echoes| echoes.least.as_secs_f64())),
+        (Metric::ProbeRttMax, came_back.map(|echoes| echoes.most.as_secs_f64())),
+        (Metric::ProbeJitter, came_back.filter(|echoes| echoes.received > 1).map(|echoes| echoes.jitter.as_secs_f64())),
+        (Metric::ProbeValidFor, expires.map(|end| end.duration_since(measurement.at).as_secs_f64().max(0.0))),
+    ];
+    values.into_iter().filter_map(|(metric, value)| Some((metric, value?))).collect()
 }
 
 /// How often what was read is handed on to the one who plans, and how often that one looks: `top` there is a minute or two behind.
@@ -179,7 +204,45 @@ pub(super) async fn take_in(mut measured: mpsc::Receiver<Measured>, usages: Arc<
 
 #[cfg(test)]
 mod tests {
+    use devices::probe::{self, Echoes, Phases};
+
     use super::*;
+
+    fn measurement(code: ProbeCode, measured: probe::Measured) -> Measurement {
+        let (device, probe, at) = (Name::parse("web-01"), "ping".into(), Timestamp::from_second(1000).unwrap());
+        Measurement { device, probe, at, code, took: Duration::from_millis(75), measured }
+    }
+
+    #[test]
+    fn what_echo_requests_and_certificates_say_is_taken_in_also_of_runs_that_fail() {
+        let ms = Duration::from_millis;
+        let echoes = Echoes { sent: 4, received: 3, least: ms(10), average: ms(20), most: ms(30), jitter: ms(15) };
+        let ping = |code, echoes| measurement(code, probe::Measured { echoes: Some(echoes), ..probe::Measured::default() });
+        let of_echoes = [
+            (Metric::ProbeLoss, 0.25),
+            (Metric::ProbeRtt, 0.02),
+            (Metric::ProbeRttMin, 0.01),
+            (Metric::ProbeRttMax, 0.03),
+            (Metric::ProbeJitter, 0.015),
+        ];
+        let passed = ping(ProbeCode::Passed, echoes);
+        assert_eq!((took(&passed), found(&passed)), (vec![(Metric::ProbeSeconds, 0.02)], of_echoes.to_vec()));
+        let lost = ping(ProbeCode::Loss, echoes);
+        assert_eq!((took(&lost), found(&lost)), (vec![], of_echoes.to_vec()));
+        let silent = ping(ProbeCode::Timeout, Echoes { sent: 4, ..Echoes::default() });
+        assert_eq!((took(&silent), found(&silent)), (vec![], vec![(Metric::ProbeLoss, 1.0)]));
+        let excused = ping(ProbeCode::OwnNetwork, Echoes { sent: 4, ..Echoes::default() });
+        assert_eq!((took(&excused), found(&excused)), (vec![], vec![]), "it says nothing about the device");
+        let phases = Phases { tls: Some(ms(8)), ..Phases::default() };
+        let tls = |code, end| {
+            let expires = Some(Timestamp::from_second(end).unwrap());
+            measurement(code, probe::Measured { phases, echoes: None, expires })
+        };
+        let good = tls(ProbeCode::Passed, 87_400);
+        assert_eq!(took(&good), [(Metric::ProbeSeconds, 0.075), (Metric::ProbeTls, 0.008)]);
+        assert_eq!(found(&good), [(Metric::ProbeValidFor, 86_400.0)]);
+        assert_eq!(found(&tls(ProbeCode::CertificateExpired, 400)), [(Metric::ProbeValidFor, 0.0)]);
+    }
 
     /// A thousand devices that are read one after the other must not be a thousand passes.
     #[tokio::test(start_paused = true)]

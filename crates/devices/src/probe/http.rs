@@ -133,9 +133,10 @@ async fn send(
     }
     let name = tls::name(&trust, url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']'))?;
     let witness = devices.prober.witness(&devices.secrets, &device.name, &trust, None).await?;
-    let stream = tls::shake(&devices.prober, &witness, name, stream, &mut measured.phases).await?;
+    let shaken = tls::shake(&devices.prober, &witness, name, stream, &mut measured.phases).await;
+    // Also of one that is not believed, since it has ended.
     measured.expires = witness.leaf().and_then(|leaf| leaf.not_after);
-    exchange::ask(Either::Right(stream), request, &mut measured.phases).await
+    exchange::ask(Either::Right(shaken?), request, &mut measured.phases).await
 }
 
 /// Reads as much of the body as it takes to find what is wanted.

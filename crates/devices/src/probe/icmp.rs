@@ -42,6 +42,11 @@ pub(super) async fn check(host: &str, way: &Way, limits: Limits, limit: Duration
     let (trips, told) = echo.run(limits.count, end).await?;
     let echoes = Echoes::of(u32::from(limits.count), &trips);
     measured.echoes = Some(echoes);
+    verdict(echoes, told, limits)
+}
+
+/// What they come to, and `told`: what the network said instead of an answer.
+fn verdict(echoes: Echoes, told: Option<Reason>, limits: Limits) -> Checked {
     let lost = echoes.sent - echoes.received;
     if echoes.received == 0 {
         return Err(told.unwrap_or_else(|| match echoes.sent {
@@ -212,6 +217,26 @@ mod tests {
         assert_eq!(echoes.to_string(), "3 of 5 answered, round trip 10.00/20.00/30.00 ms, jitter 15.00 ms");
         assert_eq!(Echoes::of(2, &[None, None]).to_string(), "0 of 2 answered");
         assert_eq!(Echoes::of(1, &[Some(ms(1))]).to_string(), "1 of 1 answered, round trip 1.00/1.00/1.00 ms");
+    }
+
+    #[test]
+    fn as_many_may_be_lost_and_may_take_as_long_as_is_allowed() {
+        let ms = Duration::from_millis;
+        let limits = Limits { count: 4, max_loss_percent: 50, max_rtt: Some(ms(20)) };
+        let judged =
+            |trips: &[Option<Duration>], told| verdict(Echoes::of(4, trips), told, limits).map_err(|reason| (reason.code, reason.words));
+        let failed = |code, words: &str| -> Result<String, (ProbeCode, String)> { Err((code, words.to_owned())) };
+        let half = [Some(ms(10)), None, None, Some(ms(30))];
+        assert_eq!(judged(&half, None), Ok("2 of 4 answered, round trip 10.00/20.00/30.00 ms, jitter 20.00 ms".into()));
+        let one = [None, Some(ms(10)), None, None];
+        assert_eq!(judged(&one, None), failed(ProbeCode::Loss, "1 of 4 answered, round trip 10.00/10.00/10.00 ms"));
+        let unreachable = Reason::new(ProbeCode::NoRoute, "no route");
+        let said = judged(&one, Some(unreachable.clone()));
+        assert_eq!(said.map_err(|(code, _)| code), Err(ProbeCode::Loss), "one of them came through");
+        let slow = "4 of 4 answered, round trip 21.00/21.00/21.00 ms, jitter 0.00 ms; more than 20ms on average";
+        assert_eq!(judged(&[Some(ms(21)); 4], None), failed(ProbeCode::Slow, slow));
+        assert_eq!(judged(&[None; 4], None), failed(ProbeCode::Timeout, "none of 4 echo requests was answered"));
+        assert_eq!(judged(&[None; 4], Some(unreachable)), failed(ProbeCode::NoRoute, "no route"));
     }
 
     /// The example of RFC 1071, section 3, and one with an odd length.

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use reconcile::{Metric, Name, Series, Usage};
 use store::{AT_ONCE, FIVE_MINUTES_KEPT, HOURS_KEPT, POINTS, RAW_KEPT, Samples, Since, Store};
 
-use crate::places::{Place, places};
+use crate::places::{Place, database, places};
+use crate::postgres::Server;
 
 /// Some midnight.
 const DAY: i64 = 1_795_564_800;
@@ -180,24 +181,52 @@ async fn two_halves_of_a_window_are_one() {
     }
 }
 
-/// The database is away: what comes waits as long as there is room, then the oldest goes, and that is counted.
+/// The database refuses: what comes waits as long as there is room, then the oldest goes, and that is counted. What waited is written later.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_samples_give_way() {
     for place in places().await {
         let store = Arc::new(place.open().await);
         let samples = Samples::with_limit(store.clone(), 10);
-        store.close().await;
+        place.execute("ALTER TABLE sample_raw RENAME TO not_there").await;
         fill(&samples, DAY, DAY + 1200);
         assert!(samples.flush(DAY + 1200, false).await.is_err(), "{}", place.name);
         assert_eq!(samples.in_memory(), (0, 9), "{}", place.name);
         assert_eq!(samples.dropped(), 30, "{}: the three windows of the first five minutes", place.name);
-        // When it is back, what waited is written.
-        let again = Arc::new(place.open().await);
-        let samples = Samples::with_limit(again.clone(), 10);
-        fill(&samples, DAY, DAY + 300);
-        samples.flush(DAY + 300, true).await.unwrap();
-        assert_eq!((samples.dropped(), samples.in_memory()), (0, (0, 0)), "{}", place.name);
+        assert!(samples.flush(DAY + 1200, false).await.is_err(), "{}: it still does", place.name);
+        assert_eq!((samples.dropped(), samples.in_memory()), (30, (0, 9)), "{}: nothing more is lost by that", place.name);
+        place.execute("ALTER TABLE not_there RENAME TO sample_raw").await;
+        assert_eq!(samples.flush(DAY + 1200, false).await.unwrap(), 9, "{}", place.name);
+        assert_eq!((samples.dropped(), samples.in_memory()), (30, (0, 0)), "{}", place.name);
+        let load = Series::of(Metric::LoadOne);
+        let points = store.samples(&web(), &load, DAY, DAY + 1200, POINTS, DAY + 1200).await.unwrap();
+        assert_eq!((points.len(), points[0].at, points[29].at), (30, DAY + 300, DAY + 1170), "{}", place.name);
     }
+}
+
+/// The same process writes what it read while the server was stopped, once, and in the order of its time.
+#[tokio::test]
+async fn what_waited_while_the_server_was_away_is_written() {
+    let Some(server) = Server::start(false) else { return };
+    let place = database(&server, server.port).await;
+    let (store, samples) = open(&place).await;
+    fill(&samples, DAY, DAY + 600);
+    assert_eq!(samples.flush(DAY + 300, false).await.unwrap(), 3);
+    server.stop();
+    // Connections are refused at once, and tried again for a while.
+    tokio::time::pause();
+    assert_eq!(samples.flush(DAY + 600, false).await.unwrap_err().category(), "away");
+    fill(&samples, DAY + 600, DAY + 900);
+    assert_eq!(samples.flush(DAY + 900, false).await.unwrap_err().category(), "away");
+    tokio::time::resume();
+    assert_eq!((samples.in_memory(), samples.dropped()), ((0, 6), 0));
+    server.start_again();
+    store.health().await.unwrap();
+    assert_eq!(samples.flush(DAY + 900, false).await.unwrap(), 6);
+    assert_eq!((samples.in_memory(), samples.dropped()), ((0, 0), 0));
+    let points = store.samples(&web(), &Series::of(Metric::LoadOne), DAY, DAY + 900, POINTS, DAY + 900).await.unwrap();
+    let seconds: Vec<i64> = points.iter().map(|point| point.at).collect();
+    assert_eq!(seconds, (DAY..DAY + 900).step_by(30).collect::<Vec<_>>());
+    assert_eq!(place.count("sample_raw").await, 9);
 }
 
 /// What can be asked is bounded, however much there is.

@@ -2,6 +2,9 @@
 
 use reconcile::{Name, Series};
 
+/// The value that ends a series ("stale marker"): this NaN and no other one.
+pub(super) const ENDED: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
 /// One value.
 pub(super) struct Sample {
     pub(super) device: Name,
@@ -96,6 +99,13 @@ mod tests {
         let mut packed = vec![u8::try_from(expected.len()).unwrap(), 61 << 2, u8::try_from(expected.len() - 1).unwrap(), 0];
         packed.extend(&expected);
         assert_eq!(request(&[&sample]), packed);
+    }
+
+    #[test]
+    fn the_marker_of_an_end_keeps_its_bits() {
+        let sample = Sample { device: Name::parse("a"), series: Series::of(Metric::LoadOne), millisecond: 300, value: ENDED };
+        let marker = [0x09, 0x02, 0, 0, 0, 0, 0, 0xf0, 0x7f, 0x10, 0xac, 0x02];
+        assert!(request(&[&sample]).ends_with(&marker));
     }
 
     /// More than one piece: the lengths add up to what the block says of itself.

@@ -173,7 +173,24 @@ const DEVICE: [&str; 14] = [
 ];
 const DEPLOYMENT: [&str; 4] = ["phase", "revision", "version", "changedAt"];
 const STATES: [&str; 2] = ["ok", "fail"];
-const PROBE: [&str; 10] = ["state", "since", "reason", "lastOk", "seconds", "resolve", "connect", "tls", "firstByte", "transfer"];
+const PROBE: [&str; 16] = [
+    "state",
+    "since",
+    "reason",
+    "lastOk",
+    "seconds",
+    "resolve",
+    "connect",
+    "tls",
+    "firstByte",
+    "transfer",
+    "loss",
+    "rtt",
+    "rttMin",
+    "rttMax",
+    "jitter",
+    "validFor",
+];
 
 /// What a path means; it begins with one of [`ROOTS`].
 pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
@@ -183,7 +200,9 @@ pub(super) fn resolve(path: &[&str]) -> Result<Path, Wrong> {
         ["device", "logs", rest @ ..] | ["logs", rest @ ..] => logs(rest),
         ["device", rest @ ..] => device(rest),
         ["probes"] => Ok(Path::Map(Many::Probes)),
-        ["probes", _] => Ok(Path::Record("state, since, reason, lastOk, seconds, resolve, connect, tls, firstByte, transfer")),
+        ["probes", _] => Ok(Path::Record(
+            "state, since, reason, lastOk, seconds, resolve, connect, tls, firstByte, transfer, loss, rtt, rttMin, rttMax, jitter, validFor",
+        )),
         ["probes", name, field] => match (probe_field(field), probe_metric(field)) {
             (Some((field, kind)), _) => Ok(Path::Term(Term::Probe((*name).to_owned(), field), kind)),
             (None, Some(metric)) => series(metric, name),
