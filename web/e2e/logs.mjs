@@ -26,6 +26,7 @@ try {
   await scenario(page, 'a pattern that is none is refused in words', async () => {
     await page.goto(`${URL_OF_IT}/logs?q=(`);
     await page.locator('[role=alert]').first().waitFor();
+    await settled(page);
     // The browser notes each answer that is a refusal; this one was asked for.
     faults.splice(0, faults.length, ...faults.filter((fault) => !/\b(400|500)\b.*q=%28/.test(fault)));
   });

@@ -43,7 +43,7 @@ fn app(version: &str) -> String {
 /// A device with a probe, so that what is probed by one replica reaches the one that plans.
 fn device(number: usize) -> String {
     format!(
-        "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, namespace: default, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n  probes:\n    - {{name: alive, ssh: {{command: 'true', exitCode: 0}}, interval: 1s, timeout: 1s, failures: 3, successes: 1}}\n  metrics: {{ssh: {{}}, interval: 5s}}\n"
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Device\nmetadata: {{name: d-{number}, namespace: default, labels: {{role: app}}}}\nspec:\n  type: Server\n  address: 10.0.0.{number}\n  access: {{ssh: {{user: ops, become: sudo, secretRef: {{name: fleet-key}}}}}}\n  probes:\n    - {{name: alive, ssh: {{command: 'true', exitCode: 0}}, interval: 2s, timeout: 2s, failures: 4, successes: 1}}\n  metrics: {{ssh: {{}}, interval: 5s}}\n"
     )
 }
 

@@ -214,7 +214,7 @@ function Gates({ lane }: { lane: Lane }) {
               {kind}: {t(look.word)}
             </Sign>
             {gate.text && gate.state !== 'passed' && <span className="ek-dim gate-text">{visibleText(gate.text)}</span>}
-            {gate.counts && gate.state !== 'passed' && (
+            {gate.counts && gate.state === 'waiting' && (
               <span className="ek-dim">{JUDGED.filter((word) => gate.counts?.[word]).map((word) => t(`judged_${word}`, { n: gate.counts?.[word] ?? 0 })).join(' · ')}</span>
             )}
           </span>
