@@ -27,7 +27,8 @@ use values::Random;
 const CASES: usize = 12;
 const SEED: usize = 1;
 /// Operations that never say yes here, and why.
-const NEVER: [(&str, &str); 4] = [
+const NEVER: [(&str, &str); 5] = [
+    ("GET /repositories/{namespace}/{name}/explain", "outside of a cluster no Repository is followed"),
     ("GET /oidc/login", "there is no provider"),
     ("GET /oidc/callback", "there is no provider"),
     ("POST /session/first", "there are users already"),
