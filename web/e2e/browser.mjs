@@ -62,8 +62,20 @@ export async function signIn(page, user = USER, password = PASSWORD) {
   await page.goto(`${URL_OF_IT}/sign-in`);
   await page.locator('input[autocomplete=username]').fill(user);
   await page.locator('input[autocomplete=current-password]').fill(password);
-  await page.locator('button[type=submit]').click();
-  await page.locator('.ek-side').waitFor({ state: 'attached' });
+  const refused = page.locator('[role=alert]');
+  for (let tries = 1; ; tries += 1) {
+    await page.locator('button[type=submit]').click();
+    const answered = page.locator('.ek-side, [role=alert]').first().waitFor({ state: 'attached' });
+    await answered.catch(async (error) => {
+      throw new Error(`nothing came of it: ${(await page.locator('body').innerText()).slice(0, 300)}`, { cause: error });
+    });
+    if ((await page.locator('.ek-side').count()) > 0) return;
+    // An engine that is busy says so, and is asked again.
+    const why = await refused.first().innerText();
+    if (tries === 3) throw new Error(`nobody came in: ${why}`);
+    console.log(`note  asked again, since: ${why}`);
+    await page.waitForTimeout(2000);
+  }
 }
 
 /** Frames in a row that show nothing of waiting: what is drawn may begin to fetch something more. */
