@@ -31,6 +31,7 @@ pub(crate) mod repositories;
 pub(crate) mod roles;
 mod secrets;
 pub(crate) mod source;
+mod store_back;
 mod telling;
 mod told;
 mod usage;
@@ -68,8 +69,6 @@ use voice::Voice;
 
 /// Events that wait for the loop; who sends more has to wait.
 const QUEUE: usize = 4096;
-/// Time between two tries of a store that refused.
-const STORE_AGAIN: Duration = Duration::from_secs(2);
 /// Wishes that wait for the source; more are refused.
 const WISHES: usize = 16;
 /// Findings that are shown for the commit in force.
@@ -576,18 +575,7 @@ impl Engine {
         self.tell_of(Subject::Engine);
         tracing::error!(%error, category = error.category(), "the store does not take writes: nothing is changed until it does");
         self.store_away = true;
-        tokio::spawn(wait_for_store(self.store.clone(), self.events.clone()));
-    }
-}
-
-/// Asks the store again and again until it takes writes.
-async fn wait_for_store(store: Arc<Store>, events: mpsc::Sender<Event>) {
-    loop {
-        tokio::time::sleep(STORE_AGAIN).await;
-        if store.health().await.is_ok() {
-            let _ = events.send(Event::StoreBack).await;
-            return;
-        }
+        tokio::spawn(store_back::wait(self.store.clone(), self.events.clone()));
     }
 }
 
