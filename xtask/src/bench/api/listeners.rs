@@ -14,7 +14,7 @@ const CHANGED: u32 = 2000;
 /// One round.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long what is left is waited for at the end.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(20);
 
 /// What one listener heard.
 #[derive(Default)]
