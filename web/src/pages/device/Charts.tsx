@@ -13,8 +13,8 @@ import texts from './text';
 /** Points of a line: as many as can be told apart on a screen. */
 const POINTS = 300;
 
-/** What the device used over time, with the changes beside it. */
-export function Charts({ named }: { named: Named }) {
+/** What the device used over time, with the changes beside it. `isMeant`: its manifest says that it is to be measured. */
+export function Charts({ named, isMeant }: { named: Named; isMeant: boolean }) {
   const t = useText(texts);
   const { range, choose, zoom } = useRange('6h');
   const series = useGet<string[] | { items: string[] }>(`/devices/${pathOf(named)}/series`, undefined, { staleTime: 60_000 });
@@ -24,7 +24,7 @@ export function Charts({ named }: { named: Named }) {
   return (
     <Part title={t('charts')} extra={<RangePicker range={range} onChoose={choose} />}>
       {series.error && <Problem error={series.error} retry={() => void series.refetch()} />}
-      {series.data && charts.length === 0 && <Nothing title={t('noSeries')} hint={t('noSeriesHint')} />}
+      {series.data && charts.length === 0 && <Nothing title={t(isMeant ? 'noneYet' : 'noSeries')} hint={t(isMeant ? 'noneYetHint' : 'noSeriesHint')} />}
       <div className="ek-charts">
         {charts.map((chart) => (
           <Drawn key={chart.id} chart={chart} named={named} range={range} marks={changes.data?.items ?? []} onZoom={zoom} onZoomOut={range.last ? undefined : () => choose({ last: '6h' })} />

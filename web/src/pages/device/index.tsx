@@ -44,13 +44,13 @@ export default function DevicePage() {
       title={shownName(named)}
       crumbs={[{ title: t('devices'), to: '/devices' }]}
       beside={status && <><Health value={status.health} /><UpdateState value={status.update} /></>}
-      actions={
+      actions={device.error?.status !== 404 && (
         <>
           <Act verb="view" kind="Device" namespace={namespace} name={name} icon={<EyeOutlined aria-hidden />} loading={look.isPending} onAct={() => look.mutate({ path: `${path}/look` })}>{t('lookNow')}</Act>
           <Act {...who} icon={<EditOutlined aria-hidden />} onAct={() => setEditing({ plural: 'devices', name: named })}>{t('edit')}</Act>
           <Act {...who} type="text" danger icon={<DeleteOutlined aria-hidden />} onAct={() => setDoomed({ plural: 'devices', name: named })}>{t('delete')}</Act>
         </>
-      }
+      )}
     >
       {device.data?.spec?.suspend && <Notice type="info" showIcon title={t('suspended')} />}
       <Tabs activeKey={tab} onChange={setTab} items={tabs} destroyOnHidden className="ek-tabs" />
@@ -70,7 +70,7 @@ function Shown({ device, named }: { device: Device; named: Named }) {
         <Deviations of={device.status?.deviations ?? []} />
         <Probes named={named} now={device.status?.probes ?? []} />
         {problem && <Notice type="warning" showIcon title={t('notRead')} description={problem} />}
-        <Charts named={named} />
+        <Charts named={named} isMeant={Boolean(device.spec?.metrics)} />
       </div>
       <div className="ek-column">
         <Facts of={device} />

@@ -71,6 +71,8 @@ export default text({
   errorLines: ['errors', '错误'],
   noSeries: ['Nothing is measured', '没有测量数据'],
   noSeriesHint: ['Write `metrics` into the device or its class, and what it uses is drawn here.', '请在设备或其类别中添加 `metrics`，即可在此显示资源使用情况。'],
+  noneYet: ['Nothing was measured yet', '尚无测量结果'],
+  noneYetHint: ['It is to be measured, and has not been read so far. Whether it can be reached, and why not, is under Explain.', '已配置测量，但尚未成功读取。是否可达及原因见“解释”。'],
   leftOff: ['{n} more are not drawn', '另有 {n} 条未绘制'],
   notRead: ['It is not read', '未能读取'],
   allLogs: ['All its logs', '全部日志'],
