@@ -37,7 +37,9 @@ pub(super) fn covers(path: &str) -> bool {
 /// Answers what was answered before, or lets it be done and keeps the answer. It stands behind the guard: who may not ask any more is not
 /// answered.
 pub(super) async fn once(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
+    // A dry run does nothing that could be done twice: what is tried so is done under the same key afterwards.
+    let is_dry = request.uri().query().is_some_and(|query| query.split('&').any(|said| said == "dryRun=true"));
+    if request.method().is_safe() || is_dry {
         return next.run(request).await;
     }
     let Some(key) = request.headers().get(KEY).cloned() else { return next.run(request).await };
