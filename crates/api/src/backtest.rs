@@ -16,10 +16,10 @@ use reconcile::finding::Severity;
 use reconcile::{Desired, Device, Name, ProbeSeen, ProbeState, Series};
 use serde::{Deserialize, Serialize};
 use store::{FIVE_MINUTES_KEPT, ProbeChange, Store};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::problem;
 use crate::shared::{Shared, read};
+use crate::turns::Turns;
 
 /// Time after which a page ends: the asker waits for 30 seconds.
 const PAGE: Duration = Duration::from_secs(3);
@@ -29,10 +29,7 @@ const READINGS: usize = 2_000_000;
 /// Devices of one page.
 const DEVICES: usize = 500;
 /// One at a time, however many ask: it takes a processor for as long as it works.
-static TURN: Semaphore = Semaphore::const_new(1);
-
-/// How long one waits for others: a few of their pages.
-const WAIT: Duration = Duration::from_secs(10);
+pub(crate) static TURNS: Turns = Turns::new(1, "others try rules out just now: ask again");
 
 /// Which rule, over which time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,7 +88,7 @@ pub(crate) async fn run(State(shared): State<Shared>, Json(question): Json<Quest
         Ok(rule) => rule,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, wrong),
     };
-    let _turn = match turn().await {
+    let _turn = match TURNS.take().await {
         Ok(turn) => turn,
         Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why),
     };
@@ -104,14 +101,6 @@ pub(crate) async fn run(State(shared): State<Shared>, Json(question): Json<Quest
     match page(&shared, (&desired, &selected), &rule, question.after.as_ref(), span).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-    }
-}
-
-/// One's turn. Who waits longer is told to come again.
-pub(crate) async fn turn() -> Result<SemaphorePermit<'static>, &'static str> {
-    match tokio::time::timeout(WAIT, TURN.acquire()).await {
-        Ok(turn) => turn.map_err(|_| "the engine is stopping"),
-        Err(_) => Err("others try rules out just now: ask again"),
     }
 }
 

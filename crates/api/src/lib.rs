@@ -19,6 +19,7 @@ pub mod served;
 pub mod server;
 pub mod shared;
 pub mod sign_in;
+mod turns;
 pub mod ui;
 pub mod usage;
 pub mod view;

@@ -6,7 +6,6 @@ mod shapes;
 mod standing;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Path as UrlPath, State};
@@ -17,7 +16,6 @@ use reconcile::{Deferred, Name, Rollout, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use batches::Batch;
 use standing::Standing;
@@ -29,14 +27,13 @@ use super::gate::{Access, Param, Routes, param};
 use super::sight::{Seen, Sight};
 use crate::problem::Problem;
 use crate::shared::{Shared, ask_engine, read};
+use crate::turns::Turns;
 use crate::view::{Ask, View};
 
 /// What is shown of plans: as many steps under way, and as much that is put off.
 const PAGE: usize = 1000;
 /// Rollouts that are looked through at a time: each takes a processor as long as it has devices.
-static TURN: Semaphore = Semaphore::const_new(2);
-/// How long one waits for others.
-const WAIT: Duration = Duration::from_secs(10);
+static TURNS: Turns = Turns::new(2, "others look at rollouts just now: ask again");
 
 const PREVIEW: [Param; 2] = [
     param("revision", "Branch, tag or commit; what is in force if nothing is said."),
@@ -252,11 +249,10 @@ async fn one(
         return Err(Problem::missing(format!("deployment/{name} has never been rolled out")));
     }
     sight.devices().await;
-    let _turn = match tokio::time::timeout(WAIT, TURN.acquire()).await {
-        Ok(turn) => turn.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping"))?,
-        Err(_) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "others look at rollouts just now: ask again")),
-    };
+    let turn = TURNS.take().await.map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))?;
     let course = tokio::task::spawn_blocking(move || {
+        // Kept until it is done, also where whoever asked has gone away.
+        let _turn = turn;
         let devices = standing::devices(&sight, &name);
         let standing = read(&shared, |view| Standing::of(view, &sight, &name, &devices));
         standing.map(|standing| course(standing, &sight, &name)).ok_or(name)

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use store::FIVE_MINUTES_KEPT;
 
 use super::body;
-use crate::backtest::{Question, page, rule, turn};
+use crate::backtest::{Question, TURNS, page, rule};
 use crate::rest::caller::Caller;
 use crate::rest::refusal::{field, say};
 use crate::rest::sight::Seen;
@@ -147,7 +147,7 @@ pub(super) async fn backtest(
     let begin = Instant::now();
     let (mut devices, mut readings, mut after) = (Vec::new(), 0, question.after.clone());
     loop {
-        let _turn = match turn().await {
+        let _turn = match TURNS.take().await {
             Ok(turn) => turn,
             Err(why) => return say(StatusCode::SERVICE_UNAVAILABLE, why),
         };

@@ -1,7 +1,5 @@
 //! Alerts that are over, as they were when they came to be well.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use crds::Severity;
@@ -10,7 +8,6 @@ use reconcile::alerting::state::Instance;
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::{ALERTS_KEPT, Behind, Past};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::answer::{self, Answer};
 use super::super::asked::{Asked, LIST, short};
@@ -21,16 +18,14 @@ use super::super::sight::{Seen, Sight};
 use super::{Alert, word};
 use crate::problem::Problem;
 use crate::shared::{Shared, read};
+use crate::turns::Turns;
 use crate::view::View;
 
 /// Alerts that are read at once, and that one question looks through: whoever searches farther goes on with `cursor`.
 const PAGE: usize = 1000;
 const LOOKED: usize = 20_000;
 /// Questions that are looked into at once, however many ask: each may read tens of megabytes.
-const AT_ONCE: usize = 2;
-static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
-/// How long one waits for others.
-const WAIT: Duration = Duration::from_secs(10);
+static TURNS: Turns = Turns::new(2, "others look through what is over just now: ask again");
 
 pub(super) const QUERY: [Param; 9] = {
     let [limit, cursor, namespace, selector, q, _, _] = LIST;
@@ -91,7 +86,7 @@ async fn find(
     limit: usize,
     wanted: &(dyn Fn(&Instance) -> bool + Sync),
 ) -> Result<(Vec<Instance>, Option<Behind>), Box<Problem>> {
-    let _turn = turn().await?;
+    let _turn = TURNS.take().await.map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))?;
     let (mut found, mut looked) = (Vec::new(), 0);
     loop {
         // One more than is wanted says whether there is more; the first look is a short one, since mostly nothing is left out.
@@ -112,15 +107,6 @@ async fn find(
         if is_end || looked >= LOOKED {
             return Ok((found, past.behind.filter(|_| !is_end)));
         }
-    }
-}
-
-/// One's turn. Who waits longer is told to come again.
-async fn turn() -> Result<SemaphorePermit<'static>, Box<Problem>> {
-    let away = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
-    match tokio::time::timeout(WAIT, TURNS.acquire()).await {
-        Ok(turn) => turn.map_err(|_| away("the engine is stopping")),
-        Err(_) => Err(away("others look through what is over just now: ask again")),
     }
 }
 
@@ -149,20 +135,4 @@ fn severities(asked: &Asked) -> Result<Vec<Severity>, Box<Problem>> {
         known.ok_or_else(|| Problem::bad(format!("severity: `{}` is none of critical, warning, info", short(text))))
     };
     asked.words("severity").map(severity).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::header;
-    use axum::response::IntoResponse as _;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_for_others_is_told_to_come_again() {
-        let _all = TURNS.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
-        let answer = turn().await.unwrap_err().into_response();
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(answer.headers().contains_key(header::RETRY_AFTER));
-    }
 }
